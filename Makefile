@@ -1,0 +1,27 @@
+# make search   the environment, the demo pair, and a real search on it
+# make test     the environment and all tests
+PYTHON ?= python3
+VENV   ?= .venv
+RUN     = $(VENV)/bin
+
+.PHONY: search test check models env clean
+
+search: env models
+	$(RUN)/layertune search configs/studies/demo.toml
+
+test: env models check
+	$(RUN)/python -m pytest -q
+
+check: env
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+
+models: env
+	@$(RUN)/python scripts/demo_models.py
+
+env:
+	@$(PYTHON) scripts/bootstrap.py --venv $(VENV)
+
+clean:
+	rm -rf $(VENV) models studies/demo

@@ -1,0 +1,93 @@
+"""Everything layertune raises on purpose.
+
+    LayertuneError            1  something went wrong; the message says what, where and how to mend it
+    ├── UsageError            2  the command line is wrong
+    │   └── ConfigError       2  a config file or a key in it is wrong
+    ├── ModelFileError        2  a model file is missing, is not a GGUF, is truncated
+    ├── DeviceError           2  the device asked for is not there
+    │   └── BuildError        2  this llama-cpp-python lacks what the device needs
+    ├── StorageError          1  a study's storage cannot be read or written
+    │   ├── StudyLocked       1  another layertune is working on this study
+    │   └── StudyMismatch     2  the study was made on other hardware, models or llama.cpp build
+    ├── ResultFileError       2  a study folder or result.json cannot be read
+    ├── NothingFits           3  no setting of the space fits the budget
+    └── Interrupted         130  Ctrl-C; all finished trials are kept
+
+Out of memory and a dying worker are outcomes of a trial (`layertune.trial.outcome`), never exceptions.
+Exceptions of other libraries are translated in the one room that imports them.
+"""
+
+from typing import ClassVar
+
+__all__ = [
+    "BuildError",
+    "ConfigError",
+    "DeviceError",
+    "Interrupted",
+    "LayertuneError",
+    "ModelFileError",
+    "NothingFits",
+    "ResultFileError",
+    "StorageError",
+    "StudyLocked",
+    "StudyMismatch",
+    "UsageError",
+]
+
+
+class LayertuneError(Exception):
+    """A failure with its remedy. `str(error)` is the one sentence that a user reads."""
+
+    exit_status: ClassVar[int] = 1
+
+    def __init__(self, what: str, *, remedy: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return self.what if self.remedy is None else f"{self.what}; {self.remedy}"
+
+
+class UsageError(LayertuneError):
+    exit_status = 2
+
+
+class ConfigError(UsageError):
+    pass
+
+
+class ModelFileError(LayertuneError):
+    exit_status = 2
+
+
+class DeviceError(LayertuneError):
+    exit_status = 2
+
+
+class BuildError(DeviceError):
+    pass
+
+
+class StorageError(LayertuneError):
+    pass
+
+
+class StudyLocked(StorageError):
+    pass
+
+
+class StudyMismatch(StorageError):
+    exit_status = 2
+
+
+class ResultFileError(LayertuneError):
+    exit_status = 2
+
+
+class NothingFits(LayertuneError):
+    exit_status = 3
+
+
+class Interrupted(LayertuneError):
+    exit_status = 130

@@ -1,0 +1,101 @@
+"""What a trial sets: one model's engine, and the split of all models.
+
+Names are llama.cpp's own. Two settings that llama.cpp runs as the same engine have the same `canonical()` form.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
+
+FlashAttention = Literal["auto", "on", "off"]
+CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
+
+FLASH_ATTENTION: tuple[str, ...] = get_args(FlashAttention)
+CACHE_TYPES: tuple[str, ...] = get_args(CacheType)
+FLOAT_CACHE_TYPES = frozenset({"f32", "f16", "bf16"})
+
+N_CTX_PADDING = 256  # llama-context.cpp: `cparams.n_ctx = GGML_PAD(cparams.n_ctx, 256)`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """How llama.cpp runs one model.
+
+    `n_gpu_layers` counts llama.cpp's way: 0 is none, 1 is the output layer only, n_layer + 1 is the whole model.
+    `n_ctx` is the context of all `n_parallel` slots together, in tokens.
+    """
+
+    n_gpu_layers: int
+    n_ctx: int
+    n_batch: int
+    n_ubatch: int
+    n_threads: int
+    n_parallel: int = 1
+    flash_attn: FlashAttention = "auto"
+    type_k: CacheType = "f16"
+    type_v: CacheType = "f16"
+
+    def canonical(self, n_layer: int) -> "EngineSettings":
+        """Return the settings llama.cpp really runs a model of `n_layer` repeating layers with.
+
+        The order is llama-context.cpp's: n_batch is clamped to the *requested* n_ctx, n_ubatch to that n_batch,
+        and only then is n_ctx padded to 256 per slot.
+        """
+        n_batch = min(self.n_batch, self.n_ctx)
+        n_ctx_slot = _pad(_pad(self.n_ctx, N_CTX_PADDING) // self.n_parallel, N_CTX_PADDING)
+        return replace(
+            self,
+            n_gpu_layers=min(self.n_gpu_layers, n_layer + 1),
+            n_ctx=n_ctx_slot * self.n_parallel,
+            n_batch=n_batch,
+            n_ubatch=min(self.n_ubatch, n_batch),
+        )
+
+    def impossible(self) -> str | None:
+        """Return why llama.cpp would refuse these settings whatever the memory, or None if it would not."""
+        if self.flash_attn == "off" and self.type_v not in FLOAT_CACHE_TYPES:
+            # llama-context.cpp: "V cache quantization requires flash_attn"
+            return f"type_v = {self.type_v} needs flash attention, and flash_attn is off"
+        return None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSettings:
+    """The settings of every model, in the config's order. Behaves as a read-only mapping and is hashable."""
+
+    models: tuple[tuple[str, EngineSettings], ...]
+
+    @classmethod
+    def of(cls, models: Mapping[str, EngineSettings]) -> "SplitSettings":
+        return cls(tuple(models.items()))
+
+    def __getitem__(self, name: str) -> EngineSettings:
+        return dict(self.models)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(name for name, _ in self.models)
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def items(self) -> Iterator[tuple[str, EngineSettings]]:
+        return iter(self.models)
+
+    def canonical(self, n_layers: Mapping[str, int]) -> "SplitSettings":
+        """Return the canonical form of every model; `n_layers` gives each model's repeating layers."""
+        return SplitSettings(tuple((name, engine.canonical(n_layers[name])) for name, engine in self.models))
+
+    def impossible(self) -> str | None:
+        """Return the first model's reason why llama.cpp would refuse these settings, or None."""
+        reasons = (f"{name}: {why}" for name, engine in self.models if (why := engine.impossible()))
+        return next(reasons, None)
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        return {name: engine.as_dict() for name, engine in self.models}
+
+
+def _pad(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
