@@ -1,0 +1,32 @@
+"""What a user writes: the study config and its TOML file."""
+
+from layertune.config.device import DeviceChoice, EmulatedOptions
+from layertune.config.dimension import IntRange
+from layertune.config.loading import dump_config, load_config, parse_config
+from layertune.config.objective import Objective
+from layertune.config.study import (
+    Budget,
+    HostLimits,
+    ModelConfig,
+    ModelSpace,
+    SearchConfig,
+    StudyConfig,
+    Workload,
+)
+
+__all__ = [
+    "Budget",
+    "DeviceChoice",
+    "EmulatedOptions",
+    "HostLimits",
+    "IntRange",
+    "ModelConfig",
+    "ModelSpace",
+    "Objective",
+    "SearchConfig",
+    "StudyConfig",
+    "Workload",
+    "dump_config",
+    "load_config",
+    "parse_config",
+]

@@ -1,0 +1,68 @@
+"""TOML text to a `StudyConfig` and back, with errors that name file, key and remedy."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from layertune.config.study import StudyConfig
+from layertune.errors import ConfigError
+
+
+def load_config(path: Path) -> StudyConfig:
+    """Read a config file; model paths in it are relative to the file.
+
+    Raises:
+        ConfigError: the file is missing or unreadable, is not TOML, or a key in it is wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", remedy="give the path of a study config") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text", remedy="give the path of a study config") from error
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}", remedy="mend that line") from error
+    return parse_config(table, source=str(path), folder=path.parent)
+
+
+def parse_config(table: dict[str, Any], *, source: str, folder: Path) -> StudyConfig:
+    """Validate a config table from `source`; relative model paths are taken from `folder`.
+
+    Raises:
+        ConfigError: naming the first wrong key and what it accepts.
+    """
+    try:
+        config = StudyConfig.model_validate(table)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_first_problem(error)}") from error
+    models = {
+        name: model.model_copy(update={"path": folder / model.path.expanduser()}) for name, model in config.models.items()
+    }
+    return config.model_copy(update={"models": models})
+
+
+def dump_config(config: StudyConfig) -> str:
+    """Return the resolved config as TOML: every key, defaults included."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def _first_problem(error: ValidationError) -> str:
+    problems = error.errors(include_url=False)
+    # Of a union every branch complains; the deepest location is the branch that the user meant.
+    problem = max(problems, key=lambda item: len(item["loc"]))
+    key = ".".join(str(part) for part in problem["loc"] if not _is_branch_name(str(part)))
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key}; see docs/configuration.md for the keys"
+    if problem["type"] == "missing":
+        return f"{key} is missing; add it"
+    return f"{key}: {message}" if key else message
+
+
+def _is_branch_name(part: str) -> bool:
+    return any(mark in part for mark in ("[", "(")) or part in {"int", "IntRange", "constrained-int", "str"}

@@ -1,0 +1,159 @@
+"""The study config. Every key of the TOML file is a field here; its description is the reference documentation."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
+
+from layertune.config.device import DeviceChoice, EmulatedOptions
+from layertune.config.dimension import IntDimension, IntRange, LayerDimension
+from layertune.config.objective import VRAM_PEAK, Objective
+from layertune.settings import CacheType, FlashAttention
+from layertune.units import parse_bytes, parse_duration
+
+SamplerName = Literal["tpe", "gp", "nsga2", "random", "grid"]
+
+_MODEL_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+_RESERVED_NAMES = frozenset({"vram", "host", "balanced", "lean"})
+
+Size = Annotated[int, BeforeValidator(parse_bytes), Field(ge=0)]
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+DeviceText = Annotated[str, PlainSerializer(str)]
+
+
+class _Table(BaseModel):
+    """A TOML table: unknown keys are errors, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Workload(_Table):
+    """The request whose speed matters for one model."""
+
+    n_prompt: int = Field(default=512, ge=1, description="Prompt tokens of one request.")
+    n_generate: int = Field(default=128, ge=2, description="Tokens generated in answer to it.")
+
+    @property
+    def n_tokens(self) -> int:
+        return self.n_prompt + self.n_generate
+
+
+class ModelSpace(_Table):
+    """The settings to search for one model: a value fixes a dimension, a list or a range searches it."""
+
+    n_gpu_layers: LayerDimension = Field(
+        default=IntRange(), description="Layers on the GPU: 0 is none, 1 the output layer only, \"all\" the whole model."
+    )
+    n_ctx: IntDimension = Field(default=4096, description="Context in tokens, of all parallel slots together.")
+    n_batch: IntDimension = Field(
+        default_factory=lambda: [256, 512, 1024, 2048], description="Logical batch: prompt tokens per llama_decode call."
+    )
+    n_ubatch: IntDimension = Field(default=512, description="Physical batch: tokens per compute graph.")
+    n_threads: IntDimension | None = Field(default=None, description="CPU threads; without it, host.n_cpus.")
+    flash_attn: FlashAttention | list[FlashAttention] = Field(default="auto", description="on, off, or llama.cpp's own choice.")
+    type_k: CacheType | list[CacheType] = Field(default="f16", description="Data type of the K cache.")
+    type_v: CacheType | list[CacheType] = Field(default="f16", description="Data type of the V cache.")
+
+
+class ModelConfig(_Table):
+    """One model to tune."""
+
+    path: Path = Field(description="The GGUF file (of a split model, its first file); relative to the config file.")
+    n_parallel: int = Field(default=1, ge=1, description="Request slots of the server that will be deployed.")
+    workload: Workload = Field(default_factory=Workload)
+    space: ModelSpace = Field(default_factory=ModelSpace)
+
+
+class Budget(_Table):
+    """The VRAM that all models together may take."""
+
+    vram: Size | None = Field(default=None, description="Budget, like \"6141MiB\"; without it, the device's whole memory.")
+    margin: Size = Field(default=0, description="Kept free under the budget.")
+
+
+class HostLimits(_Table):
+    """What each model's container may use of the host."""
+
+    n_cpus: int | None = Field(default=None, ge=1, description="CPUs per model; without it, this machine's cores.")
+    ram_per_model: Size | None = Field(default=None, description="RAM limit of one model, like \"6GB\".")
+
+
+class Deployment(_Table):
+    processes: int | None = Field(
+        default=None, ge=1, description="Server processes that will be deployed; without it, one per model."
+    )
+
+
+class SearchConfig(_Table):
+    """How the study searches."""
+
+    sampler: SamplerName = Field(default="tpe", description="Which trial comes next.")
+    n_trials: int = Field(default=40, ge=1, description="Stop after this many finished trials.")
+    timeout: Duration | None = Field(default=None, description="Stop after this time, like \"30m\".")
+    trial_timeout: Duration = Field(default=600.0, description="Give up on one trial after this time.")
+    n_repeats: int = Field(default=3, ge=1, description="Measured repetitions of each workload in a trial.")
+
+
+class StudyConfig(_Table):
+    """A whole study: models, device, budget, objectives and how to search."""
+
+    name: str = Field(default="search", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the study folder.")
+    seed: int = Field(default=0, ge=0, description="Seeds the sampler and the measured tokens.")
+    device: DeviceText = Field(default="auto", description="auto, cpu, gpu:N or emulated:SIZE.")
+    emulated: EmulatedOptions = Field(default_factory=EmulatedOptions)
+    models: dict[str, ModelConfig] = Field(min_length=1, description="The models that share the device, by name.")
+    budget: Budget = Field(default_factory=Budget)
+    host: HostLimits = Field(default_factory=HostLimits)
+    deployment: Deployment = Field(default_factory=Deployment)
+    search: SearchConfig = Field(default_factory=SearchConfig)
+    objectives: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="What to optimise; without it, each model's tokens_per_s, its n_ctx where searched, and peak VRAM.",
+    )
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, text: str) -> str:
+        DeviceChoice.parse(text)
+        return text
+
+    @field_validator("models")
+    @classmethod
+    def _check_names(cls, models: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
+        for name in models:
+            if not _MODEL_NAME.fullmatch(name) or name in _RESERVED_NAMES:
+                raise ValueError(
+                    f"{name!r} cannot name a model; use lower-case letters, digits and _, "
+                    f"and none of {', '.join(sorted(_RESERVED_NAMES))}"
+                )
+        return models
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> "StudyConfig":
+        for name, model in self.models.items():
+            smallest = min(_values(model.space.n_ctx)) // model.n_parallel
+            if model.workload.n_tokens > smallest:
+                raise ValueError(
+                    f"models.{name}: the workload needs {model.workload.n_tokens} tokens of context and the smallest slot "
+                    f"has {smallest}; raise n_ctx or lower n_prompt and n_generate"
+                )
+        self.resolved_objectives()
+        return self
+
+    def resolved_device(self) -> DeviceChoice:
+        return DeviceChoice.parse(self.device)
+
+    def resolved_objectives(self) -> list[Objective]:
+        """Return the objectives, the default ones where the config names none (DESIGN, decision 7)."""
+        names = self.objectives
+        if names is None:
+            names = [f"{name}.tokens_per_s" for name in self.models]
+            names += [f"{name}.n_ctx" for name, model in self.models.items() if len(set(_values(model.space.n_ctx))) > 1]
+            names.append(VRAM_PEAK)
+        return [Objective.named(name, list(self.models)) for name in names]
+
+
+def _values(dimension: Any) -> list[Any]:
+    return dimension if isinstance(dimension, list) else [dimension]

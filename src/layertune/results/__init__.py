@@ -1,0 +1,1 @@
+"""Statistics, the Pareto front, picks, and the portable result.json."""

@@ -1,0 +1,1 @@
+"""One trial, isolated in a worker process."""

@@ -1,0 +1,105 @@
+"""What became of one trial: `Measured`, `Infeasible` or `Failed`. Nothing stands in for a missing figure.
+
+These values cross the worker's pipe and are stored in the study as JSON, so they hold plain data only.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+RefusedStage = Literal["load", "kv_cache", "compute", "decode", "spilled"]
+FailedReason = Literal["crashed", "hung", "protocol", "error", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSamples:
+    """Raw samples of one model, in the order measured: one value per repetition.
+
+    `pp_tokens_per_s` and `tg_tokens_per_s` are clocked apart, after synchronising; `ttft_s` runs from the call to the
+    first token; `tokens_per_s` is n_generate / (n_prompt / pp + n_generate / tg) of the same repetition, and
+    `tokens_per_s_together` the same with all models running their workloads at once.
+    """
+
+    pp_tokens_per_s: tuple[float, ...]
+    tg_tokens_per_s: tuple[float, ...]
+    ttft_s: tuple[float, ...]
+    tokens_per_s: tuple[float, ...]
+    tokens_per_s_together: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BufferBytes:
+    """llama.cpp's own buffer lines of one model on one device ("gpu0" or "host"), in bytes (logged to 0.01 MiB)."""
+
+    weights_bytes: int = 0
+    kv_bytes: int = 0
+    compute_bytes: int = 0
+    output_bytes: int = 0
+
+    @property
+    def total_bytes(self) -> int:
+        return self.weights_bytes + self.kv_bytes + self.compute_bytes + self.output_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """What one model did in a trial."""
+
+    samples: ModelSamples
+    buffers: dict[str, BufferBytes]
+    load_s: float
+    flash_attn: bool | None  # what `auto` became, None where llama.cpp did not say
+
+
+@dataclass(frozen=True, slots=True)
+class VramReport:
+    """The device's memory over a trial, in bytes.
+
+    `scope` is `process` (this process only), `device` (device minus baseline: other programs' changes count) or `card`
+    (the emulated card's own ledger); `source` is nvml, ggml or ledger. `phases` holds the bytes in use after each phase.
+    """
+
+    peak_bytes: int
+    baseline_bytes: int
+    scope: Literal["process", "device", "card"]
+    source: Literal["nvml", "ggml", "ledger"]
+    phases: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    models: dict[str, ModelReport]
+    vram: VramReport | None  # None on a CPU-only device
+    peak_rss_bytes: int
+    duration_s: float
+    warnings: tuple[str, ...] = ()
+    state: Literal["measured"] = "measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Infeasible:
+    """The memory was refused, with the evidence. `excess_bytes` is how far over the device, where it said."""
+
+    stage: RefusedStage
+    model: str | None
+    evidence: str
+    excess_bytes: int | None
+    duration_s: float
+    state: Literal["infeasible"] = "infeasible"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Anything else: no evidence of memory. `log_tail` is the end of what llama.cpp and the worker printed."""
+
+    reason: FailedReason
+    detail: str
+    log_tail: tuple[str, ...]
+    duration_s: float
+    state: Literal["failed"] = "failed"
+
+
+TrialOutcome = Measured | Infeasible | Failed
+
+OUTCOME: TypeAdapter[TrialOutcome] = TypeAdapter(Annotated[TrialOutcome, Field(discriminator="state")])
