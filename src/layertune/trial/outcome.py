@@ -3,10 +3,13 @@
 These values cross the worker's pipe and are stored in the study as JSON, so they hold plain data only.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
+
+from layertune.engine.buffers import BufferBytes
+from layertune.vram.report import VramReport
 
 RefusedStage = Literal["load", "kv_cache", "compute", "decode", "spilled"]
 FailedReason = Literal["crashed", "hung", "protocol", "error", "interrupted"]
@@ -29,20 +32,6 @@ class ModelSamples:
 
 
 @dataclass(frozen=True, slots=True)
-class BufferBytes:
-    """llama.cpp's own buffer lines of one model on one device ("gpu0" or "host"), in bytes (logged to 0.01 MiB)."""
-
-    weights_bytes: int = 0
-    kv_bytes: int = 0
-    compute_bytes: int = 0
-    output_bytes: int = 0
-
-    @property
-    def total_bytes(self) -> int:
-        return self.weights_bytes + self.kv_bytes + self.compute_bytes + self.output_bytes
-
-
-@dataclass(frozen=True, slots=True)
 class ModelReport:
     """What one model did in a trial."""
 
@@ -50,21 +39,6 @@ class ModelReport:
     buffers: dict[str, BufferBytes]
     load_s: float
     flash_attn: bool | None  # what `auto` became, None where llama.cpp did not say
-
-
-@dataclass(frozen=True, slots=True)
-class VramReport:
-    """The device's memory over a trial, in bytes.
-
-    `scope` is `process` (this process only), `device` (device minus baseline: other programs' changes count) or `card`
-    (the emulated card's own ledger); `source` is nvml, ggml or ledger. `phases` holds the bytes in use after each phase.
-    """
-
-    peak_bytes: int
-    baseline_bytes: int
-    scope: Literal["process", "device", "card"]
-    source: Literal["nvml", "ggml", "ledger"]
-    phases: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,120 @@
+"""The emulated card's memory: one shared page that every server of the card writes and the search reads.
+
+It lives in an unlinked temporary file whose descriptor is inherited: nothing is left behind whoever is killed, and an
+orphan of an earlier run cannot write into a later card.
+"""
+
+import fcntl
+import mmap
+import os
+import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+MAX_SERVERS = 16  # ggml-rpc.h: GGML_RPC_MAX_SERVERS
+
+_CARD = struct.Struct("<5Q")  # cap, used, peak, n_refused, excess
+_SERVER = struct.Struct("<2Q")  # used, n_queries
+_SIZE = _CARD.size + MAX_SERVERS * _SERVER.size
+_BYTES_LOCK, _COMPUTE_LOCK = 0, 1  # which byte of the file is locked
+
+
+@dataclass(frozen=True, slots=True)
+class CardState:
+    """The card's memory in bytes. `excess_bytes` is by how much the last refused allocation was too large."""
+
+    cap_bytes: int
+    used_bytes: int
+    peak_bytes: int
+    n_refused: int
+    excess_bytes: int
+
+
+class Ledger:
+    """A view of the shared page. Locks are POSIX record locks: per process, gone with it, kept over no fork."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._page = mmap.mmap(descriptor, _SIZE)
+
+    @classmethod
+    def create(cls, cap_bytes: int) -> "Ledger":
+        with tempfile.TemporaryFile() as file:
+            file.truncate(_SIZE)
+            ledger = cls(os.dup(file.fileno()))
+        ledger._write(CardState(cap_bytes, 0, 0, 0, 0))
+        return ledger
+
+    def state(self) -> CardState:
+        return CardState(*_CARD.unpack_from(self._page, 0))
+
+    def take(self, server: int, size_bytes: int) -> bool:
+        """Count `size_bytes` against the cap; return whether they fit."""
+        with self._locked(_BYTES_LOCK):
+            card = self.state()
+            excess_bytes = card.used_bytes + size_bytes - card.cap_bytes
+            if excess_bytes > 0:
+                self._write(
+                    CardState(card.cap_bytes, card.used_bytes, card.peak_bytes, card.n_refused + 1, excess_bytes)
+                )
+                return False
+            self._add(card, server, size_bytes)
+            return True
+
+    def give_back(self, server: int, size_bytes: int) -> None:
+        with self._locked(_BYTES_LOCK):
+            self._add(self.state(), server, -size_bytes)
+
+    def restore(self, card: CardState) -> None:
+        """Forget what happened since `card`, before the first model: a card that was only checked was never used."""
+        with self._locked(_BYTES_LOCK):
+            self._write(card)
+
+    def count_query(self, server: int) -> None:
+        """Note that `server` was asked for its memory: how a client knows that the server it reached is this card's."""
+        with self._locked(_BYTES_LOCK):
+            used_bytes, n_queries = self._server(server)
+            self._write_server(server, used_bytes, n_queries + 1)
+
+    def n_queries(self, server: int) -> int:
+        return self._server(server)[1]
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Hold the card's compute units: one graph at a time, whichever server's."""
+        with self._locked(_COMPUTE_LOCK):
+            yield
+
+    def close(self) -> None:
+        self._page.close()
+        os.close(self.descriptor)
+
+    def _add(self, card: CardState, server: int, size_bytes: int) -> None:
+        used_bytes = card.used_bytes + size_bytes
+        self._write(
+            CardState(card.cap_bytes, used_bytes, max(card.peak_bytes, used_bytes), card.n_refused, card.excess_bytes)
+        )
+        server_bytes, n_queries = self._server(server)
+        self._write_server(server, server_bytes + size_bytes, n_queries)
+
+    def _write(self, card: CardState) -> None:
+        _CARD.pack_into(
+            self._page, 0, card.cap_bytes, card.used_bytes, card.peak_bytes, card.n_refused, card.excess_bytes
+        )
+
+    def _server(self, server: int) -> tuple[int, int]:
+        used_bytes, n_queries = _SERVER.unpack_from(self._page, _CARD.size + server * _SERVER.size)
+        return used_bytes, n_queries
+
+    def _write_server(self, server: int, used_bytes: int, n_queries: int) -> None:
+        _SERVER.pack_into(self._page, _CARD.size + server * _SERVER.size, used_bytes, n_queries)
+
+    @contextmanager
+    def _locked(self, byte: int) -> Iterator[None]:
+        fcntl.lockf(self.descriptor, fcntl.LOCK_EX, 1, byte)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1, byte)

@@ -1,0 +1,39 @@
+"""Children die with their parent, whatever kills it.
+
+Two independent ways, because neither is enough: the parent holds the write end of the child's standard input, so its
+death is an end of file on every system; Linux also signals the child (PR_SET_PDEATHSIG), which works while Python
+itself is stuck.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Ask the kernel to kill this process when its parent dies; call first thing in the child.
+
+    The signal follows the parent's *thread* that spawned us, so the parent spawns from its main thread. A parent that
+    died before this call is noticed by its changed pid.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.name == "posix" and os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def watch_standard_input(on_line: Callable[[str], None] | None = None) -> None:
+    """Hand each line of standard input to `on_line`, and end this process at its end of file."""
+
+    def watch() -> None:
+        for line in sys.stdin:
+            if on_line is not None:
+                on_line(line)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

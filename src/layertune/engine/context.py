@@ -1,0 +1,97 @@
+"""A context over a model, with the parameters that llama-server creates it with, and decoding in it."""
+
+import ctypes
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layertune.engine import library
+from layertune.engine.buffers import read_buffers, read_flash_attention
+from layertune.engine.model import Model
+from layertune.engine.refusal import EngineRefused, refused_stage
+from layertune.settings import EngineSettings
+
+# llama.h, enum llama_flash_attn_type
+_FLASH_ATTENTION: Final = {"auto": -1, "off": 0, "on": 1}
+
+Tokens = NDArray[np.int32]
+
+
+class Context:
+    """One context of one model. `buffers` are llama.cpp's own figures, `flash_attn` is what "auto" became."""
+
+    def __init__(self, model: Model, settings: EngineSettings) -> None:
+        """Raises EngineRefused where llama.cpp does not create the context."""
+        self._llama_cpp = library.load()
+        self._n_batch = settings.canonical(n_layer=settings.n_gpu_layers).n_batch
+        self._n_vocab = model.n_vocab
+        mark = library.log().mark()
+        self._pointer: Any = self._llama_cpp.llama_init_from_model(model.pointer, self._parameters(settings))
+        lines = library.log().since(mark)
+        if not self._pointer:
+            detail = library.log().first_error_since(mark) or "llama.cpp did not create the context"
+            raise EngineRefused(refused_stage(lines), detail)
+        self.buffers = read_buffers(lines, model.buffer_names)
+        self.flash_attn = read_flash_attention(lines, settings.flash_attn)
+        self._memory = self._llama_cpp.llama_get_memory(self._pointer)
+
+    def _parameters(self, settings: EngineSettings) -> Any:
+        """llama-server's parameters (tools/server/server-context.cpp, load_model), not llama_cpp's defaults."""
+        parameters = self._llama_cpp.llama_context_default_params()
+        parameters.n_ctx = settings.n_ctx
+        parameters.n_batch = settings.n_batch
+        parameters.n_ubatch = settings.n_ubatch
+        parameters.n_seq_max = settings.n_parallel
+        parameters.n_outputs_max = settings.n_parallel  # server_output_limits: one output per slot
+        parameters.n_outputs_max_per_seq = 1
+        parameters.n_threads = settings.n_threads
+        parameters.n_threads_batch = settings.n_threads
+        parameters.flash_attn_type = _FLASH_ATTENTION[settings.flash_attn]
+        parameters.type_k = getattr(self._llama_cpp, f"GGML_TYPE_{settings.type_k.upper()}")
+        parameters.type_v = getattr(self._llama_cpp, f"GGML_TYPE_{settings.type_v.upper()}")
+        parameters.swa_full = False
+        parameters.kv_unified = False  # `--parallel N` given, as our exports do (tools/server/server.cpp)
+        parameters.offload_kqv = True
+        parameters.op_offload = True
+        parameters.no_perf = True
+        return parameters
+
+    def clear(self) -> None:
+        """Forget every token: the next prefill starts at position 0, without reuse of a prefix."""
+        self._llama_cpp.llama_memory_clear(self._memory, True)
+
+    def prefill(self, tokens: Tokens) -> None:
+        """Decode a prompt in batches of n_batch and wait until the device has finished."""
+        for start in range(0, len(tokens), self._n_batch):
+            self._decode(tokens[start : start + self._n_batch])
+        self.synchronize()
+
+    def step(self, token: int) -> None:
+        """Decode one token and wait until the device has finished."""
+        self._decode(np.array([token], dtype=np.int32))
+        self.synchronize()
+
+    def synchronize(self) -> None:
+        self._llama_cpp.llama_synchronize(self._pointer)
+
+    def logits(self) -> NDArray[np.float32]:
+        """Return a copy of the last token's logits, shape (n_vocab,)."""
+        pointer = self._llama_cpp.llama_get_logits_ith(self._pointer, -1)
+        return np.ctypeslib.as_array(pointer, shape=(self._n_vocab,)).copy()
+
+    def close(self) -> None:
+        if self._pointer:
+            self._llama_cpp.llama_free(self._pointer)
+            self._pointer = None
+
+    def _decode(self, tokens: Tokens) -> None:
+        contiguous = np.ascontiguousarray(tokens, dtype=np.int32)
+        pointer = contiguous.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+        mark = library.log().mark()
+        status = self._llama_cpp.llama_decode(
+            self._pointer, self._llama_cpp.llama_batch_get_one(pointer, len(contiguous))
+        )
+        if status != 0:
+            detail = library.log().first_error_since(mark) or "no reason given"
+            raise EngineRefused("decode", f"llama_decode returned {status}: {detail}")

@@ -1,0 +1,187 @@
+"""The few ggml functions that llama-cpp-python does not bind: devices, their memory, and RPC servers."""
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+
+from layertune.engine import library
+from layertune.errors import BuildError
+
+GPU_TYPES = frozenset({1, 2})  # ggml-backend.h: GGML_BACKEND_DEVICE_TYPE_GPU, _IGPU
+CPU_TYPE = 0
+
+# An opaque ggml_backend_dev_t.
+DeviceHandle = int
+
+
+class _Props(ctypes.Structure):
+    """ggml-backend.h, struct ggml_backend_dev_props; the capabilities at its end are not read."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("description", ctypes.c_char_p),
+        ("memory_free", ctypes.c_size_t),
+        ("memory_total", ctypes.c_size_t),
+        ("type", ctypes.c_int),
+        ("device_id", ctypes.c_char_p),
+        ("capabilities", ctypes.c_byte * 64),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceProps:
+    """What ggml says of one device. `pci_bus_id` like "0000:01:00.0", None where it has none."""
+
+    name: str
+    description: str
+    free_bytes: int
+    total_bytes: int
+    is_gpu: bool
+    pci_bus_id: str | None
+
+
+@cache
+def _base() -> ctypes.CDLL:
+    base = ctypes.CDLL(str(library.library_path("ggml-base")))
+    base.ggml_version.restype = ctypes.c_char_p
+    base.ggml_commit.restype = ctypes.c_char_p
+    base.ggml_backend_dev_get_props.argtypes = [ctypes.c_void_p, ctypes.POINTER(_Props)]
+    base.ggml_backend_dev_get_props.restype = None
+    base.ggml_backend_buft_name.argtypes = [ctypes.c_void_p]
+    base.ggml_backend_buft_name.restype = ctypes.c_char_p
+    base.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p, *[ctypes.POINTER(ctypes.c_size_t)] * 2]
+    base.ggml_backend_dev_memory.restype = None
+    base.ggml_backend_reg_dev_get.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    base.ggml_backend_reg_dev_get.restype = ctypes.c_void_p
+    base.ggml_backend_reg_dev_count.argtypes = [ctypes.c_void_p]
+    base.ggml_backend_reg_dev_count.restype = ctypes.c_size_t
+    base.ggml_backend_dev_buffer_type.argtypes = [ctypes.c_void_p]
+    base.ggml_backend_dev_buffer_type.restype = ctypes.c_void_p
+    base.ggml_backend_buft_alloc_buffer.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    base.ggml_backend_buft_alloc_buffer.restype = ctypes.c_void_p
+    base.ggml_backend_buffer_free.argtypes = [ctypes.c_void_p]
+    base.ggml_backend_buffer_free.restype = None
+    base.ggml_backend_dev_backend_reg.argtypes = [ctypes.c_void_p]
+    base.ggml_backend_dev_backend_reg.restype = ctypes.c_void_p
+    return base
+
+
+@cache
+def _ggml() -> ctypes.CDLL:
+    ggml = ctypes.CDLL(str(library.library_path("ggml")))
+    ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
+    ggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
+    ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
+    ggml.ggml_backend_dev_by_type.argtypes = [ctypes.c_int]
+    ggml.ggml_backend_dev_by_type.restype = ctypes.c_void_p
+    ggml.ggml_backend_register.argtypes = [ctypes.c_void_p]
+    ggml.ggml_backend_register.restype = None
+    return ggml
+
+
+@cache
+def _rpc() -> ctypes.CDLL:
+    path = library.library_path("ggml-rpc")
+    if not path.exists():
+        raise BuildError(
+            "this llama-cpp-python was built without RPC, which the emulated card needs", remedy=RPC_REMEDY
+        )
+    rpc = ctypes.CDLL(str(path))
+    rpc.ggml_backend_rpc_add_server.argtypes = [ctypes.c_char_p]
+    rpc.ggml_backend_rpc_add_server.restype = ctypes.c_void_p
+    rpc.ggml_backend_rpc_start_server.argtypes = [
+        ctypes.c_char_p,
+        ctypes.c_char_p,
+        ctypes.c_size_t,
+        ctypes.c_size_t,
+        ctypes.POINTER(ctypes.c_void_p),
+    ]
+    rpc.ggml_backend_rpc_start_server.restype = None
+    return rpc
+
+
+RPC_REMEDY = (
+    'rebuild it with: CMAKE_ARGS="-DGGML_RPC=ON" pip install --force-reinstall --no-cache-dir --no-binary '
+    "llama-cpp-python llama-cpp-python"
+)
+
+
+def version() -> str:
+    return str(_base().ggml_version().decode())
+
+
+def commit() -> str:
+    return str(_base().ggml_commit().decode())
+
+
+def devices() -> list[DeviceHandle]:
+    """Return the devices that llama.cpp sees, in its order."""
+    ggml = _ggml()
+    return [ggml.ggml_backend_dev_get(index) for index in range(ggml.ggml_backend_dev_count())]
+
+
+def cpu_device() -> DeviceHandle:
+    return int(_ggml().ggml_backend_dev_by_type(CPU_TYPE))
+
+
+def props(device: DeviceHandle) -> DeviceProps:
+    raw = _Props()
+    _base().ggml_backend_dev_get_props(device, ctypes.byref(raw))
+    return DeviceProps(
+        name=raw.name.decode(),
+        description=raw.description.decode(),
+        free_bytes=raw.memory_free,
+        total_bytes=raw.memory_total,
+        is_gpu=raw.type in GPU_TYPES,
+        pci_bus_id=raw.device_id.decode() if raw.device_id else None,
+    )
+
+
+def buffer_name(device: DeviceHandle) -> str:
+    """Return how llama.cpp's log names the device's buffers, like "CUDA0" or "RPC0[127.0.0.1:40001]"."""
+    return str(_base().ggml_backend_buft_name(buffer_type(device)).decode())
+
+
+def memory(device: DeviceHandle) -> tuple[int, int]:
+    """Return the device's (free, total) memory in bytes as its backend reports them."""
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    _base().ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
+    return free.value, total.value
+
+
+def buffer_type(device: DeviceHandle) -> int:
+    return int(_base().ggml_backend_dev_buffer_type(device))
+
+
+def backend_api_version(device: DeviceHandle) -> int:
+    """Return the version of ggml's backend interface: the first member of `struct ggml_backend_reg`."""
+    registration = int(_base().ggml_backend_dev_backend_reg(device))
+    return ctypes.c_int.from_address(registration).value
+
+
+def allocate(buffer_type: int, size_bytes: int) -> int | None:
+    """Return a new buffer, or None where the device refuses it."""
+    buffer = _base().ggml_backend_buft_alloc_buffer(buffer_type, size_bytes)
+    return None if buffer is None else int(buffer)
+
+
+def free(buffer: int) -> None:
+    _base().ggml_backend_buffer_free(buffer)
+
+
+def add_rpc_server(endpoint: str) -> DeviceHandle | None:
+    """Register the RPC server at `"127.0.0.1:PORT"` and return its first device, None where it offers none.
+
+    llama.cpp aborts the process where nobody listens there, so be sure of the server first.
+    """
+    registration = _rpc().ggml_backend_rpc_add_server(endpoint.encode())
+    if registration is None or _base().ggml_backend_reg_dev_count(registration) == 0:
+        return None
+    _ggml().ggml_backend_register(registration)
+    return int(_base().ggml_backend_reg_dev_get(registration, 0))
+
+
+def serve_rpc(endpoint: str, device: DeviceHandle, n_threads: int) -> None:
+    """Serve `device` over RPC at `endpoint`; returns only where the socket cannot be opened."""
+    served = (ctypes.c_void_p * 1)(device)
+    _rpc().ggml_backend_rpc_start_server(endpoint.encode(), None, n_threads, 1, served)

@@ -1,0 +1,80 @@
+"""The one place that loads llama.cpp, and what this build of it can do."""
+
+import os
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+
+from layertune.engine.logs import LogCapture
+from layertune.errors import BuildError
+
+# Loading copies of the libraries by another file name would give each its own device registry, so they are opened
+# under the names that libllama itself links to.
+_FILE_NAMES = {
+    "posix": "lib{name}.so.0",
+    "darwin": "lib{name}.0.dylib",
+    "nt": "{name}.dll",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BuildInfo:
+    """Which llama.cpp this is. Two builds with equal values run a model the same way."""
+
+    llama_cpp_python: str
+    version: str
+    commit: str
+    system_info: str
+    supports_rpc: bool
+
+
+@cache
+def load() -> ModuleType:
+    """Load llama.cpp, start its backends and capture its log; return the `llama_cpp` module.
+
+    Raises:
+        BuildError: llama-cpp-python is not installed or its library does not load here.
+    """
+    # ggml would start a debugger on abort, which can hang for minutes (ggml.c, ggml_print_backtrace).
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+    try:
+        import llama_cpp
+    except (ImportError, OSError, RuntimeError) as error:
+        raise BuildError(
+            f"llama-cpp-python does not load: {error}",
+            remedy="install it with: pip install --force-reinstall --no-cache-dir llama-cpp-python",
+        ) from error
+    log().install(llama_cpp)  # after the import, which installs a callback of its own
+    llama_cpp.llama_backend_init()
+    module: ModuleType = llama_cpp
+    return module
+
+
+@cache
+def log() -> LogCapture:
+    """Return this process's capture of llama.cpp's log; llama.cpp has only one callback for all models."""
+    return LogCapture()
+
+
+def library_path(name: str) -> Path:
+    """Return the file of one of llama.cpp's libraries, like `"ggml-rpc"`; it need not exist in every build."""
+    llama_cpp = load()
+    folder = Path(os.environ.get("LLAMA_CPP_LIB_PATH") or Path(str(llama_cpp.__file__)).parent / "lib")
+    platform = "darwin" if sys.platform == "darwin" else os.name
+    return folder / _FILE_NAMES[platform].format(name=name)
+
+
+def build_info() -> BuildInfo:
+    llama_cpp = load()
+    from layertune.engine import ggml
+
+    return BuildInfo(
+        llama_cpp_python=metadata.version("llama-cpp-python"),
+        version=ggml.version(),
+        commit=ggml.commit(),
+        system_info=llama_cpp.llama_print_system_info().decode().strip(" |"),
+        supports_rpc=bool(llama_cpp.llama_supports_rpc()) and library_path("ggml-rpc").exists(),
+    )

@@ -1,0 +1,52 @@
+"""Capture of llama.cpp's log, which is the only place where it tells its buffer sizes and why it refused."""
+
+from collections import deque
+from types import ModuleType
+
+INFO, WARN, ERROR, DEBUG, CONTINUED = 1, 2, 3, 4, 5  # ggml.h, enum ggml_log_level
+
+_KEPT_LINES = 4000
+
+
+class LogCapture:
+    """Keeps the last lines of llama.cpp's log, continued lines joined, debug lines left out."""
+
+    def __init__(self) -> None:
+        self._lines: deque[tuple[int, str]] = deque(maxlen=_KEPT_LINES)
+        self._n_lines = 0
+        self._partial = ""
+        self._level = INFO
+        self._callback: object | None = None
+
+    def install(self, llama_cpp: ModuleType) -> None:
+        self._callback = llama_cpp.llama_log_callback(self._receive)  # kept: ctypes frees it otherwise
+        llama_cpp.llama_log_set(self._callback, None)
+
+    def mark(self) -> int:
+        """Return the present end of the log, for `since`."""
+        return self._n_lines
+
+    def since(self, mark: int) -> list[str]:
+        """Return the lines logged after `mark`, as far as they are still kept."""
+        return [text for _, text in self._since(mark)]
+
+    def first_error_since(self, mark: int) -> str | None:
+        """Return the first error after `mark`; those that follow it only repeat that the whole failed."""
+        return next((text.strip() for level, text in self._since(mark) if level == ERROR), None)
+
+    def tail(self, n_lines: int) -> list[str]:
+        return [text for _, text in list(self._lines)[-n_lines:]]
+
+    def _since(self, mark: int) -> list[tuple[int, str]]:
+        n_new = min(self._n_lines - mark, len(self._lines))
+        return list(self._lines)[len(self._lines) - n_new :]
+
+    def _receive(self, level: int, text: bytes, _user_data: object) -> None:
+        if level != CONTINUED:
+            self._level = level
+        if self._level == DEBUG:
+            return
+        *complete, self._partial = (self._partial + text.decode(errors="replace")).split("\n")
+        for line in complete:
+            self._lines.append((self._level, line))
+            self._n_lines += 1
