@@ -3,7 +3,7 @@
 from collections import deque
 from types import ModuleType
 
-INFO, WARN, ERROR, DEBUG, CONTINUED = 1, 2, 3, 4, 5  # ggml.h, enum ggml_log_level
+DEBUG, INFO, WARN, ERROR, CONTINUED = 1, 2, 3, 4, 5  # ggml.h, enum ggml_log_level
 
 _KEPT_LINES = 4000
 

@@ -9,10 +9,10 @@ Source = Literal["nvml", "ggml", "ledger"]
 
 @dataclass(frozen=True, slots=True)
 class VramReport:
-    """The device's memory over a trial, in bytes, above `baseline_bytes` (what was in use before it).
+    """What the models took of the device over a trial, in bytes; `baseline_bytes` were in use before it.
 
     `scope` is `process` (this process only), `device` (device minus baseline: other programs' changes count) or `card`
-    (the emulated card's own ledger); `source` is nvml, ggml or ledger. `phases` holds the bytes in use after each phase.
+    (the emulated card's own ledger). `phases` holds the bytes in use after each phase.
     """
 
     peak_bytes: int

@@ -46,7 +46,7 @@ class CardBackend:
         version = ggml.backend_api_version(self.device)
         if version != _API_VERSION:
             raise BuildError(
-                f"the emulated card knows version {_API_VERSION} of ggml's backend interface and this build has {version}",
+                f"the emulated card knows ggml's backend interface {_API_VERSION} and this build has {version}",
                 remedy="use the pinned llama-cpp-python of requirements.txt",
             )
         self._wrap(ggml.buffer_type(self.device), _ALLOC_BUFFER, _AllocBuffer, self._alloc_wrapper)

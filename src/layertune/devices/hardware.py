@@ -1,0 +1,56 @@
+"""This machine, as far as it decides how fast a trial runs."""
+
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    cpu_model: str
+    n_cores: int  # those that this process may use
+    ram_bytes: int
+
+
+def this_machine() -> Machine:
+    return Machine(_cpu_model(), n_usable_cores(), psutil.virtual_memory().total)
+
+
+def n_usable_cores() -> int:
+    """Count the cores this process may run on, which a container or taskset can make fewer than the machine's."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def peak_rss_bytes() -> int:
+    """Return this process's largest resident set so far."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # getrusage(2): KiB on Linux, bytes on macOS
+
+
+def has_nvidia_card() -> bool:
+    """Say whether an NVIDIA driver is loaded, whatever llama.cpp was built with."""
+    marks = (
+        Path("/proc/driver/nvidia/version"),
+        Path("/usr/lib/wsl/lib/libnvidia-ml.so.1"),  # WSL2: the driver is Windows'
+        Path(os.environ.get("SYSTEMROOT", "/"), "System32", "nvml.dll"),
+    )
+    return any(mark.exists() for mark in marks)
+
+
+def _cpu_model() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,76 @@
+"""What llama.cpp sees on this machine, asked in a process of its own.
+
+The search itself never loads llama.cpp: a loaded CUDA backend would hold device memory for the whole study.
+"""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
+
+from layertune.engine.library import BuildInfo
+from layertune.errors import BuildError
+
+_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class GpuInfo:
+    """A GPU that this build of llama.cpp can offload to; `index` counts GPUs only, in llama.cpp's order."""
+
+    index: int
+    name: str
+    description: str
+    total_bytes: int
+    free_bytes: int
+    pci_bus_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    build: BuildInfo
+    gpus: tuple[GpuInfo, ...]
+
+
+_INSPECTION: TypeAdapter[Inspection] = TypeAdapter(Inspection)
+
+
+def inspect() -> Inspection:
+    """Ask a child process.
+
+    Raises:
+        BuildError: llama-cpp-python does not load, with the command that mends it.
+    """
+    command = [sys.executable, "-m", "layertune.devices.inspection"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise BuildError(
+            f"llama.cpp did not start within {_TIMEOUT_S:.0f} s", remedy="look at the GPU driver with: nvidia-smi"
+        ) from error
+    if answer.returncode != 0:
+        words = answer.stderr.strip().splitlines()
+        raise BuildError(words[-1] if words else f"llama.cpp ended with status {answer.returncode}")
+    return _INSPECTION.validate_json(answer.stdout)
+
+
+def main() -> int:
+    from layertune.engine import ggml, library
+
+    try:
+        build = library.build_info()
+    except BuildError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    props = [found for device in ggml.devices() if (found := ggml.props(device)).is_gpu]
+    gpus = tuple(
+        GpuInfo(index, gpu.name, gpu.description, gpu.total_bytes, gpu.free_bytes, gpu.pci_bus_id)
+        for index, gpu in enumerate(props)
+    )
+    sys.stdout.write(_INSPECTION.dump_json(Inspection(build, gpus)).decode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""The device of a study: what the config chose, resolved against this machine. Plain data; a worker opens it."""
+
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+from layertune.config.device import DeviceChoice
+from layertune.devices.hardware import has_nvidia_card
+from layertune.devices.inspection import GpuInfo, Inspection
+from layertune.engine.ggml import RPC_REMEDY
+from layertune.errors import BuildError, DeviceError
+
+CUDA_REMEDY = (
+    'rebuild it with: CMAKE_ARGS="-DGGML_CUDA=ON" pip install --force-reinstall --no-cache-dir --no-binary '
+    "llama-cpp-python llama-cpp-python (from a clone of layertune: make clean env), "
+    "or choose --device emulated:SIZE or --device cpu"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a worker offloads to.
+
+    `vram_bytes` is the memory the device has, None for the CPU; `gpu_index` counts llama.cpp's GPUs; `n_threads` are
+    the emulated card's own.
+    """
+
+    kind: Literal["gpu", "emulated", "cpu"]
+    name: str
+    vram_bytes: int | None = None
+    gpu_index: int | None = None
+    pci_bus_id: str | None = None
+    n_threads: int | None = None
+
+
+def resolve(choice: DeviceChoice, emulated_n_threads: int, inspection: Inspection, *, nvidia: bool) -> Target:
+    """Return the device that `choice` means here; `nvidia` says whether this machine has an NVIDIA driver.
+
+    Raises:
+        DeviceError: the device is not here, naming what is.
+        BuildError: it could be, with another build of llama-cpp-python; the remedy is the command.
+    """
+    if choice.kind == "cpu":
+        return Target("cpu", "CPU")
+    if choice.kind == "emulated":
+        if sys.platform == "win32":
+            raise DeviceError("the emulated card needs Linux or macOS", remedy="choose --device gpu:0 or --device cpu")
+        if not inspection.build.supports_rpc:
+            raise BuildError(
+                "this llama-cpp-python was built without RPC, which the emulated card needs", remedy=RPC_REMEDY
+            )
+        return Target("emulated", "emulated card", vram_bytes=choice.vram_bytes, n_threads=emulated_n_threads)
+    return _gpu(choice.index, inspection.gpus, nvidia=nvidia)
+
+
+def resolve_here(choice: DeviceChoice, emulated_n_threads: int, inspection: Inspection) -> Target:
+    return resolve(choice, emulated_n_threads, inspection, nvidia=has_nvidia_card())
+
+
+def _gpu(index: int | None, gpus: tuple[GpuInfo, ...], *, nvidia: bool) -> Target:
+    wanted = 0 if index is None else index
+    if wanted < len(gpus):
+        gpu = gpus[wanted]
+        return Target("gpu", gpu.description, gpu.total_bytes, gpu.index, gpu.pci_bus_id)
+    if not gpus and nvidia:
+        raise BuildError("this machine has an NVIDIA card and this llama-cpp-python cannot use it", remedy=CUDA_REMEDY)
+    if not gpus:
+        raise DeviceError(
+            "llama.cpp sees no GPU here",
+            remedy="choose --device emulated:SIZE (like emulated:6GiB) or --device cpu, or see layertune doctor",
+        )
+    there = ", ".join(f"gpu:{gpu.index} ({gpu.description})" for gpu in gpus)
+    raise DeviceError(f"llama.cpp sees no gpu:{index} here", remedy=f"choose one of {there}")
