@@ -37,6 +37,14 @@ class BufferBytes:
     def total_bytes(self) -> int:
         return self.weights_bytes + self.kv_bytes + self.compute_bytes + self.output_bytes
 
+    def __add__(self, other: "BufferBytes") -> "BufferBytes":
+        return BufferBytes(
+            self.weights_bytes + other.weights_bytes,
+            self.kv_bytes + other.kv_bytes,
+            self.compute_bytes + other.compute_bytes,
+            self.output_bytes + other.output_bytes,
+        )
+
 
 def read_buffers(lines: Iterable[str], buffer_names: tuple[str, ...]) -> dict[str, BufferBytes]:
     """Return the buffers that `lines` tell, by device: `"gpu0"`, `"gpu1"` … in the order of `buffer_names`, `"host"`.

@@ -2,6 +2,7 @@
 
 from collections import deque
 from types import ModuleType
+from typing import TextIO
 
 DEBUG, INFO, WARN, ERROR, CONTINUED = 1, 2, 3, 4, 5  # ggml.h, enum ggml_log_level
 
@@ -17,10 +18,15 @@ class LogCapture:
         self._partial = ""
         self._level = INFO
         self._callback: object | None = None
+        self._echo: TextIO | None = None
 
     def install(self, llama_cpp: ModuleType) -> None:
         self._callback = llama_cpp.llama_log_callback(self._receive)  # kept: ctypes frees it otherwise
         llama_cpp.llama_log_set(self._callback, None)
+
+    def echo(self, stream: TextIO) -> None:
+        """Also write every kept line to `stream`, so that the log survives this process."""
+        self._echo = stream
 
     def mark(self) -> int:
         """Return the present end of the log, for `since`."""
@@ -50,3 +56,5 @@ class LogCapture:
         for line in complete:
             self._lines.append((self._level, line))
             self._n_lines += 1
+            if self._echo is not None:
+                self._echo.write(f"{line}\n")
