@@ -1,13 +1,15 @@
 """One dimension of the search space, as a user writes it.
 
-    n_batch = 128                                     fixed
-    n_batch = [128, 256, 512]                         a choice
-    n_gpu_layers = { min = 0, max = "all", step = 1 } a range; "all" is n_layer + 1, the output layer included
+n_batch = 128                                     fixed
+n_batch = [128, 256, 512]                         a choice
+n_gpu_layers = { min = 0, max = "all", step = 1 } a range; "all" is n_layer + 1, the output layer included
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from layertune.settings import CacheType, FlashAttention
 
 
 class IntRange(BaseModel):
@@ -34,7 +36,33 @@ class IntRange(BaseModel):
         return values
 
 
-PositiveInt = Annotated[int, Field(ge=1)]
-LayerCount = Annotated[int, Field(ge=0)]
-LayerDimension = LayerCount | Annotated[list[LayerCount], Field(min_length=1)] | IntRange
-IntDimension = PositiveInt | Annotated[list[PositiveInt], Field(min_length=1)]
+FORMS = ("value", "choices", "range")
+
+
+def _form(written: Any) -> str:
+    """Say which form the user chose, so that an error speaks of that form only."""
+    if isinstance(written, list):
+        return "choices"
+    return "range" if isinstance(written, (dict, IntRange)) else "value"
+
+
+_Int = Annotated[int, Field(ge=1)]
+_Layers = Annotated[int, Field(ge=0)]
+
+LayerDimension = Annotated[
+    Annotated[_Layers, Tag("value")]
+    | Annotated[list[_Layers], Field(min_length=1), Tag("choices")]
+    | Annotated[IntRange, Tag("range")],
+    Discriminator(_form),
+]
+IntDimension = Annotated[
+    Annotated[_Int, Tag("value")] | Annotated[list[_Int], Field(min_length=1), Tag("choices")], Discriminator(_form)
+]
+FlashAttentionDimension = Annotated[
+    Annotated[FlashAttention, Tag("value")] | Annotated[list[FlashAttention], Field(min_length=1), Tag("choices")],
+    Discriminator(_form),
+]
+CacheTypeDimension = Annotated[
+    Annotated[CacheType, Tag("value")] | Annotated[list[CacheType], Field(min_length=1), Tag("choices")],
+    Discriminator(_form),
+]

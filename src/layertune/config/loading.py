@@ -7,6 +7,7 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
+from layertune.config.dimension import FORMS
 from layertune.config.study import StudyConfig
 from layertune.errors import ConfigError
 
@@ -41,7 +42,8 @@ def parse_config(table: dict[str, Any], *, source: str, folder: Path) -> StudyCo
     except ValidationError as error:
         raise ConfigError(f"{source}: {_first_problem(error)}") from error
     models = {
-        name: model.model_copy(update={"path": folder / model.path.expanduser()}) for name, model in config.models.items()
+        name: model.model_copy(update={"path": folder / model.path.expanduser()})
+        for name, model in config.models.items()
     }
     return config.model_copy(update={"models": models})
 
@@ -52,17 +54,13 @@ def dump_config(config: StudyConfig) -> str:
 
 
 def _first_problem(error: ValidationError) -> str:
-    problems = error.errors(include_url=False)
-    # Of a union every branch complains; the deepest location is the branch that the user meant.
-    problem = max(problems, key=lambda item: len(item["loc"]))
-    key = ".".join(str(part) for part in problem["loc"] if not _is_branch_name(str(part)))
+    problem = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in problem["loc"] if part not in FORMS)
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key}; see docs/configuration.md for the keys"
     if problem["type"] == "missing":
         return f"{key} is missing; add it"
+    if problem["type"] == "union_tag_invalid":
+        return f"{key}: a range is for n_gpu_layers only; write a value or a list"
     return f"{key}: {message}" if key else message
-
-
-def _is_branch_name(part: str) -> bool:
-    return any(mark in part for mark in ("[", "(")) or part in {"int", "IntRange", "constrained-int", "str"}

@@ -1,7 +1,7 @@
 """What a study optimises, by name.
 
-    MODEL.tokens_per_s   MODEL.tokens_per_s_together   MODEL.pp_tokens_per_s   MODEL.tg_tokens_per_s
-    MODEL.ttft_s         MODEL.n_ctx                   vram.peak_bytes
+MODEL.tokens_per_s   MODEL.tokens_per_s_together   MODEL.pp_tokens_per_s   MODEL.tg_tokens_per_s
+MODEL.ttft_s         MODEL.n_ctx                   vram.peak_bytes
 """
 
 from dataclasses import dataclass
@@ -43,4 +43,6 @@ class Objective:
         if subject in models and quantity in MODEL_QUANTITIES:
             return cls(name, MODEL_QUANTITIES[quantity])
         known = ", ".join(f"{models[0]}.{quantity}" for quantity in MODEL_QUANTITIES)
-        raise ValueError(f"{name!r} is not an objective; the models are {', '.join(models)}; write one of {known}, {VRAM_PEAK}")
+        raise ValueError(
+            f"{name!r} is not an objective; the models are {', '.join(models)}; write one of {known}, {VRAM_PEAK}"
+        )

@@ -7,9 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
 
 from layertune.config.device import DeviceChoice, EmulatedOptions
-from layertune.config.dimension import IntDimension, IntRange, LayerDimension
+from layertune.config.dimension import (
+    CacheTypeDimension,
+    FlashAttentionDimension,
+    IntDimension,
+    IntRange,
+    LayerDimension,
+)
 from layertune.config.objective import VRAM_PEAK, Objective
-from layertune.settings import CacheType, FlashAttention
 from layertune.units import parse_bytes, parse_duration
 
 SamplerName = Literal["tpe", "gp", "nsga2", "random", "grid"]
@@ -43,17 +48,18 @@ class ModelSpace(_Table):
     """The settings to search for one model: a value fixes a dimension, a list or a range searches it."""
 
     n_gpu_layers: LayerDimension = Field(
-        default=IntRange(), description="Layers on the GPU: 0 is none, 1 the output layer only, \"all\" the whole model."
+        default=IntRange(), description='Layers on the GPU: 0 is none, 1 the output layer only, "all" the whole model.'
     )
     n_ctx: IntDimension = Field(default=4096, description="Context in tokens, of all parallel slots together.")
     n_batch: IntDimension = Field(
-        default_factory=lambda: [256, 512, 1024, 2048], description="Logical batch: prompt tokens per llama_decode call."
+        default_factory=lambda: [256, 512, 1024, 2048],
+        description="Logical batch: prompt tokens per llama_decode call.",
     )
     n_ubatch: IntDimension = Field(default=512, description="Physical batch: tokens per compute graph.")
     n_threads: IntDimension | None = Field(default=None, description="CPU threads; without it, host.n_cpus.")
-    flash_attn: FlashAttention | list[FlashAttention] = Field(default="auto", description="on, off, or llama.cpp's own choice.")
-    type_k: CacheType | list[CacheType] = Field(default="f16", description="Data type of the K cache.")
-    type_v: CacheType | list[CacheType] = Field(default="f16", description="Data type of the V cache.")
+    flash_attn: FlashAttentionDimension = Field(default="auto", description="on, off, or llama.cpp's own choice.")
+    type_k: CacheTypeDimension = Field(default="f16", description="Data type of the K cache.")
+    type_v: CacheTypeDimension = Field(default="f16", description="Data type of the V cache.")
 
 
 class ModelConfig(_Table):
@@ -68,7 +74,9 @@ class ModelConfig(_Table):
 class Budget(_Table):
     """The VRAM that all models together may take."""
 
-    vram: Size | None = Field(default=None, description="Budget, like \"6141MiB\"; without it, the device's whole memory.")
+    vram: Size | None = Field(
+        default=None, description='Budget, like "6141MiB"; without it, the device\'s whole memory.'
+    )
     margin: Size = Field(default=0, description="Kept free under the budget.")
 
 
@@ -76,7 +84,7 @@ class HostLimits(_Table):
     """What each model's container may use of the host."""
 
     n_cpus: int | None = Field(default=None, ge=1, description="CPUs per model; without it, this machine's cores.")
-    ram_per_model: Size | None = Field(default=None, description="RAM limit of one model, like \"6GB\".")
+    ram_per_model: Size | None = Field(default=None, description='RAM limit of one model, like "6GB".')
 
 
 class Deployment(_Table):
@@ -90,7 +98,7 @@ class SearchConfig(_Table):
 
     sampler: SamplerName = Field(default="tpe", description="Which trial comes next.")
     n_trials: int = Field(default=40, ge=1, description="Stop after this many finished trials.")
-    timeout: Duration | None = Field(default=None, description="Stop after this time, like \"30m\".")
+    timeout: Duration | None = Field(default=None, description='Stop after this time, like "30m".')
     trial_timeout: Duration = Field(default=600.0, description="Give up on one trial after this time.")
     n_repeats: int = Field(default=3, ge=1, description="Measured repetitions of each workload in a trial.")
 
@@ -150,7 +158,9 @@ class StudyConfig(_Table):
         names = self.objectives
         if names is None:
             names = [f"{name}.tokens_per_s" for name in self.models]
-            names += [f"{name}.n_ctx" for name, model in self.models.items() if len(set(_values(model.space.n_ctx))) > 1]
+            names += [
+                f"{name}.n_ctx" for name, model in self.models.items() if len(set(_values(model.space.n_ctx))) > 1
+            ]
             names.append(VRAM_PEAK)
         return [Objective.named(name, list(self.models)) for name in names]
 

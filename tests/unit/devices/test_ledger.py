@@ -1,0 +1,75 @@
+import sys
+
+import pytest
+
+if sys.platform == "win32":
+    pytest.skip("the emulated card needs POSIX record locks", allow_module_level=True)
+
+import multiprocessing
+from collections.abc import Iterator
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layertune.devices.emulated.ledger import Ledger
+
+
+@pytest.fixture
+def ledger() -> Iterator[Ledger]:
+    ledger = Ledger.create(1000)
+    yield ledger
+    ledger.close()
+
+
+def test_bytes_are_counted_up_to_the_cap_and_refused_past_it(ledger: Ledger) -> None:
+    assert ledger.take(0, 600)
+    assert ledger.take(1, 400)
+    assert not ledger.take(0, 50)
+    card = ledger.state()
+    assert (card.used_bytes, card.peak_bytes, card.n_refused, card.excess_bytes) == (1000, 1000, 1, 50)
+
+
+def test_the_peak_outlives_what_was_given_back(ledger: Ledger) -> None:
+    ledger.take(0, 700)
+    ledger.give_back(0, 700)
+    ledger.take(0, 100)
+    assert (ledger.state().used_bytes, ledger.state().peak_bytes) == (100, 700)
+
+
+def test_queries_are_counted_for_each_server(ledger: Ledger) -> None:
+    ledger.count_query(3)
+    ledger.count_query(3)
+    assert [ledger.n_queries(server) for server in (0, 3)] == [0, 2]
+
+
+def test_two_views_of_one_ledger_see_the_same_card(ledger: Ledger) -> None:
+    Ledger(ledger.descriptor).take(0, 10)
+    assert ledger.state().used_bytes == 10
+
+
+def _take_and_give(descriptor: int, server: int) -> None:
+    ledger = Ledger(descriptor)
+    for _ in range(500):
+        if ledger.take(server, 7):
+            ledger.give_back(server, 7)
+
+
+def test_processes_that_share_a_ledger_lose_no_byte(ledger: Ledger) -> None:
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=_take_and_give, args=(ledger.descriptor, server)) for server in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert ledger.state().used_bytes == 0
+
+
+@given(st.lists(st.integers(1, 600), max_size=30))
+def test_what_is_in_use_never_exceeds_the_cap(sizes: list[int]) -> None:
+    ledger = Ledger.create(1000)
+    held = [size for size in sizes if ledger.take(0, size)]
+    card = ledger.state()
+    assert card.used_bytes == sum(held) <= card.cap_bytes
+    assert card.n_refused == len(sizes) - len(held)
+    ledger.close()

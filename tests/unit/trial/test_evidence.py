@@ -1,0 +1,46 @@
+import pytest
+
+from layertune.trial.evidence import Refusals, classify, out_of_memory_line
+from layertune.trial.messages import Stage
+from layertune.trial.outcome import Failed, Infeasible
+
+SEEN_REFUSALS = [
+    "alloc_tensor_range: failed to allocate RPC0[127.0.0.1:40027] buffer of size 246587904",
+    "llama_model_load: error loading model: unable to allocate CUDA0 buffer",
+    "llama_init_from_model: failed to initialize the context: failed to allocate buffer for kv cache",
+    "llama_init_from_model: failed to initialize the context: failed to allocate compute pp buffers",
+    "CUDA error: out of memory",
+    "ggml_vulkan: vk::Device::allocateMemory: ErrorOutOfDeviceMemory",
+    "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 512.00 MiB on device 0: cudaMalloc failed: out of memory",
+    "ggml_metal_graph_compute: error: Insufficient Memory (00000008:kIOGPUCommandBufferCallbackErrorOutOfMemory)",
+]
+
+
+@pytest.mark.parametrize("line", SEEN_REFUSALS)
+def test_a_line_that_says_memory_was_refused_makes_a_trial_infeasible(line: str) -> None:
+    outcome = classify(Stage("load", "code"), "no model", ["fine", line], None, 1.0, reason="error")
+    assert isinstance(outcome, Infeasible)
+    assert (outcome.stage, outcome.model, outcome.evidence) == ("load", "code", line)
+
+
+def test_a_refusal_counted_by_the_device_is_evidence_without_any_line() -> None:
+    outcome = classify(Stage("solo", "chat"), "SIGABRT", [], Refusals(1, 4096), 1.0, reason="crashed")
+    assert outcome == Infeasible("decode", "chat", "the device refused an allocation", 4096, 1.0)
+
+
+def test_a_death_without_evidence_of_memory_has_failed_and_keeps_the_last_log_lines() -> None:
+    log = [f"line {number}" for number in range(100)]
+    outcome = classify(Stage("solo", "chat"), "SIGSEGV", log, Refusals(0, 0), 1.0, reason="crashed")
+    assert isinstance(outcome, Failed)
+    assert (outcome.reason, outcome.log_tail[-1], len(outcome.log_tail)) == ("crashed", "line 99", 20)
+
+
+def test_where_llama_cpp_says_it_stopped_counts_more_than_the_workers_last_stage() -> None:
+    line = SEEN_REFUSALS[3]
+    outcome = classify(Stage("kv_cache", "chat"), line, [], None, 1.0, reason="error", refused_stage="compute")
+    assert isinstance(outcome, Infeasible)
+    assert outcome.stage == "compute"
+
+
+def test_falling_back_from_pinned_memory_is_harmless() -> None:
+    assert out_of_memory_line(["failed to allocate 96.00 MiB of pinned memory: out of memory"]) is None

@@ -1,0 +1,31 @@
+import pytest
+from pydantic import ValidationError
+
+from layertune.engine.buffers import BufferBytes
+from layertune.trial.outcome import OUTCOME, Failed, Infeasible, Measured, ModelReport, ModelSamples, TrialOutcome
+from layertune.vram.report import VramReport
+
+SAMPLES = ModelSamples((100.0, 101.5), (20.0, 21.0), (0.5, 0.4), (10.0, 11.0), (8.0,))
+MEASURED = Measured(
+    {"chat": ModelReport(SAMPLES, {"gpu0": BufferBytes(1, 2, 3)}, 1.5, None)},
+    VramReport(600, 10, "card", "ledger", {"load": 500}),
+    peak_rss_bytes=77,
+    duration_s=9.0,
+)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        MEASURED,
+        Infeasible("kv_cache", "chat", "failed to allocate buffer for kv cache", None, 1.0),
+        Failed("hung", "no result after 5 s", ("last line",), 5.0),
+    ],
+)
+def test_every_outcome_survives_the_way_through_json(outcome: TrialOutcome) -> None:
+    assert OUTCOME.validate_json(OUTCOME.dump_json(outcome)) == outcome
+
+
+def test_what_is_no_outcome_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        OUTCOME.validate_json('{"state": "splendid"}')
