@@ -144,8 +144,8 @@ class StudyConfig(_Table):
             smallest = min(_values(model.space.n_ctx)) // model.n_parallel
             if model.workload.n_tokens > smallest:
                 raise ValueError(
-                    f"models.{name}: the workload needs {model.workload.n_tokens} tokens of context and the smallest slot "
-                    f"has {smallest}; raise n_ctx or lower n_prompt and n_generate"
+                    f"models.{name}: the workload needs {model.workload.n_tokens} tokens of context and the smallest "
+                    f"slot has {smallest}; raise n_ctx or lower n_prompt and n_generate"
                 )
         self.resolved_objectives()
         return self

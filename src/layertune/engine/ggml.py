@@ -74,8 +74,6 @@ def _ggml() -> ctypes.CDLL:
     ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
     ggml.ggml_backend_dev_by_type.argtypes = [ctypes.c_int]
     ggml.ggml_backend_dev_by_type.restype = ctypes.c_void_p
-    ggml.ggml_backend_register.argtypes = [ctypes.c_void_p]
-    ggml.ggml_backend_register.restype = None
     return ggml
 
 
@@ -177,7 +175,6 @@ def add_rpc_server(endpoint: str) -> DeviceHandle | None:
     registration = _rpc().ggml_backend_rpc_add_server(endpoint.encode())
     if registration is None or _base().ggml_backend_reg_dev_count(registration) == 0:
         return None
-    _ggml().ggml_backend_register(registration)
     return int(_base().ggml_backend_reg_dev_get(registration, 0))
 
 

@@ -1,0 +1,35 @@
+"""The demo pair and the emulated card, for the tests that run real llama.cpp."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+MODELS = Path(__file__).parent.parent / "models"
+
+# Read by llama.cpp and the processes that tests start: an abort must not start a debugger.
+os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+
+
+@pytest.fixture(scope="session")
+def demo_pair() -> dict[str, Path]:
+    """The two real small models of `make models`."""
+    pair = {"chat": MODELS / "SmolLM2-135M-Instruct.Q4_1.gguf", "code": MODELS / "gemma-3-270m-q4_k_m.gguf"}
+    missing = [path.name for path in pair.values() if not path.exists()]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} not here; run make models")
+    return pair
+
+
+@pytest.fixture
+def needs_rpc() -> Iterator[None]:
+    """Skip where no emulated card can run, with the reason."""
+    if sys.platform == "win32":
+        pytest.skip("the emulated card needs POSIX record locks")
+    from layertune.devices.inspection import inspect
+
+    if not inspect().build.supports_rpc:
+        pytest.skip("this llama-cpp-python was built without RPC")
+    return

@@ -1,0 +1,152 @@
+"""Workers that really die, hang and lie. They are small scripts; no model is loaded."""
+
+import os
+import signal
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from layertune.devices.target import Target
+from layertune.settings import EngineSettings, SplitSettings
+from layertune.trial.messages import MESSAGE, Done, Stage
+from layertune.trial.outcome import Failed, Infeasible, Measured, TrialOutcome
+from layertune.trial.process import ProcessTrialRunner, Workplace
+
+if sys.platform == "win32":
+    pytest.skip("signals and process groups are POSIX'", allow_module_level=True)
+
+SETTINGS = SplitSettings.of({"chat": EngineSettings(n_gpu_layers=0, n_ctx=256, n_batch=8, n_ubatch=8, n_threads=1)})
+MEASURED = Measured({}, None, peak_rss_bytes=1, duration_s=1.0)
+DONE = MESSAGE.dump_json(Done(MEASURED)).decode()
+DECODE = MESSAGE.dump_json(Stage("decode", "chat")).decode()
+
+
+def outcome_of(script: str, tmp_path: Path, *, target: Target | None = None, timeout_s: float = 30.0) -> TrialOutcome:
+    """Run one trial whose worker is `script`; like the real one it is given the request as its first line of input."""
+    file = tmp_path / "worker.py"
+    prelude = "import os, signal, sys, time\nrequest = sys.stdin.readline()\n"
+    file.write_text(prelude + textwrap.dedent(script))
+    place = Workplace(target or Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 1, timeout_s)
+    return ProcessTrialRunner(place, command=(sys.executable, str(file))).run(SETTINGS)
+
+
+def test_an_outcome_comes_back_as_it_was_sent(tmp_path: Path) -> None:
+    assert outcome_of(f"print({DECODE!r}); print({DONE!r}, flush=True); time.sleep(60)", tmp_path) == MEASURED
+
+
+@pytest.mark.parametrize("name", ["SIGABRT", "SIGSEGV", "SIGKILL"])
+def test_a_worker_that_dies_by_a_signal_has_failed_at_its_last_stage(name: str, tmp_path: Path) -> None:
+    outcome = outcome_of(f"print({DECODE!r}, flush=True); os.kill(os.getpid(), signal.{name})", tmp_path)
+    assert isinstance(outcome, Failed)
+    assert (outcome.reason, outcome.detail) == ("crashed", f"the worker ended with signal {name} at: decode chat")
+
+
+def test_a_worker_that_says_out_of_memory_and_aborts_is_infeasible(tmp_path: Path) -> None:
+    script = (
+        f"print({DECODE!r}, flush=True); print('CUDA error: out of memory', file=sys.stderr, flush=True); os.abort()"
+    )
+    outcome = outcome_of(script, tmp_path)
+    assert isinstance(outcome, Infeasible)
+    assert (outcome.stage, outcome.model, outcome.evidence) == ("decode", "chat", "CUDA error: out of memory")
+
+
+def test_a_refusal_in_the_ledger_of_a_dead_worker_is_evidence(tmp_path: Path) -> None:
+    script = f"""
+        import json
+        from layertune.devices.emulated.ledger import Ledger
+        ledger = Ledger(json.loads(request)["ledger_descriptor"])
+        print({DECODE!r}, flush=True)
+        ledger.take(0, 5000)
+        os.abort()
+    """
+    outcome = outcome_of(script, tmp_path, target=Target("emulated", "card", vram_bytes=4096, n_threads=1))
+    assert isinstance(outcome, Infeasible)
+    assert outcome.excess_bytes == 5000 - 4096
+
+
+def test_a_worker_that_hangs_is_killed_at_the_deadline_with_its_children(tmp_path: Path) -> None:
+    script = f"""
+        import subprocess
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        open({str(tmp_path / "pid")!r}, "w").write(str(child.pid))
+        print({DECODE!r}, flush=True)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(600)
+    """
+    outcome = outcome_of(script, tmp_path, timeout_s=3.0)
+    assert isinstance(outcome, Failed)
+    assert (outcome.reason, outcome.detail) == ("hung", "no result after 3 s, last seen at: decode chat")
+    assert _gone(int((tmp_path / "pid").read_text()))
+
+
+def test_a_worker_that_prints_garbage_has_failed(tmp_path: Path) -> None:
+    outcome = outcome_of("print('\\x00 segfault imminent {', flush=True); time.sleep(600)", tmp_path)
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "protocol"
+
+
+def test_a_worker_that_ends_quietly_has_failed_with_what_it_last_logged(tmp_path: Path) -> None:
+    outcome = outcome_of("print('Traceback: boom', file=sys.stderr); sys.exit(3)", tmp_path)
+    assert isinstance(outcome, Failed)
+    assert (outcome.reason, outcome.log_tail) == ("crashed", ("Traceback: boom",))
+    assert "exit status 3" in outcome.detail
+
+
+def test_a_worker_that_never_reads_its_request_costs_only_its_trial(tmp_path: Path) -> None:
+    place = Workplace(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 1, 30.0)
+    outcome = ProcessTrialRunner(place, command=("/bin/false",)).run(SETTINGS)
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "crashed"
+
+
+def test_the_last_outcome_of_a_worker_that_dies_right_after_it_counts(tmp_path: Path) -> None:
+    assert outcome_of(f"print({DONE!r}, flush=True); os.abort()", tmp_path) == MEASURED
+
+
+def test_stages_are_passed_on_while_the_trial_runs(tmp_path: Path) -> None:
+    seen: list[Stage] = []
+    file = tmp_path / "worker.py"
+    file.write_text(f"print({DECODE!r}); print({DONE!r}, flush=True)")
+    place = Workplace(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 1, 30.0)
+    ProcessTrialRunner(place, on_stage=seen.append, command=(sys.executable, str(file))).run(SETTINGS)
+    assert seen == [Stage("decode", "chat")]
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM", "SIGINT"])
+def test_children_die_with_their_parent_whatever_kills_it(how: str, tmp_path: Path) -> None:
+    """A parent like the search starts a worker like ours, which starts a child like a card's server."""
+    watch = "import os, sys, time; from layertune.devices import lifetime; lifetime.die_with_parent(int(sys.argv[1])); "
+    grandchild = watch + "lifetime.watch_standard_input(); time.sleep(600)"
+    worker = watch + (
+        "import subprocess; lifetime.watch_standard_input(); "
+        f"child = subprocess.Popen([sys.executable, '-c', {grandchild!r}, str(os.getpid())], stdin=subprocess.PIPE); "
+        f"open({str(tmp_path / 'pids')!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}\\n'); time.sleep(600)"
+    )
+    parent = (
+        "import os, subprocess, sys; "
+        f"child = subprocess.Popen([sys.executable, '-c', {worker!r}, str(os.getpid())], "
+        "stdin=subprocess.PIPE, start_new_session=True); child.wait()"
+    )
+    process = psutil.Popen([sys.executable, "-c", parent])
+    pids: list[int] = []
+    while len(pids) < 2:
+        assert process.is_running()
+        time.sleep(0.02)
+        if (tmp_path / "pids").exists() and (text := (tmp_path / "pids").read_text()).endswith("\n"):
+            pids = [int(pid) for pid in text.split()]
+    os.kill(process.pid, signal.Signals[how])
+    process.wait()
+    assert [_gone(pid) for pid in pids] == [True, True]
+
+
+def _gone(pid: int) -> bool:
+    """Wait a while for a process that has been killed to leave; a zombie has left."""
+    for _ in range(500):
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.01)
+    return False
