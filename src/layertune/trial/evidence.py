@@ -10,8 +10,8 @@ from layertune.trial.messages import Stage
 from layertune.trial.outcome import Failed, FailedReason, Infeasible, RefusedStage
 
 # Where each is printed: llama-model.cpp (load_tensors), llama-kv-cache.cpp, llama-memory-recurrent.cpp and
-# llama-context.cpp (sched_reserve) throw; ggml-alloc.c and ggml-backend.cpp log; ggml-cuda.cu and the CUDA, HIP, Vulkan,
-# Metal and SYCL runtimes have words of their own.
+# llama-context.cpp (sched_reserve) throw; ggml-alloc.c and ggml-backend.cpp log; ggml-cuda.cu and the CUDA, HIP,
+# Vulkan, Metal and SYCL runtimes have words of their own.
 _OUT_OF_MEMORY = (
     "unable to allocate",
     "failed to allocate",

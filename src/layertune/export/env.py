@@ -1,0 +1,41 @@
+"""The `.env` of the worksheet: `CHAT_MODEL`, `CHAT_N_GPU_LAYERS` and so on, for a shell and for docker compose.
+
+Values are in single quotes, which both readers take literally (POSIX shell, 2.2.2; compose's dotenv). A name that
+single quotes cannot hold is refused, so that no file name can start a second line or an expansion.
+"""
+
+import re
+
+from layertune.errors import UsageError
+from layertune.export.provenance import provenance_lines
+from layertune.results.result import Result, TrialInfo
+
+_PLAIN = re.compile(r"[A-Za-z0-9._/+-]+", re.ASCII)
+_KEYS = (
+    ("N_GPU_LAYERS", "n_gpu_layers"),
+    ("N_CTX", "n_ctx"),
+    ("N_BATCH", "n_batch"),
+    ("N_UBATCH", "n_ubatch"),
+    ("THREADS", "n_threads"),
+)
+
+
+def render_env(result: Result, trial: TrialInfo) -> str:
+    """Raises UsageError where a model's file name cannot be quoted safely."""
+    lines = [f"# {line}" for line in provenance_lines(result, trial)]
+    for name, engine in trial.settings.items():
+        prefix = name.upper()
+        lines += ["", f"{prefix}_MODEL={_quoted(result.models[name].file)}"]
+        lines += [f"{prefix}_{key}={getattr(engine, field)}" for key, field in _KEYS]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(value: str) -> str:
+    if _PLAIN.fullmatch(value):
+        return value
+    if "'" in value or "\\" in value or not value.isprintable():
+        raise UsageError(
+            f"the file name {value!r} cannot stand in a .env file",
+            remedy="rename the model file without quotes, backslashes and control characters",
+        )
+    return f"'{value}'"

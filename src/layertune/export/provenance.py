@@ -1,0 +1,37 @@
+"""Where a pick comes from, as the comment that every export begins with."""
+
+from layertune.results.result import MetricInfo, Result, TrialInfo
+from layertune.units import format_bytes
+
+
+def provenance_lines(result: Result, trial: TrialInfo) -> list[str]:
+    """Return lines of printable text: study, trial, hardware, measured speeds and peak VRAM of the budget."""
+    study, device = result.study, result.hardware.device
+    lines = [
+        f"layertune {study.layertune_version}, llama.cpp {study.llama_cpp.version} ({study.llama_cpp.commit})",
+        f"study {study.name} of {study.created}, trial {trial.number}",
+        f"measured on: {_device(result)}; {result.hardware.cpu.model}",
+    ]
+    if device.kind == "emulated":
+        lines.append("EMULATED: the speeds below are this CPU's, not a GPU's; the bytes are llama.cpp's own")
+    for name, metrics in (trial.metrics or {}).items():
+        workload = result.workload[name]
+        lines.append(
+            f"{name}: {_rate(metrics['tokens_per_s'])} alone, {_rate(metrics['tokens_per_s_together'])} beside the "
+            f"others ({workload.n_prompt} prompt + {workload.n_generate} generated tokens)"
+        )
+    if trial.vram is not None:
+        budget = f" of a budget of {format_bytes(result.budget.vram_bytes)}" if result.budget.vram_bytes else ""
+        lines.append(
+            f"peak VRAM {format_bytes(trial.vram.peak_bytes)}{budget} (by {trial.vram.source}, {trial.vram.scope})"
+        )
+    return ["".join(char if char.isprintable() else "?" for char in line) for line in lines]
+
+
+def _device(result: Result) -> str:
+    device = result.hardware.device
+    return device.name if device.vram_bytes is None else f"{device.name}, {format_bytes(device.vram_bytes)}"
+
+
+def _rate(metric: MetricInfo) -> str:
+    return f"{metric.median:.1f} ± {metric.mad:.1f} tokens/s"

@@ -1,0 +1,64 @@
+"""The limits of a study, as Optuna constraints: bytes over each limit, kept where at most 0."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from layertune.engine.buffers import HOST
+from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
+
+VRAM = "vram"
+
+# A refused trial violates the budget by an amount nobody measured; one byte says that it does.
+_UNKNOWN_EXCESS_BYTES = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the deployed models may take, in bytes. `n_processes` is how many server processes will hold them."""
+
+    vram_bytes: int | None
+    margin_bytes: int
+    ram_per_model_bytes: int | None
+    n_processes: int
+
+    def names(self, models: Mapping[str, object]) -> list[str]:
+        names = [VRAM] if self.vram_bytes is not None else []
+        if self.ram_per_model_bytes is not None:
+            names += [f"ram.{name}" for name in models]
+        return names
+
+    def violations(self, outcome: TrialOutcome) -> dict[str, float]:
+        """Return every limit's excess in bytes; a trial without figures has those that are known."""
+        if isinstance(outcome, Measured):
+            return self._measured(outcome)
+        if isinstance(outcome, Infeasible):
+            return {VRAM: float(outcome.excess_bytes or _UNKNOWN_EXCESS_BYTES)}
+        return {}
+
+    def _measured(self, outcome: Measured) -> dict[str, float]:
+        excess: dict[str, float] = {}
+        if self.vram_bytes is not None and outcome.vram is not None:
+            taken_bytes = outcome.vram.peak_bytes + (self.n_processes - 1) * process_overhead_bytes(outcome)
+            excess[VRAM] = float(taken_bytes - (self.vram_bytes - self.margin_bytes))
+        if self.ram_per_model_bytes is not None:
+            for name, report in outcome.models.items():
+                held = report.buffers.get(HOST)
+                excess[f"ram.{name}"] = float((held.total_bytes if held else 0) - self.ram_per_model_bytes)
+        return excess
+
+
+def process_overhead_bytes(outcome: Measured) -> int:
+    """Return what a process takes of the device beside its buffers: a CUDA context, kernels, pools.
+
+    Deployed in n processes, the models take it n times where one worker shows it once (DESIGN, decision 9). It is the
+    same trial's peak minus llama.cpp's own buffers; the emulated card has none.
+    """
+    if outcome.vram is None or outcome.vram.scope == "card":
+        return 0
+    buffers = sum(
+        held.total_bytes
+        for report in outcome.models.values()
+        for device, held in report.buffers.items()
+        if device != HOST
+    )
+    return max(0, outcome.vram.peak_bytes - buffers)

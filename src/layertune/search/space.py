@@ -1,0 +1,126 @@
+"""The joint space of all models' settings, as Optuna parameters named like `chat.n_gpu_layers`.
+
+A dimension with a single value is not a parameter. Ranges are static: dynamic ones would drop out of a sampler's joint
+model, so feasibility is the sampler's business, never the space's.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+
+from layertune.config import IntRange, StudyConfig
+from layertune.settings import EngineSettings, SplitSettings
+
+Params = dict[str, Any]
+
+_FIELDS = ("n_gpu_layers", "n_ctx", "n_batch", "n_ubatch", "n_threads", "flash_attn", "type_k", "type_v")
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One setting of one model and the values it may take, in the config's order."""
+
+    model: str
+    field: str
+    values: tuple[Any, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}.{self.field}"
+
+    def distribution(self) -> BaseDistribution:
+        """Evenly spaced numbers keep their order for the sampler; anything else is a choice."""
+        steps = (
+            {high - low for low, high in zip(self.values, self.values[1:], strict=False)} if self._counts() else set()
+        )
+        if len(steps) == 1 and (step := steps.pop()) > 0:
+            return IntDistribution(self.values[0], self.values[-1], step=step)
+        return CategoricalDistribution(self.values)
+
+    def _counts(self) -> bool:
+        return all(isinstance(value, int) for value in self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """All dimensions of all models; `n_parallel` and `n_layers` by model."""
+
+    dimensions: tuple[Dimension, ...]
+    n_parallel: Mapping[str, int]
+    n_layers: Mapping[str, int]
+
+    @classmethod
+    def of(
+        cls, config: StudyConfig, n_layers: Mapping[str, int], *, n_threads: int, offloads: bool = True
+    ) -> "SearchSpace":
+        """`n_layers` gives each model's repeating layers, `n_threads` the threads where the config names none.
+
+        Without a device to offload to, n_gpu_layers is 0.
+        """
+        dimensions = [
+            Dimension(name, field, _values(getattr(model.space, field), n_layers[name], n_threads))
+            if offloads or field != "n_gpu_layers"
+            else Dimension(name, field, (0,))
+            for name, model in config.models.items()
+            for field in _FIELDS
+        ]
+        n_parallel = {name: model.n_parallel for name, model in config.models.items()}
+        return cls(tuple(dimensions), n_parallel, dict(n_layers))
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Return the searched dimensions as Optuna's distributions."""
+        return {each.name: each.distribution() for each in self.dimensions if len(each.values) > 1}
+
+    def n_settings(self) -> int:
+        """Return how many settings there are, those that run as one engine counted apart."""
+        return prod(len(dimension.values) for dimension in self.dimensions)
+
+    def settings(self, params: Mapping[str, Any]) -> SplitSettings:
+        """Return the settings of a trial's parameters; fixed dimensions are filled in."""
+        chosen = {each.name: params.get(each.name, each.values[0]) for each in self.dimensions}
+        return SplitSettings.of(
+            {
+                model: EngineSettings(
+                    n_parallel=self.n_parallel[model], **{field: chosen[f"{model}.{field}"] for field in _FIELDS}
+                )
+                for model in self.n_parallel
+            }
+        )
+
+    def params(self, settings: SplitSettings) -> Params:
+        """Return the Optuna parameters of `settings`: the searched dimensions only."""
+        return {
+            each.name: getattr(settings[each.model], each.field) for each in self.dimensions if len(each.values) > 1
+        }
+
+    def canonical(self, settings: SplitSettings) -> SplitSettings:
+        return settings.canonical(self.n_layers)
+
+    def enumerate(self) -> Iterator[SplitSettings]:
+        """Yield every setting, in the order of the dimensions' values."""
+        names = [dimension.name for dimension in self.dimensions]
+        for values in product(*(dimension.values for dimension in self.dimensions)):
+            yield self.settings(dict(zip(names, values, strict=True)))
+
+    def smallest(self) -> SplitSettings:
+        """Return the setting that needs the least device memory: no dimension's smallest value needs more."""
+        return self.settings(
+            {each.name: min(each.values) for each in self.dimensions if each.field in _GROWING and len(each.values) > 1}
+        )
+
+
+_GROWING = frozenset({"n_gpu_layers", "n_ctx", "n_batch", "n_ubatch"})
+
+
+def _values(written: Any, n_layer: int, n_threads: int) -> tuple[Any, ...]:
+    """Resolve a config's dimension; layers past the whole model are the whole model."""
+    if isinstance(written, IntRange):
+        return tuple(written.values(n_layer + 1))
+    if written is None:
+        return (n_threads,)
+    choices = written if isinstance(written, list) else [written]
+    return tuple(dict.fromkeys(choices))

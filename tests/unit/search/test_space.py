@@ -1,0 +1,60 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, IntDistribution
+from studies import N_LAYERS, config, space
+
+from layertune.search.space import SearchSpace
+
+
+def test_searched_dimensions_are_static_parameters_and_fixed_ones_are_none() -> None:
+    assert space().distributions() == {
+        "chat.n_gpu_layers": IntDistribution(0, 13),
+        "chat.n_batch": IntDistribution(256, 512, step=256),
+        "code.n_gpu_layers": IntDistribution(0, 21),
+        "code.n_batch": IntDistribution(256, 512, step=256),
+    }
+
+
+def test_a_range_whose_step_misses_the_whole_model_still_has_it() -> None:
+    stepped = space(n_gpu_layers={"min": 0, "max": "all", "step": 5})
+    assert stepped.distributions()["chat.n_gpu_layers"] == CategoricalDistribution((0, 5, 10, 13))
+
+
+def test_lists_keep_their_order_and_lose_repetitions() -> None:
+    distributions = space(n_batch=[512, 64, 512, 128], type_k=["q8_0", "f16"]).distributions()
+    assert distributions["chat.n_batch"] == CategoricalDistribution((512, 64, 128))
+    assert distributions["chat.type_k"] == CategoricalDistribution(("q8_0", "f16"))
+
+
+def test_without_a_device_no_layer_is_offloaded() -> None:
+    hostly = SearchSpace.of(config(), N_LAYERS, n_threads=2, offloads=False)
+    assert {engine.n_gpu_layers for settings in hostly.enumerate() for _, engine in settings.items()} == {0}
+
+
+def test_threads_come_from_the_host_where_the_config_names_none() -> None:
+    assert space().smallest()["chat"].n_threads == 2
+    assert space(n_threads=[1, 4]).smallest()["chat"].n_threads == 1
+
+
+def test_the_smallest_setting_has_the_smallest_of_everything_that_takes_memory() -> None:
+    smallest = space(n_ctx=[4096, 2048], n_gpu_layers={"min": 3}).smallest()["chat"]
+    assert (smallest.n_gpu_layers, smallest.n_ctx, smallest.n_batch) == (3, 2048, 256)
+
+
+def test_the_space_enumerates_as_many_settings_as_it_counts() -> None:
+    small = space(n_gpu_layers=[0, 5])
+    settings = list(small.enumerate())
+    assert len(settings) == len(set(settings)) == small.n_settings() == 2 * 2 * 22 * 2
+
+
+@given(st.data())
+def test_parameters_and_settings_are_two_forms_of_one_thing(data: st.DataObject) -> None:
+    mixed = space(n_batch=[512, 64], type_v=["f16", "q8_0"], flash_attn="on")
+    params = {each.name: data.draw(st.sampled_from(each.values)) for each in mixed.dimensions if len(each.values) > 1}
+    assert mixed.params(mixed.settings(params)) == params
+
+
+@pytest.mark.parametrize("n_ctx", [1024, [1024, 2048]])
+def test_settings_carry_the_slots_of_the_config(n_ctx: int | list[int]) -> None:
+    assert {engine.n_parallel for _, engine in space(n_ctx=n_ctx).smallest().items()} == {1}

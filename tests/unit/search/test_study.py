@@ -1,0 +1,166 @@
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from studies import plan, search, space
+
+from layertune.errors import Interrupted, StudyMismatch
+from layertune.results.trials import front
+from layertune.search.storage import open_journal
+from layertune.search.study import Event, TrialFinished, TrialStarted
+from layertune.settings import SplitSettings
+from layertune.testing import FakeRunner
+from layertune.trial.outcome import Infeasible, Measured
+from layertune.units import MIB
+
+
+def quiet(_event: Event) -> None:
+    """No one watches."""
+
+
+def stored(folder: Path) -> optuna.Study:
+    return optuna.load_study(study_name="test", storage=open_journal(folder))
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random", "grid"])
+def test_every_sampler_fills_a_study_with_distinct_engines(sampler: str, tmp_path: Path) -> None:
+    runner = FakeRunner()
+    study = search(tmp_path, sampler=sampler, n_trials=15)
+    assert study.run(runner, quiet) == "all 15 trials are done"
+    assert len({space().canonical(settings) for settings in runner.ran}) == len(runner.ran) == 15
+    assert {type(trial.outcome) for trial in study.finished()} <= {Measured, Infeasible}
+
+
+def test_the_same_seed_asks_for_the_same_trials(tmp_path: Path) -> None:
+    runners = [FakeRunner(), FakeRunner()]
+    for number, runner in enumerate(runners):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        search(folder).run(runner, quiet)
+    assert runners[0].ran == runners[1].ran
+
+
+def test_the_first_trials_are_those_asked_for(tmp_path: Path) -> None:
+    first = [space().smallest(), space().settings({"chat.n_gpu_layers": 7, "code.n_gpu_layers": 3})]
+    runner = FakeRunner()
+    search(tmp_path, first=first).run(runner, quiet)
+    assert runner.ran[:2] == first
+
+
+def test_outcomes_are_told_with_their_constraints(tmp_path: Path) -> None:
+    search(tmp_path, n_trials=15).run(FakeRunner(cap_bytes=250 * MIB), quiet)
+    trials = stored(tmp_path).trials
+    states = {trial.state for trial in trials}
+    assert states == {TrialState.COMPLETE, TrialState.PRUNED}
+    for trial in trials:
+        assert trial.constraints.keys() == {"vram"} | ({"0"} if "constraints" in trial.system_attrs else set())
+        if trial.state == TrialState.PRUNED:
+            assert trial.constraints["vram"] > 0
+            assert trial.values is None
+
+
+def test_measured_trials_over_the_budget_are_complete_but_never_on_the_front(tmp_path: Path) -> None:
+    study = search(tmp_path, n_trials=25)
+    study.run(FakeRunner(cap_bytes=10_000 * MIB), quiet)
+    over = [trial for trial in study.finished() if trial.violations["vram"] > 0]
+    assert over
+    assert not {trial.number for trial in over} & {trial.number for trial in front(study.finished(), plan().objectives)}
+
+
+def test_an_engine_that_is_known_is_told_again_but_not_run_again(tmp_path: Path) -> None:
+    small = space(n_gpu_layers=[0, 99, 999], n_batch=256)
+    runner = FakeRunner()
+    study = search(tmp_path, space=small, n_trials=500, sampler="random")
+    assert study.run(runner, quiet) == "every setting of the space has been tried"
+    assert len(runner.ran) == 2 * 22 * 2 == len(study.finished())
+    assert len(stored(tmp_path).trials) > len(runner.ran)
+
+
+def test_time_limits_end_a_study(tmp_path: Path) -> None:
+    assert search(tmp_path, timeout_s=0.0).run(FakeRunner(), quiet) == "the time is up"
+
+
+def test_events_tell_how_far_a_study_is(tmp_path: Path) -> None:
+    events: list[Event] = []
+    search(tmp_path, n_trials=2).run(FakeRunner(), events.append)
+    assert [(type(event), event.n_finished) for event in events] == [
+        (TrialStarted, 0),
+        (TrialFinished, 1),
+        (TrialStarted, 1),
+        (TrialFinished, 2),
+    ]
+
+
+def interrupt_at(n_run: int) -> FakeRunner:
+    runner = FakeRunner()
+
+    def before(_settings: SplitSettings) -> None:
+        if len(runner.ran) == n_run:
+            raise KeyboardInterrupt
+
+    runner.before = before
+    return runner
+
+
+def test_ctrl_c_keeps_every_finished_trial_and_runs_the_interrupted_one_again(tmp_path: Path) -> None:
+    runner = interrupt_at(5)
+    with pytest.raises(Interrupted, match="interrupted after 4 trials; all of them are kept; go on with --resume"):
+        search(tmp_path).run(runner, quiet)
+    assert [trial.state for trial in stored(tmp_path).trials][-2:] == [TrialState.FAIL, TrialState.WAITING]
+    again = FakeRunner()
+    study = search(tmp_path)
+    assert len(study.finished()) == 4
+    study.run(again, quiet)
+    assert again.ran[0] == runner.ran[-1]
+    assert len(study.finished()) == 12
+
+
+def test_a_finished_study_runs_nothing_more(tmp_path: Path) -> None:
+    search(tmp_path).run(FakeRunner(), quiet)
+    runner = FakeRunner()
+    assert search(tmp_path).run(runner, quiet) == "all 12 trials are done"
+    assert runner.ran == []
+
+
+@pytest.mark.parametrize(
+    ("identity", "words"),
+    [
+        ({"cpu": "two", "model chat": "abc"}, "cpu was one and is two"),
+        ({"cpu": "one", "model chat": "def"}, "model chat was abc and is def"),
+        ({"cpu": "one"}, "model chat was abc and is not set"),
+    ],
+)
+def test_a_study_made_under_other_conditions_is_refused_with_what_differs(
+    identity: dict[str, str], words: str, tmp_path: Path
+) -> None:
+    search(tmp_path, n_trials=1).run(FakeRunner(), quiet)
+    with pytest.raises(StudyMismatch, match=words) as caught:
+        search(tmp_path, identity=identity)
+    assert caught.value.exit_status == 2
+
+
+def test_other_machines_trials_in_a_shared_storage_are_left_alone(tmp_path: Path) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    from layertune.search.study import Search
+
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    mine.mkdir()
+    theirs.mkdir()
+    Search(plan(n_trials=1), storage, theirs).run(FakeRunner(), quiet)
+    study = optuna.load_study(study_name="test", storage=storage)
+    running = study.ask()
+    running.set_user_attr("owner", (theirs / "owner").read_text())
+    Search(plan(n_trials=1), storage, mine)
+    assert study.trials[running.number].state == TrialState.RUNNING
+
+
+def test_ram_limits_are_constraints_of_their_own(tmp_path: Path) -> None:
+    from layertune.search.constraints import Limits
+
+    limits = Limits(None, 0, ram_per_model_bytes=MIB // 2, n_processes=1)
+    study = search(tmp_path, n_trials=3, limits=limits)
+    study.run(FakeRunner(), quiet)
+    for trial in study.finished():
+        if isinstance(trial.outcome, Measured):
+            assert trial.violations == {"ram.chat": MIB / 2, "ram.code": MIB / 2}
