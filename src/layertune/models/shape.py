@@ -1,0 +1,114 @@
+"""The shape of a model: what decides its memory and its speed, and nothing of what it knows."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layertune.errors import ModelFileError
+from layertune.models.header import Header, StringArray, read_header
+from layertune.models.types import FILE_TYPES
+
+_SPLIT_NAME = re.compile(r"(?P<stem>.+)-(?P<part>\d{5})-of-(?P<n>\d{5})\.gguf")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One tensor. `shape` as ggml has it, fastest dimension first; `file` counts the parts of a split model."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    n_bytes: int
+    file: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """A model without its weights. `n_layer` counts the repeating layers, as n_gpu_layers does.
+
+    `metadata` holds every number, text and array of numbers of the header.
+    """
+
+    files: tuple[Path, ...]
+    architecture: str
+    name: str | None
+    quantization: str | None
+    file_bytes: int
+    n_layer: int
+    n_embd: int
+    n_ctx_train: int
+    tensors: tuple[TensorInfo, ...]
+    metadata: Mapping[str, Any]
+
+    @property
+    def tied_embeddings(self) -> bool:
+        """Whether the output layer is the token embedding, which a GPU then holds a second copy of."""
+        return not any(tensor.name == "output.weight" for tensor in self.tensors)
+
+    def number(self, key: str) -> Any:
+        """Return `ARCHITECTURE.key` of the metadata, None where the file has none."""
+        return self.metadata.get(f"{self.architecture}.{key}")
+
+
+def read_shape(path: Path) -> ModelShape:
+    """Read a model's shape; of a split model, give the first file.
+
+    Raises:
+        ModelFileError: a file is missing, damaged, or no model.
+    """
+    headers = [read_header(path)]
+    files = _parts(path, headers[0])
+    headers += [read_header(file) for file in files[1:]]
+    metadata = headers[0].metadata
+    architecture = _text(path, metadata, "general.architecture")
+    file_type = metadata.get("general.file_type")
+    return ModelShape(
+        files=files,
+        architecture=architecture,
+        name=metadata.get("general.name"),
+        quantization=FILE_TYPES.get(file_type) if isinstance(file_type, int) else None,
+        file_bytes=sum(header.file_bytes for header in headers),
+        n_layer=_count(path, metadata, f"{architecture}.block_count"),
+        n_embd=_count(path, metadata, f"{architecture}.embedding_length"),
+        n_ctx_train=_count(path, metadata, f"{architecture}.context_length"),
+        tensors=tuple(
+            TensorInfo(tensor.name, tensor.shape, tensor.type, tensor.n_bytes, number)
+            for number, header in enumerate(headers)
+            for tensor in header.tensors
+        ),
+        metadata={key: value for key, value in metadata.items() if not isinstance(value, StringArray)},
+    )
+
+
+def _parts(path: Path, header: Header) -> tuple[Path, ...]:
+    """Return all files of a model, by llama.cpp's naming (llama_split_path)."""
+    n_parts = header.metadata.get("split.count", 1)
+    if not isinstance(n_parts, int) or n_parts <= 1:
+        return (path,)
+    match = _SPLIT_NAME.fullmatch(path.name)
+    if match is None:
+        raise ModelFileError(f"{path} is one of {n_parts} parts", remedy="name it like NAME-00001-of-00003.gguf")
+    first = f"{match['stem']}-00001-of-{match['n']}.gguf"
+    if int(match["part"]) != 1:
+        raise ModelFileError(f"{path} is part {int(match['part'])} of {n_parts}", remedy=f"give the first part, {first}")
+    files = tuple(path.with_name(f"{match['stem']}-{part:05}-of-{n_parts:05}.gguf") for part in range(1, n_parts + 1))
+    missing = [file.name for file in files if not file.exists()]
+    if missing:
+        raise ModelFileError(f"{path} lacks {', '.join(missing)}", remedy="put all parts into one folder")
+    return files
+
+
+def _text(path: Path, metadata: Mapping[str, Any], key: str) -> str:
+    value = metadata.get(key)
+    if not isinstance(value, str):
+        raise ModelFileError(f"{path} is no model: it has no {key}", remedy="give a model's GGUF file")
+    return value
+
+
+def _count(path: Path, metadata: Mapping[str, Any], key: str) -> int:
+    value = metadata.get(key)
+    if not isinstance(value, int) or value <= 0:
+        raise ModelFileError(f"{path} is no language model: it has no {key}", remedy="give a language model's GGUF file")
+    return value

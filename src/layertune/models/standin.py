@@ -1,0 +1,129 @@
+"""Stand-ins: GGUF files with a real model's exact tensors and random weights, to tune before downloading."""
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from layertune.errors import ModelFileError
+from layertune.models import encoding
+from layertune.models.blocks import RandomWeights
+from layertune.models.encoding import TensorPlan
+from layertune.models.header import read_header
+from layertune.models.known import KnownModel, tensors
+from layertune.models.shape import read_shape
+from layertune.models.vocabulary import Vocabulary, make_vocabulary
+from layertune.units import format_bytes
+
+_MARK = "layertune.standin"
+_CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+_Q4_K_M = 15  # llama.h: LLAMA_FTYPE_MOSTLY_Q4_K_M
+_ROPE_FREQ_BASE, _RMS_EPSILON, _N_CTX_TRAIN = 1_000_000.0, 1e-6, 32_768  # config.json of Qwen2.5-Instruct
+
+
+@dataclass(frozen=True, slots=True)
+class Standin:
+    """A stand-in that can be written: everything before the data, and the tensors."""
+
+    head: bytes
+    tensors: tuple[TensorPlan, ...]
+
+    @property
+    def file_bytes(self) -> int:
+        return len(self.head) + sum(encoding.padded(tensor.n_bytes) for tensor in self.tensors)
+
+    def write(self, output: Path, *, seed: int = 0, overwrite: bool = False) -> None:
+        """Stream the file to disk in bounded memory: whole under its name, or not at all.
+
+        Raises:
+            ModelFileError: the file is there already, the disk is too full or not writable.
+        """
+        if output.exists() and not overwrite:
+            raise ModelFileError(f"{output} is there already", remedy="choose another name, or --overwrite")
+        part = output.with_name(f"{output.name}.part")
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            free_bytes = shutil.disk_usage(output.parent).free
+            if free_bytes < self.file_bytes:
+                raise ModelFileError(
+                    f"{output} needs {format_bytes(self.file_bytes)} and the disk has {format_bytes(free_bytes)} free",
+                    remedy="make room, or choose another disk",
+                )
+            with part.open("wb") as file:
+                file.write(self.head)
+                encoding.write_data(file, self.tensors, RandomWeights(seed).fill)
+            part.replace(output)
+        except OSError as error:
+            raise ModelFileError(f"cannot write {output}: {error.strerror}", remedy="check the folder") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def plan_standin(model: KnownModel) -> Standin:
+    """Return the stand-in of a known model."""
+    return _standin(_metadata(model), tuple(tensors(model)))
+
+
+def plan_standin_like(template: Path) -> Standin:
+    """Return a stand-in of any GGUF: its metadata and tokenizer as they are, its tensors in one file.
+
+    Raises:
+        ModelFileError: the template cannot be read.
+    """
+    shape, header = read_shape(template), read_header(template)
+    with template.open("rb") as file:
+        metadata = [
+            _slice(file, extent) for key, extent in header.extents.items() if not key.startswith(("split.", _MARK))
+        ]
+    plans = tuple(TensorPlan(tensor.name, tensor.shape, tensor.type) for tensor in shape.tensors)
+    return _standin([*metadata, encoding.key_bool(_MARK, True)], plans)
+
+
+def _slice(file: BinaryIO, extent: tuple[int, int]) -> bytes:
+    file.seek(extent[0])
+    return file.read(extent[1] - extent[0])
+
+
+def _standin(metadata: Sequence[bytes], plans: tuple[TensorPlan, ...]) -> Standin:
+    return Standin(encoding.begin(metadata, len(metadata), plans), plans)
+
+
+def _metadata(model: KnownModel) -> list[bytes]:
+    vocabulary = make_vocabulary(model.n_vocab)
+    return [
+        encoding.key_string("general.architecture", "qwen2"),
+        encoding.key_string("general.type", "model"),
+        encoding.key_string("general.name", f"{model.name} (layertune stand-in: random weights)"),
+        encoding.key_bool(_MARK, True),
+        encoding.key_u32("qwen2.block_count", model.n_layer),
+        encoding.key_u32("qwen2.context_length", _N_CTX_TRAIN),
+        encoding.key_u32("qwen2.embedding_length", model.n_embd),
+        encoding.key_u32("qwen2.feed_forward_length", model.n_ff),
+        encoding.key_u32("qwen2.attention.head_count", model.n_head),
+        encoding.key_u32("qwen2.attention.head_count_kv", model.n_head_kv),
+        encoding.key_f32("qwen2.rope.freq_base", _ROPE_FREQ_BASE),
+        encoding.key_f32("qwen2.attention.layer_norm_rms_epsilon", _RMS_EPSILON),
+        encoding.key_u32("general.file_type", _Q4_K_M),
+        encoding.key_u32("general.quantization_version", 2),
+        *_tokenizer(vocabulary),
+    ]
+
+
+def _tokenizer(vocabulary: Vocabulary) -> Iterable[bytes]:
+    return (
+        encoding.key_string("tokenizer.ggml.model", "gpt2"),
+        encoding.key_string("tokenizer.ggml.pre", "qwen2"),
+        encoding.key_strings("tokenizer.ggml.tokens", vocabulary.tokens),
+        encoding.key_i32s("tokenizer.ggml.token_type", vocabulary.types),
+        encoding.key_strings("tokenizer.ggml.merges", vocabulary.merges),
+        encoding.key_u32("tokenizer.ggml.eos_token_id", vocabulary.end_of_turn),
+        encoding.key_u32("tokenizer.ggml.padding_token_id", vocabulary.end_of_text),
+        encoding.key_u32("tokenizer.ggml.bos_token_id", vocabulary.end_of_text),
+        encoding.key_bool("tokenizer.ggml.add_bos_token", False),
+        encoding.key_string("tokenizer.chat_template", _CHAT_TEMPLATE),
+    )
