@@ -70,9 +70,7 @@ def begin(metadata: Iterable[bytes], n_keys: int, tensors: Sequence[TensorPlan])
     return head.ljust(padded(len(head)), b"\0")
 
 
-def write_data(
-    file: BinaryIO, tensors: Sequence[TensorPlan], fill: Callable[[TensorPlan], Iterable[bytes]]
-) -> None:
+def write_data(file: BinaryIO, tensors: Sequence[TensorPlan], fill: Callable[[TensorPlan], Iterable[bytes]]) -> None:
     """Append every tensor's bytes, in pieces as `fill` yields them, each padded to the alignment."""
     for tensor in tensors:
         for piece in fill(tensor):

@@ -88,7 +88,9 @@ class _Reader:
     def header(self) -> Header:
         magic = self._bytes(4)
         if magic != _MAGIC:
-            raise ModelFileError(f"{self._path} is not a GGUF file: it begins with {magic!r}", remedy="give a .gguf file")
+            raise ModelFileError(
+                f"{self._path} is not a GGUF file: it begins with {magic!r}", remedy="give a .gguf file"
+            )
         version = self._number("I")
         if version not in _VERSIONS:
             raise self._unsupported(version)

@@ -92,7 +92,9 @@ def _parts(path: Path, header: Header) -> tuple[Path, ...]:
         raise ModelFileError(f"{path} is one of {n_parts} parts", remedy="name it like NAME-00001-of-00003.gguf")
     first = f"{match['stem']}-00001-of-{match['n']}.gguf"
     if int(match["part"]) != 1:
-        raise ModelFileError(f"{path} is part {int(match['part'])} of {n_parts}", remedy=f"give the first part, {first}")
+        raise ModelFileError(
+            f"{path} is part {int(match['part'])} of {n_parts}", remedy=f"give the first part, {first}"
+        )
     files = tuple(path.with_name(f"{match['stem']}-{part:05}-of-{n_parts:05}.gguf") for part in range(1, n_parts + 1))
     missing = [file.name for file in files if not file.exists()]
     if missing:
@@ -110,5 +112,7 @@ def _text(path: Path, metadata: Mapping[str, Any], key: str) -> str:
 def _count(path: Path, metadata: Mapping[str, Any], key: str) -> int:
     value = metadata.get(key)
     if not isinstance(value, int) or value <= 0:
-        raise ModelFileError(f"{path} is no language model: it has no {key}", remedy="give a language model's GGUF file")
+        raise ModelFileError(
+            f"{path} is no language model: it has no {key}", remedy="give a language model's GGUF file"
+        )
     return value

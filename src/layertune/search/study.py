@@ -13,14 +13,17 @@ from optuna.study import Study
 
 from layertune.config import Objective
 from layertune.config.study import SamplerName
-from layertune.errors import Interrupted, StorageError, StudyMismatch
+from layertune.errors import Interrupted, NothingFits, StorageError, StudyMismatch
+from layertune.results.summary import reason
 from layertune.results.trials import FinishedTrial
-from layertune.search.constraints import Limits
+from layertune.search.constraints import VRAM, Limits
 from layertune.search.record import Recorder, finished_trials, mend_trials
 from layertune.search.samplers import accepting_experimental, make_sampler
 from layertune.search.space import SearchSpace
 from layertune.settings import SplitSettings
+from layertune.trial.outcome import Measured
 from layertune.trial.runner import TrialRunner
+from layertune.units import format_bytes
 
 _IDENTITY = "identity"
 _OWNER_FILE = "owner"
@@ -91,6 +94,7 @@ class Search:
 
         Raises:
             Interrupted: Ctrl-C; every finished trial is kept and the interrupted one is queued again.
+            NothingFits: the smallest setting is over the budget.
         """
         plan = self._plan
         deadline_s = None if plan.timeout_s is None else time.monotonic() + plan.timeout_s
@@ -126,6 +130,8 @@ class Search:
                 ) from interrupt
             known[plan.space.canonical(settings)] = finished
             on_event(TrialFinished(finished, len(known)))
+            if settings == plan.space.smallest():
+                _check_smallest(finished, plan.limits)
 
     def _unseen(self, seen: Collection[SplitSettings]) -> SplitSettings | None:
         """Return a random setting whose engine no trial has run, None where there is none (or none was found)."""
@@ -139,6 +145,21 @@ class Search:
             if space.canonical(settings) not in seen:
                 return settings
         return None
+
+
+def _check_smallest(trial: FinishedTrial, limits: Limits) -> None:
+    """Stop where even the smallest setting is over the device memory: every other needs at least as much."""
+    if trial.violations.get(VRAM, 0) <= 0:
+        return
+    budget_bytes = (limits.vram_bytes or 0) - limits.margin_bytes
+    if isinstance(trial.outcome, Measured) and trial.outcome.vram is not None:
+        need = f"needs {format_bytes(trial.outcome.vram.peak_bytes)}"
+    else:
+        need = f"was refused: {reason(trial.outcome)}"
+    raise NothingFits(
+        f"nothing fits the budget of {format_bytes(budget_bytes)}: the smallest setting {need}",
+        remedy="raise the budget, or let n_gpu_layers begin lower and n_ctx be smaller",
+    )
 
 
 def _open_study(plan: Plan, storage: BaseStorage) -> Study:

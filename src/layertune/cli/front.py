@@ -1,0 +1,61 @@
+"""layertune pareto: the front as a table on standard output, or as JSON."""
+
+import json
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from layertune.results.result import Result, TrialInfo, load_result
+from layertune.units import format_bytes
+
+
+def run(study: Path, *, as_json: bool) -> None:
+    result = load_result(study)
+    typer.echo(front_json(result)) if as_json else print_front(result)
+
+
+def front_json(result: Result) -> str:
+    front = [result.trial(number).model_dump(mode="json") for number in result.pareto]
+    return json.dumps({"pareto": front, "picks": result.picks}, indent=1)
+
+
+def print_front(result: Result) -> None:
+    """Print the front, the fastest balanced trial first, and say what the picks are."""
+    console = Console(highlight=False)
+    if not result.pareto:
+        console.print("No measured trial keeps the budget.")
+        return
+    table = Table(title=_title(result), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table.add_column("trial", justify="right")
+    for name in result.models:
+        table.add_column(f"{name}\nlayers", justify="right")
+        table.add_column("\nctx", justify="right")
+        table.add_column("\nbatch", justify="right")
+        table.add_column("alone\ntok/s", justify="right")
+        table.add_column("together\ntok/s", justify="right")
+    table.add_column("peak\nVRAM", justify="right")
+    table.add_column("pick")
+    for number in result.pareto:
+        table.add_row(*_row(result, result.trial(number)))
+    console.print(table)
+
+
+def _row(result: Result, trial: TrialInfo) -> list[str]:
+    cells = [str(trial.number)]
+    for name, engine in trial.settings.items():
+        metrics = (trial.metrics or {})[name]
+        layers = f"{engine.n_gpu_layers}/{result.models[name].n_layer + 1}"
+        alone, together = metrics["tokens_per_s"], metrics["tokens_per_s_together"]
+        cells += [layers, str(engine.n_ctx), str(engine.n_batch), f"{alone.median:.1f}", f"{together.median:.1f}"]
+    cells.append(format_bytes(trial.vram.peak_bytes) if trial.vram else "–")
+    cells.append(", ".join(pick for pick, number in result.picks.items() if number == trial.number))
+    return cells
+
+
+def _title(result: Result) -> str:
+    device, budget = result.hardware.device, result.budget.vram_bytes
+    on = device.name if device.vram_bytes is None else f"{device.name}, {format_bytes(device.vram_bytes)}"
+    limit = f", budget {format_bytes(budget - result.budget.margin_bytes)}" if budget is not None else ""
+    return f"Pareto front of {result.study.name}: {len(result.pareto)} of {len(result.trials)} trials ({on}{limit})"

@@ -1,0 +1,131 @@
+"""All commands and their options. Bodies import what they need, so that `--help` answers at once."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import layertune
+from layertune.errors import LayertuneError
+
+app = typer.Typer(
+    name="layertune",
+    help="Find the best GPU layer split for several llama.cpp models that share one small GPU, by measuring.",
+    epilog="Start with: layertune doctor. Documentation: README.md and docs/.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Config = Annotated[
+    Path | None, typer.Argument(metavar="[CONFIG]", help="A study config, like configs/studies/demo.toml.")
+]
+Study = Annotated[Path, typer.Argument(metavar="STUDY", help="A study folder, or a result.json.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"layertune {layertune.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+@app.command(
+    epilog="Examples: layertune search configs/studies/demo.toml  ·  "
+    "layertune search --model chat=a.gguf --model code=b.gguf --budget 5.5GiB"
+)
+def search(
+    config: Config = None,
+    model: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="A model to tune; repeat it.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="VRAM for all models, like 6GiB or 6141MiB.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="auto|cpu|gpu:N|emulated:SIZE", help="What to offload to.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Stop after this many trials.")] = None,
+    timeout: Annotated[str | None, typer.Option(metavar="TIME", help="Stop after this time, like 30m.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(metavar="tpe|gp|nsga2|random|grid", help="Which trial is next.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="MODEL.KEY=VALUE", help="Fix one setting, like code.n_gpu_layers=20."),
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(metavar="URL", help="Keep the study elsewhere, like postgresql://….")
+    ] = None,
+    study: Annotated[Path | None, typer.Option(metavar="DIR", help="The study's folder (studies/NAME).")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the sampler and the measured tokens.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a study that was interrupted.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be searched, and stop.")] = False,
+    json: Json = False,
+) -> None:
+    """Search the settings of all models by measuring them together; write the front, the .env and result.json."""
+    from layertune.cli import search as command
+    from layertune.cli.overrides import Overrides
+
+    overrides = Overrides(model or [], budget, device, trials, timeout, sampler, set_ or [], seed, study)
+    command.run(config, overrides, storage=storage, folder=study, resume=resume, dry_run=dry_run, as_json=json)
+
+
+@app.command(epilog="Example: layertune pareto studies/demo")
+def pareto(study: Study, json: Json = False) -> None:
+    """Print a study's Pareto front: the trials that no other beats in every objective."""
+    from layertune.cli import front as command
+
+    command.run(study, as_json=json)
+
+
+@app.command(epilog="Example: layertune export studies/demo --format env --pick balanced -o .env")
+def export(
+    study: Study,
+    format: Annotated[str, typer.Option(metavar="env|json", help="What to write.")] = "env",
+    pick: Annotated[str, typer.Option(metavar="balanced|MODEL|lean|TRIAL", help="Which trial.")] = "balanced",
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write here.")] = None,
+) -> None:
+    """Turn one trial of a study into a file that deploys it."""
+    from layertune.cli import export as command
+
+    command.run(study, format, pick, output)
+
+
+@app.command(epilog="Example: layertune doctor --json")
+def doctor(json: Json = False) -> None:
+    """Say whether this machine can offload and measure, and if not, the command that mends it."""
+    from layertune.cli import doctor as command
+
+    command.run(as_json=json)
+
+
+@app.command(epilog="Example: layertune standin Qwen2.5-3B-Instruct -o models/Qwen2.5-3B-Instruct-Q4_K_M.gguf")
+def standin(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A known model, or a GGUF file as template.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.gguf", help="Write here.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random weights.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Write a model of the same tensor shapes with random weights, to tune before downloading."""
+    from layertune.cli import standin as command
+
+    command.run(name, output, seed=seed, overwrite=overwrite)
+
+
+def run() -> None:
+    """Run the command line; every error of layertune is one sentence and its exit status."""
+    try:
+        app(standalone_mode=True)
+    except LayertuneError as error:
+        sys.stderr.write(f"layertune: {error}\n")
+        sys.exit(error.exit_status)

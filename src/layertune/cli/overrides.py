@@ -1,0 +1,79 @@
+"""Command line options on top of a config, or instead of one."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layertune.config import StudyConfig, load_config, parse_config
+from layertune.errors import UsageError
+
+_COMMAND_LINE = "command line"
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """The options as the user wrote them; `models` and `settings` as `NAME=VALUE`."""
+
+    models: list[str]
+    budget: str | None
+    device: str | None
+    n_trials: int | None
+    timeout: str | None
+    sampler: str | None
+    settings: list[str]
+    seed: int | None
+    folder: Path | None
+
+
+def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
+    """Return the config of a study: the file's, changed by the options.
+
+    Raises:
+        UsageError: neither a config nor a model is given, or an option is malformed.
+        ConfigError: the file or the resulting config is wrong.
+    """
+    if path is None and not overrides.models:
+        raise UsageError("nothing to search", remedy="give a CONFIG, or --model chat=a.gguf --model code=b.gguf")
+    table: dict[str, Any] = {"models": {}}
+    if path is not None:
+        table = load_config(path).model_dump(mode="json", exclude_none=True)
+    for option in overrides.models:
+        name, file = _pair(option, "--model", "chat=a.gguf")
+        table["models"].setdefault(name, {})["path"] = str(Path.cwd() / file)
+    for option in overrides.settings:
+        _fix(table, option)
+    search = table.setdefault("search", {})
+    for section, key, value in (
+        (table.setdefault("budget", {}), "vram", overrides.budget),
+        (table, "device", overrides.device),
+        (table, "seed", overrides.seed),
+        (search, "n_trials", overrides.n_trials),
+        (search, "timeout", overrides.timeout),
+        (search, "sampler", overrides.sampler),
+    ):
+        if value is not None:
+            section[key] = value
+    if path is None and overrides.folder is not None:
+        table["name"] = overrides.folder.resolve().name
+    return parse_config(table, source=_COMMAND_LINE if path is None else f"{path} with options", folder=Path())
+
+
+def _fix(table: dict[str, Any], option: str) -> None:
+    target, value = _pair(option, "--set", "code.n_gpu_layers=20")
+    model, _, key = target.partition(".")
+    if model not in table["models"] or not key:
+        there = ", ".join(table["models"])
+        raise UsageError(f"--set {option}: there is no model {model!r}", remedy=f"the models are {there}")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value  # a bare word, like q8_0
+    table["models"][model].setdefault("space", {})[key] = parsed
+
+
+def _pair(option: str, flag: str, example: str) -> tuple[str, str]:
+    name, equals, value = option.partition("=")
+    if not (name and equals and value):
+        raise UsageError(f"{flag} {option} has no = in it", remedy=f"write it like {flag} {example}")
+    return name, value

@@ -1,0 +1,178 @@
+"""Everything a study needs to know before its first trial, gathered without loading a model."""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+from layertune.config import StudyConfig, dump_config
+from layertune.devices.hardware import Machine, this_machine
+from layertune.devices.inspection import Inspection, inspect
+from layertune.devices.target import Target, resolve_here
+from layertune.models import ModelShape, file_sha256, read_shape
+from layertune.results.result import (
+    BudgetInfo,
+    CpuInfo,
+    DeviceInfo,
+    HardwareInfo,
+    LlamaCpp,
+    ModelInfo,
+    WorkloadInfo,
+)
+from layertune.results.summary import Provenance
+from layertune.search.constraints import Limits
+from layertune.search.space import SearchSpace
+from layertune.search.study import Plan
+from layertune.settings import SplitSettings
+from layertune.trial.process import Workplace
+from layertune.units import GIB
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """A study ready to start."""
+
+    config: StudyConfig
+    shapes: dict[str, ModelShape]
+    target: Target
+    machine: Machine
+    inspection: Inspection
+    space: SearchSpace
+    limits: Limits
+
+    def workplace(self) -> Workplace:
+        models = self.config.models
+        return Workplace(
+            target=self.target,
+            paths={name: str(model.path) for name, model in models.items()},
+            workloads={name: (model.workload.n_prompt, model.workload.n_generate) for name, model in models.items()},
+            seed=self.config.seed,
+            n_repeats=self.config.search.n_repeats,
+            trial_timeout_s=self.config.search.trial_timeout,
+        )
+
+    def plan(self) -> Plan:
+        search = self.config.search
+        return Plan(
+            name=self.config.name,
+            space=self.space,
+            objectives=self.config.resolved_objectives(),
+            limits=self.limits,
+            identity=self._identity(),
+            sampler=search.sampler,
+            seed=self.config.seed,
+            n_trials=search.n_trials,
+            timeout_s=search.timeout,
+            first=self._corners(),
+        )
+
+    def provenance(self) -> Provenance:
+        models = self.config.models
+        return Provenance(
+            name=self.config.name,
+            created=datetime.now(UTC),
+            sampler=self.config.search.sampler,
+            seed=self.config.seed,
+            llama_cpp=LlamaCpp(version=self.inspection.build.version, commit=self.inspection.build.commit),
+            hardware=self._hardware(),
+            models={name: _model_info(shape) for name, shape in self.shapes.items()},
+            workload={name: WorkloadInfo(**model.workload.model_dump()) for name, model in models.items()},
+            budget=BudgetInfo(vram_bytes=self.limits.vram_bytes, margin_bytes=self.limits.margin_bytes),
+            objectives=self.config.resolved_objectives(),
+        )
+
+    def resolved_toml(self, folder: Path) -> str:
+        """Return the config as the study folder keeps it: its model paths are relative to the folder."""
+        models = {
+            name: model.model_copy(update={"path": Path(_relative(model.path, folder))})
+            for name, model in self.config.models.items()
+        }
+        return dump_config(self.config.model_copy(update={"models": models}))
+
+    def _corners(self) -> list[SplitSettings]:
+        """The smallest setting, then each model alone on the device: the ends of what there is to trade."""
+        smallest = self.space.params(self.space.smallest())
+        layers = [each for each in self.space.dimensions if each.field == "n_gpu_layers" and len(each.values) > 1]
+        corners = [smallest, *({**smallest, each.name: max(each.values)} for each in layers)]
+        return [self.space.settings(params) for params in corners]
+
+    def _hardware(self) -> HardwareInfo:
+        target, driver = self.target, None
+        if target.kind == "gpu":
+            from layertune.vram.nvml import driver_version
+
+            driver = driver_version()
+        device = DeviceInfo(kind=target.kind, name=target.name, vram_bytes=target.vram_bytes, driver=driver)
+        cpu = CpuInfo(model=self.machine.cpu_model, n_cores=self.machine.n_cores)
+        marks = f"{device!r} {cpu!r} {target.n_threads} {self.machine.ram_bytes // GIB}"
+        return HardwareInfo(
+            fingerprint=sha256(marks.encode()).hexdigest()[:16],
+            device=device,
+            cpu=cpu,
+            ram_bytes=self.machine.ram_bytes,
+        )
+
+    def _identity(self) -> dict[str, str]:
+        """All that must be the same for two trials to be comparable, in words that a refusal can quote."""
+        hardware, build = self._hardware(), self.inspection.build
+        device = hardware.device
+        threads = f", {self.target.n_threads} threads" if self.target.n_threads else ""
+        identity = {
+            "cpu": f"{hardware.cpu.model}, {hardware.cpu.n_cores} cores",
+            "ram": f"{hardware.ram_bytes // GIB} GiB",
+            "device": f"{device.kind} {device.name}, {device.vram_bytes} bytes{threads}, driver {device.driver}",
+            "llama.cpp": f"{build.version} {build.commit}, {build.system_info}",
+            "budget": f"{self.limits}",
+            "objectives": ", ".join(objective.name for objective in self.config.resolved_objectives()),
+            "repeats": str(self.config.search.n_repeats),
+        }
+        for name, model in self.config.models.items():
+            identity[f"model {name}"] = " ".join(file_sha256(file) for file in self.shapes[name].files)
+            identity[f"workload {name}"] = f"{model.workload.n_prompt} + {model.workload.n_generate} tokens"
+        for dimension in self.space.dimensions:
+            identity[dimension.name] = " ".join(str(value) for value in dimension.values)
+        return identity
+
+
+def prepare(config: StudyConfig) -> Preparation:
+    """Read the models' headers and ask llama.cpp what it sees.
+
+    Raises:
+        ModelFileError: a model cannot be read.
+        DeviceError: the device is not here.
+    """
+    shapes = {name: read_shape(model.path) for name, model in config.models.items()}
+    inspection, machine = inspect(), this_machine()
+    target = resolve_here(config.resolved_device(), config.emulated.n_threads, inspection)
+    space = SearchSpace.of(
+        config,
+        {name: shape.n_layer for name, shape in shapes.items()},
+        n_threads=config.host.n_cpus or machine.n_cores,
+        offloads=target.kind != "cpu",
+    )
+    limits = Limits(
+        vram_bytes=config.budget.vram or target.vram_bytes if target.kind != "cpu" else None,
+        margin_bytes=config.budget.margin,
+        ram_per_model_bytes=config.host.ram_per_model,
+        n_processes=config.deployment.processes or len(config.models),
+    )
+    return Preparation(config, shapes, target, machine, inspection, space, limits)
+
+
+def _model_info(shape: ModelShape) -> ModelInfo:
+    return ModelInfo(
+        file=shape.files[0].name,
+        sha256=file_sha256(shape.files[0]),
+        architecture=shape.architecture,
+        n_layer=shape.n_layer,
+        file_bytes=shape.file_bytes,
+        quantization=shape.quantization,
+    )
+
+
+def _relative(path: Path, folder: Path) -> str:
+    try:
+        return os.path.relpath(path, folder)
+    except ValueError:  # another drive, on Windows
+        return str(path.resolve())

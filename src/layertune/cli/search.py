@@ -1,0 +1,114 @@
+"""layertune search: the one place where everything is wired."""
+
+import json
+import signal
+from pathlib import Path
+from types import FrameType
+
+import typer
+
+from layertune.cli.files import write_text
+from layertune.cli.front import print_front
+from layertune.cli.overrides import Overrides, study_config
+from layertune.cli.preparation import Preparation, prepare
+from layertune.cli.progress import SearchProgress
+from layertune.errors import NothingFits, StorageError, UsageError
+from layertune.export import render_env
+from layertune.results.result import FILE_NAME, Result, write_result
+from layertune.results.summary import summarise
+from layertune.search.lock import study_lock
+from layertune.search.storage import open_journal, open_url
+from layertune.search.study import Search
+from layertune.trial.process import ProcessTrialRunner
+from layertune.units import format_bytes
+
+_CONFIG_NAME = "study.toml"
+
+
+def run(
+    config_path: Path | None,
+    overrides: Overrides,
+    *,
+    storage: str | None,
+    folder: Path | None,
+    resume: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    if resume and config_path is None and folder is not None and (folder / _CONFIG_NAME).exists():
+        config_path = folder / _CONFIG_NAME
+    config = study_config(config_path, overrides)
+    folder = folder or Path("studies") / config.name
+    preparation = prepare(config)
+    _say_what(preparation, folder)
+    if dry_run:
+        return
+    _make_folder(folder, resume=resume)
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
+    with study_lock(folder):
+        config_file = folder / _CONFIG_NAME
+        search = Search(preparation.plan(), open_url(storage) if storage else open_journal(folder), folder)
+        if not config_file.exists():
+            write_text(config_file, preparation.resolved_toml(folder))
+        try:
+            _measure(preparation, search)
+        finally:
+            result = _write(preparation, search, folder)
+    if as_json:
+        typer.echo(json.dumps(result.model_dump(mode="json")))
+    else:
+        print_front(result)
+    if not result.pareto:
+        raise NothingFits("no measured trial keeps the limits", remedy="raise the budget, or lower n_ctx or n_batch")
+    typer.echo(f"wrote {folder / FILE_NAME} and {folder / '.env'} (the balanced pick)", err=True)
+
+
+def _measure(preparation: Preparation, search: Search) -> None:
+    plan = preparation.plan()
+    progress = SearchProgress(plan.n_trials, plan.objectives, search.finished())
+    runner = ProcessTrialRunner(preparation.workplace(), on_stage=progress.on_stage)
+    with progress:
+        why = search.run(runner, progress.on_event)
+    typer.echo(f"stopped: {why}", err=True)
+
+
+def _write(preparation: Preparation, search: Search, folder: Path) -> Result:
+    result = summarise(preparation.provenance(), search.finished())
+    write_result(result, folder / FILE_NAME)
+    env = folder / ".env"
+    if result.picks:
+        write_text(env, render_env(result, result.picked("balanced")))
+    else:
+        env.unlink(missing_ok=True)
+    return result
+
+
+def _make_folder(folder: Path, *, resume: bool) -> None:
+    if (folder / _CONFIG_NAME).exists() and not resume:
+        raise UsageError(
+            f"{folder} holds a study already", remedy="go on with --resume, or choose another folder with --study DIR"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make {folder}: {error.strerror}", remedy="choose another with --study") from error
+
+
+def _say_what(preparation: Preparation, folder: Path) -> None:
+    target, limits, config = preparation.target, preparation.limits, preparation.config
+    size = f" ({format_bytes(target.vram_bytes)})" if target.vram_bytes is not None else ""
+    emulated = "; EMULATED: bytes are exact, speeds are this CPU's" if target.kind == "emulated" else ""
+    budget = f", budget {format_bytes(limits.vram_bytes)}" if limits.vram_bytes is not None else ""
+    typer.echo(f"device: {target.name}{size}{budget}{emulated}", err=True)
+    for name, shape in preparation.shapes.items():
+        size = format_bytes(shape.file_bytes)
+        typer.echo(f"{name}: {shape.files[0].name}, {shape.architecture}, {shape.n_layer} layers, {size}", err=True)
+    typer.echo(
+        f"study: {folder}, {preparation.space.n_settings()} settings, sampler {config.search.sampler}, "
+        f"at most {config.search.n_trials} trials",
+        err=True,
+    )
+
+
+def _as_ctrl_c(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

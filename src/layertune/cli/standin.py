@@ -1,0 +1,16 @@
+"""layertune standin"""
+
+from pathlib import Path
+
+import typer
+
+from layertune.models.known import find_known
+from layertune.models.standin import plan_standin, plan_standin_like
+from layertune.units import format_bytes
+
+
+def run(name: str, output: Path, *, seed: int, overwrite: bool) -> None:
+    template = Path(name)
+    planned = plan_standin_like(template) if template.is_file() else plan_standin(find_known(name))
+    planned.write(output, seed=seed, overwrite=overwrite)
+    typer.echo(f"{output}: {format_bytes(planned.file_bytes)}, random weights", err=True)

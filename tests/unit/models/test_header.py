@@ -1,0 +1,130 @@
+import struct
+from pathlib import Path
+
+import pytest
+from gguf.constants import GGML_QUANT_SIZES, LlamaFileType
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from layertune.errors import ModelFileError
+from layertune.models import encoding
+from layertune.models.encoding import TensorPlan
+from layertune.models.header import StringArray, read_header
+from layertune.models.types import FILE_TYPES, TENSOR_TYPES
+
+TENSORS = (TensorPlan("a.weight", (256, 3), "Q4_K"), TensorPlan("b.weight", (5,), "F32"))
+KEYS = (
+    encoding.key_string("general.architecture", "llama"),
+    encoding.key_u32("llama.block_count", 2),
+    encoding.key_f32("llama.rope.freq_base", 0.5),
+    encoding.key_bool("layertune.standin", True),
+    encoding.key_strings("tokenizer.ggml.tokens", ["a", "안녕", ""]),
+    encoding.key_i32s("llama.attention.head_count_kv", [1, 2]),
+)
+
+
+def gguf(keys: tuple[bytes, ...] = KEYS, tensors: tuple[TensorPlan, ...] = TENSORS, version: int = 3) -> bytes:
+    head = bytearray(encoding.begin(keys, len(keys), tensors))
+    head[4:8] = struct.pack("<I", version)
+    return bytes(head) + b"\0" * sum(encoding.padded(tensor.n_bytes) for tensor in tensors)
+
+
+def written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_header_is_read_as_it_was_written(version: int, tmp_path: Path) -> None:
+    header = read_header(written(tmp_path / "a.gguf", gguf(version=version)))
+    assert header.metadata == {
+        "general.architecture": "llama",
+        "llama.block_count": 2,
+        "llama.rope.freq_base": 0.5,
+        "layertune.standin": True,
+        "tokenizer.ggml.tokens": StringArray(3),
+        "llama.attention.head_count_kv": (1, 2),
+    }
+    assert [(tensor.name, tensor.shape, tensor.type, tensor.n_bytes) for tensor in header.tensors] == [
+        ("a.weight", (256, 3), "Q4_K", 3 * 144),
+        ("b.weight", (5,), "F32", 20),
+    ]
+    assert header.data_offset % 32 == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "it has 0 bytes"),
+        (b"GGUF", "it has 4 bytes"),
+        (b"PK\x03\x04" + b"\0" * 100, r"begins with b'PK"),
+        (gguf(version=1), "is GGUF version 1; llama.cpp reads 2 and 3"),
+        (gguf(version=9), "is GGUF version 9"),
+        (gguf(version=0x03000000), "big-endian"),
+        (gguf()[:-40], "is truncated: its tensors need"),
+        (gguf()[:120], "damaged"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 2**60, 0), "claims 1152921504606846976 tensors"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 0, 2**60), "claims 1152921504606846976 keys"),
+        (gguf(keys=(KEYS[0], KEYS[0])), "stands twice"),
+        (gguf(keys=(encoding.key_u32("general.alignment", 12),)), "not a power of two"),
+        (gguf(tensors=(TENSORS[1], TENSORS[1])), "same name"),
+        (gguf(tensors=(TensorPlan("n" * 64, (1,), "F32"),)), "longer than 63 bytes"),
+        (gguf(tensors=(TensorPlan("a", (1,) * 5, "F32"),)), "5 dimensions"),
+        (gguf(tensors=(TensorPlan("a", (100,), "Q4_K"),)), "rows of 100 values, which Q4_K cannot store"),
+        (gguf().replace(struct.pack("<IQ", 12, 0), struct.pack("<IQ", 99, 0)), "unknown type 99"),
+        (gguf().replace(struct.pack("<IQ", 0, 448), struct.pack("<IQ", 0, 32)), "begins at 32 where 448 is next"),
+    ],
+)
+def test_what_is_no_whole_gguf_is_refused_with_its_name_and_the_reason(data: bytes, words: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.gguf", data)
+    with pytest.raises(ModelFileError, match=words) as caught:
+        read_header(path)
+    assert "a.gguf" in str(caught.value)
+    assert caught.value.exit_status == 2
+
+
+def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"cannot read .*none\.gguf"):
+        read_header(tmp_path / "none.gguf")
+    with pytest.raises(ModelFileError, match="is a folder"):
+        read_header(tmp_path)
+
+
+def test_the_type_tables_are_those_of_the_gguf_package() -> None:
+    assert {number: (kind.n_block, kind.block_bytes) for number, kind in TENSOR_TYPES.items()} == {
+        int(kind): sizes for kind, sizes in GGML_QUANT_SIZES.items()
+    }
+    for file_type in LlamaFileType:
+        if file_type is not LlamaFileType.GUESSED:
+            assert FILE_TYPES[int(file_type)] in file_type.name
+
+
+fuzz = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+
+
+@fuzz
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_header_or_a_model_file_error(tmp_path: Path, data: bytes) -> None:
+    _reads_or_refuses(written(tmp_path / "a.gguf", b"GGUF\x03\0\0\0" + data))
+
+
+@fuzz
+@given(st.integers(0, len(gguf()) - 1), st.binary(min_size=1, max_size=9))
+def test_any_damage_is_a_header_or_a_model_file_error(tmp_path: Path, at: int, damage: bytes) -> None:
+    whole = gguf()
+    _reads_or_refuses(written(tmp_path / "a.gguf", whole[:at] + damage + whole[at + len(damage) :]))
+
+
+@pytest.mark.parametrize("end", range(0, len(gguf()) - 12, 7))
+def test_a_file_cut_anywhere_is_refused(tmp_path: Path, end: int) -> None:
+    with pytest.raises(ModelFileError):
+        read_header(written(tmp_path / "a.gguf", gguf()[:end]))
+
+
+def _reads_or_refuses(path: Path) -> None:
+    message = ""
+    try:
+        read_header(path)
+    except ModelFileError as error:
+        message = str(error)
+    assert "\n" not in message
