@@ -22,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements.txt"
+MIN_PYTHON = (3, 11)
 BASE_CMAKE_ARGS = "-DGGML_RPC=ON -DLLAVA_BUILD=OFF"
 
 
@@ -29,8 +30,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
     options = parser.parse_args()
-    if sys.version_info < (3, 11):
-        print(f"layertune needs Python 3.11 or newer; this is {platform.python_version()}. Set PYTHON=…", file=sys.stderr)
+    if sys.version_info[:2] < MIN_PYTHON:
+        print(
+            f"layertune needs Python 3.11 or newer; this is {platform.python_version()}. Set PYTHON=…", file=sys.stderr
+        )
         return 1
     cmake_args = chosen_cmake_args()
     stamp = options.venv / "layertune.stamp"

@@ -10,6 +10,9 @@ from rich.table import Table
 from layertune.results.result import Result, TrialInfo, load_result
 from layertune.units import format_bytes
 
+# Wide enough for three models where the output is a file or a pipe, whose width nobody knows.
+_FILE_WIDTH = 140
+
 
 def run(study: Path, *, as_json: bool) -> None:
     result = load_result(study)
@@ -24,19 +27,20 @@ def front_json(result: Result) -> str:
 def print_front(result: Result) -> None:
     """Print the front, the fastest balanced trial first, and say what the picks are."""
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_FILE_WIDTH)
     if not result.pareto:
         console.print("No measured trial keeps the budget.")
         return
     table = Table(title=_title(result), title_justify="left", box=None, pad_edge=False, header_style="bold")
-    table.add_column("trial", justify="right")
+    table.add_column("\ntrial", justify="right", no_wrap=True)
     for name in result.models:
-        table.add_column(f"{name}\nlayers", justify="right")
-        table.add_column("\nctx", justify="right")
-        table.add_column("\nbatch", justify="right")
-        table.add_column("alone\ntok/s", justify="right")
-        table.add_column("together\ntok/s", justify="right")
-    table.add_column("peak\nVRAM", justify="right")
-    table.add_column("pick")
+        table.add_column(f"{name}\nlayers", justify="right", no_wrap=True)
+        table.add_column("\n-c -b", justify="right", no_wrap=True)
+        table.add_column("tokens/s\nalone", justify="right", no_wrap=True)
+        table.add_column("\ntogether", justify="right", no_wrap=True)
+    table.add_column("peak\nVRAM", justify="right", no_wrap=True)
+    table.add_column("\npick")
     for number in result.pareto:
         table.add_row(*_row(result, result.trial(number)))
     console.print(table)
@@ -48,7 +52,7 @@ def _row(result: Result, trial: TrialInfo) -> list[str]:
         metrics = (trial.metrics or {})[name]
         layers = f"{engine.n_gpu_layers}/{result.models[name].n_layer + 1}"
         alone, together = metrics["tokens_per_s"], metrics["tokens_per_s_together"]
-        cells += [layers, str(engine.n_ctx), str(engine.n_batch), f"{alone.median:.1f}", f"{together.median:.1f}"]
+        cells += [layers, f"{engine.n_ctx} {engine.n_batch}", f"{alone.median:.1f}", f"{together.median:.1f}"]
     cells.append(format_bytes(trial.vram.peak_bytes) if trial.vram else "–")
     cells.append(", ".join(pick for pick, number in result.picks.items() if number == trial.number))
     return cells

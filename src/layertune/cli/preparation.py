@@ -148,7 +148,8 @@ def prepare(config: StudyConfig) -> Preparation:
     space = SearchSpace.of(
         config,
         {name: shape.n_layer for name, shape in shapes.items()},
-        n_threads=config.host.n_cpus or machine.n_cores,
+        # More threads than cores only wait for each other.
+        n_threads=min(config.host.n_cpus or machine.n_cores, machine.n_cores),
         offloads=target.kind != "cpu",
     )
     limits = Limits(

@@ -4,7 +4,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from layertune.config.device import DeviceChoice, EmulatedOptions
 from layertune.config.dimension import (
@@ -22,8 +31,18 @@ SamplerName = Literal["tpe", "gp", "nsga2", "random", "grid"]
 _MODEL_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _RESERVED_NAMES = frozenset({"vram", "host", "balanced", "lean"})
 
-Size = Annotated[int, BeforeValidator(parse_bytes), Field(ge=0)]
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+Size = Annotated[
+    int,
+    BeforeValidator(parse_bytes),
+    Field(ge=0),
+    WithJsonSchema({"type": ["integer", "string"], "examples": ["6GiB", "6141MiB", "6GB"]}),
+]
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    Field(gt=0),
+    WithJsonSchema({"type": ["number", "string"], "examples": ["30m", "90s", "1.5h"]}),
+]
 DeviceText = Annotated[str, PlainSerializer(str)]
 
 
@@ -83,7 +102,9 @@ class Budget(_Table):
 class HostLimits(_Table):
     """What each model's container may use of the host."""
 
-    n_cpus: int | None = Field(default=None, ge=1, description="CPUs per model; without it, this machine's cores.")
+    n_cpus: int | None = Field(
+        default=None, ge=1, description="CPUs per model, at most this machine's cores; without it, all of them."
+    )
     ram_per_model: Size | None = Field(default=None, description='RAM limit of one model, like "6GB".')
 
 

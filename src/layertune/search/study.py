@@ -98,7 +98,7 @@ class Search:
         """
         plan = self._plan
         deadline_s = None if plan.timeout_s is None else time.monotonic() + plan.timeout_s
-        known = {plan.space.canonical(trial.settings): trial for trial in self.finished()}
+        known = {trial.settings: trial for trial in self.finished()}
         n_repeats = 0
         while True:
             if len(known) >= plan.n_trials:
@@ -111,9 +111,9 @@ class Search:
                     return "every setting of the space has been tried"
                 self._study.enqueue_trial(plan.space.params(unseen))
             trial = self._study.ask(plan.space.distributions())
-            settings = plan.space.settings(trial.params)
+            settings = plan.space.canonical(plan.space.settings(trial.params))
             self._recorder.begin(trial, settings, self._owner)
-            same = known.get(plan.space.canonical(settings))
+            same = known.get(settings)
             if same is not None:
                 n_repeats += 1
                 self._recorder.finish(trial.number, settings, same.outcome, same.number)
@@ -128,9 +128,9 @@ class Search:
                 raise Interrupted(
                     f"interrupted after {len(known)} trials; all of them are kept", remedy="go on with --resume"
                 ) from interrupt
-            known[plan.space.canonical(settings)] = finished
+            known[settings] = finished
             on_event(TrialFinished(finished, len(known)))
-            if settings == plan.space.smallest():
+            if settings == plan.space.canonical(plan.space.smallest()):
                 _check_smallest(finished, plan.limits)
 
     def _unseen(self, seen: Collection[SplitSettings]) -> SplitSettings | None:

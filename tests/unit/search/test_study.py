@@ -45,7 +45,7 @@ def test_the_first_trials_are_those_asked_for(tmp_path: Path) -> None:
     first = [space().smallest(), space().settings({"chat.n_gpu_layers": 7, "code.n_gpu_layers": 3})]
     runner = FakeRunner()
     search(tmp_path, first=first).run(runner, quiet)
-    assert runner.ran[:2] == first
+    assert runner.ran[:2] == [space().canonical(settings) for settings in first]
 
 
 def test_outcomes_are_told_with_their_constraints(tmp_path: Path) -> None:
