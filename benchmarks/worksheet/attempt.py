@@ -104,8 +104,9 @@ def table(card: Target, rows: list[dict[str, object]]) -> str:
     for row in rows:
         verdict = "refused" if row["refused"] else "runs"
         lines.append(
-            f"| {row['scenario']} | {row['worksheet_gb']} GB, {row['worksheet_verdict']} | {row['peak_bytes'] / 1e9:.2f} GB "
-            f"({row['peak_bytes'] / MIB:.1f} MiB) | {verdict} | {row['margin_bytes']:+,} bytes |"
+            f"| {row['scenario']} | {row['worksheet_gb']} GB, {row['worksheet_verdict']} "
+            f"| {row['peak_bytes'] / 1e9:.2f} GB ({row['peak_bytes'] / MIB:.1f} MiB) "
+            f"| {verdict} | {row['margin_bytes']:+,} bytes |"
         )
     return "\n".join(lines) + "\n"
 

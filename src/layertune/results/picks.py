@@ -47,7 +47,9 @@ def choose(candidates: Sequence[Candidate]) -> dict[str, int]:
         first = [each for each in candidates if each.tokens_per_s[model] == fastest[model]]
         picks[model] = max(first, key=ties).number
     least = min(each.peak_bytes for each in kept)
-    picks["lean"] = max((each for each in kept if each.peak_bytes == least), key=score).number
+    picks["lean"] = max(
+        (each for each in kept if each.peak_bytes == least), key=lambda each: (score(each), -each.number)
+    ).number
     return picks
 
 

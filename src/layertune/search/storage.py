@@ -6,6 +6,7 @@ from pathlib import Path
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError  # Optuna passes them on
 
 from layertune.errors import StorageError, UsageError
 
@@ -66,11 +67,9 @@ def open_url(url: str) -> BaseStorage:
             f"{url} needs a driver that is not here",
             remedy=f"install it with: pip install {error.name or 'the driver'}",
         ) from error
-    except ValueError as error:
-        raise UsageError(
-            f"{url} is not a storage URL: {error}", remedy="write it like postgresql://host/name"
-        ) from error
-    except optuna.exceptions.StorageInternalError as error:
+    except (ArgumentError, ValueError) as error:
+        raise UsageError(f"{url} is not a storage URL", remedy="write it like postgresql://host/name") from error
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise StorageError(f"the storage {url} does not answer", remedy="check that it runs and accepts you") from error
 
 

@@ -8,19 +8,20 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
-from studies import plan, search, space
 
 from layertune.errors import StorageError, StudyLocked
 from layertune.search.lock import study_lock
 from layertune.search.storage import JOURNAL_NAME, mend_journal, open_journal
 from layertune.search.study import Event, Search
 from layertune.testing import FakeRunner
+from small_study import plan, search, space
 
+SUPPORT = Path(__file__).parents[2] / "support"
 CHILD = """
 import sys, time
 from pathlib import Path
-sys.path.insert(0, {tests!r})
-from studies import search
+sys.path.insert(0, {support!r})
+from small_study import search
 from layertune.search.lock import study_lock
 from layertune.testing import FakeRunner
 folder = Path({folder!r})
@@ -41,7 +42,7 @@ def quiet(_event: Event) -> None:
 
 def child(folder: Path) -> subprocess.Popen[bytes]:
     """Start a search that hangs in its fourth trial, and wait until it does."""
-    code = CHILD.format(tests=str(Path(__file__).parent), folder=str(folder))
+    code = CHILD.format(support=str(SUPPORT), folder=str(folder))
     process = subprocess.Popen([sys.executable, "-c", code])
     while not (folder / "running").exists():
         assert process.poll() is None

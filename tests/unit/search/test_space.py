@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, IntDistribution
-from studies import N_LAYERS, config, space
 
 from layertune.search.space import SearchSpace
+from small_study import N_LAYERS, config, space
 
 
 def test_searched_dimensions_are_static_parameters_and_fixed_ones_are_none() -> None:

@@ -3,7 +3,6 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
-from studies import plan, search, space
 
 from layertune.errors import Interrupted, StudyMismatch
 from layertune.results.trials import front
@@ -13,6 +12,7 @@ from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
 from layertune.trial.outcome import Infeasible, Measured
 from layertune.units import MIB
+from small_study import plan, search, space
 
 
 def quiet(_event: Event) -> None:
