@@ -7,7 +7,7 @@ RUN     = $(VENV)/bin
 .PHONY: search test check models env clean
 
 search: env models
-	$(RUN)/layertune search configs/studies/demo.toml
+	@$(RUN)/python scripts/demo_search.py
 
 test: env models check
 	$(RUN)/python -m pytest -q
@@ -25,4 +25,4 @@ env:
 	@$(PYTHON) scripts/bootstrap.py --venv $(VENV)
 
 clean:
-	rm -rf $(VENV) models studies/demo
+	rm -rf $(VENV) models

@@ -1,0 +1,220 @@
+"""The whole program on the emulated card: searched, killed, resumed, refused. Two tiny stand-ins keep it short."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from layertune.models.known import KnownModel
+from layertune.models.standin import plan_standin
+from layertune.results.result import load_result
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_rpc")]
+
+CHAT = KnownModel("chat", 4, 256, 512, 4, 2, n_vocab=2000, tied=True)
+CODE = KnownModel("code", 6, 512, 1024, 8, 2, n_vocab=2000, tied=False)
+CONFIG = """
+name = "tiny"
+seed = 1
+device = "emulated:{size}"
+emulated = {{ n_threads = 1 }}
+host = {{ n_cpus = 1 }}
+search = {{ n_trials = {n_trials}, n_repeats = 2, trial_timeout = "60s", sampler = "random" }}
+[models.chat]
+path = "chat.gguf"
+workload = {{ n_prompt = 8, n_generate = 4 }}
+space = {{ n_ctx = 256, n_batch = [16, 32], n_gpu_layers = {{ min = {least} }} }}
+[models.code]
+path = "code.gguf"
+workload = {{ n_prompt = 8, n_generate = 4 }}
+space = {{ n_ctx = 256, n_batch = 16, n_gpu_layers = {{ min = {least} }} }}
+"""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    plan_standin(CHAT).write(folder / "chat.gguf")
+    plan_standin(CODE).write(folder / "code.gguf")
+    return folder
+
+
+@pytest.fixture
+def folder(models: Path, tmp_path: Path) -> Path:
+    for model in models.iterdir():
+        (tmp_path / model.name).symlink_to(model)
+    return tmp_path
+
+
+def command(folder: Path, *arguments: str, size: str = "14MiB", n_trials: int = 6, least: int = 0) -> list[str]:
+    (folder / "tiny.toml").write_text(CONFIG.format(size=size, n_trials=n_trials, least=least))
+    code = "from layertune.cli.main import run; run()"
+    return [sys.executable, "-c", code, "search", "tiny.toml", "--study", "study", *arguments]
+
+
+def run(folder: Path, *arguments: str, **changes: object) -> subprocess.CompletedProcess[str]:
+    full = command(folder, *arguments, **changes)  # type: ignore[arg-type]
+    return subprocess.run(full, capture_output=True, text=True, cwd=folder, check=False)
+
+
+def stored(folder: Path) -> list[optuna.trial.FrozenTrial]:
+    storage = JournalStorage(JournalFileBackend(str(folder / "study" / "journal.log")))
+    return optuna.load_study(study_name="tiny", storage=storage).trials
+
+
+def test_a_search_ends_with_a_front_under_the_budget_an_env_and_a_result(folder: Path) -> None:
+    answer = run(folder, n_trials=8)
+    assert answer.returncode == 0, answer.stderr
+    assert "EMULATED" in answer.stderr
+    assert "Pareto front of tiny" in answer.stdout
+    result = load_result(folder / "study")
+    assert len(result.trials) == 8
+    for number in result.pareto:
+        vram = result.trial(number).vram
+        assert vram is not None
+        assert vram.peak_bytes <= 14 * 2**20
+        assert vram.phases["unload"] == 0
+    env = (folder / "study" / ".env").read_text()
+    assert f"CHAT_N_GPU_LAYERS={result.picked('balanced').settings['chat'].n_gpu_layers}\n" in env
+    assert {trial.state for trial in result.trials} <= {"measured", "infeasible"}
+
+
+def test_results_go_to_standard_output_as_json_and_progress_does_not(folder: Path) -> None:
+    answer = run(folder, "--json", n_trials=2)
+    assert json.loads(answer.stdout)["schema_version"] == 1
+    assert "[2/2] trial" in answer.stderr
+
+
+def test_a_finished_study_is_not_started_over_unasked(folder: Path) -> None:
+    assert run(folder, n_trials=1).returncode == 0
+    again = run(folder, n_trials=1)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "holds a study already; go on with --resume" in again.stderr
+    more = run(folder, "--resume", n_trials=3)
+    assert more.returncode == 0
+    assert len(load_result(folder / "study").trials) == 3
+
+
+def test_nothing_that_fits_is_exit_status_3_with_the_smallest_need(folder: Path) -> None:
+    answer = run(folder, size="1MiB", least=3)
+    assert answer.returncode == 3
+    assert "nothing fits the budget of 1.0 MiB: the smallest setting was refused" in answer.stderr
+
+
+def test_a_study_of_another_device_is_refused_with_what_differs(folder: Path) -> None:
+    assert run(folder, n_trials=1).returncode == 0
+    answer = run(folder, "--resume", size="15MiB", n_trials=2)
+    assert answer.returncode == 2
+    assert "device was emulated emulated card, 14680064 bytes" in answer.stderr
+
+
+def running(folder: Path, n_finished: int) -> subprocess.Popen[str]:
+    """Start a search and wait until it is in the middle of a trial after `n_finished` finished ones."""
+    process = subprocess.Popen(command(folder), cwd=folder, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(f"[{n_finished}/"):
+            break
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if any("emulated.server" in " ".join(child.cmdline()) for child in children(process)):
+            return process
+        time.sleep(0.01)
+    raise AssertionError("no trial is running")
+
+
+def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    try:
+        return [child for child in psutil.Process(process.pid).children(recursive=True) if child.is_running()]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def check_resumed(folder: Path, family: list[psutil.Process], finished: list[int]) -> None:
+    """No orphan 5 s later; the interrupted trial has failed and is run again; nothing is lost or repeated."""
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert alive == []
+    outcomes = {number: stored(folder)[number].user_attrs["outcome"] for number in finished}
+    resumed = run(folder, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    trials = stored(folder)
+    assert {number: trials[number].user_attrs["outcome"] for number in finished} == outcomes
+    interrupted = [trial for trial in trials if trial.user_attrs.get("interrupted")]
+    assert [trial.state for trial in interrupted] == [TrialState.FAIL]
+    (again,) = [trial for trial in trials if trial.user_attrs.get("resumes") == interrupted[0].number]
+    assert again.params == interrupted[0].params
+    assert "outcome" in again.user_attrs
+    engines = [json.dumps(trial.settings["chat"].as_dict() | {"code": trial.settings["code"].as_dict()})
+               for trial in load_result(folder / "study").trials]  # fmt: skip
+    assert len(set(engines)) == len(engines) == 6
+
+
+def test_kill_9_leaves_no_orphan_and_resume_loses_and_repeats_nothing(folder: Path) -> None:
+    process = running(folder, n_finished=2)
+    family = children(process)
+    assert len(family) >= 2
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    (folder / "study" / "journal.log.lock").symlink_to("journal.log")  # as Optuna leaves it, killed while writing
+    check_resumed(folder, family, finished=[0, 1])
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_is_exit_status_130_with_the_same_promise(folder: Path, how: signal.Signals) -> None:
+    process = running(folder, n_finished=2)
+    family = children(process)
+    os.kill(process.pid, how)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert "interrupted after 2 trials; all of them are kept; go on with --resume" in errors
+    assert "Traceback" not in errors
+    assert len(load_result(folder / "study").trials) == 2
+    check_resumed(folder, family, finished=[0, 1])
+
+
+def test_resume_needs_no_config_beside_the_folder(folder: Path) -> None:
+    assert run(folder, n_trials=2).returncode == 0
+    code = "from layertune.cli.main import run; run()"
+    answer = subprocess.run(
+        [sys.executable, "-c", code, "search", "--study", "study", "--resume", "--trials", "3"],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert len(load_result(folder / "study").trials) == 3
+
+
+def test_the_cpu_alone_needs_no_card(folder: Path) -> None:
+    answer = run(folder, "--device", "cpu", n_trials=2)
+    assert answer.returncode == 0, answer.stderr
+    result = load_result(folder / "study")
+    assert (result.hardware.device.kind, result.trials[0].vram) == ("cpu", None)
+
+
+def test_an_orphan_of_an_earlier_run_cannot_answer_for_a_new_one(folder: Path) -> None:
+    process = running(folder, n_finished=1)
+    try:
+        other = folder / "other"
+        other.mkdir()
+        for name in ("chat.gguf", "code.gguf"):
+            (other / name).symlink_to((folder / name).resolve())
+        answer = run(other, n_trials=2)
+        assert answer.returncode == 0
+        assert all(
+            (trial.vram is None or trial.vram.baseline_bytes == 0) for trial in load_result(other / "study").trials
+        )
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate()
