@@ -16,7 +16,7 @@ check: env
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
-	$(RUN)/python scripts/config_schema.py --check
+	$(RUN)/python scripts/config_docs.py --check
 
 models: env
 	@$(RUN)/python scripts/demo_models.py

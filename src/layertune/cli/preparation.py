@@ -123,7 +123,9 @@ class Preparation:
             "ram": f"{hardware.ram_bytes // GIB} GiB",
             "device": f"{device.kind} {device.name}, {device.vram_bytes} bytes{threads}, driver {device.driver}",
             "llama.cpp": f"{build.version} {build.commit}, {build.system_info}",
-            "budget": f"{self.limits}",
+            "budget": f"{self.limits.vram_bytes} bytes, margin {self.limits.margin_bytes}",
+            "RAM per model": f"{self.limits.ram_per_model_bytes} bytes",
+            "processes": f"{self.limits.n_processes}",
             "objectives": ", ".join(objective.name for objective in self.config.resolved_objectives()),
             "repeats": str(self.config.search.n_repeats),
         }
@@ -157,6 +159,7 @@ def prepare(config: StudyConfig) -> Preparation:
         margin_bytes=config.budget.margin,
         ram_per_model_bytes=config.host.ram_per_model,
         n_processes=config.deployment.processes or len(config.models),
+        file_bytes={name: shape.file_bytes for name, shape in shapes.items()},
     )
     return Preparation(config, shapes, target, machine, inspection, space, limits)
 

@@ -6,6 +6,7 @@ from layertune.config.loading import dump_config, load_config, parse_config
 from layertune.config.objective import Objective
 from layertune.config.study import (
     Budget,
+    Deployment,
     HostLimits,
     ModelConfig,
     ModelSpace,
@@ -16,6 +17,7 @@ from layertune.config.study import (
 
 __all__ = [
     "Budget",
+    "Deployment",
     "DeviceChoice",
     "EmulatedOptions",
     "HostLimits",

@@ -109,6 +109,8 @@ class HostLimits(_Table):
 
 
 class Deployment(_Table):
+    """How the models will be served. Each process takes a context of its own on a GPU."""
+
     processes: int | None = Field(
         default=None, ge=1, description="Server processes that will be deployed; without it, one per model."
     )

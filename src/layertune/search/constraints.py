@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from layertune.engine.buffers import HOST
+from layertune.engine.buffers import HOST, BufferBytes
 from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
 
 VRAM = "vram"
@@ -14,18 +14,16 @@ _UNKNOWN_EXCESS_BYTES = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the deployed models may take, in bytes. `n_processes` is how many server processes will hold them."""
+    """What the deployed models may take, in bytes.
+
+    `n_processes` is how many server processes will hold them, `file_bytes` the size of each model's file.
+    """
 
     vram_bytes: int | None
     margin_bytes: int
     ram_per_model_bytes: int | None
     n_processes: int
-
-    def names(self, models: Mapping[str, object]) -> list[str]:
-        names = [VRAM] if self.vram_bytes is not None else []
-        if self.ram_per_model_bytes is not None:
-            names += [f"ram.{name}" for name in models]
-        return names
+    file_bytes: Mapping[str, int]
 
     def violations(self, outcome: TrialOutcome) -> dict[str, float]:
         """Return every limit's excess in bytes; a trial without figures has those that are known."""
@@ -42,8 +40,12 @@ class Limits:
             excess[VRAM] = float(taken_bytes - (self.vram_bytes - self.margin_bytes))
         if self.ram_per_model_bytes is not None:
             for name, report in outcome.models.items():
-                held = report.buffers.get(HOST)
-                excess[f"ram.{name}"] = float((held.total_bytes if held else 0) - self.ram_per_model_bytes)
+                held = report.buffers.get(HOST, BufferBytes())
+                # Repacked weights are copies; the kernel drops their mapped originals under pressure. What stays hot
+                # is every host tensor once, at most the file.
+                weights_bytes = min(held.weights_bytes, self.file_bytes[name])
+                needed_bytes = held.total_bytes - held.weights_bytes + weights_bytes
+                excess[f"ram.{name}"] = float(needed_bytes - self.ram_per_model_bytes)
         return excess
 
 

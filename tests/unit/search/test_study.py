@@ -158,9 +158,9 @@ def test_other_machines_trials_in_a_shared_storage_are_left_alone(tmp_path: Path
 def test_ram_limits_are_constraints_of_their_own(tmp_path: Path) -> None:
     from layertune.search.constraints import Limits
 
-    limits = Limits(None, 0, ram_per_model_bytes=MIB // 2, n_processes=1)
+    limits = Limits(None, 0, MIB // 4, n_processes=1, file_bytes={"chat": MIB // 2, "code": 9 * MIB})
     study = search(tmp_path, n_trials=3, limits=limits)
     study.run(FakeRunner(), quiet)
     for trial in study.finished():
         if isinstance(trial.outcome, Measured):
-            assert trial.violations == {"ram.chat": MIB / 2, "ram.code": MIB / 2}
+            assert trial.violations == {"ram.chat": MIB / 4, "ram.code": 3 * MIB / 4}

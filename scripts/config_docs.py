@@ -1,0 +1,94 @@
+"""Write the reference of the study config: docs/configuration.md for people, docs/study.schema.json for editors.
+
+python scripts/config_docs.py [--check]      --check only says whether both are current
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from layertune.config import (
+    Budget,
+    Deployment,
+    EmulatedOptions,
+    HostLimits,
+    ModelConfig,
+    ModelSpace,
+    SearchConfig,
+    StudyConfig,
+    Workload,
+)
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+TABLES: list[tuple[str, type[BaseModel]]] = [
+    ("The top of the file", StudyConfig),
+    ("[models.NAME]", ModelConfig),
+    ("[models.NAME.workload]", Workload),
+    ("[models.NAME.space]", ModelSpace),
+    ("[budget]", Budget),
+    ("[host]", HostLimits),
+    ("[deployment]", Deployment),
+    ("[search]", SearchConfig),
+    ("[emulated]", EmulatedOptions),
+]
+INTRODUCTION = """\
+# The study config
+
+A TOML file; `configs/studies/` has examples. Every key has a default but `models.NAME.path`. Sizes are written like
+`6GiB`, `6141MiB` (binary) or `6GB` (decimal), durations like `30m`, `90s` or `1.5h`. Unknown keys are errors.
+Options of `layertune search` win over the file; `--set MODEL.KEY=VALUE` fixes one key of `[models.MODEL.space]`.
+
+In `[models.NAME.space]` a value fixes a dimension and a list searches it; `n_gpu_layers` also takes a range,
+`{ min = 0, max = "all", step = 1 }`. Layers are counted as llama.cpp counts them: 0 is none, 1 is the output layer
+only, `"all"` is every repeating layer and the output layer (999 means the same).
+
+Objectives are `MODEL.tokens_per_s`, `MODEL.tokens_per_s_together`, `MODEL.pp_tokens_per_s`, `MODEL.tg_tokens_per_s`,
+`MODEL.n_ctx` (all maximised), `MODEL.ttft_s` and `vram.peak_bytes` (minimised).
+
+This page is written by `python scripts/config_docs.py` from the config's own definitions, as is
+`study.schema.json`, which editors complete from.
+"""
+
+
+def main() -> int:
+    files = {
+        DOCS / "study.schema.json": json.dumps(StudyConfig.model_json_schema(), indent=2) + "\n",
+        DOCS / "configuration.md": INTRODUCTION + "".join(section(title, table) for title, table in TABLES),
+    }
+    if "--check" not in sys.argv:
+        for path, text in files.items():
+            path.write_text(text, encoding="utf-8")
+        return 0
+    stale = [path.name for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if stale:
+        print(f"out of date: {', '.join(stale)}; run python scripts/config_docs.py")
+    return len(stale)
+
+
+def section(title: str, table: type[BaseModel]) -> str:
+    rows = "".join(f"| `{key}` | {default} | {description} |\n" for key, default, description in keys(table))
+    return f"\n## {title}\n\n| key | default | meaning |\n|---|---|---|\n{rows}"
+
+
+def keys(table: type[BaseModel]) -> Iterator[tuple[str, str, str]]:
+    for name, field in table.model_fields.items():
+        if field.description is None:
+            continue  # a table of its own, described below
+        default = "required" if field.is_required() else shown(field.get_default(call_default_factory=True))
+        yield name, default, field.description
+
+
+def shown(default: Any) -> str:
+    if default is None:
+        return "–"
+    if isinstance(default, BaseModel):
+        return "`{ " + ", ".join(f"{key} = {json.dumps(value)}" for key, value in default.model_dump().items()) + " }`"
+    return f"`{json.dumps(default)}`"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

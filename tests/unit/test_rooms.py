@@ -1,0 +1,83 @@
+"""The house keeps its order: who may import whom, and whether its plan names what is there."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "layertune"
+ROOMS = (
+    "units",
+    "errors",
+    "settings",
+    "config",
+    "models",
+    "memory",
+    "engine",
+    "devices",
+    "vram",
+    "trial",
+    "results",
+    "search",
+    "export",
+    "cli",
+    "testing",
+)
+ONLY_IN = {
+    "tomllib": {"config", "cli"},  # cli reads --set values as TOML
+    "tomli_w": {"config"},
+    "llama_cpp": {"engine"},
+    "psutil": {"devices"},
+    "pynvml": {"vram"},
+    "optuna": {"search"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+}
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield str(node.module)
+
+
+def room(path: Path) -> str:
+    first = path.relative_to(SOURCE).parts[0]
+    return first.removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_room_imports_only_from_rooms_above_it(path: Path) -> None:
+    here = room(path)
+    if here == "__init__":
+        return
+    for name in imports(path):
+        package, _, rest = name.partition(".")
+        if package == "layertune" and rest:
+            assert ROOMS.index(rest.partition(".")[0]) <= ROOMS.index(here), name
+        assert here in ONLY_IN.get(package, {here}), name
+
+
+def test_every_room_has_its_place_in_the_order() -> None:
+    assert {room(path) for path in FILES} - {"__init__"} == set(ROOMS)
+
+
+def test_files_are_short_enough_to_read_in_one_sitting() -> None:
+    lengths = {str(path.relative_to(SOURCE)): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert {name: length for name, length in lengths.items() if length > 300} == {}
+
+
+def test_every_name_in_the_architecture_exists() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    code = "\n".join(path.read_text(encoding="utf-8") for path in FILES)
+    for name in re.findall(r"`([^`\n]+)`", text):
+        if "/" in name or name.endswith(".py"):
+            assert (SOURCE / name).exists() or (ROOT / name).exists(), name
+        elif re.fullmatch(r"[A-Za-z_]+(\(\))?", name):
+            assert name.removesuffix("()") in code, name
