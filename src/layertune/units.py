@@ -43,9 +43,12 @@ def parse_bytes(text: str | int) -> int:
 
 
 def format_bytes(size_bytes: int) -> str:
-    """Return a size for people, in binary units: `"5.99 GiB"`, `"259.1 MiB"`, `"12 B"`."""
+    """Return a size for people, in binary units: `"6141.0 MiB"`, `"23.50 GiB"`, `"12 B"`.
+
+    Up to 16 GiB in MiB: on a small card the difference between 6141 and 6144 MiB can be a layer.
+    """
     magnitude = abs(size_bytes)
-    if magnitude >= GIB:
+    if magnitude >= 16 * GIB:
         return f"{size_bytes / GIB:.2f} GiB"
     if magnitude >= MIB:
         return f"{size_bytes / MIB:.1f} MiB"

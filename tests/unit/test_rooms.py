@@ -15,7 +15,6 @@ ROOMS = (
     "settings",
     "config",
     "models",
-    "memory",
     "engine",
     "devices",
     "vram",

@@ -42,8 +42,8 @@ def test_what_is_no_duration_is_refused(text: str | float) -> None:
 
 
 def test_sizes_and_durations_are_printed_for_people() -> None:
-    printed = [format_bytes(size) for size in (0, 1023, 1536, 240 * MIB, 6 * GIB, -MIB)]
-    assert printed == ["0 B", "1023 B", "1.5 KiB", "240.0 MiB", "6.00 GiB", "-1.0 MiB"]
+    printed = [format_bytes(size) for size in (0, 1023, 1536, 6141 * MIB, 24 * GIB, -MIB)]
+    assert printed == ["0 B", "1023 B", "1.5 KiB", "6141.0 MiB", "24.00 GiB", "-1.0 MiB"]
     assert [format_duration(s) for s in (0.25, 59.9, 185, 3720)] == ["0.2 s", "59.9 s", "3m 05s", "1h 02m"]
 
 

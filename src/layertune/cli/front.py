@@ -25,13 +25,15 @@ def front_json(result: Result) -> str:
 
 
 def print_front(result: Result) -> None:
-    """Print the front, the fastest balanced trial first, and say what the picks are."""
+    """Print the front on standard output."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_FILE_WIDTH)
-    if not result.pareto:
-        console.print("No measured trial keeps the budget.")
-        return
+    console.print(front_table(result) if result.pareto else "No measured trial keeps the budget.")
+
+
+def front_table(result: Result) -> Table:
+    """Return the front as a table: a row a trial, in the order of their numbers, with the picks it is."""
     table = Table(title=_title(result), title_justify="left", box=None, pad_edge=False, header_style="bold")
     table.add_column("\ntrial", justify="right", no_wrap=True)
     for name in result.models:
@@ -43,7 +45,7 @@ def print_front(result: Result) -> None:
     table.add_column("\npick")
     for number in result.pareto:
         table.add_row(*_row(result, result.trial(number)))
-    console.print(table)
+    return table
 
 
 def _row(result: Result, trial: TrialInfo) -> list[str]:

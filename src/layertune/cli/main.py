@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import layertune
-from layertune.errors import LayertuneError
+from layertune.errors import Interrupted, LayertuneError
 
 app = typer.Typer(
     name="layertune",
@@ -77,7 +77,10 @@ def search(
     from layertune.cli.overrides import Overrides
 
     overrides = Overrides(model or [], budget, device, trials, timeout, sampler, set_ or [], seed, study)
-    command.run(config, overrides, storage=storage, folder=study, resume=resume, dry_run=dry_run, as_json=json)
+    try:
+        command.run(config, overrides, storage=storage, folder=study, resume=resume, dry_run=dry_run, as_json=json)
+    except KeyboardInterrupt as interrupt:  # before or after the trials, which say more
+        raise Interrupted("interrupted") from interrupt
 
 
 @app.command(epilog="Example: layertune pareto studies/demo")

@@ -3,13 +3,15 @@
 import random
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
 from optuna.storages import BaseStorage
 from optuna.study import Study
+from sqlalchemy.exc import SQLAlchemyError  # Optuna passes it on
 
 from layertune.config import Objective
 from layertune.config.study import SamplerName
@@ -96,9 +98,20 @@ class Search:
             Interrupted: Ctrl-C; every finished trial is kept and the interrupted one is queued again.
             NothingFits: the smallest setting is over the budget.
         """
+        known = {trial.settings: trial for trial in self.finished()}
+        try:
+            return self._run(known, runner, on_event)
+        except KeyboardInterrupt as interrupt:
+            mend_trials(self._study, self._recorder, self._owner)
+            raise Interrupted(
+                f"interrupted after {len(known)} trials; all of them are kept", remedy="go on with --resume"
+            ) from interrupt
+
+    def _run(
+        self, known: dict[SplitSettings, FinishedTrial], runner: TrialRunner, on_event: Callable[[Event], None]
+    ) -> str:
         plan = self._plan
         deadline_s = None if plan.timeout_s is None else time.monotonic() + plan.timeout_s
-        known = {trial.settings: trial for trial in self.finished()}
         n_repeats = 0
         while True:
             if len(known) >= plan.n_trials:
@@ -110,25 +123,20 @@ class Search:
                 if unseen is None:
                     return "every setting of the space has been tried"
                 self._study.enqueue_trial(plan.space.params(unseen))
-            trial = self._study.ask(plan.space.distributions())
-            settings = plan.space.canonical(plan.space.settings(trial.params))
-            self._recorder.begin(trial, settings, self._owner)
-            same = known.get(settings)
-            if same is not None:
-                n_repeats += 1
-                self._recorder.finish(trial.number, settings, same.outcome, same.number)
-                continue
+            with _storing():
+                trial = self._study.ask(plan.space.distributions())
+                settings = plan.space.canonical(plan.space.settings(trial.params))
+                self._recorder.begin(trial, settings, self._owner)
+                same = known.get(settings)
+                if same is not None:
+                    n_repeats += 1
+                    self._recorder.finish(trial.number, settings, same.outcome, same.number)
+                    continue
             n_repeats = 0
             on_event(TrialStarted(trial.number, settings, len(known)))
-            try:
-                outcome = runner.run(settings)
-                finished = self._recorder.finish(trial.number, settings, outcome, None)
-            except KeyboardInterrupt as interrupt:
-                mend_trials(self._study, self._recorder, self._owner)
-                raise Interrupted(
-                    f"interrupted after {len(known)} trials; all of them are kept", remedy="go on with --resume"
-                ) from interrupt
-            known[settings] = finished
+            outcome = runner.run(settings)
+            with _storing():
+                known[settings] = finished = self._recorder.finish(trial.number, settings, outcome, None)
             on_event(TrialFinished(finished, len(known)))
             if settings == plan.space.canonical(plan.space.smallest()):
                 _check_smallest(finished, plan.limits)
@@ -145,6 +153,16 @@ class Search:
             if space.canonical(settings) not in seen:
                 return settings
         return None
+
+
+@contextmanager
+def _storing() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, optuna.exceptions.OptunaError, SQLAlchemyError) as error:
+        raise StorageError(
+            f"the study cannot be written: {error}", remedy="mend that, then go on with --resume"
+        ) from error
 
 
 def _check_smallest(trial: FinishedTrial, limits: Limits) -> None:

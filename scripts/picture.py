@@ -1,0 +1,20 @@
+"""Draw a study's front as an SVG of the terminal: python scripts/picture.py STUDY OUTPUT.svg"""
+
+import sys
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+
+from layertune.cli.front import front_table
+from layertune.results.result import load_result
+
+
+def main(study: str, output: str) -> None:
+    console = Console(record=True, width=110, file=StringIO(), highlight=False)
+    console.print(front_table(load_result(Path(study))))
+    console.save_svg(output, title=f"layertune pareto {study}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
