@@ -63,9 +63,9 @@ def measure(
         EngineRefused: llama.cpp gave no model, no context or stopped decoding; the last announced stage says where.
     """
     started_s = perf_counter()
-    free_bytes = _free_bytes(request, device)
     if probe is not None:
-        probe.start()
+        probe.start()  # before anything asks a GPU's backend, which creates its context
+    free_bytes = _free_bytes(request, device)
     with ExitStack() as stack:
         loaded = [_load(task, request, device, stack, announce) for task in request.models]
         buffers = {each.task.name: each.buffers() for each in loaded}

@@ -1,0 +1,39 @@
+from layertune.cli.doctor import findings
+from layertune.devices.hardware import Machine
+from layertune.devices.inspection import GpuInfo, Inspection
+from layertune.engine.library import BuildInfo
+from layertune.units import GIB
+
+MACHINE = Machine("Test CPU", 4, 16 * GIB)
+RTX = GpuInfo(0, "CUDA0", "NVIDIA GeForce RTX 4050 Laptop GPU", 6141 * 2**20, 5 * GIB, "0000:01:00.0")
+
+
+def build(*, rpc: bool) -> BuildInfo:
+    return BuildInfo("0.3.36", "0.25.3", "0c1e570", "CPU : AVX2 = 1", supports_rpc=rpc)
+
+
+def remedies(inspection: Inspection, driver: str | None, *, nvidia: bool) -> dict[str, str | None]:
+    found = findings(MACHINE, inspection, driver, nvidia=nvidia)
+    return {finding.what: finding.remedy for finding in found if not finding.good}
+
+
+def test_a_machine_with_a_gpu_and_a_full_build_needs_nothing() -> None:
+    assert remedies(Inspection(build(rpc=True), (RTX,)), "560.1", nvidia=True) == {}
+
+
+def test_an_nvidia_card_without_a_cuda_build_gets_the_command() -> None:
+    remedy = remedies(Inspection(build(rpc=True), ()), "560.1", nvidia=True)["GPU"]
+    assert remedy is not None
+    assert "-DGGML_CUDA=ON" in remedy
+
+
+def test_a_build_without_rpc_gets_the_command() -> None:
+    remedy = remedies(Inspection(build(rpc=False), (RTX,)), "560.1", nvidia=True)["emulated card"]
+    assert remedy is not None
+    assert "-DGGML_RPC=ON" in remedy
+
+
+def test_a_machine_without_a_gpu_is_told_what_to_use() -> None:
+    found = remedies(Inspection(build(rpc=True), ()), None, nvidia=False)
+    assert found.keys() == {"GPU", "NVML"}
+    assert found["GPU"] == "use --device emulated:SIZE or --device cpu"

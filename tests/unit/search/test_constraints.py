@@ -1,0 +1,43 @@
+from dataclasses import replace
+
+from small_study import space
+
+from layertune.search.constraints import Limits, process_overhead_bytes
+from layertune.settings import SplitSettings
+from layertune.testing import measured
+from layertune.trial.outcome import Failed, Infeasible, Measured
+from layertune.units import MIB
+from layertune.vram.report import VramReport
+
+SETTINGS: SplitSettings = space().settings({"chat.n_gpu_layers": 5, "code.n_gpu_layers": 5})
+LIMITS = Limits(200 * MIB, 10 * MIB, None, n_processes=3, file_bytes={"chat": MIB, "code": MIB})
+
+
+def on_a_gpu(overhead_bytes: int) -> Measured:
+    """A real GPU shows more in use than the buffers: its context."""
+    outcome = measured(SETTINGS)
+    assert outcome.vram is not None
+    return replace(outcome, vram=VramReport(outcome.vram.peak_bytes + overhead_bytes, 0, "process", "nvml"))
+
+
+def test_the_margin_counts_against_the_budget() -> None:
+    outcome = measured(SETTINGS)
+    assert outcome.vram is not None
+    assert LIMITS.violations(outcome) == {"vram": outcome.vram.peak_bytes - 190 * MIB}
+
+
+def test_each_further_process_takes_the_overhead_that_one_worker_shows() -> None:
+    one, three = measured(SETTINGS), on_a_gpu(overhead_bytes=30 * MIB)
+    assert process_overhead_bytes(one) == 0
+    assert process_overhead_bytes(three) == 30 * MIB
+    assert LIMITS.violations(three)["vram"] == LIMITS.violations(one)["vram"] + 3 * 30 * MIB
+
+
+def test_a_refused_trial_violates_by_what_is_known() -> None:
+    known = Infeasible("load", "chat", "no room", excess_bytes=77, duration_s=1.0)
+    assert LIMITS.violations(known) == {"vram": 77.0}
+    assert LIMITS.violations(replace(known, excess_bytes=None)) == {"vram": 1.0}
+
+
+def test_a_failed_trial_says_nothing_about_limits() -> None:
+    assert LIMITS.violations(Failed("crashed", "SIGSEGV", (), 1.0)) == {}
