@@ -64,7 +64,7 @@ class Preparation:
             seed=self.config.seed,
             n_trials=search.n_trials,
             timeout_s=search.timeout,
-            first=self._corners(),
+            first=[*self._corners(), *self._baselines()],
         )
 
     def provenance(self) -> Provenance:
@@ -96,6 +96,9 @@ class Preparation:
         layers = [each for each in self.space.dimensions if each.field == "n_gpu_layers" and len(each.values) > 1]
         corners = [smallest, *({**smallest, each.name: max(each.values)} for each in layers)]
         return [self.space.settings(params) for params in corners]
+
+    def _baselines(self) -> list[SplitSettings]:
+        return [self.space.baseline(name, values) for name, values in self.config.baselines.items()]
 
     def _hardware(self) -> HardwareInfo:
         target, driver = self.target, None

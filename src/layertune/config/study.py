@@ -138,6 +138,10 @@ class StudyConfig(_Table):
     host: HostLimits = Field(default_factory=HostLimits)
     deployment: Deployment = Field(default_factory=Deployment)
     search: SearchConfig = Field(default_factory=SearchConfig)
+    baselines: dict[str, dict[str, dict[str, int | str]]] = Field(
+        default_factory=dict,
+        description="Settings to beat, measured first: NAME = { MODEL = { n_gpu_layers = 20, … }, … }.",
+    )
     objectives: list[str] | None = Field(
         default=None,
         min_length=1,

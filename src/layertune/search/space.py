@@ -13,6 +13,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from layertune.config import IntRange, StudyConfig
+from layertune.errors import ConfigError
 from layertune.settings import EngineSettings, SplitSettings
 
 Params = dict[str, Any]
@@ -96,6 +97,26 @@ class SearchSpace:
         return {
             each.name: getattr(settings[each.model], each.field) for each in self.dimensions if len(each.values) > 1
         }
+
+    def baseline(self, name: str, values: Mapping[str, Mapping[str, Any]]) -> SplitSettings:
+        """Return a setting named in the config; what it leaves out takes its dimension's first value.
+
+        Raises:
+            ConfigError: it names a model, a dimension or a value that the space does not have.
+        """
+        params: Params = {}
+        for key, value in ((f"{model}.{field}", value) for model in values for field, value in values[model].items()):
+            found = [each for each in self.dimensions if each.name == key]
+            if not found:
+                raise ConfigError(f"baselines.{name}: there is no {key}", remedy="write it like code.n_gpu_layers")
+            (dimension,) = found
+            if dimension.field == "n_gpu_layers":
+                value = min(value, self.n_layers[dimension.model] + 1)
+            if value not in dimension.values:
+                there = ", ".join(str(each) for each in dimension.values)
+                raise ConfigError(f"baselines.{name}: {key} = {value} is not searched", remedy=f"choose one of {there}")
+            params[key] = value
+        return self.settings(params)
 
     def canonical(self, settings: SplitSettings) -> SplitSettings:
         return settings.canonical(self.n_layers)

@@ -1,13 +1,12 @@
 from dataclasses import replace
 
-from small_study import space
-
 from layertune.search.constraints import Limits, process_overhead_bytes
 from layertune.settings import SplitSettings
 from layertune.testing import measured
 from layertune.trial.outcome import Failed, Infeasible, Measured
 from layertune.units import MIB
 from layertune.vram.report import VramReport
+from small_study import space
 
 SETTINGS: SplitSettings = space().settings({"chat.n_gpu_layers": 5, "code.n_gpu_layers": 5})
 LIMITS = Limits(200 * MIB, 10 * MIB, None, n_processes=3, file_bytes={"chat": MIB, "code": MIB})

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
+from layertune.errors import ConfigError
 from layertune.search.space import SearchSpace
 from small_study import N_LAYERS, config, space
 
@@ -53,6 +54,24 @@ def test_parameters_and_settings_are_two_forms_of_one_thing(data: st.DataObject)
     mixed = space(n_batch=[512, 64], type_v=["f16", "q8_0"], flash_attn="on")
     params = {each.name: data.draw(st.sampled_from(each.values)) for each in mixed.dimensions if len(each.values) > 1}
     assert mixed.params(mixed.settings(params)) == params
+
+
+def test_a_baseline_is_a_setting_of_the_space_and_999_is_the_whole_model() -> None:
+    baseline = space().baseline("b", {"chat": {"n_gpu_layers": 999}, "code": {"n_batch": 512}})
+    assert (baseline["chat"].n_gpu_layers, baseline["chat"].n_batch) == (13, 256)
+    assert (baseline["code"].n_gpu_layers, baseline["code"].n_batch) == (0, 512)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"code": {"speed": 1}}, "baselines.b: there is no code.speed"),
+        ({"chat": {"n_batch": 100}}, "chat.n_batch = 100 is not searched; choose one of 256, 512"),
+    ],
+)
+def test_a_baseline_outside_the_space_is_refused(values: dict[str, dict[str, int]], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        space().baseline("b", values)
 
 
 @pytest.mark.parametrize("n_ctx", [1024, [1024, 2048]])
