@@ -15,7 +15,7 @@ from layertune.results.trials import FinishedTrial, front
 from layertune.search.study import Event, TrialStarted
 from layertune.settings import SplitSettings
 from layertune.trial.messages import Stage
-from layertune.trial.outcome import Measured
+from layertune.trial.outcome import Failed, Infeasible, Measured
 from layertune.units import format_bytes, format_duration
 
 
@@ -76,13 +76,19 @@ class SearchProgress:
 def _line(trial: FinishedTrial) -> str:
     outcome = trial.outcome
     if not isinstance(outcome, Measured):
-        return f"trial {trial.number}: {_layers(trial.settings)}  {outcome.state}: {reason(outcome)}"
+        return f"trial {trial.number}: {_layers(trial.settings)}  {outcome.state}: {_why(outcome)}"
     speeds = "  ".join(
         f"{name} {Metric.of(report.samples.tokens_per_s).median:.1f} tok/s" for name, report in outcome.models.items()
     )
     vram = f"  {format_bytes(outcome.vram.peak_bytes)}" if outcome.vram else ""
     over = ", over " + ", ".join(name for name, excess in trial.violations.items() if excess > 0)
     return f"trial {trial.number}: {_layers(trial.settings)}  {speeds}{vram}{'' if trial.feasible() else over}"
+
+
+def _why(outcome: Infeasible | Failed) -> str:
+    if isinstance(outcome, Infeasible) and outcome.excess_bytes is not None:
+        return f"{outcome.stage} {outcome.model or ''} refused, {format_bytes(outcome.excess_bytes)} too many"
+    return reason(outcome) or ""
 
 
 def _layers(settings: SplitSettings) -> str:
