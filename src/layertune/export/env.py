@@ -1,7 +1,9 @@
 """The `.env` of the worksheet: `CHAT_MODEL`, `CHAT_N_GPU_LAYERS` and so on, for a shell and for docker compose.
 
-Values are in single quotes, which both readers take literally (POSIX shell, 2.2.2; compose's dotenv). A name that
-single quotes cannot hold is refused, so that no file name can start a second line or an expansion.
+A value that could mean anything to either reader is in single quotes, which both take literally: POSIX shell (2.2.2)
+up to the next quote, compose (compose-go, dotenv/parser.go, extractVarValue) up to the next one without a backslash
+before it. A name with a quote or a backslash is therefore refused, and so is a line break: no file name can start a
+second line or an expansion. Model names are plain words, which `Result` sees to.
 """
 
 import re
@@ -23,9 +25,9 @@ _KEYS = (
 def render_env(result: Result, trial: TrialInfo) -> str:
     """Raises UsageError where a model's file name cannot be quoted safely."""
     lines = [f"# {line}" for line in provenance_lines(result, trial)]
-    for name, engine in trial.settings.items():
-        prefix = name.upper()
-        lines += ["", f"{prefix}_MODEL={_quoted(result.models[name].file)}"]
+    for name, model in result.models.items():
+        prefix, engine = name.upper(), trial.settings[name]
+        lines += ["", f"{prefix}_MODEL={_quoted(model.file)}"]
         lines += [f"{prefix}_{key}={getattr(engine, field)}" for key, field in _KEYS]
     return "\n".join(lines) + "\n"
 

@@ -1,11 +1,13 @@
 """Where a pick comes from, as the comment that every export begins with."""
 
-from layertune.results.result import MetricInfo, Result, TrialInfo
+from layertune.results.result import Result, TrialInfo
+from layertune.results.trial_info import MetricInfo
 from layertune.units import format_bytes
 
 
 def provenance_lines(result: Result, trial: TrialInfo) -> list[str]:
-    """Return lines of printable text: study, trial, hardware, measured speeds and peak VRAM of the budget."""
+    """Return lines of printable text: study, trial, hardware, measured speeds, peak VRAM of the budget, limits
+    that the trial does not keep (one that is named by its number may exceed some)."""
     study, device = result.study, result.hardware.device
     lines = [
         f"layertune {study.layertune_version}, llama.cpp {study.llama_cpp.version} ({study.llama_cpp.commit})",
@@ -16,15 +18,19 @@ def provenance_lines(result: Result, trial: TrialInfo) -> list[str]:
         lines.append("EMULATED: the speeds below are this CPU's, not a GPU's; the bytes are llama.cpp's own")
     for name, metrics in (trial.metrics or {}).items():
         workload = result.workload[name]
+        # A single model has no others: its two rates are the same measurement made twice.
+        others = f", {_rate(metrics['tokens_per_s_together'])} beside the others" if len(result.models) > 1 else ""
         lines.append(
-            f"{name}: {_rate(metrics['tokens_per_s'])} alone, {_rate(metrics['tokens_per_s_together'])} beside the "
-            f"others ({workload.n_prompt} prompt + {workload.n_generate} generated tokens)"
+            f"{name}: {_rate(metrics['tokens_per_s'])} alone{others} "
+            f"({workload.n_prompt} prompt + {workload.n_generate} generated tokens)"
         )
     if trial.vram is not None:
-        budget = f" of a budget of {format_bytes(result.budget.vram_bytes)}" if result.budget.vram_bytes else ""
+        limit_bytes = result.budget.vram_bytes
+        budget = f" of a budget of {format_bytes(limit_bytes)}" if limit_bytes is not None else ""
         lines.append(
             f"peak VRAM {format_bytes(trial.vram.peak_bytes)}{budget} (by {trial.vram.source}, {trial.vram.scope})"
         )
+    lines += [f"OVER ITS LIMIT: {name} by {format_bytes(round(excess))}" for name, excess in trial.exceeded().items()]
     return ["".join(char if char.isprintable() else "?" for char in line) for line in lines]
 
 

@@ -8,27 +8,42 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from layertune.errors import ResultFileError, UsageError
-from layertune.settings import EngineSettings
+from layertune.results.trial_info import Part, TrialInfo
+
+__all__ = [
+    "FILE_NAME",
+    "SCHEMA_VERSION",
+    "BudgetInfo",
+    "CpuInfo",
+    "DeviceInfo",
+    "HardwareInfo",
+    "LlamaCpp",
+    "ModelInfo",
+    "ObjectiveInfo",
+    "Result",
+    "StudyInfo",
+    "TrialInfo",
+    "WorkloadInfo",
+    "load_result",
+    "write_result",
+]
 
 SCHEMA_VERSION: Literal[1] = 1
 FILE_NAME = "result.json"
 
-
-class _Part(BaseModel):
-    """Unknown fields are kept out silently: a newer layertune of the same schema version may have added some."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
+# As the config has it: exports make variable names of it, so a result from elsewhere must not bring other ones.
+ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
-class LlamaCpp(_Part):
+class LlamaCpp(Part):
     version: str
     commit: str
 
 
-class StudyInfo(_Part):
+class StudyInfo(Part):
     name: str
     created: str
     sampler: str
@@ -37,26 +52,26 @@ class StudyInfo(_Part):
     llama_cpp: LlamaCpp
 
 
-class DeviceInfo(_Part):
+class DeviceInfo(Part):
     kind: Literal["gpu", "emulated", "cpu"]
     name: str
     vram_bytes: int | None
     driver: str | None
 
 
-class CpuInfo(_Part):
+class CpuInfo(Part):
     model: str
     n_cores: int
 
 
-class HardwareInfo(_Part):
+class HardwareInfo(Part):
     fingerprint: str
     device: DeviceInfo
     cpu: CpuInfo
     ram_bytes: int
 
 
-class ModelInfo(_Part):
+class ModelInfo(Part):
     file: str
     sha256: str
     architecture: str
@@ -65,81 +80,45 @@ class ModelInfo(_Part):
     quantization: str | None
 
 
-class WorkloadInfo(_Part):
+class WorkloadInfo(Part):
     n_prompt: int
     n_generate: int
 
 
-class BudgetInfo(_Part):
+class BudgetInfo(Part):
     vram_bytes: int | None
     margin_bytes: int
 
 
-class ObjectiveInfo(_Part):
+class ObjectiveInfo(Part):
     name: str
     direction: Literal["maximize", "minimize"]
 
 
-class MetricInfo(_Part):
-    median: float
-    mad: float
-    n: int
-    samples: list[float]
-
-
-class VramInfo(_Part):
-    peak_bytes: int
-    baseline_bytes: int
-    planned_bytes: int | None
-    scope: str
-    source: str
-    phases: dict[str, int] = Field(default_factory=dict)
-
-
-class HostInfo(_Part):
-    peak_rss_bytes: int
-
-
-class BufferInfo(_Part):
-    weights_bytes: int
-    kv_bytes: int
-    compute_bytes: int
-    output_bytes: int
-
-
-class TrialInfo(_Part):
-    """`metrics`, `vram` and `host` are there where the trial was measured; `violations` in bytes over each limit."""
-
-    number: int
-    state: Literal["measured", "infeasible", "failed"]
-    reason: str | None
-    settings: dict[str, EngineSettings]
-    metrics: dict[str, dict[str, MetricInfo]] | None
-    vram: VramInfo | None
-    host: HostInfo | None
-    duration_s: float
-    violations: dict[str, float] = Field(default_factory=dict)
-    buffers: dict[str, dict[str, BufferInfo]] | None = None
-    warnings: list[str] = Field(default_factory=list)
-
-
-def _known_version(version: Any) -> Any:
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise ValueError(f"made by a newer layertune (schema version {version}); update layertune to read it")
-    return version
-
-
-class Result(_Part):
-    schema_version: Annotated[Literal[1], BeforeValidator(_known_version)] = SCHEMA_VERSION
+class Result(Part):
+    schema_version: Literal[1] = SCHEMA_VERSION
     study: StudyInfo
     hardware: HardwareInfo
-    models: dict[str, ModelInfo]
+    models: dict[ModelName, ModelInfo]
     workload: dict[str, WorkloadInfo]
     budget: BudgetInfo
     objectives: list[ObjectiveInfo]
     trials: list[TrialInfo]
     pareto: list[int]
     picks: dict[str, int]
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> "Result":
+        if self.workload.keys() != self.models.keys():
+            raise ValueError("workload and models do not name the same models")
+        for trial in self.trials:
+            if trial.settings.keys() != self.models.keys():
+                raise ValueError(f"trial {trial.number} and models do not name the same models")
+        measured = {trial.number for trial in self.trials if trial.state == "measured"}
+        for number in (*self.pareto, *self.picks.values()):
+            if number not in measured:
+                raise ValueError(f"pareto and picks name trial {number}, which is no measured trial")
+        return self
 
     def trial(self, number: int) -> TrialInfo:
         """Raises UsageError where the study has no such trial."""
@@ -187,17 +166,37 @@ def load_result(path: Path) -> Result:
     Raises:
         ResultFileError: it is missing, is not a result, or was made by a newer layertune.
     """
-    file = path / FILE_NAME if path.is_dir() else path
+    remedy = "give a study folder that layertune search has written, or a result.json"
+    file = path
     try:
+        file = path / FILE_NAME if path.is_dir() else path
         data = json.loads(file.read_text(encoding="utf-8"))
+        _check_version(data, file)
         return Result.model_validate(data)
     except OSError as error:
-        remedy = "give a study folder that layertune search has written, or a result.json"
         raise ResultFileError(f"cannot read {file}: {error.strerror}", remedy=remedy) from error
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
-        raise ResultFileError(f"{file} is not a layertune result: {key}: {message}") from error
-    except ValueError as error:
-        raise ResultFileError(f"{file} is not JSON: {error}") from error
+        raise ResultFileError(f"{file} is not a layertune result: {_first_problem(error)}", remedy=remedy) from error
+    except (ValueError, RecursionError) as error:  # the decoder recurses once per bracket
+        raise ResultFileError(f"{file} is not JSON: {error}", remedy=remedy) from error
+
+
+def _check_version(data: Any, file: Path) -> None:
+    """Speak of the version before any other key: a result of another version has other ones."""
+    if not isinstance(data, dict):
+        raise ResultFileError(f"{file} is not a layertune result: it is no JSON object")
+    version = data.get("schema_version")
+    if not isinstance(version, int):
+        raise ResultFileError(f"{file} is not a layertune result: schema_version is no number or missing")
+    if version > SCHEMA_VERSION:
+        raise ResultFileError(
+            f"{file} was made by a newer layertune (schema version {version})", remedy="update layertune to read it"
+        )
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Name the key and what is wrong with it, in one line whatever the file's keys hold."""
+    problem = error.errors(include_url=False)[0]
+    words = [".".join(str(part) for part in problem["loc"]), problem["msg"].removeprefix("Value error, ")]
+    text = ": ".join(word for word in words if word)
+    return "".join(char if char.isprintable() else "?" for char in text)

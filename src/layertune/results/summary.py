@@ -9,20 +9,16 @@ from layertune.config.objective import Objective
 from layertune.results.picks import candidates, choose
 from layertune.results.result import (
     BudgetInfo,
-    BufferInfo,
     HardwareInfo,
-    HostInfo,
     LlamaCpp,
-    MetricInfo,
     ModelInfo,
     ObjectiveInfo,
     Result,
     StudyInfo,
-    TrialInfo,
-    VramInfo,
     WorkloadInfo,
 )
 from layertune.results.statistics import Metric
+from layertune.results.trial_info import BufferInfo, HostInfo, MetricInfo, TrialInfo, VramInfo
 from layertune.results.trials import FinishedTrial, front
 from layertune.trial.outcome import Infeasible, Measured, ModelSamples, TrialOutcome
 
