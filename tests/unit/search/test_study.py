@@ -1,10 +1,11 @@
+import importlib.util
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from layertune.errors import Interrupted, StudyMismatch
+from layertune.errors import Interrupted, StudyMismatch, UsageError
 from layertune.results.trials import front
 from layertune.search.storage import open_journal
 from layertune.search.study import Event, TrialFinished, TrialStarted
@@ -30,6 +31,13 @@ def test_every_sampler_fills_a_study_with_distinct_engines(sampler: str, tmp_pat
     assert study.run(runner, quiet) == "all 15 trials are done"
     assert len({space().canonical(settings) for settings in runner.ran}) == len(runner.ran) == 15
     assert {type(trial.outcome) for trial in study.finished()} <= {Measured, Infeasible}
+
+
+def test_the_gp_sampler_says_at_once_when_its_packages_are_missing(tmp_path: Path) -> None:
+    if all(importlib.util.find_spec(package) for package in ("scipy", "torch")):
+        pytest.skip("scipy and torch are here")
+    with pytest.raises(UsageError, match=r"needs a package that is not here: .*pip install scipy torch"):
+        search(tmp_path, sampler="gp")
 
 
 def test_the_same_seed_asks_for_the_same_trials(tmp_path: Path) -> None:
