@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from layertune.config import Objective
 from layertune.results.pareto import pareto_front
-from layertune.results.picks import LEAN_SHARE, Candidate, choose
+from layertune.results.picks import LEAN_SHARE, Candidate, candidates, choose
 from layertune.results.statistics import Metric
 from layertune.results.trials import FinishedTrial, front
 from layertune.settings import EngineSettings, SplitSettings
@@ -30,9 +32,9 @@ def test_no_point_of_the_front_is_dominated_and_every_other_is(values: np.ndarra
         assert kept or any(dominates(values[other], values[index]) for other in np.flatnonzero(mask))
 
 
-@given(points, st.randoms())
-def test_the_front_does_not_depend_on_the_order(values: np.ndarray, random: object) -> None:
-    order = np.random.default_rng(0).permutation(len(values))
+@given(points, st.data())
+def test_the_front_does_not_depend_on_the_order(values: np.ndarray, data: st.DataObject) -> None:
+    order = data.draw(st.permutations(range(len(values))))
     assert (pareto_front(values[order], DIRECTIONS) == pareto_front(values, DIRECTIONS)[order]).all()
 
 
@@ -54,27 +56,49 @@ candidate_lists = st.lists(
 
 
 @given(candidate_lists)
-def test_picks_are_what_their_names_say(candidates: list[Candidate]) -> None:
-    picks, by_number = choose(candidates), {each.number: each for each in candidates}
+def test_picks_are_what_their_names_say(tried: list[Candidate]) -> None:
+    picks, by_number = choose(tried), {each.number: each for each in tried}
     assert picks.keys() == {"balanced", "chat", "code", "lean"}
     for model in ("chat", "code"):
-        assert by_number[picks[model]].tokens_per_s[model] == max(each.tokens_per_s[model] for each in candidates)
-    assert by_number[picks["lean"]].peak_bytes <= by_number[picks["balanced"]].peak_bytes
+        assert by_number[picks[model]].tokens_per_s[model] == max(each.tokens_per_s[model] for each in tried)
+    best = {model: by_number[picks[model]].tokens_per_s[model] for model in ("chat", "code")}
+
+    def score(each: Candidate) -> float:
+        return ((each.tokens_per_s["chat"] / best["chat"]) * (each.tokens_per_s["code"] / best["code"])) ** 0.5
+
+    balanced, lean = by_number[picks["balanced"]], by_number[picks["lean"]]
+    assert score(balanced) == pytest.approx(max(score(each) for each in tried))
+    assert score(lean) >= LEAN_SHARE * score(balanced) * (1 - 1e-9)
+    for each in tried:
+        assert lean.peak_bytes <= each.peak_bytes or score(each) <= LEAN_SHARE * score(balanced) * (1 + 1e-9)
+
+
+def test_picks_of_three_models_are_named_after_them() -> None:
+    fast = Candidate(0, {"a": 3.0, "b": 1.0, "c": 1.0}, 10)
+    even = Candidate(1, {"a": 2.0, "b": 2.0, "c": 2.0}, 10)
+    assert choose([fast, even]) == {"balanced": 1, "a": 0, "b": 1, "c": 1, "lean": 1}
+
+
+def test_without_a_gpu_the_lean_pick_is_the_balanced_one() -> None:
+    on_cpu = [replace(each.outcome, vram=None) for each in (trial(0, 1), trial(1, 5))]
+    finished = [FinishedTrial(number, trial(number, 1).settings, each, {}) for number, each in enumerate(on_cpu)]
+    assert front(finished, OBJECTIVES) == [finished[1]]
+    assert choose(candidates(finished)) == {"balanced": 1, "chat": 1, "lean": 1}
 
 
 @given(candidate_lists, st.floats(0.01, 100))
-def test_the_balanced_pick_does_not_depend_on_a_models_scale(candidates: list[Candidate], scale: float) -> None:
+def test_the_balanced_pick_does_not_depend_on_a_models_scale(tried: list[Candidate], scale: float) -> None:
     scaled = [
         Candidate(each.number, {**each.tokens_per_s, "code": each.tokens_per_s["code"] * scale}, each.peak_bytes)
-        for each in candidates
+        for each in tried
     ]
-    best = {model: max(each.tokens_per_s[model] for each in candidates) for model in ("chat", "code")}
+    best = {model: max(each.tokens_per_s[model] for each in tried) for model in ("chat", "code")}
 
     def score(number: int) -> float:
-        (each,) = [each for each in candidates if each.number == number]
+        (each,) = [each for each in tried if each.number == number]
         return (each.tokens_per_s["chat"] / best["chat"]) * (each.tokens_per_s["code"] / best["code"])
 
-    assert score(choose(scaled)["balanced"]) == pytest.approx(score(choose(candidates)["balanced"]), rel=1e-9)
+    assert score(choose(scaled)["balanced"]) == pytest.approx(score(choose(tried)["balanced"]), rel=1e-9)
 
 
 def test_lean_gives_up_a_little_speed_for_memory_but_not_more() -> None:
@@ -85,7 +109,7 @@ def test_lean_gives_up_a_little_speed_for_memory_but_not_more() -> None:
 
 
 def test_ties_go_to_less_memory_then_to_the_earlier_trial() -> None:
-    trials = [Candidate(3, {"chat": 5.0}, 20), Candidate(2, {"chat": 5.0}, 10), Candidate(1, {"chat": 5.0}, 10)]
+    trials = [Candidate(0, {"chat": 5.0}, 20), Candidate(2, {"chat": 5.0}, 10), Candidate(1, {"chat": 5.0}, 10)]
     assert set(choose(trials).values()) == {1}
 
 

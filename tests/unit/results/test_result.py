@@ -1,11 +1,27 @@
 import json
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from finished_study import result
-from layertune.errors import ResultFileError, UsageError
-from layertune.results.result import load_result, write_result
+from layertune.errors import ResultFileError, StorageError, UsageError
+from layertune.export import EXPORTERS
+from layertune.results.result import Result, load_result, write_result
+
+
+def changed(path: tuple[str | int, ...], value: Any) -> dict[str, Any]:
+    """The small study's JSON with another value at one place."""
+    data: dict[str, Any] = json.loads(result().model_dump_json())
+    at: Any = data
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = value
+    return data
 
 
 def test_a_result_survives_being_written_and_read(tmp_path: Path) -> None:
@@ -39,9 +55,12 @@ def test_fields_that_a_later_version_added_do_not_hinder(tmp_path: Path) -> None
     [
         (None, "cannot read"),
         ("{", "is not JSON"),
-        ("[]", "is not a layertune result"),
-        ('{"schema_version": 2}', "made by a newer layertune"),
-        ('{"schema_version": 1}', "is not a layertune result: study"),
+        ("[" * 100_000, "is not JSON"),
+        ("[]", "is no JSON object"),
+        ("{}", "schema_version is no number or missing"),
+        ('{"schema_version": 0}', "schema_version: Input should be 1"),
+        ('{"schema_version": 2}', r"made by a newer layertune \(schema version 2\); update layertune"),
+        ('{"schema_version": 1}', "is not a layertune result: study: Field required; give a study folder"),
     ],
 )
 def test_what_is_no_result_is_refused_in_one_sentence(text: str | None, words: str, tmp_path: Path) -> None:
@@ -50,6 +69,88 @@ def test_what_is_no_result_is_refused_in_one_sentence(text: str | None, words: s
     with pytest.raises(ResultFileError, match=words) as caught:
         load_result(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("trials", 1, "settings", "chat", "n_gpu_layers"), -1, "trials.1: settings.chat.n_gpu_layers is -1"),
+        (("trials", 1, "settings", "chat", "n_ctx"), "much", "trials.1.settings.chat.n_ctx: Input should be"),
+        (("trials", 1, "duration_s"), float("nan"), "trials.1.duration_s: Input should be a finite number"),
+        (("trials", 1, "metrics"), None, "trials.1: the trial was measured and has no metrics"),
+        (("trials", 1, "metrics", "chat"), {}, "trials.1: metrics.chat lacks pp_tokens_per_s, tg_tokens_per_s"),
+        (("models",), {}, "workload and models do not name the same models"),
+        (("models", "$(id)\nEVIL"), {}, r"models.\$\(id\)\?EVIL.*should match pattern"),
+        (("trials", 1, "settings"), {}, "trials.1: metrics and settings do not name the same models"),
+        (("trials", 2, "settings"), {}, "trial 2 and models do not name the same models"),
+        (("picks", "lean"), 3, "trial 3, which is no measured trial"),
+        (("pareto",), [77], "trial 77, which is no measured trial"),
+    ],
+)
+def test_a_result_that_contradicts_itself_is_refused_with_the_key(
+    path: tuple[str | int, ...], value: Any, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "result.json").write_text(json.dumps(changed(path, value)))
+    with pytest.raises(ResultFileError, match=words) as caught:
+        load_result(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(finite, min_size=1), finite, st.text(), st.dictionaries(st.text(), finite))
+def test_every_figure_and_word_survives_being_written_and_read(
+    samples: list[float], duration_s: float, words: str, violations: dict[str, float]
+) -> None:
+    data = changed(("trials", 1, "metrics", "chat", "ttft_s", "samples"), samples)
+    data["trials"][1] |= {"duration_s": duration_s, "violations": violations, "warnings": [words]}
+    data["models"]["chat"]["file"] = words
+    study = Result.model_validate(data)
+    with TemporaryDirectory() as folder:
+        write_result(study, Path(folder) / "result.json")
+        assert load_result(Path(folder)) == study
+
+
+def test_a_file_name_that_is_no_utf8_does_not_lose_the_study(tmp_path: Path) -> None:
+    study = result(file="\udcff.gguf")
+    write_result(study, tmp_path / "result.json")
+    assert load_result(tmp_path) == study
+
+
+def test_a_result_that_cannot_be_written_leaves_what_was_there_and_no_part(tmp_path: Path) -> None:
+    taken = tmp_path / "result.json" / "kept"
+    taken.mkdir(parents=True)
+    with pytest.raises(StorageError, match=r"cannot write .*result\.json: .*; make room there"):
+        write_result(result(), taken.parent)
+    assert taken.exists()
+    assert list(tmp_path.iterdir()) == [taken.parent]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(st.data())
+def test_whatever_stands_in_a_result_it_is_exported_or_refused(data: st.DataObject) -> None:
+    study = json.loads(result().model_dump_json())
+    at = study
+    while True:
+        key = data.draw(st.sampled_from(sorted(at) if isinstance(at, dict) else range(len(at))))
+        if not isinstance(at[key], (dict, list)) or not at[key] or data.draw(st.booleans()):
+            break
+        at = at[key]
+    at[key] = data.draw(json_values)
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "result.json").write_text(json.dumps(study))
+        with suppress(ResultFileError, UsageError):
+            read = load_result(Path(folder))
+            for pick in read.picks:
+                for render in EXPORTERS.values():
+                    render(read, read.picked(pick))
 
 
 def test_picks_are_found_by_name_and_by_number() -> None:
