@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from layertune.engine.buffers import HOST, BufferBytes
+from layertune.errors import NothingFits
+from layertune.results.summary import reason
+from layertune.results.trials import FinishedTrial
 from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
+from layertune.units import format_bytes
 
 VRAM = "vram"
 
@@ -64,3 +68,22 @@ def process_overhead_bytes(outcome: Measured) -> int:
         if device != HOST
     )
     return max(0, outcome.vram.peak_bytes - buffers)
+
+
+def check_smallest(trial: FinishedTrial, limits: Limits) -> None:
+    """Judge the trial of the space's smallest setting.
+
+    Raises:
+        NothingFits: it is over the device memory, and so is every other setting, which needs at least as much.
+    """
+    if trial.violations.get(VRAM, 0) <= 0:
+        return
+    budget_bytes = (limits.vram_bytes or 0) - limits.margin_bytes
+    if isinstance(trial.outcome, Measured) and trial.outcome.vram is not None:
+        need = f"needs {format_bytes(trial.outcome.vram.peak_bytes)}"
+    else:
+        need = f"was refused: {reason(trial.outcome)}"
+    raise NothingFits(
+        f"nothing fits the budget of {format_bytes(budget_bytes)}: the smallest setting {need}",
+        remedy="raise the budget, or let n_gpu_layers begin lower and n_ctx be smaller",
+    )

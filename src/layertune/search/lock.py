@@ -1,13 +1,18 @@
-"""One layertune at a time on a study folder. The lock is the system's, so it goes with its owner, however that dies."""
+"""One layertune at a time on a study folder. The lock is the system's, so it goes with its owner, however that dies.
+
+The text in the file says whose it is, for people only: it may outlive its writer, the lock does not.
+"""
 
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from layertune.errors import StudyLocked
+from layertune.errors import StorageError, StudyLocked
 
 _FILE_NAME = "study.lock"
 
@@ -18,20 +23,37 @@ def study_lock(folder: Path) -> Iterator[None]:
 
     Raises:
         StudyLocked: another process holds it; the message names that process.
+        StorageError: the folder cannot be written, or its file system has no locks.
     """
-    with (folder / _FILE_NAME).open("a+", encoding="ascii") as file:
-        try:
-            _lock(file)
-        except OSError as error:
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
-            raise StudyLocked(
-                f"{folder} is in use by another layertune (process {owner})", remedy="wait for it, or stop it first"
-            ) from error
+    path = folder / _FILE_NAME
+    try:
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror}", remedy="check the folder, or choose another with --study DIR"
+        ) from error
+    with file:
+        _take(file, folder)
+        started = datetime.now(UTC).isoformat(timespec="seconds")
         file.truncate(0)
-        file.write(f"{os.getpid()}\n")
+        file.write(f"{os.getpid()} on {platform.node()} since {started}\n")
         file.flush()
         yield
+
+
+def _take(file: IO[str], folder: Path) -> None:
+    try:
+        _lock(file)
+    except (BlockingIOError, PermissionError) as error:
+        file.seek(0)
+        owner = file.read().strip() or "unknown"
+        raise StudyLocked(
+            f"{folder} is in use by another layertune (process {owner})", remedy="wait for it, or stop it first"
+        ) from error
+    except OSError as error:
+        raise StorageError(
+            f"cannot lock {folder}: {error.strerror}", remedy="choose a folder on a local disk with --study DIR"
+        ) from error
 
 
 if sys.platform == "win32":

@@ -4,11 +4,14 @@ ask       the trial is RUNNING, with its parameters, its settings and whose it i
 outcome   one attribute with everything measured: from here on the trial is never run again
 limits    the constraints
 tell      COMPLETE with values, PRUNED (infeasible) or FAIL
+
+A proposal that llama.cpp would refuse whatever the memory is told PRUNED, with a constraint of its own, and never run.
+A FAIL has no constraint: nothing is known of its memory, and no sampler reads it.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 
 from optuna.storages import BaseStorage
 from optuna.study import Study
@@ -23,26 +26,42 @@ from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import OUTCOME, Infeasible, Measured, TrialOutcome
 
 OWNER, SETTINGS, OUTCOME_KEY, SAME_AS = "owner", "settings", "outcome", "same_as"
-INTERRUPTED, RESUMES = "interrupted", "resumes"
+INTERRUPTED, RESUMES, IMPOSSIBLE = "interrupted", "resumes", "impossible"
 
-# What optuna-dashboard 0.21 reads; Optuna itself has one attribute for each constraint.
+# What optuna-dashboard 0.21 reads. Optuna itself has one attribute for each constraint and counts these as further
+# ones, the same for every trial: which of two trials violates more stays as it is.
 _DASHBOARD_CONSTRAINTS = "constraints"
+
+# A trial has no owner between its ask and its first attribute. In a shared storage it may be another machine's that
+# lives; one this old is nobody's.
+_UNOWNED_FOR = timedelta(minutes=1)
 
 _SETTINGS: TypeAdapter[dict[str, EngineSettings]] = TypeAdapter(dict[str, EngineSettings])
 
 
 class Recorder:
-    """Writes one study's trials."""
+    """Writes one study's trials; `owner` marks those of this study folder in a storage that others write too."""
 
-    def __init__(self, study: Study, storage: BaseStorage, objectives: Sequence[Objective], limits: Limits) -> None:
+    def __init__(
+        self, study: Study, storage: BaseStorage, objectives: Sequence[Objective], limits: Limits, owner: str
+    ) -> None:
         self._study = study
         self._storage = storage
         self._objectives = tuple(objectives)
         self._limits = limits
+        self.owner = owner
 
-    def begin(self, trial: Trial, settings: SplitSettings, owner: str) -> None:
-        trial.set_user_attr(OWNER, owner)
+    def begin(self, trial: Trial, settings: SplitSettings) -> None:
+        trial.set_user_attr(OWNER, self.owner)
         trial.set_user_attr(SETTINGS, settings.as_dict())
+
+    def reject(self, number: int, why: str) -> None:
+        """Tell a trial that cannot run; `why` is what llama.cpp would say."""
+        trial = self._trial(number)
+        trial.set_user_attr(IMPOSSIBLE, why)
+        if IMPOSSIBLE not in trial.constraints:
+            trial.set_constraint(IMPOSSIBLE, 1.0)
+        self._study.tell(number, state=TrialState.PRUNED)
 
     def finish(self, number: int, settings: SplitSettings, outcome: TrialOutcome, same_as: int | None) -> FinishedTrial:
         """Make a trial's outcome durable, then tell it."""
@@ -74,6 +93,7 @@ class Recorder:
     def interrupt(self, number: int) -> None:
         """Tell a trial FAIL that did not come to its end, and queue its settings again."""
         trial = self._trial(number)
+        trial.set_user_attr(OWNER, self.owner)
         trial.set_user_attr(INTERRUPTED, True)
         self._study.tell(number, state=TrialState.FAIL)
         self.requeue(self._study.trials[number])
@@ -91,37 +111,67 @@ class Recorder:
         return self._storage.get_study_id_from_name(self._study.study_name)
 
 
-def mend_trials(study: Study, recorder: Recorder, owner: str) -> None:
-    """After a kill: finish telling what was measured, tell the rest interrupted, and queue that again, once."""
+def mend_trials(study: Study, recorder: Recorder, *, alone: bool) -> None:
+    """After a kill: finish telling what was measured, tell the rest interrupted, and queue that again, once.
+
+    `alone` says that nobody else writes this storage.
+    """
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        if trial.user_attrs.get(OWNER, owner) != owner:
+        if not _is_ours(trial, recorder.owner, alone=alone):
             continue
         stored = read_trial(trial)
-        if stored is None:
-            recorder.interrupt(trial.number)
-        else:
+        if stored is not None:
             recorder.tell(trial.number, *stored)
+        elif IMPOSSIBLE in trial.user_attrs:
+            recorder.reject(trial.number, trial.user_attrs[IMPOSSIBLE])
+        else:
+            recorder.interrupt(trial.number)
     trials = study.get_trials(deepcopy=False)
     resumed = {trial.user_attrs.get(RESUMES) for trial in trials}
     for trial in trials:
-        if trial.user_attrs.get(INTERRUPTED) and trial.number not in resumed:
+        attributes = trial.user_attrs
+        if INTERRUPTED in attributes and attributes.get(OWNER) == recorder.owner and trial.number not in resumed:
             recorder.requeue(trial)
+
+
+def _is_ours(trial: FrozenTrial, owner: str, *, alone: bool) -> bool:
+    if OWNER in trial.user_attrs:
+        return bool(trial.user_attrs[OWNER] == owner)
+    if alone or trial.datetime_start is None:
+        return alone
+    return datetime.now() - trial.datetime_start > _UNOWNED_FOR
 
 
 def read_trial(trial: FrozenTrial) -> tuple[SplitSettings, TrialOutcome] | None:
     """Return what is stored of a trial, None where it has no outcome yet."""
-    attributes: Mapping[str, Any] = trial.user_attrs
-    if OUTCOME_KEY not in attributes or SETTINGS not in attributes:
+    settings = read_settings(trial)
+    if settings is None or OUTCOME_KEY not in trial.user_attrs:
         return None
-    settings = SplitSettings.of(_SETTINGS.validate_python(attributes[SETTINGS]))
-    return settings, OUTCOME.validate_python(attributes[OUTCOME_KEY])
+    return settings, OUTCOME.validate_python(trial.user_attrs[OUTCOME_KEY])
 
 
-def finished_trials(study: Study, limits: Limits) -> list[FinishedTrial]:
-    """Return the study's own trials in order; a trial that only repeats another's engine is left out."""
+def read_settings(trial: FrozenTrial) -> SplitSettings | None:
+    """Return what a trial runs, None where it was not told yet."""
+    stored = trial.user_attrs.get(SETTINGS)
+    return None if stored is None else SplitSettings.of(_SETTINGS.validate_python(stored))
+
+
+def finished_trials(study: Study, limits: Limits, beyond: Collection[int] = ()) -> list[FinishedTrial]:
+    """Return the study's own trials in order, without the numbers `beyond` which the caller knows already.
+
+    A trial that only repeats another's engine is left out.
+    """
     finished = []
     for trial in study.get_trials(deepcopy=False):
+        if trial.number in beyond or SAME_AS in trial.user_attrs or not trial.state.is_finished():
+            continue
         stored = read_trial(trial)
-        if stored is not None and SAME_AS not in trial.user_attrs and trial.state.is_finished():
+        if stored is not None:
             finished.append(FinishedTrial(trial.number, *stored, limits.violations(stored[1])))
     return finished
+
+
+def n_turns(study: Study) -> int:
+    """Return how many trials were asked for and not cut off; a study that goes on after a kill counts on from there."""
+    trials = study.get_trials(deepcopy=False)
+    return sum(trial.state != TrialState.WAITING and INTERRUPTED not in trial.user_attrs for trial in trials)

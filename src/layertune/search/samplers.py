@@ -1,5 +1,6 @@
 """Optuna's samplers by name."""
 
+import random
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,8 +11,6 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 
 from layertune.config.study import SamplerName
 from layertune.errors import UsageError
-from layertune.search.grid import ShuffledGridSampler
-from layertune.search.space import SearchSpace
 
 # Optuna's own population of 50 would make a study of 40 trials a random search: no generation would ever end.
 _POPULATION = 12
@@ -28,18 +27,24 @@ def accepting_experimental() -> Iterator[None]:
         yield
 
 
-def make_sampler(name: SamplerName, space: SearchSpace, seed: int) -> BaseSampler:
-    """Return a seeded sampler; the same finished trials lead it to the same next trial.
+def make_sampler(name: SamplerName, seed: int, turn: int) -> BaseSampler:
+    """Return the sampler of one turn of a study: a fresh one each turn, seeded with the study's seed and the turn.
+
+    A sampler kept over the study would start its random numbers anew after a resume and repeat its first proposals.
+    Made anew, the same finished trials lead to the same next trial, whether the study was cut off in between or not;
+    but for nsga2, whose population leaves queued trials out, a trial that was interrupted and queued again among them.
+    The grid is not a sampler: the study queues the space itself, setting by setting.
 
     Raises:
         UsageError: a package that this sampler needs is not installed.
     """
+    turn_seed = random.Random(f"{seed} {turn}").getrandbits(32)
     makers: dict[SamplerName, Callable[[], BaseSampler]] = {
-        "tpe": lambda: TPESampler(seed=seed, multivariate=True),
-        "gp": lambda: _gp(seed),
-        "nsga2": lambda: NSGAIISampler(seed=seed, population_size=_POPULATION),
-        "random": lambda: RandomSampler(seed=seed),
-        "grid": lambda: ShuffledGridSampler(space, seed),
+        "tpe": lambda: TPESampler(seed=turn_seed, multivariate=True),
+        "gp": lambda: _gp(turn_seed),
+        "nsga2": lambda: NSGAIISampler(seed=turn_seed, population_size=_POPULATION),
+        "random": lambda: RandomSampler(seed=turn_seed),
+        "grid": lambda: RandomSampler(seed=turn_seed),  # asked only where another machine took what was queued
     }
     with accepting_experimental():
         return makers[name]()

@@ -4,9 +4,9 @@ A dimension with a single value is not a parameter. Ranges are static: dynamic o
 model, so feasibility is the sampler's business, never the space's.
 """
 
-from collections.abc import Iterator, Mapping
+import random
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 from typing import Any
 
@@ -63,10 +63,9 @@ class SearchSpace:
         Without a device to offload to, n_gpu_layers is 0.
         """
         dimensions = [
-            Dimension(name, field, _values(getattr(model.space, field), n_layers[name], n_threads))
-            if offloads or field != "n_gpu_layers"
-            else Dimension(name, field, (0,))
+            Dimension(name, field, _values(field, getattr(model.space, field), all_layers, n_threads))
             for name, model in config.models.items()
+            for all_layers in (n_layers[name] + 1 if offloads else 0,)
             for field in _FIELDS
         ]
         n_parallel = {name: model.n_parallel for name, model in config.models.items()}
@@ -77,7 +76,7 @@ class SearchSpace:
         return {each.name: each.distribution() for each in self.dimensions if len(each.values) > 1}
 
     def n_settings(self) -> int:
-        """Return how many settings there are, those that run as one engine counted apart."""
+        """Return how many settings there are: those that run as one engine, or as none, counted apart."""
         return prod(len(dimension.values) for dimension in self.dimensions)
 
     def settings(self, params: Mapping[str, Any]) -> SplitSettings:
@@ -122,10 +121,24 @@ class SearchSpace:
         return settings.canonical(self.n_layers)
 
     def enumerate(self) -> Iterator[SplitSettings]:
-        """Yield every setting, in the order of the dimensions' values."""
-        names = [dimension.name for dimension in self.dimensions]
-        for values in product(*(dimension.values for dimension in self.dimensions)):
-            yield self.settings(dict(zip(names, values, strict=True)))
+        """Yield every possible setting, in the order of the dimensions' values."""
+        return self._possible(range(self.n_settings()))
+
+    def shuffled(self, seed: int | str) -> Iterator[SplitSettings]:
+        """Yield every possible setting once, in a seeded random order; memory grows with what was yielded only."""
+        return self._possible(_permuted(self.n_settings(), random.Random(seed)))
+
+    def _possible(self, indices: Iterable[int]) -> Iterator[SplitSettings]:
+        settings = (self._at(index) for index in indices)
+        return (each for each in settings if each.impossible() is None)
+
+    def _at(self, index: int) -> SplitSettings:
+        """Return the setting with this place in the order, the last dimension changing fastest."""
+        params: Params = {}
+        for dimension in reversed(self.dimensions):
+            index, place = divmod(index, len(dimension.values))
+            params[dimension.name] = dimension.values[place]
+        return self.settings(params)
 
     def smallest(self) -> SplitSettings:
         """Return the setting that needs the least device memory: no dimension's smallest value needs more."""
@@ -137,11 +150,23 @@ class SearchSpace:
 _GROWING = frozenset({"n_gpu_layers", "n_ctx", "n_batch", "n_ubatch"})
 
 
-def _values(written: Any, n_layer: int, n_threads: int) -> tuple[Any, ...]:
-    """Resolve a config's dimension; layers past the whole model are the whole model."""
+def _values(field: str, written: Any, all_layers: int, n_threads: int) -> tuple[Any, ...]:
+    """Resolve a config's dimension. Layers past the whole model are the whole model; without a device it is 0."""
     if isinstance(written, IntRange):
-        return tuple(written.values(n_layer + 1))
-    if written is None:
-        return (n_threads,)
-    choices = written if isinstance(written, list) else [written]
+        choices = written.values(all_layers)
+    elif written is None:
+        choices = [n_threads]
+    else:
+        choices = written if isinstance(written, list) else [written]
+    if field == "n_gpu_layers":
+        choices = [min(layers, all_layers) for layers in choices]
     return tuple(dict.fromkeys(choices))
+
+
+def _permuted(n: int, generator: random.Random) -> Iterator[int]:
+    """Yield 0 … n − 1 in random order: Fisher and Yates' shuffle that stores only the places it has moved."""
+    moved: dict[int, int] = {}
+    for place in range(n):
+        other = generator.randrange(place, n)
+        yield moved.get(other, other)
+        moved[other] = moved.pop(place, place)

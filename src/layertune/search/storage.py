@@ -1,16 +1,22 @@
 """Where a study is kept: Optuna's journal in the study folder, or any storage that Optuna takes a URL for."""
 
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError  # Optuna passes them on
 
 from layertune.errors import StorageError, UsageError
 
 JOURNAL_NAME = "journal.log"
+
+# What replaying a journal raises where its records are JSON, but no study's.
+_REPLAY_ERRORS = (LookupError, TypeError, ValueError, AssertionError, AttributeError, optuna.exceptions.OptunaError)
 
 
 def open_journal(folder: Path) -> BaseStorage:
@@ -22,12 +28,19 @@ def open_journal(folder: Path) -> BaseStorage:
     journal = folder / JOURNAL_NAME
     try:
         mend_journal(journal)
-        # Optuna's own lock, a link or a file beside the journal, is left behind by a killed owner.
-        Path(f"{journal}.lock").unlink(missing_ok=True)
-        return JournalStorage(JournalFileBackend(str(journal)))
+        # Optuna's own lock beside the journal is left behind by an owner that was killed in a write.
+        for left_behind in folder.glob(f"{JOURNAL_NAME}.lock*"):
+            left_behind.unlink()
+        # A lock file: Optuna's default, a link, needs a privilege on Windows.
+        return JournalStorage(JournalFileBackend(str(journal), lock_obj=JournalFileOpenLock(str(journal))))
     except OSError as error:
         raise StorageError(
             f"cannot open {journal}: {error.strerror}", remedy="check the folder's permissions"
+        ) from error
+    except _REPLAY_ERRORS as error:
+        raise StorageError(
+            f"{journal} is no study that this Optuna ({optuna.__version__}) can read: {error}",
+            remedy="restore it from a copy, or use the Optuna that wrote it",
         ) from error
 
 
@@ -35,7 +48,7 @@ def mend_journal(journal: Path) -> None:
     """Cut a journal to its last whole record: Optuna cannot load past a torn line.
 
     Raises:
-        StorageError: a record before the last is no JSON; that is not what a kill leaves.
+        StorageError: a line before the last is no record; that is not what a kill leaves.
     """
     if not journal.exists():
         return
@@ -45,7 +58,7 @@ def mend_journal(journal: Path) -> None:
         for number, line in enumerate(file, start=1):
             if torn is not None:
                 raise StorageError(f"{journal} is damaged in line {torn}", remedy="restore it from a copy")
-            if line.endswith(b"\n") and _is_json(line):
+            if line.endswith(b"\n") and _is_record(line):
                 whole_bytes += len(line)
             else:
                 torn = number
@@ -58,24 +71,58 @@ def open_url(url: str) -> BaseStorage:
 
     Raises:
         UsageError: Optuna does not know this kind of URL, or its driver is not installed.
-        StorageError: the storage does not answer.
+        StorageError: the storage does not answer, or another version of Optuna made it.
     """
+    shown = _without_password(url)
     try:
         return optuna.storages.RDBStorage(url)
     except ImportError as error:
+        # Optuna wraps the import that failed, which names the package.
+        driver = error.__cause__.name if isinstance(error.__cause__, ImportError) else None
         raise UsageError(
-            f"{url} needs a driver that is not here",
-            remedy=f"install it with: pip install {error.name or 'the driver'}",
+            f"the storage {shown} needs a driver that is not here",
+            remedy=f"install it with: pip install {driver}" if driver else "install the driver of that database",
         ) from error
     except (ArgumentError, ValueError) as error:
-        raise UsageError(f"{url} is not a storage URL", remedy="write it like postgresql://host/name") from error
+        raise UsageError(f"{shown} is not a storage URL", remedy="write it like postgresql://host/name") from error
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise StorageError(f"the storage {url} does not answer", remedy="check that it runs and accepts you") from error
+        raise StorageError(
+            f"the storage {shown} does not answer: {_first_line(error)}", remedy="check that it runs and accepts you"
+        ) from error
+    except RuntimeError as error:  # Optuna's check of the tables' version
+        raise StorageError(
+            f"the storage {shown} was made by another version of Optuna",
+            remedy="upgrade the older of the two; optuna storage upgrade does it for a storage",
+        ) from error
 
 
-def _is_json(line: bytes) -> bool:
+@contextmanager
+def storing() -> Iterator[None]:
+    """Read or write the study inside: what the storage raises becomes one sentence.
+
+    Raises:
+        StorageError: the disk is full, the database went away, another process took the trial.
+    """
     try:
-        json.loads(line)
+        yield
+    except (OSError, optuna.exceptions.OptunaError, SQLAlchemyError) as error:
+        raise StorageError(
+            f"the study cannot be read or written: {_first_line(error)}", remedy="mend that, then go on with --resume"
+        ) from error
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        record = json.loads(line)
     except ValueError:
         return False
-    return True
+    return isinstance(record, dict) and "op_code" in record
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(://[^:/@]*:).*@", r"\1***@", url)
+
+
+def _first_line(error: BaseException) -> str:
+    """SQLAlchemy's messages go on with the statement and a link."""
+    return str(error).partition("\n")[0]

@@ -1,39 +1,29 @@
 """A study's life: opened or resumed, asked and told until something stops it."""
 
-import random
 import time
-import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
-from optuna.storages import BaseStorage
-from optuna.study import Study
-from sqlalchemy.exc import SQLAlchemyError  # Optuna passes it on
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.trial import TrialState
 
 from layertune.config import Objective
 from layertune.config.study import SamplerName
-from layertune.errors import Interrupted, NothingFits, StorageError, StudyMismatch
-from layertune.results.summary import reason
+from layertune.errors import Interrupted
 from layertune.results.trials import FinishedTrial
-from layertune.search.constraints import VRAM, Limits
-from layertune.search.record import Recorder, finished_trials, mend_trials
-from layertune.search.samplers import accepting_experimental, make_sampler
+from layertune.search.constraints import Limits, check_smallest
+from layertune.search.identity import open_study, owner_of
+from layertune.search.record import Recorder, finished_trials, mend_trials, n_turns, read_settings
+from layertune.search.samplers import make_sampler
 from layertune.search.space import SearchSpace
+from layertune.search.storage import storing
 from layertune.settings import SplitSettings
-from layertune.trial.outcome import Measured
 from layertune.trial.runner import TrialRunner
-from layertune.units import format_bytes
-
-_IDENTITY = "identity"
-_OWNER_FILE = "owner"
 
 # A sampler that proposes known engines this often in a row has converged on them; an unseen setting comes next.
 _MAX_REPEATS = 20
-# Spaces up to this size are enumerated to find an unseen setting; larger ones are sampled.
-_MAX_ENUMERATED = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +67,25 @@ class Search:
         Raises:
             StudyMismatch: it was made on other hardware, models, settings or another llama.cpp.
             StorageError: the storage cannot be read.
+            UsageError: the sampler needs a package that is not installed.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._plan = plan
-        self._owner = _owner(folder)
-        self._study = _open_study(plan, storage)
-        self._recorder = Recorder(self._study, storage, plan.objectives, plan.limits)
-        mend_trials(self._study, self._recorder, self._owner)
-        if not self._study.get_trials(deepcopy=False):
-            for settings in dict.fromkeys(plan.first):
-                self._study.enqueue_trial(plan.space.params(settings))
+        self._walk = plan.space.shuffled(plan.seed)
+        self._alone = isinstance(storage, JournalStorage)
+        sampler = make_sampler(plan.sampler, plan.seed, turn=0)
+        with storing():
+            self._study = open_study(storage, plan.name, sampler, plan.objectives, plan.identity)
+            self._recorder = Recorder(self._study, storage, plan.objectives, plan.limits, owner_of(folder))
+            mend_trials(self._study, self._recorder, alone=self._alone)
+            self._known: dict[SplitSettings, FinishedTrial] = {}
+            self._read: set[int] = set()
+            self._learn()
+            self._enqueue_first()
 
     def finished(self) -> list[FinishedTrial]:
-        return finished_trials(self._study, self._plan.limits)
+        with storing():
+            return finished_trials(self._study, self._plan.limits)
 
     def run(self, runner: TrialRunner, on_event: Callable[[Event], None]) -> str:
         """Run trials until a limit is reached or the space is exhausted; return why it stopped, in words.
@@ -97,120 +93,92 @@ class Search:
         Raises:
             Interrupted: Ctrl-C; every finished trial is kept and the interrupted one is queued again.
             NothingFits: the smallest setting is over the budget.
+            StorageError: a trial cannot be written.
         """
-        known = {trial.settings: trial for trial in self.finished()}
         try:
-            return self._run(known, runner, on_event)
+            return self._run(runner, on_event)
         except KeyboardInterrupt as interrupt:
-            mend_trials(self._study, self._recorder, self._owner)
+            with storing():
+                mend_trials(self._study, self._recorder, alone=self._alone)
+                self._learn()
             raise Interrupted(
-                f"interrupted after {len(known)} trials; all of them are kept", remedy="go on with --resume"
+                f"interrupted after {len(self._known)} trials; all of them are kept", remedy="go on with --resume"
             ) from interrupt
 
-    def _run(
-        self, known: dict[SplitSettings, FinishedTrial], runner: TrialRunner, on_event: Callable[[Event], None]
-    ) -> str:
-        plan = self._plan
+    def _run(self, runner: TrialRunner, on_event: Callable[[Event], None]) -> str:
+        plan, space, known = self._plan, self._plan.space, self._known
         deadline_s = None if plan.timeout_s is None else time.monotonic() + plan.timeout_s
+        smallest = space.canonical(space.smallest())
         n_repeats = 0
         while True:
-            if len(known) >= plan.n_trials:
-                return f"all {plan.n_trials} trials are done"
-            if deadline_s is not None and time.monotonic() >= deadline_s:
-                return "the time is up"
-            if n_repeats >= _MAX_REPEATS or len(known) >= plan.space.n_settings():
-                unseen = self._unseen(known.keys())
-                if unseen is None:
+            with storing():
+                self._learn()
+                if smallest in known:
+                    check_smallest(known[smallest], plan.limits)
+                if len(known) >= plan.n_trials:
+                    return f"all {plan.n_trials} trials are done"
+                if deadline_s is not None and time.monotonic() >= deadline_s:
+                    return "the time is up"
+                walking = plan.sampler == "grid" or n_repeats >= _MAX_REPEATS or len(known) >= space.n_settings()
+                if walking and not self._enqueue_unseen():
                     return "every setting of the space has been tried"
-                self._study.enqueue_trial(plan.space.params(unseen))
-            with _storing():
-                trial = self._study.ask(plan.space.distributions())
-                settings = plan.space.canonical(plan.space.settings(trial.params))
-                self._recorder.begin(trial, settings, self._owner)
-                same = known.get(settings)
-                if same is not None:
-                    n_repeats += 1
-                    self._recorder.finish(trial.number, settings, same.outcome, same.number)
-                    continue
+                number, settings, settled = self._ask()
+            if settled:
+                n_repeats += 1
+                continue
             n_repeats = 0
-            on_event(TrialStarted(trial.number, settings, len(known)))
+            on_event(TrialStarted(number, settings, len(known)))
             outcome = runner.run(settings)
-            with _storing():
-                known[settings] = finished = self._recorder.finish(trial.number, settings, outcome, None)
+            with storing():
+                finished = self._recorder.finish(number, settings, outcome, None)
+                self._learn()
             on_event(TrialFinished(finished, len(known)))
-            if settings == plan.space.canonical(plan.space.smallest()):
-                _check_smallest(finished, plan.limits)
 
-    def _unseen(self, seen: Collection[SplitSettings]) -> SplitSettings | None:
-        """Return a random setting whose engine no trial has run, None where there is none (or none was found)."""
+    def _ask(self) -> tuple[int, SplitSettings, bool]:
+        """Return the next trial and what it runs, and whether it is settled: known already, or not possible."""
+        plan, space = self._plan, self._plan.space
+        self._study.sampler = make_sampler(plan.sampler, plan.seed, n_turns(self._study))
+        trial = self._study.ask(space.distributions())
+        settings = space.canonical(space.settings(trial.params))
+        self._recorder.begin(trial, settings)
+        same, impossible = self._known.get(settings), settings.impossible()
+        if impossible is not None:
+            self._recorder.reject(trial.number, impossible)
+        elif same is not None:
+            self._recorder.finish(trial.number, settings, same.outcome, same.number)
+        return trial.number, settings, impossible is not None or same is not None
+
+    def _learn(self) -> None:
+        """Read what finished since the last time, other machines' trials in a shared storage among it."""
+        for trial in finished_trials(self._study, self._plan.limits, beyond=self._read):
+            self._read.add(trial.number)
+            self._known.setdefault(trial.settings, trial)
+
+    def _enqueue_first(self) -> None:
+        """Queue what the plan wants first, but for what a study cut off before has queued or run."""
         space = self._plan.space
-        generator = random.Random(f"{self._plan.seed} {len(seen)}")
-        if space.n_settings() <= _MAX_ENUMERATED:
-            unseen = [settings for settings in space.enumerate() if space.canonical(settings) not in seen]
-            return generator.choice(unseen) if unseen else None
-        for _ in range(_MAX_ENUMERATED):
-            settings = space.settings({each.name: generator.choice(each.values) for each in space.dimensions})
-            if space.canonical(settings) not in seen:
-                return settings
-        return None
+        queued = {
+            space.canonical(space.settings(trial.system_attrs["fixed_params"]))
+            for trial in self._study.get_trials(deepcopy=False)
+            if "fixed_params" in trial.system_attrs
+        }
+        for settings in self._plan.first:
+            engines = space.canonical(settings)
+            if engines not in queued and engines not in self._known:
+                queued.add(engines)
+                self._study.enqueue_trial(space.params(settings))
 
+    def _enqueue_unseen(self) -> bool:
+        """Queue a setting whose engines nobody has run or is running, unless others wait; say whether one is left.
 
-@contextmanager
-def _storing() -> Iterator[None]:
-    try:
-        yield
-    except (OSError, optuna.exceptions.OptunaError, SQLAlchemyError) as error:
-        raise StorageError(
-            f"the study cannot be written: {error}", remedy="mend that, then go on with --resume"
-        ) from error
-
-
-def _check_smallest(trial: FinishedTrial, limits: Limits) -> None:
-    """Stop where even the smallest setting is over the device memory: every other needs at least as much."""
-    if trial.violations.get(VRAM, 0) <= 0:
-        return
-    budget_bytes = (limits.vram_bytes or 0) - limits.margin_bytes
-    if isinstance(trial.outcome, Measured) and trial.outcome.vram is not None:
-        need = f"needs {format_bytes(trial.outcome.vram.peak_bytes)}"
-    else:
-        need = f"was refused: {reason(trial.outcome)}"
-    raise NothingFits(
-        f"nothing fits the budget of {format_bytes(budget_bytes)}: the smallest setting {need}",
-        remedy="raise the budget, or let n_gpu_layers begin lower and n_ctx be smaller",
-    )
-
-
-def _open_study(plan: Plan, storage: BaseStorage) -> Study:
-    try:
-        with accepting_experimental():
-            study = optuna.create_study(
-                storage=storage,
-                study_name=plan.name,
-                sampler=make_sampler(plan.sampler, plan.space, plan.seed),
-                directions=[objective.direction for objective in plan.objectives],
-                load_if_exists=True,
-            )
-    except (KeyError, ValueError, optuna.exceptions.OptunaError) as error:
-        raise StorageError(f"the study {plan.name} cannot be read: {error}", remedy="restore it from a copy") from error
-    stored = study.user_attrs.get(_IDENTITY)
-    if stored is None:
-        with accepting_experimental():
-            study.set_metric_names([objective.name for objective in plan.objectives])
-        study.set_user_attr(_IDENTITY, dict(plan.identity))
-    elif stored != plan.identity:
-        raise StudyMismatch(_differences(stored, plan.identity), remedy="start another study with --study DIR")
-    return study
-
-
-def _differences(stored: Mapping[str, str], now: Mapping[str, str]) -> str:
-    keys = [key for key in {**stored, **now} if stored.get(key) != now.get(key)]
-    changes = "; ".join(f"{key} was {stored.get(key, 'not set')} and is {now.get(key, 'not set')}" for key in keys)
-    return f"the study was made under other conditions: {changes}"
-
-
-def _owner(folder: Path) -> str:
-    """Return what marks this folder's trials in a storage that other machines write too."""
-    file = folder / _OWNER_FILE
-    if not file.exists():
-        file.write_text(uuid.uuid4().hex, encoding="ascii")
-    return file.read_text(encoding="ascii").strip()
+        They come in a seeded random order, from a walk that passes each setting of the space once.
+        """
+        trials = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
+        if any(trial.state == TrialState.WAITING for trial in trials):
+            return True
+        space = self._plan.space
+        taken = self._known.keys() | {settings for trial in trials if (settings := read_settings(trial)) is not None}
+        unseen = next((settings for settings in self._walk if space.canonical(settings) not in taken), None)
+        if unseen is not None:
+            self._study.enqueue_trial(space.params(unseen))
+        return unseen is not None

@@ -77,3 +77,32 @@ def test_a_baseline_outside_the_space_is_refused(values: dict[str, dict[str, int
 @pytest.mark.parametrize("n_ctx", [1024, [1024, 2048]])
 def test_settings_carry_the_slots_of_the_config(n_ctx: int | list[int]) -> None:
     assert {engine.n_parallel for _, engine in space(n_ctx=n_ctx).smallest().items()} == {1}
+
+
+def test_layers_past_the_whole_model_are_the_whole_model_in_lists_and_baselines() -> None:
+    clamped = space(n_gpu_layers=[0, 99, 999])
+    assert clamped.distributions()["chat.n_gpu_layers"] == IntDistribution(0, 13, step=13)
+    assert clamped.baseline("all", {"chat": {"n_gpu_layers": 999}})["chat"].n_gpu_layers == 13
+
+
+def test_settings_that_llama_cpp_would_refuse_are_not_enumerated() -> None:
+    mixed = space(flash_attn=["on", "off"], type_v=["f16", "q8_0"])
+    settings = list(mixed.enumerate())
+    assert all(each.impossible() is None for each in settings)
+    assert len(settings) == mixed.n_settings() * 3 // 4
+
+
+@given(st.integers(0, 2**40))
+def test_a_shuffled_space_has_every_setting_once(seed: int) -> None:
+    small = space(n_gpu_layers=[0, 5], n_batch=256, flash_attn=["on", "off"], type_v=["f16", "q8_0"])
+    shuffled = list(small.shuffled(seed))
+    assert len(shuffled) == len(set(shuffled))
+    assert set(shuffled) == set(small.enumerate())
+    assert shuffled == list(small.shuffled(seed))
+
+
+def test_the_first_of_a_huge_space_is_there_at_once() -> None:
+    """Two hundred million settings: neither the grid nor the search for an unseen setting may list them."""
+    huge = space(n_ctx=list(range(256, 256 * 401, 256)), n_threads=list(range(1, 401)))
+    assert huge.n_settings() > 10**8
+    assert next(huge.shuffled(1)) != next(huge.shuffled(2))

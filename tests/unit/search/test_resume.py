@@ -1,0 +1,136 @@
+"""A study that is cut off and goes on is the study that never was cut off."""
+
+import shutil
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from layertune.errors import Interrupted, NothingFits, StorageError, StudyMismatch
+from layertune.search.storage import JOURNAL_NAME, open_url
+from layertune.search.study import Event, Search
+from layertune.settings import SplitSettings
+from layertune.testing import FakeRunner
+from layertune.units import MIB
+from small_study import plan, search, space
+
+SAMPLERS = ["tpe", "nsga2", "random", "grid"]
+MIXED = space(n_batch=[512, 64, 128], flash_attn=["on", "off"], type_v=["f16", "q8_0"])
+
+
+def quiet(_event: Event) -> None:
+    """No one watches."""
+
+
+def interrupted_at(n_run: int) -> FakeRunner:
+    runner = FakeRunner(cap_bytes=250 * MIB)
+
+    def before(_settings: SplitSettings) -> None:
+        if len(runner.ran) == n_run:
+            raise KeyboardInterrupt
+
+    runner.before = before
+    return runner
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])  # nsga2 leaves queued trials out of its population
+@pytest.mark.parametrize("n_run", [3, 13])
+def test_an_interrupted_study_goes_on_with_the_trials_it_would_have_run(
+    sampler: str, n_run: int, tmp_path: Path
+) -> None:
+    straight, cut = tmp_path / "straight", tmp_path / "cut"
+    straight.mkdir()
+    cut.mkdir()
+    whole, first, rest = FakeRunner(250 * MIB), interrupted_at(n_run), FakeRunner(250 * MIB)
+    search(straight, sampler=sampler, n_trials=15, space=MIXED).run(whole, quiet)
+    with pytest.raises(Interrupted):
+        search(cut, sampler=sampler, n_trials=15, space=MIXED).run(first, quiet)
+    search(cut, sampler=sampler, n_trials=15, space=MIXED).run(rest, quiet)
+    assert first.ran[:-1] + rest.ran == whole.ran
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_settings_that_llama_cpp_would_refuse_are_never_run(sampler: str, tmp_path: Path) -> None:
+    runner = FakeRunner()
+    search(tmp_path, sampler=sampler, n_trials=20, space=MIXED).run(runner, quiet)
+    assert len(runner.ran) == 20
+    assert [settings for settings in runner.ran if settings.impossible()] == []
+
+
+def test_a_study_cut_off_anywhere_before_its_first_trials_still_runs_all_of_them(tmp_path: Path) -> None:
+    first = [space().settings({"chat.n_gpu_layers": n_gpu_layers}) for n_gpu_layers in range(5)]
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    search(whole, first=first)
+    lines = (whole / JOURNAL_NAME).read_bytes().splitlines(keepends=True)
+    for n_lines in range(len(lines) + 1):
+        cut = tmp_path / str(n_lines)
+        shutil.copytree(whole, cut)
+        (cut / JOURNAL_NAME).write_bytes(b"".join(lines[:n_lines]) + b'{"torn')
+        runner = FakeRunner()
+        search(cut, first=first, n_trials=5).run(runner, quiet)
+        assert runner.ran == [space().canonical(settings) for settings in first], n_lines
+
+
+def test_a_grid_runs_every_engine_once_and_says_so(tmp_path: Path) -> None:
+    small = space(n_gpu_layers=[0, 99, 999], n_batch=256, flash_attn=["on", "off"], type_v=["f16", "q8_0"])
+    runner = FakeRunner()
+    study = search(tmp_path, sampler="grid", space=small, n_trials=10_000)
+    assert study.run(runner, quiet) == "every setting of the space has been tried"
+    assert set(runner.ran) == {small.canonical(settings) for settings in small.enumerate()}
+    assert len(runner.ran) == len(set(runner.ran))
+
+
+def test_a_study_where_nothing_fits_says_so_again_when_it_goes_on(tmp_path: Path) -> None:
+    first = [space().smallest()]
+    for runner, n_runs in ((FakeRunner(cap_bytes=0), 1), (FakeRunner(cap_bytes=0), 0)):
+        with pytest.raises(NothingFits, match="the smallest setting was refused"):
+            search(tmp_path, first=first).run(runner, quiet)
+        assert len(runner.ran) == n_runs
+
+
+def shared(folder: Path) -> str:
+    return f"sqlite:///{folder / 'fleet.db'}"
+
+
+def machine(folder: Path, name: str, n_trials: int) -> Search:
+    (folder / name).mkdir(exist_ok=True)
+    return Search(plan(n_trials=n_trials, sampler="random"), open_url(shared(folder)), folder / name)
+
+
+def test_two_machines_of_a_shared_storage_count_and_know_each_others_trials(tmp_path: Path) -> None:
+    one, other = machine(tmp_path, "one", 8), machine(tmp_path, "other", 8)
+    first, second = FakeRunner(), FakeRunner()
+
+    def before(_settings: SplitSettings) -> None:
+        if len(first.ran) == 3:
+            assert other.run(second, quiet) == "all 8 trials are done"
+
+    first.before = before
+    assert one.run(first, quiet) == "all 8 trials are done"
+    assert (len(first.ran), len(second.ran)) == (3, 6)
+    assert set(first.ran).isdisjoint(second.ran)
+
+
+def test_a_trial_that_another_machine_has_just_asked_for_is_left_alone(tmp_path: Path) -> None:
+    machine(tmp_path, "one", 1)
+    raw = optuna.load_study(study_name="test", storage=open_url(shared(tmp_path)))
+    asked = raw.ask()
+    machine(tmp_path, "other", 1)
+    assert raw.trials[asked.number].state == TrialState.RUNNING
+
+
+def test_a_study_of_another_program_is_not_taken_over(tmp_path: Path) -> None:
+    raw = optuna.create_study(study_name="test", storage=open_url(shared(tmp_path)), directions=["maximize"] * 3)
+    raw.ask()
+    with pytest.raises(StudyMismatch, match="not layertune's"):
+        machine(tmp_path, "one", 1)
+
+
+def test_a_storage_that_goes_away_is_one_sentence(tmp_path: Path) -> None:
+    study = search(tmp_path)
+    (tmp_path / JOURNAL_NAME).unlink()
+    (tmp_path / JOURNAL_NAME).mkdir()
+    with pytest.raises(StorageError, match="cannot be read or written"):
+        study.run(FakeRunner(), quiet)
