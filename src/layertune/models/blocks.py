@@ -22,6 +22,7 @@ _HALF_SCALES: dict[str, dict[int, float]] = {
     "Q4_K": {0: 1e-4, 2: 7e-4},
     "Q5_K": {0: 5e-5, 2: 7e-4},
     "Q6_K": {208: 1.5e-5},
+    "IQ1_S": {0: 2e-3},
     "IQ2_XXS": {0: 2e-4},
     "IQ2_XS": {0: 2e-4},
     "IQ2_S": {0: 2e-4},
@@ -32,8 +33,14 @@ _HALF_SCALES: dict[str, dict[int, float]] = {
     "TQ1_0": {52: 2e-2},
     "TQ2_0": {64: 2e-2},
 }
+# The same for the types whose blocks begin with scales of one byte: an exponent (E8M0), four small floats (UE4M3).
+_BYTE_SCALES: dict[str, bytes] = {
+    "MXFP4": bytes([120]),
+    "NVFP4": bytes([4] * 4),
+}
 _WEIGHT_SIGMA = 0.02
 _POOL_BYTES = 8 * 2**20
+_FLOATS = ("F32", "F16", "BF16")
 
 
 class RandomWeights:
@@ -46,13 +53,15 @@ class RandomWeights:
     def fill(self, tensor: TensorPlan) -> Iterator[bytes]:
         """Yield the tensor's bytes in pieces of at most the pool.
 
-        Norms are ones, so that activations neither vanish nor grow.
+        Norms and the factors of rotary embeddings are ones, and the decay of state-space layers is minus one: so
+        activations neither vanish nor grow.
 
         Raises:
             ModelFileError: nobody has taught layertune this type's blocks.
         """
-        if tensor.name.endswith("norm.weight"):
-            yield _ones(tensor).tobytes()
+        constant = _constant(tensor.name)
+        if constant is not None and tensor.type in _FLOATS:
+            yield _floats(np.full(tensor.shape, constant, dtype=np.float32), tensor.type).tobytes()
             return
         pool = self._pool(tensor.type)
         n_blocks = tensor.n_bytes // pool.shape[1]
@@ -72,19 +81,24 @@ class RandomWeights:
         """Return an array of blocks, shape (n_blocks, block_bytes)."""
         block_bytes = TENSOR_TYPES[TENSOR_TYPE_NUMBERS[name]].block_bytes
         n_blocks = _POOL_BYTES // block_bytes
-        if name in ("F32", "F16", "BF16"):
+        if name in _FLOATS:
             weights = self._generator.normal(0, _WEIGHT_SIGMA, n_blocks).astype(np.float32)
             return _floats(weights, name).view(np.uint8).reshape(n_blocks, block_bytes)
-        if name not in _HALF_SCALES:
+        if name not in _HALF_SCALES and name not in _BYTE_SCALES:
             raise ModelFileError(f"no stand-in has {name} tensors yet", remedy="choose a model in another quantization")
         blocks = self._generator.integers(0, 256, (n_blocks, block_bytes), dtype=np.uint8)
-        for offset, scale in _HALF_SCALES[name].items():
+        for offset, scale in _HALF_SCALES.get(name, {}).items():
             blocks[:, offset : offset + 2] = np.array([scale], dtype=np.float16).view(np.uint8)
+        scales = _BYTE_SCALES.get(name, b"")
+        blocks[:, : len(scales)] = np.frombuffer(scales, dtype=np.uint8)
         return blocks
 
 
-def _ones(tensor: TensorPlan) -> NDArray[np.generic]:
-    return _floats(np.ones(tensor.shape, dtype=np.float32), tensor.type)
+def _constant(name: str) -> float | None:
+    """Return the value of a tensor that must not be noise, None for all others (names: src/llama-arch.cpp)."""
+    if name.endswith("norm.weight") or name.startswith(("rope_freqs.", "rope_factors_")):
+        return 1.0
+    return -1.0 if name.endswith(".ssm_a") else None
 
 
 def _floats(values: NDArray[np.float32], name: str) -> NDArray[np.generic]:

@@ -42,7 +42,9 @@ def _read(store: Path) -> dict[str, str]:
         known = json.loads(store.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}  # no cache, or a damaged one: both cost a hash, nothing else
-    return known if isinstance(known, dict) else {}
+    if not isinstance(known, dict):
+        return {}
+    return {key: digest for key, digest in known.items() if isinstance(digest, str)}
 
 
 def _write(store: Path, known: dict[str, str]) -> None:
@@ -50,6 +52,9 @@ def _write(store: Path, known: dict[str, str]) -> None:
     with contextlib.suppress(OSError):
         store.parent.mkdir(parents=True, exist_ok=True)
         descriptor, part = tempfile.mkstemp(dir=store.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(known, file)
-        Path(part).replace(store)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(known, file)
+            Path(part).replace(store)
+        finally:
+            Path(part).unlink(missing_ok=True)

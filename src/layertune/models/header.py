@@ -1,7 +1,8 @@
 """Reading a GGUF header: metadata and tensor table, never a weight (ggml/docs/gguf.md, ggml/src/gguf.cpp).
 
 Strings and numbers are decoded. Arrays of strings, which are a tokenizer's 150,000 words, are only measured: building
-them would take longer than everything else. Every length is checked against the file before it is believed.
+them would take longer than everything else. Every length is checked against the file, and against what any model has,
+before it is believed.
 """
 
 import mmap
@@ -18,6 +19,10 @@ _VERSIONS = (2, 3)  # llama.cpp reads these; version 1 was dropped in 2023
 _DEFAULT_ALIGNMENT = 32  # gguf.h: GGUF_DEFAULT_ALIGNMENT
 _MAX_DIMENSIONS = 4  # ggml.h: GGML_MAX_DIMS
 _MAX_NAME_BYTES = 63  # ggml.h: GGML_MAX_NAME with its terminator
+_MAX_EXTENT = 2**63  # gguf.cpp: extents and their product are int64
+# Eight times the largest array known, Gemma 4's 514,906 merges; bounds texts in bytes too. gguf.cpp allows 2^30, which
+# in Python's objects is all of a small machine's memory.
+_MAX_COUNT = 2**22
 _MIN_KEY_VALUE_BYTES = 8 + 4 + 1
 _MIN_TENSOR_BYTES = 8 + 4 + 4 + 8
 
@@ -64,16 +69,20 @@ def read_header(path: Path) -> Header:
         ModelFileError: the file is missing, is no GGUF that llama.cpp reads, is damaged or truncated.
     """
     try:
+        if path.is_dir():
+            raise ModelFileError(f"{path} is a folder", remedy="give the GGUF file in it")
+        if path.exists() and not path.is_file():
+            raise ModelFileError(f"{path} is not a regular file", remedy="give a .gguf file")
         with path.open("rb") as file:
             file_bytes = file.seek(0, 2)
             if file_bytes < 24:
                 raise ModelFileError(f"{path} is not a GGUF file: it has {file_bytes} bytes", remedy=_DOWNLOAD_AGAIN)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _Reader(path, data).header()
-    except IsADirectoryError as error:
-        raise ModelFileError(f"{path} is a folder", remedy="give the GGUF file in it") from error
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror}", remedy="check the path") from error
+    except ValueError as error:  # a path with a zero byte, or a file that shrinks while it is mapped
+        raise ModelFileError(f"cannot read {str(path)!r}: {error}", remedy="check the path") from error
 
 
 class _Reader:
@@ -102,19 +111,27 @@ class _Reader:
         for _ in range(n_keys):
             begin = self._at
             key = self._string()
+            if not key:
+                raise self._damaged("a key has no name")
             if key in metadata:
                 raise self._damaged(f"the key {key!r} stands twice")
             metadata[key] = self._value(self._number("I"))
             extents[key] = (begin, self._at)
-        rows = [self._tensor() for _ in range(n_tensors)]
+        rows: dict[str, Tensor] = {}
+        for _ in range(n_tensors):
+            tensor = self._tensor()
+            if tensor.name in rows:
+                raise self._damaged(f"two tensors have the same name, {tensor.name!r}")
+            rows[tensor.name] = tensor
+        tensors = tuple(rows.values())
         alignment = self._alignment(metadata)
         data_offset = -(-self._at // alignment) * alignment
-        self._check_tensors(rows, alignment, data_offset)
-        return Header(version, metadata, tuple(rows), extents, data_offset, self._end)
+        self._check_extents(tensors, alignment, data_offset)
+        return Header(version, metadata, tensors, extents, data_offset, self._end)
 
     def _value(self, kind: int) -> Any:
         if kind == _STRING:
-            return self._string()
+            return self._string(errors="backslashreplace")  # llama.cpp does not mind a description of odd bytes
         if kind == _ARRAY:
             return self._array()
         return self._number(self._format(kind))
@@ -152,36 +169,38 @@ class _Reader:
         n_values = 1
         for extent in shape:
             n_values *= extent
+        if max(n_values, *shape, 0) >= _MAX_EXTENT:
+            raise self._damaged(f"tensor {name!r} has the impossible shape {shape}")
         n_bytes = n_values // tensor_type.n_block * tensor_type.block_bytes
         return Tensor(name, shape, tensor_type.name, n_bytes, self._number("Q"))
 
     def _alignment(self, metadata: dict[str, Any]) -> int:
         alignment = metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
-        if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
+        if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1):
             raise self._damaged(f"general.alignment is {alignment!r}, not a power of two")
         return alignment
 
-    def _check_tensors(self, tensors: list[Tensor], alignment: int, data_offset: int) -> None:
-        """As gguf.cpp: the data follows the table without a gap, in its order."""
-        if len({tensor.name for tensor in tensors}) != len(tensors):
-            raise self._damaged("two tensors have the same name")
+    def _check_extents(self, tensors: tuple[Tensor, ...], alignment: int, data_offset: int) -> None:
+        """As gguf.cpp: the data follows the table without a gap, in its order. A vocabulary alone has no data."""
+        if not tensors:
+            return
         expected = 0
         for tensor in tensors:
             if tensor.offset != expected:
                 raise self._damaged(f"tensor {tensor.name!r} begins at {tensor.offset} where {expected} is next")
             expected += -(-tensor.n_bytes // alignment) * alignment
-        last = tensors[-1] if tensors else None
-        needed = data_offset + last.offset + last.n_bytes if last else data_offset
+        needed = data_offset + tensors[-1].offset + tensors[-1].n_bytes
         if needed > self._end:
             raise ModelFileError(
                 f"{self._path} is truncated: its tensors need {needed} bytes and it has {self._end}",
                 remedy=_DOWNLOAD_AGAIN,
             )
 
-    def _string(self) -> str:
-        raw = self._bytes(self._number("Q"))
+    def _string(self, errors: str = "strict") -> str:
+        n_bytes = self._number("Q")
+        self._check_count(n_bytes, 1, "bytes of text")
         try:
-            return raw.decode()
+            return self._bytes(n_bytes).decode(errors=errors)
         except UnicodeDecodeError as error:
             raise self._damaged("a string is not UTF-8") from error
 
@@ -213,9 +232,9 @@ class _Reader:
         self._at += n_bytes
 
     def _check_count(self, n: int, at_least_bytes: int, what: str) -> None:
-        """A count that the rest of the file cannot hold is damage; believing it would allocate without end."""
-        if n * at_least_bytes > self._end - self._at:
-            raise self._damaged(f"it claims {n} {what}, more than the file can hold")
+        """A count that no model has, or that the rest of the file cannot hold, is damage."""
+        if n > _MAX_COUNT or n * at_least_bytes > self._end - self._at:
+            raise self._damaged(f"it claims {n} {what}, more than it can hold")
 
     def _damaged(self, how: str) -> ModelFileError:
         return ModelFileError(f"{self._path} is damaged: {how}", remedy=_DOWNLOAD_AGAIN)

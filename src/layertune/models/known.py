@@ -1,7 +1,7 @@
 """Known models: shapes from their config.json, the quantization mix from llama.cpp, sizes as published.
 
 `published_bytes` is the size of the file that is commonly downloaded, as its page on the model hub states it:
-bartowski's conversions, and Qwen's own for the Coder.
+bartowski's conversions, and Qwen's own for the Coders (whose 3B has an output layer that the original ties).
 """
 
 from collections.abc import Iterator
@@ -31,8 +31,10 @@ class KnownModel:
 
 
 KNOWN_MODELS = (
+    KnownModel("Qwen2.5-0.5B-Instruct", 24, 896, 4864, 14, 2, 151_936, tied=True, published_bytes=397_808_192),
     KnownModel("Qwen2.5-1.5B-Instruct", 28, 1536, 8960, 12, 2, 151_936, tied=True, published_bytes=986_048_768),
     KnownModel("Qwen2.5-3B-Instruct", 36, 2048, 11008, 16, 2, 151_936, tied=True, published_bytes=1_929_903_264),
+    KnownModel("Qwen2.5-Coder-3B-Instruct", 36, 2048, 11008, 16, 2, 151_936, tied=False, published_bytes=2_104_932_800),
     KnownModel("Qwen2.5-7B-Instruct", 28, 3584, 18944, 28, 4, 152_064, tied=False, published_bytes=4_683_074_240),
     KnownModel("Qwen2.5-Coder-7B-Instruct", 28, 3584, 18944, 28, 4, 152_064, tied=False, published_bytes=4_683_073_536),
     KnownModel("Qwen2.5-14B-Instruct", 48, 5120, 13824, 40, 8, 152_064, tied=False, published_bytes=8_988_110_976),
@@ -57,25 +59,30 @@ def tensors(model: KnownModel) -> Iterator[TensorPlan]:
     """Yield the tensors of a Qwen2 model (llama.cpp, src/models/qwen2.cpp) in Q4_K_M's mix (src/llama-quant.cpp)."""
     embd, kv, ff = model.n_embd, model.n_embd_kv, model.n_ff
     # A tied embedding is the output layer too, and that is kept in Q6_K.
-    yield TensorPlan("token_embd.weight", (embd, model.n_vocab), "Q6_K" if model.tied else "Q4_K")
+    yield _quantized("token_embd.weight", (embd, model.n_vocab), "Q6_K" if model.tied else "Q4_K")
     for layer in range(model.n_layer):
         wide = "Q6_K" if _use_more_bits(layer, model.n_layer) else "Q4_K"
         block = f"blk.{layer}"
         yield TensorPlan(f"{block}.attn_norm.weight", (embd,), "F32")
-        yield TensorPlan(f"{block}.attn_q.weight", (embd, embd), "Q4_K")
+        yield _quantized(f"{block}.attn_q.weight", (embd, embd), "Q4_K")
         yield TensorPlan(f"{block}.attn_q.bias", (embd,), "F32")
-        yield TensorPlan(f"{block}.attn_k.weight", (embd, kv), "Q4_K")
+        yield _quantized(f"{block}.attn_k.weight", (embd, kv), "Q4_K")
         yield TensorPlan(f"{block}.attn_k.bias", (kv,), "F32")
-        yield TensorPlan(f"{block}.attn_v.weight", (embd, kv), wide)
+        yield _quantized(f"{block}.attn_v.weight", (embd, kv), wide)
         yield TensorPlan(f"{block}.attn_v.bias", (kv,), "F32")
-        yield TensorPlan(f"{block}.attn_output.weight", (embd, embd), "Q4_K")
+        yield _quantized(f"{block}.attn_output.weight", (embd, embd), "Q4_K")
         yield TensorPlan(f"{block}.ffn_norm.weight", (embd,), "F32")
-        yield TensorPlan(f"{block}.ffn_gate.weight", (embd, ff), "Q4_K")
-        yield TensorPlan(f"{block}.ffn_up.weight", (embd, ff), "Q4_K")
-        yield TensorPlan(f"{block}.ffn_down.weight", (ff, embd), wide)
+        yield _quantized(f"{block}.ffn_gate.weight", (embd, ff), "Q4_K")
+        yield _quantized(f"{block}.ffn_up.weight", (embd, ff), "Q4_K")
+        yield _quantized(f"{block}.ffn_down.weight", (ff, embd), wide)
     yield TensorPlan("output_norm.weight", (embd,), "F32")
     if not model.tied:
-        yield TensorPlan("output.weight", (embd, model.n_vocab), "Q6_K")
+        yield _quantized("output.weight", (embd, model.n_vocab), "Q6_K")
+
+
+def _quantized(name: str, shape: tuple[int, int], wanted: str) -> TensorPlan:
+    """llama-quant.cpp, tensor_type_fallback: rows that 256 does not divide (Qwen2.5-0.5B's) take a smaller block."""
+    return TensorPlan(name, shape, wanted if shape[0] % 256 == 0 else {"Q4_K": "Q5_0", "Q6_K": "Q8_0"}[wanted])
 
 
 def _use_more_bits(layer: int, n_layer: int) -> bool:

@@ -1,7 +1,7 @@
 """The shape of a model: what decides its memory and its speed, and nothing of what it knows."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,12 +62,13 @@ def read_shape(path: Path) -> ModelShape:
     files = _parts(path, headers[0])
     headers += [read_header(file) for file in files[1:]]
     metadata = headers[0].metadata
+    _check_parts(files, headers)
     architecture = _text(path, metadata, "general.architecture")
-    file_type = metadata.get("general.file_type")
+    name, file_type = metadata.get("general.name"), metadata.get("general.file_type")
     return ModelShape(
         files=files,
         architecture=architecture,
-        name=metadata.get("general.name"),
+        name=name if isinstance(name, str) else None,
         quantization=FILE_TYPES.get(file_type) if isinstance(file_type, int) else None,
         file_bytes=sum(header.file_bytes for header in headers),
         n_layer=_count(path, metadata, f"{architecture}.block_count"),
@@ -91,6 +92,8 @@ def _parts(path: Path, header: Header) -> tuple[Path, ...]:
     if match is None:
         raise ModelFileError(f"{path} is one of {n_parts} parts", remedy="name it like NAME-00001-of-00003.gguf")
     first = f"{match['stem']}-00001-of-{match['n']}.gguf"
+    if int(match["n"]) != n_parts:
+        raise ModelFileError(f"{path} is one of {n_parts} parts, which its name denies", remedy="restore its name")
     if int(match["part"]) != 1:
         raise ModelFileError(
             f"{path} is part {int(match['part'])} of {n_parts}", remedy=f"give the first part, {first}"
@@ -100,6 +103,23 @@ def _parts(path: Path, header: Header) -> tuple[Path, ...]:
     if missing:
         raise ModelFileError(f"{path} lacks {', '.join(missing)}", remedy="put all parts into one folder")
     return files
+
+
+def _check_parts(files: Sequence[Path], headers: Sequence[Header]) -> None:
+    """As llama-model-loader.cpp: every part is the one that its name says, and together they are complete."""
+    n_tensors, promised = sum(len(header.tensors) for header in headers), headers[0].metadata.get("split.tensors.count")
+    if n_tensors == 0:
+        raise ModelFileError(f"{files[0]} is no model: it has no tensors", remedy="give a model's GGUF file")
+    if len(files) == 1:
+        return
+    for number, (file, header) in enumerate(zip(files, headers, strict=True)):
+        if header.metadata.get("split.no") != number:
+            raise ModelFileError(f"{file} is not part {number + 1} of its model", remedy="download all parts again")
+    if promised is not None and promised != n_tensors:
+        raise ModelFileError(
+            f"the parts of {files[0]} hold {n_tensors} tensors where it promises {promised}",
+            remedy="download all parts again",
+        )
 
 
 def _text(path: Path, metadata: Mapping[str, Any], key: str) -> str:

@@ -17,6 +17,7 @@ from layertune.models.vocabulary import Vocabulary, make_vocabulary
 from layertune.units import format_bytes
 
 _MARK = "layertune.standin"
+_NOT_COPIED = ("split.", "general.alignment", _MARK)
 _CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
@@ -43,6 +44,8 @@ class Standin:
         Raises:
             ModelFileError: the file is there already, the disk is too full or not writable.
         """
+        if output.is_dir():
+            raise ModelFileError(f"{output} is a folder", remedy="add a file name")
         if output.exists() and not overwrite:
             raise ModelFileError(f"{output} is there already", remedy="choose another name, or --overwrite")
         part = output.with_name(f"{output.name}.part")
@@ -54,14 +57,15 @@ class Standin:
                     f"{output} needs {format_bytes(self.file_bytes)} and the disk has {format_bytes(free_bytes)} free",
                     remedy="make room, or choose another disk",
                 )
-            with part.open("wb") as file:
-                file.write(self.head)
-                encoding.write_data(file, self.tensors, RandomWeights(seed).fill)
-            part.replace(output)
+            try:
+                with part.open("wb") as file:
+                    file.write(self.head)
+                    encoding.write_data(file, self.tensors, RandomWeights(seed).fill)
+                part.replace(output)
+            finally:
+                part.unlink(missing_ok=True)
         except OSError as error:
             raise ModelFileError(f"cannot write {output}: {error.strerror}", remedy="check the folder") from error
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def plan_standin(model: KnownModel) -> Standin:
@@ -72,14 +76,14 @@ def plan_standin(model: KnownModel) -> Standin:
 def plan_standin_like(template: Path) -> Standin:
     """Return a stand-in of any GGUF: its metadata and tokenizer as they are, its tensors in one file.
 
+    What speaks of the template's own layout is left out: its parts, and an alignment other than ours.
+
     Raises:
         ModelFileError: the template cannot be read.
     """
     shape, header = read_shape(template), read_header(template)
     with template.open("rb") as file:
-        metadata = [
-            _slice(file, extent) for key, extent in header.extents.items() if not key.startswith(("split.", _MARK))
-        ]
+        metadata = [_slice(file, extent) for key, extent in header.extents.items() if not key.startswith(_NOT_COPIED)]
     plans = tuple(TensorPlan(tensor.name, tensor.shape, tensor.type) for tensor in shape.tensors)
     return _standin([*metadata, encoding.key_bool(_MARK, True)], plans)
 

@@ -1,6 +1,7 @@
 """ggml's tensor types and llama.cpp's file types, by number.
 
 The tables repeat those of the `gguf` package, whose import costs more than reading a header; a test compares them.
+Q2_0 is newer than the package: ggml/include/ggml.h, ggml/src/ggml-common.h (QK2_0) and include/llama.h.
 """
 
 from typing import NamedTuple
@@ -49,6 +50,7 @@ TENSOR_TYPES: dict[int, TensorType] = {
     39: TensorType("MXFP4", 32, 17),
     40: TensorType("NVFP4", 64, 36),
     41: TensorType("Q1_0", 128, 18),
+    42: TensorType("Q2_0", 64, 18),
 }
 TENSOR_TYPE_NUMBERS: dict[str, int] = {tensor_type.name: number for number, tensor_type in TENSOR_TYPES.items()}
 
@@ -88,4 +90,5 @@ FILE_TYPES: dict[int, str] = {
     38: "MXFP4_MOE",
     39: "NVFP4",
     40: "Q1_0",
+    41: "Q2_0",
 }

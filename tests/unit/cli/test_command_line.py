@@ -93,9 +93,13 @@ def test_the_doctor_reports_as_json() -> None:
     assert {finding["what"] for finding in report["findings"]} >= {"machine", "llama.cpp", "emulated card", "NVML"}
 
 
-def test_a_stand_in_is_not_overwritten_unasked(tiny: Path) -> None:
-    answer = layertune("standin", str(tiny), "-o", str(tiny))
-    assert (answer.returncode, "is there already" in answer.stderr) == (2, True)
+def test_a_stand_in_never_replaces_its_template_and_nothing_else_unasked(tiny: Path) -> None:
+    before = tiny.read_bytes()
+    answer = layertune("standin", str(tiny), "-o", str(tiny), "--overwrite")
+    assert (answer.returncode, "is the template itself" in answer.stderr) == (2, True)
+    assert tiny.read_bytes() == before
     copy = tiny.with_name("copy.gguf")
     assert layertune("standin", str(tiny), "-o", str(copy)).returncode == 0
     assert copy.stat().st_size == tiny.stat().st_size
+    again = layertune("standin", str(tiny), "-o", str(copy))
+    assert (again.returncode, "is there already" in again.stderr) == (2, True)

@@ -1,3 +1,4 @@
+import os
 import struct
 from pathlib import Path
 
@@ -70,6 +71,10 @@ def test_a_header_is_read_as_it_was_written(version: int, tmp_path: Path) -> Non
         (gguf(tensors=(TENSORS[1], TENSORS[1])), "same name"),
         (gguf(tensors=(TensorPlan("n" * 64, (1,), "F32"),)), "longer than 63 bytes"),
         (gguf(tensors=(TensorPlan("a", (1,) * 5, "F32"),)), "5 dimensions"),
+        (gguf(keys=(encoding.key_bool("general.alignment", True),)), "not a power of two"),
+        (gguf(keys=(encoding.key_u32("", 1),)), "a key has no name"),
+        (encoding.begin((), 0, [TensorPlan("a", (1, 2**63), "F32")]), "impossible shape"),
+        (encoding.begin((), 0, [TensorPlan("a", (0, 2**63), "F32")]), "impossible shape"),
         (gguf(tensors=(TensorPlan("a", (100,), "Q4_K"),)), "rows of 100 values, which Q4_K cannot store"),
         (gguf().replace(struct.pack("<IQ", 12, 0), struct.pack("<IQ", 99, 0)), "unknown type 99"),
         (gguf().replace(struct.pack("<IQ", 0, 448), struct.pack("<IQ", 0, 32)), "begins at 32 where 448 is next"),
@@ -83,17 +88,58 @@ def test_what_is_no_whole_gguf_is_refused_with_its_name_and_the_reason(data: byt
     assert caught.value.exit_status == 2
 
 
+LONG = struct.pack("<Q", 2**31)
+
+
+@pytest.mark.parametrize(
+    ("head", "what"),
+    [
+        (struct.pack("<QQ", 2**26, 0), "tensors"),
+        (struct.pack("<QQ", 0, 2**26), "keys"),
+        (struct.pack("<QQ", 0, 1) + LONG, "bytes of text"),
+        (struct.pack("<QQ", 0, 1) + encoding.text("a") + struct.pack("<I", 8) + LONG, "bytes of text"),
+        (struct.pack("<QQ", 0, 1) + encoding.text("a") + struct.pack("<II", 9, 8) + LONG, "strings"),
+        (struct.pack("<QQ", 0, 1) + encoding.text("a") + struct.pack("<II", 9, 0) + LONG, "numbers"),
+    ],
+)
+def test_a_claim_that_a_huge_file_could_hold_is_not_believed_either(head: bytes, what: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.gguf", b"GGUF\3\0\0\0" + head)
+    os.truncate(path, 2**35)  # sparse: it takes no room
+    with pytest.raises(ModelFileError, match=rf"it claims \d+ {what}, more than it can hold"):
+        read_header(path)
+
+
+def test_a_text_that_is_not_utf8_is_kept_readable_and_a_key_is_refused(tmp_path: Path) -> None:
+    data = gguf(keys=(encoding.key_string("general.name", "ab"),))
+    assert read_header(written(tmp_path / "a.gguf", data.replace(b"ab", b"a\xff"))).metadata["general.name"] == r"a\xff"
+    with pytest.raises(ModelFileError, match="not UTF-8"):
+        read_header(written(tmp_path / "b.gguf", data.replace(b"general.name", b"general.nam\xff")))
+
+
+def test_a_vocabulary_without_tensors_is_a_whole_file(tmp_path: Path) -> None:
+    head = encoding.begin(KEYS, len(KEYS), ()).rstrip(b"\0")  # such files end with their last key, unpadded
+    assert read_header(written(tmp_path / "a.gguf", head + b"\0" * 3)).tensors == ()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.gguf")
+    with pytest.raises(ModelFileError, match=r"a\.gguf is not a regular file"):
+        read_header(tmp_path / "a.gguf")
+
+
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"cannot read .*none\.gguf"):
         read_header(tmp_path / "none.gguf")
+    with pytest.raises(ModelFileError, match=r"cannot read 'a.x00b': embedded null byte"):
+        read_header(Path("a\0b"))
     with pytest.raises(ModelFileError, match="is a folder"):
         read_header(tmp_path)
 
 
 def test_the_type_tables_are_those_of_the_gguf_package() -> None:
-    assert {number: (kind.n_block, kind.block_bytes) for number, kind in TENSOR_TYPES.items()} == {
-        int(kind): sizes for kind, sizes in GGML_QUANT_SIZES.items()
-    }
+    ours = {number: (kind.n_block, kind.block_bytes) for number, kind in TENSOR_TYPES.items()}
+    assert {int(kind): sizes for kind, sizes in GGML_QUANT_SIZES.items()}.items() <= ours.items()
     for file_type in LlamaFileType:
         if file_type is not LlamaFileType.GUESSED:
             assert FILE_TYPES[int(file_type)] in file_type.name

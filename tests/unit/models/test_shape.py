@@ -51,6 +51,29 @@ def test_a_split_model_is_read_whole_from_its_first_part(tmp_path: Path) -> None
     assert shape.file_bytes == first.stat().st_size + second.stat().st_size
 
 
+@pytest.mark.parametrize(
+    ("number", "promised", "words"),
+    [(0, 2, r"m-00002-of-00002\.gguf is not part 2 of its model"), (1, 3, "hold 2 tensors where it promises 3")],
+)
+def test_parts_that_do_not_belong_together_are_refused(number: int, promised: int, words: str, tmp_path: Path) -> None:
+    keys = (*split_keys(0, 2), encoding.key_u32("split.tensors.count", promised))
+    first = write(tmp_path / "m-00001-of-00002.gguf", keys, "token_embd.weight")
+    write(tmp_path / "m-00002-of-00002.gguf", (*KEYS, *split_keys(number, 2)[-2:]), "output.weight")
+    with pytest.raises(ModelFileError, match=words):
+        read_shape(first)
+
+
+def test_a_count_of_parts_that_the_name_denies_is_refused_at_once(tmp_path: Path) -> None:
+    first = write(tmp_path / "m-00001-of-00002.gguf", split_keys(0, 2**31), "token_embd.weight")
+    with pytest.raises(ModelFileError, match="one of 2147483648 parts, which its name denies"):
+        read_shape(first)
+
+
+def test_a_vocabulary_alone_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="is no model: it has no tensors"):
+        read_shape(write(tmp_path / "a.gguf", KEYS))
+
+
 def test_a_later_part_or_a_missing_one_is_refused_with_the_right_name(tmp_path: Path) -> None:
     second = write(tmp_path / "m-00002-of-00002.gguf", split_keys(1, 2), "output.weight")
     with pytest.raises(ModelFileError, match=r"is part 2 of 2; give the first part, m-00001-of-00002\.gguf"):
@@ -79,11 +102,22 @@ def test_a_digest_is_remembered_until_the_file_changes(tmp_path: Path) -> None:
     assert file_sha256(file, cache) != digest
 
 
-def test_a_damaged_digest_cache_costs_a_hash_and_nothing_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ['{"torn', "[]", "{}", "\xff"])
+def test_a_damaged_digest_cache_costs_a_hash_and_nothing_else(damage: str, tmp_path: Path) -> None:
     file, cache = tmp_path / "a.bin", tmp_path / "cache"
     file.write_bytes(b"abc")
     cache.mkdir()
-    (cache / "sha256.json").write_text('{"torn')
+    (cache / "sha256.json").write_text(damage, encoding="latin-1")
     assert file_sha256(file, cache).startswith("ba7816bf")
     with pytest.raises(ModelFileError, match="cannot read"):
         file_sha256(tmp_path / "none", cache)
+    assert [entry.name for entry in cache.iterdir()] == ["sha256.json"]
+
+
+def test_a_remembered_digest_that_is_no_text_is_not_believed(tmp_path: Path) -> None:
+    file, cache = tmp_path / "a.bin", tmp_path / "cache"
+    file.write_bytes(b"abc")
+    digest = file_sha256(file, cache)
+    store = cache / "sha256.json"
+    store.write_text(store.read_text().replace(f'"{digest}"', "7"))
+    assert file_sha256(file, cache) == digest

@@ -3,13 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gguf import GGMLQuantizationType
+from gguf import GGMLQuantizationType, GGUFWriter
 from gguf.quants import dequantize
 
 from layertune.errors import ModelFileError, UsageError
 from layertune.models import read_shape
-from layertune.models.blocks import _HALF_SCALES, RandomWeights
+from layertune.models.blocks import _BYTE_SCALES, _HALF_SCALES, RandomWeights
 from layertune.models.encoding import TensorPlan
+from layertune.models.header import StringArray, read_header
 from layertune.models.known import KNOWN_MODELS, KnownModel, find_known, tensors
 from layertune.models.standin import plan_standin, plan_standin_like
 from layertune.models.vocabulary import make_vocabulary
@@ -51,6 +52,48 @@ def test_a_stand_in_of_any_gguf_has_its_metadata_and_tensors(tmp_path: Path) -> 
     assert second.tensors == first.tensors
 
 
+def test_a_split_template_of_another_alignment_gives_one_readable_file(tmp_path: Path) -> None:
+    for number in range(2):
+        writer = GGUFWriter(tmp_path / f"m-0000{number + 1}-of-00002.gguf", "qwen2")
+        writer.add_custom_alignment(64)
+        writer.add_uint16("split.no", number)
+        writer.add_uint16("split.count", 2)
+        for add in (writer.add_block_count, writer.add_embedding_length, writer.add_context_length):
+            add(3)
+        writer.add_token_list(["a", "안녕"])
+        for name in "ab":
+            writer.add_tensor(f"{name}{number}.weight", np.zeros((2, 3), dtype=np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+    template = tmp_path / "m-00001-of-00002.gguf"
+    plan_standin_like(template).write(tmp_path / "out.gguf")
+    shape = read_shape(tmp_path / "out.gguf")
+    assert shape.files == (tmp_path / "out.gguf",)
+    assert [(each.name, each.shape, each.type) for each in shape.tensors] == [
+        (f"{name}{number}.weight", (3, 2), "F32") for number in range(2) for name in "ab"
+    ]
+    assert read_header(tmp_path / "out.gguf").metadata["tokenizer.ggml.tokens"] == StringArray(2)
+
+
+def test_a_part_file_of_somebody_else_survives_a_refusal(tmp_path: Path) -> None:
+    (tmp_path / "a.gguf").touch()
+    (tmp_path / "a.gguf.part").write_text("a download")
+    with pytest.raises(ModelFileError, match="is there already"):
+        plan_standin(TINY).write(tmp_path / "a.gguf")
+    with pytest.raises(ModelFileError, match="is a folder"):
+        plan_standin(TINY).write(tmp_path, overwrite=True)
+    assert (tmp_path / "a.gguf.part").read_text() == "a download"
+
+
+def test_a_row_that_256_does_not_divide_takes_llama_cpps_fallback() -> None:
+    types = {each.name: each.type for each in tensors(find_known("Qwen2.5-0.5B-Instruct"))}
+    assert types["token_embd.weight"] == "Q8_0"
+    assert types["blk.0.attn_q.weight"] == "Q5_0"
+    assert types["blk.0.ffn_down.weight"] == "Q6_K"
+
+
 def test_an_existing_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
     (tmp_path / "a.gguf").write_text("mine")
     with pytest.raises(ModelFileError, match="is there already"):
@@ -74,11 +117,11 @@ def test_names_are_found_whatever_their_case_and_ending(name: str) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"no stand-in is known for 'Llama-9'; choose one of Qwen2\.5-1\.5B-Instruct"):
+    with pytest.raises(UsageError, match=r"no stand-in is known for 'Llama-9'; choose one of Qwen2\.5-0\.5B-Instruct"):
         find_known("Llama-9")
 
 
-@pytest.mark.parametrize("kind", [*sorted(_HALF_SCALES), "F32", "F16", "BF16"])
+@pytest.mark.parametrize("kind", [*sorted(_HALF_SCALES), *sorted(_BYTE_SCALES), "F32", "F16", "BF16"])
 def test_random_weights_of_every_type_are_finite_and_as_small_as_trained_ones(kind: str) -> None:
     raw = b"".join(RandomWeights(0).fill(TensorPlan("blk.0.x.weight", (256, 64), kind)))
     values = dequantize(np.frombuffer(raw, dtype=np.uint8).reshape(64, -1), GGMLQuantizationType[kind])
@@ -86,9 +129,13 @@ def test_random_weights_of_every_type_are_finite_and_as_small_as_trained_ones(ki
     assert 0.002 < values.std() < 0.1
 
 
-def test_norms_are_ones() -> None:
-    raw = b"".join(RandomWeights(0).fill(TensorPlan("blk.0.attn_norm.weight", (8,), "F32")))
-    assert np.frombuffer(raw, dtype=np.float32).tolist() == [1.0] * 8
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("blk.0.attn_norm.weight", 1), ("rope_freqs.weight", 1), ("rope_factors_long.weight", 1), ("blk.0.ssm_a", -1)],
+)
+def test_tensors_that_noise_would_break_are_constant(name: str, value: float) -> None:
+    raw = b"".join(RandomWeights(0).fill(TensorPlan(name, (8,), "F32")))
+    assert np.frombuffer(raw, dtype=np.float32).tolist() == [value] * 8
 
 
 def test_every_merge_joins_two_tokens_to_a_third() -> None:
