@@ -5,13 +5,11 @@ Names are llama.cpp's own. Two settings that llama.cpp runs as the same engine h
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 FlashAttention = Literal["auto", "on", "off"]
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
-FLASH_ATTENTION: tuple[str, ...] = get_args(FlashAttention)
-CACHE_TYPES: tuple[str, ...] = get_args(CacheType)
 FLOAT_CACHE_TYPES = frozenset({"f32", "f16", "bf16"})
 
 N_CTX_PADDING = 256  # llama-context.cpp: `cparams.n_ctx = GGML_PAD(cparams.n_ctx, 256)`

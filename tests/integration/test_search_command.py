@@ -62,8 +62,10 @@ def command(folder: Path, *arguments: str, size: str = "14MiB", n_trials: int = 
     return [sys.executable, "-c", code, "search", "tiny.toml", "--study", "study", *arguments]
 
 
-def run(folder: Path, *arguments: str, **changes: object) -> subprocess.CompletedProcess[str]:
-    full = command(folder, *arguments, **changes)  # type: ignore[arg-type]
+def run(
+    folder: Path, *arguments: str, size: str = "14MiB", n_trials: int = 6, least: int = 0
+) -> subprocess.CompletedProcess[str]:
+    full = command(folder, *arguments, size=size, n_trials=n_trials, least=least)
     return subprocess.run(full, capture_output=True, text=True, cwd=folder, check=False)
 
 
@@ -97,12 +99,14 @@ def test_results_go_to_standard_output_as_json_and_progress_does_not(folder: Pat
 
 def test_a_finished_study_is_not_started_over_unasked(folder: Path) -> None:
     assert run(folder, n_trials=1).returncode == 0
+    created = load_result(folder / "study").study.created
     again = run(folder, n_trials=1)
     assert (again.returncode, again.stdout) == (2, "")
     assert "holds a study already; go on with --resume" in again.stderr
     more = run(folder, "--resume", n_trials=3)
     assert more.returncode == 0
-    assert len(load_result(folder / "study").trials) == 3
+    result = load_result(folder / "study")
+    assert (len(result.trials), result.study.created) == (3, created)
 
 
 def test_nothing_that_fits_is_exit_status_3_with_the_smallest_need(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -67,11 +67,11 @@ class Preparation:
             first=[*self._corners(), *self._baselines()],
         )
 
-    def provenance(self) -> Provenance:
+    def provenance(self, created: datetime) -> Provenance:
         models = self.config.models
         return Provenance(
             name=self.config.name,
-            created=datetime.now(UTC),
+            created=created,
             sampler=self.config.search.sampler,
             seed=self.config.seed,
             llama_cpp=LlamaCpp(version=self.inspection.build.version, commit=self.inspection.build.commit),

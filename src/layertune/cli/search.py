@@ -13,7 +13,7 @@ from layertune.cli.overrides import Overrides, study_config
 from layertune.cli.preparation import Preparation, prepare
 from layertune.cli.progress import SearchProgress
 from layertune.errors import NothingFits, StorageError, UsageError
-from layertune.export import render_env
+from layertune.export import quote, render_env
 from layertune.results.result import FILE_NAME, Result, write_result
 from layertune.results.summary import summarise
 from layertune.search.lock import study_lock
@@ -40,6 +40,8 @@ def run(
     config = study_config(config_path, overrides)
     folder = folder or Path("studies") / config.name
     preparation = prepare(config)
+    for shape in preparation.shapes.values():
+        quote(shape.files[0].name)  # a name that no .env can hold is refused now, not after the last trial
     _say_what(preparation, folder)
     if dry_run:
         return
@@ -73,7 +75,7 @@ def _measure(preparation: Preparation, search: Search) -> None:
 
 
 def _write(preparation: Preparation, search: Search, folder: Path) -> Result:
-    result = summarise(preparation.provenance(), search.finished())
+    result = summarise(preparation.provenance(search.created()), search.finished())
     write_result(result, folder / FILE_NAME)
     env = folder / ".env"
     if result.picks:

@@ -4,7 +4,7 @@ from collections import deque
 from types import ModuleType
 from typing import TextIO
 
-DEBUG, INFO, WARN, ERROR, CONTINUED = 1, 2, 3, 4, 5  # ggml.h, enum ggml_log_level
+DEBUG, INFO, ERROR, CONTINUED = 1, 2, 4, 5  # ggml.h, enum ggml_log_level; warnings are 3
 
 _KEPT_LINES = 4000
 

@@ -27,12 +27,17 @@ def render_env(result: Result, trial: TrialInfo) -> str:
     lines = [f"# {line}" for line in provenance_lines(result, trial)]
     for name, model in result.models.items():
         prefix, engine = name.upper(), trial.settings[name]
-        lines += ["", f"{prefix}_MODEL={_quoted(model.file)}"]
+        lines += ["", f"{prefix}_MODEL={quote(model.file)}"]
         lines += [f"{prefix}_{key}={getattr(engine, field)}" for key, field in _KEYS]
     return "\n".join(lines) + "\n"
 
 
-def _quoted(value: str) -> str:
+def quote(value: str) -> str:
+    """Return a file name as it stands behind the `=`.
+
+    Raises:
+        UsageError: no quoting holds it for both readers.
+    """
     if _PLAIN.fullmatch(value):
         return value
     if "'" in value or "\\" in value or not value.isprintable():

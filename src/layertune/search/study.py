@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import optuna
@@ -82,6 +83,12 @@ class Search:
             self._read: set[int] = set()
             self._learn()
             self._enqueue_first()
+
+    def created(self) -> datetime:
+        """Return when the first trial began, now where none has; a study that is resumed keeps its date."""
+        with storing():
+            begun = [each.datetime_start for each in self._study.get_trials(deepcopy=False) if each.datetime_start]
+        return min(begun, default=datetime.now()).astimezone(UTC)  # Optuna's times are local and say no zone
 
     def finished(self) -> list[FinishedTrial]:
         with storing():

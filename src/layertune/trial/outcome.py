@@ -12,7 +12,7 @@ from layertune.engine.buffers import BufferBytes
 from layertune.vram.report import VramReport
 
 RefusedStage = Literal["load", "kv_cache", "compute", "decode", "spilled"]
-FailedReason = Literal["crashed", "hung", "protocol", "error", "interrupted"]
+FailedReason = Literal["crashed", "hung", "protocol", "error"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,13 @@ def test_bad_input_is_one_sentence_and_an_exit_status(
     assert "Traceback" not in answer.stderr
 
 
+def test_a_file_name_that_no_env_can_hold_is_refused_before_anything_is_measured(tiny: Path) -> None:
+    quoted = tiny.rename(tiny.with_name("it's.gguf"))
+    answer = layertune("search", "--model", f"chat={quoted}", "--device", "cpu", cwd=tiny.parent)
+    assert (answer.returncode, "cannot stand in a .env file; rename" in answer.stderr) == (2, True)
+    assert not (tiny.parent / "studies").exists()
+
+
 def test_a_dry_run_says_what_would_be_searched_and_leaves_nothing(tiny: Path) -> None:
     answer = layertune("search", "--model", f"chat={tiny}", "--device", "cpu", "--dry-run", cwd=tiny.parent)
     assert answer.returncode == 0
