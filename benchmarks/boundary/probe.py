@@ -13,7 +13,7 @@ from pathlib import Path
 from layertune.config import load_config
 from layertune.devices.inspection import inspect
 from layertune.devices.target import resolve_here
-from layertune.engine.buffers import HOST
+from layertune.memory.buffers import HOST
 from layertune.results.result import load_result
 from layertune.settings import SplitSettings
 from layertune.trial.outcome import Measured, TrialOutcome

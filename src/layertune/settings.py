@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from layertune.units import pad
+
 FlashAttention = Literal["auto", "on", "off"]
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
@@ -20,7 +22,8 @@ class EngineSettings:
     """How llama.cpp runs one model.
 
     `n_gpu_layers` counts llama.cpp's way: 0 is none, 1 is the output layer only, n_layer + 1 is the whole model.
-    `n_ctx` is the context of all `n_parallel` slots together, in tokens.
+    `n_ctx` is the context of all `n_parallel` slots together, in tokens. `n_cpu_moe` keeps the experts of that many
+    first layers on the host, whatever n_gpu_layers says of the rest of them (llama-server's --n-cpu-moe).
     """
 
     n_gpu_layers: int
@@ -32,6 +35,7 @@ class EngineSettings:
     flash_attn: FlashAttention = "auto"
     type_k: CacheType = "f16"
     type_v: CacheType = "f16"
+    n_cpu_moe: int = 0
 
     def canonical(self, n_layer: int) -> "EngineSettings":
         """Return the settings llama.cpp really runs a model of `n_layer` repeating layers with.
@@ -40,14 +44,26 @@ class EngineSettings:
         and only then is n_ctx padded to 256 per slot.
         """
         n_batch = min(self.n_batch, self.n_ctx)
-        n_ctx_slot = _pad(_pad(self.n_ctx, N_CTX_PADDING) // self.n_parallel, N_CTX_PADDING)
+        n_ctx_slot = pad(pad(self.n_ctx, N_CTX_PADDING) // self.n_parallel, N_CTX_PADDING)
+        n_gpu_layers = min(self.n_gpu_layers, n_layer + 1)
+        n_host_layers = n_layer + 1 - n_gpu_layers  # their experts are on the host anyway
         return replace(
             self,
-            n_gpu_layers=min(self.n_gpu_layers, n_layer + 1),
+            n_gpu_layers=n_gpu_layers,
+            n_cpu_moe=min(self.n_cpu_moe, n_layer) if self.n_cpu_moe > n_host_layers else 0,
             n_ctx=n_ctx_slot * self.n_parallel,
             n_batch=n_batch,
             n_ubatch=min(self.n_ubatch, n_batch),
         )
+
+    def memory_key(self, n_layer: int) -> "EngineSettings":
+        """Return the canonical form with everything that no buffer's size depends on set to one value.
+
+        Two settings with equal keys take the same memory: threads work in the same buffers, and a logical batch is
+        decoded one physical batch after the other (llama-context.cpp, sched_reserve: n_tokens is n_ubatch).
+        """
+        canonical = self.canonical(n_layer)
+        return replace(canonical, n_threads=1, n_batch=canonical.n_ubatch)
 
     def impossible(self) -> str | None:
         """Return why llama.cpp would refuse these settings whatever the memory, or None if it would not."""
@@ -93,7 +109,3 @@ class SplitSettings:
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         return {name: engine.as_dict() for name, engine in self.models}
-
-
-def _pad(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple

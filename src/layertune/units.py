@@ -57,6 +57,11 @@ def format_bytes(size_bytes: int) -> str:
     return f"{size_bytes} B"
 
 
+def pad(value: int, multiple: int) -> int:
+    """Return the smallest multiple of `multiple` that is at least `value`."""
+    return -(-value // multiple) * multiple
+
+
 def parse_duration(text: str | float) -> float:
     """Return seconds from `"30m"`, `"90s"`, `"1.5h"` or a number of seconds.
 

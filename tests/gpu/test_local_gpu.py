@@ -7,7 +7,7 @@ import pytest
 from layertune.config.device import DeviceChoice
 from layertune.devices.inspection import inspect
 from layertune.devices.target import Target, resolve_here
-from layertune.engine.buffers import HOST
+from layertune.memory.buffers import HOST
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import Measured
 from layertune.trial.process import ProcessTrialRunner, Workplace

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from layertune.devices.target import Target
-from layertune.engine.buffers import HOST
+from layertune.memory.buffers import HOST
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import Failed, Infeasible, Measured, TrialOutcome
 from layertune.trial.process import ProcessTrialRunner, Workplace

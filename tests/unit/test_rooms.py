@@ -15,6 +15,7 @@ ROOMS = (
     "settings",
     "config",
     "models",
+    "memory",
     "engine",
     "devices",
     "vram",

@@ -7,12 +7,12 @@ sched_reserve:  CUDA0 compute buffer size =    84.01 MiB
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from layertune.memory.buffers import HOST, BufferBytes
 from layertune.settings import FlashAttention
 from layertune.units import MIB
 
-HOST = "host"
 _LINE = re.compile(r"(?P<buffer>\S+)\s+(?P<kind>model|KV|RS|compute|output) buffer size\s*=\s*(?P<mib>\d+\.\d+) MiB")
 _FLASH_ATTENTION = re.compile(r"Flash Attention (?:not supported, set to )?(?P<value>enabled|disabled)")
 _FIELDS = {
@@ -22,28 +22,6 @@ _FIELDS = {
     "compute": "compute_bytes",
     "output": "output_bytes",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class BufferBytes:
-    """One model's buffers on one device, in bytes. llama.cpp logs them to 0.01 MiB, so each may be off by 5 KiB."""
-
-    weights_bytes: int = 0
-    kv_bytes: int = 0
-    compute_bytes: int = 0
-    output_bytes: int = 0
-
-    @property
-    def total_bytes(self) -> int:
-        return self.weights_bytes + self.kv_bytes + self.compute_bytes + self.output_bytes
-
-    def __add__(self, other: "BufferBytes") -> "BufferBytes":
-        return BufferBytes(
-            self.weights_bytes + other.weights_bytes,
-            self.kv_bytes + other.kv_bytes,
-            self.compute_bytes + other.compute_bytes,
-            self.output_bytes + other.output_bytes,
-        )
 
 
 def read_buffers(lines: Iterable[str], buffer_names: tuple[str, ...]) -> dict[str, BufferBytes]:

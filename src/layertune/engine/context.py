@@ -21,13 +21,17 @@ Tokens = NDArray[np.int32]
 class Context:
     """One context of one model. `buffers` are llama.cpp's own figures, `flash_attn` is what "auto" became."""
 
-    def __init__(self, model: Model, settings: EngineSettings) -> None:
-        """Raises EngineRefused where llama.cpp does not create the context."""
+    def __init__(self, model: Model, settings: EngineSettings, n_outputs: int | None = None) -> None:
+        """`n_outputs` is how many tokens of a batch have logits: one per slot as in llama-server, or what is given.
+
+        Raises:
+            EngineRefused: llama.cpp does not create the context.
+        """
         self._llama_cpp = library.load()
         self._n_batch = settings.canonical(n_layer=settings.n_gpu_layers).n_batch
         self._n_vocab = model.n_vocab
         mark = library.log().mark()
-        self._pointer: Any = self._llama_cpp.llama_init_from_model(model.pointer, self._parameters(settings))
+        self._pointer: Any = self._llama_cpp.llama_init_from_model(model.pointer, self._parameters(settings, n_outputs))
         lines = library.log().since(mark)
         if not self._pointer:
             detail = library.log().first_error_since(mark) or "llama.cpp did not create the context"
@@ -36,15 +40,15 @@ class Context:
         self.flash_attn = read_flash_attention(lines, settings.flash_attn)
         self._memory = self._llama_cpp.llama_get_memory(self._pointer)
 
-    def _parameters(self, settings: EngineSettings) -> Any:
+    def _parameters(self, settings: EngineSettings, n_outputs: int | None) -> Any:
         """llama-server's parameters (tools/server/server-context.cpp, load_model), not llama_cpp's defaults."""
         parameters = self._llama_cpp.llama_context_default_params()
         parameters.n_ctx = settings.n_ctx
         parameters.n_batch = settings.n_batch
         parameters.n_ubatch = settings.n_ubatch
         parameters.n_seq_max = settings.n_parallel
-        parameters.n_outputs_max = settings.n_parallel  # server_output_limits: one output per slot
-        parameters.n_outputs_max_per_seq = 1
+        parameters.n_outputs_max = n_outputs or settings.n_parallel  # server_output_limits: one output per slot
+        parameters.n_outputs_max_per_seq = 0 if n_outputs else 1  # 0 is llama.cpp's own: as many as all together
         parameters.n_threads = settings.n_threads
         parameters.n_threads_batch = settings.n_threads
         parameters.flash_attn_type = _FLASH_ATTENTION[settings.flash_attn]

@@ -1,6 +1,7 @@
 """The few ggml functions that llama-cpp-python does not bind: devices, their memory, and RPC servers."""
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -26,6 +27,12 @@ class _Props(ctypes.Structure):
         ("device_id", ctypes.c_char_p),
         ("capabilities", ctypes.c_byte * 64),
     )
+
+
+class _InitParams(ctypes.Structure):
+    """ggml.h, struct ggml_init_params."""
+
+    _fields_ = (("mem_size", ctypes.c_size_t), ("mem_buffer", ctypes.c_void_p), ("no_alloc", ctypes.c_bool))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,17 @@ def _base() -> ctypes.CDLL:
     base.ggml_backend_buft_alloc_buffer.restype = ctypes.c_void_p
     base.ggml_backend_buffer_free.argtypes = [ctypes.c_void_p]
     base.ggml_backend_buffer_free.restype = None
+    base.ggml_backend_buft_get_alignment.argtypes = [ctypes.c_void_p]
+    base.ggml_backend_buft_get_alignment.restype = ctypes.c_size_t
+    base.ggml_backend_buft_get_alloc_size.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    base.ggml_backend_buft_get_alloc_size.restype = ctypes.c_size_t
+    base.ggml_tensor_overhead.restype = ctypes.c_size_t
+    base.ggml_init.argtypes = [_InitParams]
+    base.ggml_init.restype = ctypes.c_void_p
+    base.ggml_free.argtypes = [ctypes.c_void_p]
+    base.ggml_free.restype = None
+    base.ggml_new_tensor.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.POINTER(ctypes.c_int64)]
+    base.ggml_new_tensor.restype = ctypes.c_void_p
     base.ggml_backend_dev_backend_reg.argtypes = [ctypes.c_void_p]
     base.ggml_backend_dev_backend_reg.restype = ctypes.c_void_p
     return base
@@ -149,6 +167,22 @@ def memory(device: DeviceHandle) -> tuple[int, int]:
 
 def buffer_type(device: DeviceHandle) -> int:
     return int(_base().ggml_backend_dev_buffer_type(device))
+
+
+def alignment(buffer_type: int) -> int:
+    """Return what every tensor's address in such a buffer is a multiple of, in bytes."""
+    return int(_base().ggml_backend_buft_get_alignment(buffer_type))
+
+
+def tensor_bytes(buffer_type: int, tensor_type: int, shape: Sequence[int]) -> int:
+    """Return what a tensor takes of such a buffer: backends may pad rows (ggml_backend_buft_get_alloc_size)."""
+    base = _base()
+    context = base.ggml_init(_InitParams(2 * base.ggml_tensor_overhead(), None, True))
+    try:
+        tensor = base.ggml_new_tensor(context, tensor_type, len(shape), (ctypes.c_int64 * len(shape))(*shape))
+        return int(base.ggml_backend_buft_get_alloc_size(buffer_type, tensor))
+    finally:
+        base.ggml_free(context)
 
 
 def backend_api_version(device: DeviceHandle) -> int:

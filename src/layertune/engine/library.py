@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -59,10 +60,17 @@ def log() -> LogCapture:
     return LogCapture()
 
 
+def library_folder() -> Path | None:
+    """Return where llama.cpp's libraries are, without loading them; None where llama-cpp-python is not installed."""
+    if "LLAMA_CPP_LIB_PATH" in os.environ:  # llama-cpp-python's own variable
+        return Path(os.environ["LLAMA_CPP_LIB_PATH"])
+    spec = find_spec("llama_cpp")
+    return Path(spec.origin).parent / "lib" if spec is not None and spec.origin is not None else None
+
+
 def library_path(name: str) -> Path:
     """Return the file of one of llama.cpp's libraries, like `"ggml-rpc"`; it need not exist in every build."""
-    llama_cpp = load()
-    folder = Path(os.environ.get("LLAMA_CPP_LIB_PATH") or Path(str(llama_cpp.__file__)).parent / "lib")
+    folder = library_folder() or Path()
     platform = "darwin" if sys.platform == "darwin" else os.name
     return folder / _FILE_NAMES[platform].format(name=name)
 

@@ -1,6 +1,7 @@
 """Capture of llama.cpp's log, which is the only place where it tells its buffer sizes and why it refused."""
 
 from collections import deque
+from itertools import islice
 from types import ModuleType
 from typing import TextIO
 
@@ -10,7 +11,7 @@ _KEPT_LINES = 4000
 
 
 class LogCapture:
-    """Keeps the last lines of llama.cpp's log, continued lines joined, debug lines left out."""
+    """Keeps the last lines of llama.cpp's log, continued lines joined; debug lines only where asked for."""
 
     def __init__(self) -> None:
         self._lines: deque[tuple[int, str]] = deque(maxlen=_KEPT_LINES)
@@ -19,6 +20,7 @@ class LogCapture:
         self._level = INFO
         self._callback: object | None = None
         self._echo: TextIO | None = None
+        self._debug_words: tuple[bytes, ...] = ()
 
     def install(self, llama_cpp: ModuleType) -> None:
         self._callback = llama_cpp.llama_log_callback(self._receive)  # kept: ctypes frees it otherwise
@@ -27,6 +29,11 @@ class LogCapture:
     def echo(self, stream: TextIO) -> None:
         """Also write every kept line to `stream`, so that the log survives this process."""
         self._echo = stream
+
+    def keep_debug(self, *words: str) -> None:
+        """Keep debug lines with one of `words` too, and every line however many: they tell of each tensor and layer."""
+        self._debug_words = tuple(word.encode() for word in words)
+        self._lines = deque(self._lines)
 
     def mark(self) -> int:
         """Return the present end of the log, for `since`."""
@@ -44,13 +51,13 @@ class LogCapture:
         return [text for _, text in list(self._lines)[-n_lines:]]
 
     def _since(self, mark: int) -> list[tuple[int, str]]:
-        n_new = min(self._n_lines - mark, len(self._lines))
-        return list(self._lines)[len(self._lines) - n_new :]
+        newest_first = islice(reversed(self._lines), self._n_lines - mark)
+        return list(newest_first)[::-1]
 
     def _receive(self, level: int, text: bytes, _user_data: object) -> None:
         if level != CONTINUED:
             self._level = level
-        if self._level == DEBUG:
+        if self._level == DEBUG and not any(word in text for word in self._debug_words):
             return
         *complete, self._partial = (self._partial + text.decode(errors="replace")).split("\n")
         for line in complete:

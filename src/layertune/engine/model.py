@@ -10,14 +10,39 @@ from layertune.engine.buffers import read_buffers
 from layertune.engine.refusal import EngineRefused
 
 
+class _Override(ctypes.Structure):
+    """llama.h, struct llama_model_tensor_buft_override, which llama-cpp-python does not bind."""
+
+    _fields_ = (("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p))
+
+
+def expert_tensors(n_cpu_moe: int) -> list[str]:
+    """Return the patterns of llama-server's --n-cpu-moe (common/common.h, llm_ffn_exps_block_regex)."""
+    return [rf"blk\.{layer}\.ffn_(up|down|gate|gate_up)_(ch|)exps" for layer in range(n_cpu_moe)]
+
+
 class Model:
     """Weights in memory: `n_gpu_layers` of them on `devices`, the rest on the host.
 
     `buffers` are llama.cpp's own figures by device; `buffer_names` tell the devices apart in its log.
     """
 
-    def __init__(self, path: Path, n_gpu_layers: int, devices: Sequence[ggml.DeviceHandle]) -> None:
-        """Raises EngineRefused where llama.cpp does not load the file."""
+    def __init__(
+        self,
+        path: Path,
+        n_gpu_layers: int,
+        devices: Sequence[ggml.DeviceHandle],
+        *,
+        host_tensors: Sequence[str] = (),
+        no_alloc: bool = False,
+    ) -> None:
+        """Tensors whose names match a regular expression of `host_tensors` stay on the host.
+
+        With `no_alloc`, nothing is read or allocated: llama.cpp then only says what it would allocate.
+
+        Raises:
+            EngineRefused: llama.cpp does not load the file.
+        """
         self._llama_cpp = library.load()
         self.buffer_names = tuple(ggml.buffer_name(device) for device in devices)
         # The list ends with NULL; an empty one keeps every layer on the host (llama.cpp, llama_model_params.devices).
@@ -25,6 +50,11 @@ class Model:
         parameters = self._llama_cpp.llama_model_default_params()
         parameters.n_gpu_layers = n_gpu_layers
         parameters.devices = ctypes.cast(device_list, ctypes.c_void_p)
+        overrides = self._overrides(host_tensors)
+        parameters.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
+        if no_alloc:
+            parameters.no_alloc = True
+            parameters.load_mode = self._llama_cpp.LLAMA_LOAD_MODE_NONE  # common/fit.cpp: nothing to map
         mark = library.log().mark()
         self.pointer: Any = self._llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
         lines = library.log().since(mark)
@@ -32,6 +62,12 @@ class Model:
             raise EngineRefused("load", library.log().first_error_since(mark) or f"llama.cpp did not load {path.name}")
         self.buffers = read_buffers(lines, self.buffer_names)
         self.n_vocab: int = self._llama_cpp.llama_vocab_n_tokens(self._llama_cpp.llama_model_get_vocab(self.pointer))
+
+    def _overrides(self, host_tensors: Sequence[str]) -> Any:
+        """Return llama.cpp's list of overrides, which an empty one ends."""
+        host = ggml.buffer_type(ggml.cpu_device())
+        entries = [_Override(pattern.encode(), host) for pattern in host_tensors]
+        return (_Override * (len(entries) + 1))(*entries, _Override(None, None))
 
     def close(self) -> None:
         """Free the weights; every context over them must be closed before."""

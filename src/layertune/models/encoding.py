@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from layertune.models.types import TENSOR_TYPE_NUMBERS, TENSOR_TYPES
-
-ALIGNMENT = 32
+from layertune.models.types import ALIGNMENT, TENSOR_TYPE_NUMBERS, TENSOR_TYPES
+from layertune.units import pad
 
 _U32, _I32, _F32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
 
@@ -58,6 +57,12 @@ def key_i32s(key: str, values: Sequence[int]) -> bytes:
     return text(key) + struct.pack(f"<IIQ{len(values)}i", _ARRAY, _I32, len(values), *values)
 
 
+def copied(file: BinaryIO, extent: tuple[int, int]) -> bytes:
+    """Return a key with its value as it stands in another file, between two offsets."""
+    file.seek(extent[0])
+    return file.read(extent[1] - extent[0])
+
+
 def begin(metadata: Iterable[bytes], n_keys: int, tensors: Sequence[TensorPlan]) -> bytes:
     """Return everything of a GGUF file, version 3, that stands before its data, padding included."""
     parts = [b"GGUF", struct.pack("<IQQ", 3, len(tensors), n_keys), *metadata]
@@ -79,4 +84,4 @@ def write_data(file: BinaryIO, tensors: Sequence[TensorPlan], fill: Callable[[Te
 
 
 def padded(n_bytes: int) -> int:
-    return -(-n_bytes // ALIGNMENT) * ALIGNMENT
+    return pad(n_bytes, ALIGNMENT)

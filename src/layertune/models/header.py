@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from layertune.errors import ModelFileError
-from layertune.models.types import TENSOR_TYPES
+from layertune.models.types import ALIGNMENT, TENSOR_TYPES
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)  # llama.cpp reads these; version 1 was dropped in 2023
-_DEFAULT_ALIGNMENT = 32  # gguf.h: GGUF_DEFAULT_ALIGNMENT
 _MAX_DIMENSIONS = 4  # ggml.h: GGML_MAX_DIMS
 _MAX_NAME_BYTES = 63  # ggml.h: GGML_MAX_NAME with its terminator
 _MAX_EXTENT = 2**63  # gguf.cpp: extents and their product are int64
@@ -175,7 +174,7 @@ class _Reader:
         return Tensor(name, shape, tensor_type.name, n_bytes, self._number("Q"))
 
     def _alignment(self, metadata: dict[str, Any]) -> int:
-        alignment = metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
+        alignment = metadata.get("general.alignment", ALIGNMENT)
         if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1):
             raise self._damaged(f"general.alignment is {alignment!r}, not a power of two")
         return alignment

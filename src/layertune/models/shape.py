@@ -1,5 +1,7 @@
 """The shape of a model: what decides its memory and its speed, and nothing of what it knows."""
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +30,7 @@ class TensorInfo:
 class ModelShape:
     """A model without its weights. `n_layer` counts the repeating layers, as n_gpu_layers does.
 
-    `metadata` holds every number, text and array of numbers of the header.
+    `metadata` holds every number, text and array of numbers of the header but the tokenizer's.
     """
 
     files: tuple[Path, ...]
@@ -41,6 +43,11 @@ class ModelShape:
     n_ctx_train: int
     tensors: tuple[TensorInfo, ...]
     metadata: Mapping[str, Any]
+
+    def digest(self) -> str:
+        """Return a SHA-256 of all that decides the model's memory, in hex; two files of equal shape share it."""
+        said = [self.architecture, dict(self.metadata), [(each.name, each.shape, each.type) for each in self.tensors]]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
     @property
     def tied_embeddings(self) -> bool:
@@ -79,26 +86,43 @@ def read_shape(path: Path) -> ModelShape:
             for number, header in enumerate(headers)
             for tensor in header.tensors
         ),
-        metadata={key: value for key, value in metadata.items() if not isinstance(value, StringArray)},
+        metadata={
+            key: value
+            for key, value in metadata.items()
+            if not isinstance(value, StringArray) and not key.startswith("tokenizer.")
+        },
     )
 
 
+def part_files(path: Path) -> list[Path]:
+    """Return all files of a model by its first file's name alone."""
+    match = _SPLIT_NAME.fullmatch(path.name)
+    if match is None or int(match["n"]) == 0:
+        return [path]
+    return [path.with_name(_part_name(match["stem"], part, int(match["n"]))) for part in range(1, int(match["n"]) + 1)]
+
+
+def _part_name(stem: str, part: int, n_parts: int) -> str:
+    """llama.cpp, llama_split_path."""
+    return f"{stem}-{part:05}-of-{n_parts:05}.gguf"
+
+
 def _parts(path: Path, header: Header) -> tuple[Path, ...]:
-    """Return all files of a model, by llama.cpp's naming (llama_split_path)."""
+    """Return all files of a model, as its header promises them."""
     n_parts = header.metadata.get("split.count", 1)
     if not isinstance(n_parts, int) or n_parts <= 1:
         return (path,)
     match = _SPLIT_NAME.fullmatch(path.name)
     if match is None:
         raise ModelFileError(f"{path} is one of {n_parts} parts", remedy="name it like NAME-00001-of-00003.gguf")
-    first = f"{match['stem']}-00001-of-{match['n']}.gguf"
     if int(match["n"]) != n_parts:
         raise ModelFileError(f"{path} is one of {n_parts} parts, which its name denies", remedy="restore its name")
     if int(match["part"]) != 1:
         raise ModelFileError(
-            f"{path} is part {int(match['part'])} of {n_parts}", remedy=f"give the first part, {first}"
+            f"{path} is part {int(match['part'])} of {n_parts}",
+            remedy=f"give the first part, {_part_name(match['stem'], 1, n_parts)}",
         )
-    files = tuple(path.with_name(f"{match['stem']}-{part:05}-of-{n_parts:05}.gguf") for part in range(1, n_parts + 1))
+    files = tuple(part_files(path))
     missing = [file.name for file in files if not file.exists()]
     if missing:
         raise ModelFileError(f"{path} lacks {', '.join(missing)}", remedy="put all parts into one folder")

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from layertune.errors import ModelFileError
 from layertune.models import encoding
@@ -83,14 +82,9 @@ def plan_standin_like(template: Path) -> Standin:
     """
     shape, header = read_shape(template), read_header(template)
     with template.open("rb") as file:
-        metadata = [_slice(file, extent) for key, extent in header.extents.items() if not key.startswith(_NOT_COPIED)]
+        metadata = [encoding.copied(file, extent) for key, extent in header.extents.items() if not key.startswith(_NOT_COPIED)]
     plans = tuple(TensorPlan(tensor.name, tensor.shape, tensor.type) for tensor in shape.tensors)
     return _standin([*metadata, encoding.key_bool(_MARK, True)], plans)
-
-
-def _slice(file: BinaryIO, extent: tuple[int, int]) -> bytes:
-    file.seek(extent[0])
-    return file.read(extent[1] - extent[0])
 
 
 def _standin(metadata: Sequence[bytes], plans: tuple[TensorPlan, ...]) -> Standin:

@@ -6,6 +6,8 @@ Q2_0 is newer than the package: ggml/include/ggml.h, ggml/src/ggml-common.h (QK2
 
 from typing import NamedTuple
 
+ALIGNMENT = 32  # bytes; gguf.h: GGUF_DEFAULT_ALIGNMENT, and ggml-impl.h: TENSOR_ALIGNMENT of CPU buffers
+
 
 class TensorType(NamedTuple):
     """`n_block` consecutive values are stored in `block_bytes` bytes."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from layertune.engine.buffers import HOST, BufferBytes
+from layertune.memory.buffers import HOST, BufferBytes
 from layertune.errors import NothingFits
 from layertune.results.summary import reason
 from layertune.results.trials import FinishedTrial

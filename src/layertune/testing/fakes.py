@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from layertune.engine.buffers import BufferBytes
+from layertune.memory.buffers import BufferBytes
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import Infeasible, Measured, ModelReport, ModelSamples, TrialOutcome
 from layertune.units import MIB

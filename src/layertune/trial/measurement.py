@@ -14,9 +14,9 @@ import numpy as np
 from layertune.devices.hardware import peak_rss_bytes
 from layertune.devices.opened import OpenDevice
 from layertune.engine import ggml, timing
-from layertune.engine.buffers import HOST, BufferBytes
+from layertune.memory.buffers import HOST, BufferBytes
 from layertune.engine.context import Context
-from layertune.engine.model import Model
+from layertune.engine.model import Model, expert_tensors
 from layertune.trial.messages import ModelTask, Stage, TrialRequest
 from layertune.trial.outcome import Infeasible, Measured, ModelReport, ModelSamples
 from layertune.vram.probe import VramProbe
@@ -107,7 +107,12 @@ def _load(
 ) -> _Loaded:
     announce(Stage("load", task.name))
     started_s = perf_counter()
-    model = Model(Path(task.path), task.settings.n_gpu_layers, device.devices(task.name))
+    model = Model(
+        Path(task.path),
+        task.settings.n_gpu_layers,
+        device.devices(task.name),
+        host_tensors=expert_tensors(task.settings.n_cpu_moe),
+    )
     stack.callback(model.close)
     announce(Stage("kv_cache", task.name))
     context = Context(model, task.settings)

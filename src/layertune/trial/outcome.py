@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from layertune.engine.buffers import BufferBytes
+from layertune.memory.buffers import BufferBytes
 from layertune.vram.report import VramReport
 
 RefusedStage = Literal["load", "kv_cache", "compute", "decode", "spilled"]

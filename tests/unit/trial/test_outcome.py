@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from layertune.engine.buffers import BufferBytes
+from layertune.memory.buffers import BufferBytes
 from layertune.trial.outcome import OUTCOME, Failed, Infeasible, Measured, ModelReport, ModelSamples, TrialOutcome
 from layertune.vram.report import VramReport
 

@@ -1,0 +1,124 @@
+"""llama.cpp's own projection of a model's memory, asked in a process of its own: `python -m
+layertune.devices.projection`, which `ask` starts. It allocates nothing on the device but recurrent states."""
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from layertune.devices.target import Target
+from layertune.errors import BuildError, LayertuneError
+from layertune.memory.projection import Anatomy, Projection
+from layertune.settings import EngineSettings
+
+_TIMEOUT_S = 600.0
+_LEDGER_BYTES = 2**60  # nothing is allocated on the card, so nothing is refused
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One model's settings to project, in the form of `EngineSettings.memory_key`; `n_outputs` as in `Context`."""
+
+    target: Target
+    path: str
+    settings: tuple[EngineSettings, ...]
+    n_outputs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """In the order asked; None where llama.cpp refuses the setting."""
+
+    anatomy: Anatomy
+    projections: tuple[Projection | None, ...]
+
+
+_QUESTION: TypeAdapter[Question] = TypeAdapter(Question)
+_ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
+
+
+def ask(questions: Sequence[Question]) -> list[Answer]:
+    """Answer each question in a process of its own, all at once.
+
+    Raises:
+        BuildError: llama.cpp cannot load a model, in its own words.
+    """
+    command = [sys.executable, "-m", "layertune.devices.projection"]
+    pipe = subprocess.PIPE
+    asked = [(each, subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)) for each in questions]
+    try:
+        for question, process in asked:
+            _send(question, process)
+        return [_answer(question, process) for question, process in asked]
+    finally:
+        for _, process in asked:
+            process.kill()
+            process.wait()
+
+
+def _send(question: Question, process: "subprocess.Popen[bytes]") -> None:
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):  # it died at once; its status will tell
+            process.stdin.write(_QUESTION.dump_json(question))
+            process.stdin.close()
+        process.stdin = None  # so that `communicate` leaves it alone
+
+
+def _answer(question: Question, process: "subprocess.Popen[bytes]") -> Answer:
+    try:
+        text, words = process.communicate(timeout=_TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        raise BuildError(f"llama.cpp did not project {question.path} within {_TIMEOUT_S:.0f} s") from error
+    if process.returncode != 0:
+        lines = words.decode(errors="replace").strip().splitlines()
+        why = lines[-1] if lines else f"it ended with status {process.returncode}"
+        raise BuildError(f"llama.cpp cannot say what {question.path} would take: {why}")
+    return _ANSWER.validate_json(text)
+
+
+def main() -> int:
+    from layertune.devices.opened import open_device
+    from layertune.engine import library
+    from layertune.engine.projection import DEBUG_WORDS, project, read_anatomy
+    from layertune.engine.refusal import EngineRefused
+    from layertune.models import read_shape
+    from layertune.models.skeleton import write_skeleton
+
+    question = _QUESTION.validate_json(sys.stdin.read())
+    try:
+        library.load()
+        library.log().keep_debug(*DEBUG_WORDS)
+        shape = read_shape(Path(question.path))
+        device = open_device(question.target, ["model"], _ledger_descriptor(question.target))
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                skeleton = Path(folder) / "skeleton.gguf"
+                write_skeleton(shape, skeleton)
+                devices = device.devices("model")
+                anatomy = read_anatomy(skeleton, shape, devices)
+                found = dict(project(skeleton, question.settings, devices, question.n_outputs))
+        finally:
+            device.close()
+    except (LayertuneError, EngineRefused) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    answer = Answer(anatomy, tuple(found[each] for each in question.settings))
+    sys.stdout.write(_ANSWER.dump_json(answer).decode())
+    return 0
+
+
+def _ledger_descriptor(target: Target) -> int | None:
+    if target.kind != "emulated":
+        return None
+    from layertune.devices.emulated.ledger import Ledger
+
+    return Ledger.create(_LEDGER_BYTES).descriptor
+
+
+if __name__ == "__main__":
+    sys.exit(main())

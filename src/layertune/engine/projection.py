@@ -1,0 +1,109 @@
+"""Memory as llama.cpp would allocate it, with nothing allocated: models loaded with `no_alloc`, contexts really created.
+
+This is what llama.cpp's own --fit does (common/fit.cpp). The log is the only place where the figures come out, so the
+process that projects does nothing else with llama.cpp meanwhile.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from layertune.engine import ggml, library
+from layertune.engine.buffers import read_buffers
+from layertune.engine.context import Context
+from layertune.engine.model import Model, expert_tensors
+from layertune.engine.refusal import EngineRefused
+from layertune.memory.buffers import HOST
+from layertune.memory.projection import MAPPED, Anatomy, CacheTotal, Projection, TensorHome
+from layertune.models import ModelShape
+from layertune.models.types import ALIGNMENT, TENSOR_TYPE_NUMBERS
+from layertune.settings import EngineSettings
+from layertune.units import MIB, pad
+
+# The debug lines that this reads; LogCapture.keep_debug.
+DEBUG_WORDS = ("buffer type overridden to", ": dev = ")
+
+_OVERRIDDEN = re.compile(r"tensor (?P<name>\S+) \(\d+ MiB \S+\) buffer type overridden to (?P<buffer>\S+)")
+_CACHE_LAYER = re.compile(r"llama_kv_cache: layer\s+(?P<layer>\d+): dev = ")
+_CACHE_TOTAL = re.compile(r"llama_kv_cache: size = .*K \(\S+\):\s*(?P<k>\d+\.\d+) MiB, V \(\S+\):\s*(?P<v>\d+\.\d+) MiB")
+
+
+def read_anatomy(path: Path, shape: ModelShape, devices: Sequence[ggml.DeviceHandle]) -> Anatomy:
+    """Ask where each tensor lives. All are sent to the host, and llama.cpp's log names the buffer it chose for each.
+
+    `path` may be the model's skeleton; `shape` is its own.
+
+    Raises:
+        EngineRefused: llama.cpp does not load the model.
+    """
+    mark = library.log().mark()
+    Model(path, 0, devices, host_tensors=[".*"], no_alloc=True).close()
+    buffers: dict[str, list[str]] = {}
+    for line in library.log().since(mark):
+        if match := _OVERRIDDEN.search(line):
+            found = buffers.setdefault(match["name"], [])
+            if match["buffer"] not in found:
+                found.append(match["buffer"])
+    device_buffer = ggml.buffer_type(devices[0]) if devices else None
+    alignment_bytes = ggml.alignment(device_buffer) if device_buffer is not None else ALIGNMENT
+    homes = {}
+    for tensor in shape.tensors:
+        if tensor.name not in buffers:
+            continue  # llama.cpp does not load it
+        size_bytes = tensor.n_bytes
+        if device_buffer is not None:
+            size_bytes = ggml.tensor_bytes(device_buffer, TENSOR_TYPE_NUMBERS[tensor.type], tensor.shape)
+        host_buffers = tuple(dict.fromkeys(_on_mapped_file(name) for name in buffers[tensor.name]))
+        homes[tensor.name] = TensorHome(pad(size_bytes, alignment_bytes), host_buffers)
+    return Anatomy(homes, alignment_bytes)
+
+
+def project(
+    path: Path, settings: Iterable[EngineSettings], devices: Sequence[ggml.DeviceHandle], n_outputs: int | None = None
+) -> Iterator[tuple[EngineSettings, Projection | None]]:
+    """Yield each setting with its projection, None where llama.cpp refuses it; a model is loaded once for a run of
+    settings of the same split. `n_outputs` as in `Context`."""
+    for (n_gpu_layers, n_cpu_moe), run in groupby(settings, key=lambda each: (each.n_gpu_layers, each.n_cpu_moe)):
+        try:
+            model = Model(path, n_gpu_layers, devices, host_tensors=expert_tensors(n_cpu_moe), no_alloc=True)
+        except EngineRefused:
+            yield from ((each, None) for each in run)
+            continue
+        for each in run:
+            yield each, _project(model, each, n_outputs)
+        model.close()
+
+
+def _project(model: Model, settings: EngineSettings, n_outputs: int | None) -> Projection | None:
+    mark = library.log().mark()
+    try:
+        context = Context(model, settings, n_outputs)
+    except EngineRefused:
+        return None
+    context.close()
+    lines = library.log().since(mark)
+    buffers = read_buffers(lines, model.buffer_names)
+    return Projection(
+        compute_bytes={device: held.compute_bytes for device, held in buffers.items()},
+        output_bytes=buffers[HOST].output_bytes,
+        caches=tuple(_caches(lines)),
+        state_bytes={device: held.kv_bytes for device, held in buffers.items() if held.kv_bytes},
+        flash_attn=context.flash_attn,
+    )
+
+
+def _caches(lines: Iterable[str]) -> Iterator[CacheTotal]:
+    layers: list[int] = []
+    for line in lines:
+        if match := _CACHE_LAYER.search(line):
+            layers.append(int(match["layer"]))
+        elif match := _CACHE_TOTAL.search(line):
+            yield CacheTotal(tuple(layers), round((float(match["k"]) + float(match["v"])) * MIB))
+            layers = []
+
+
+def _on_mapped_file(buffer: str) -> str:
+    """llama.cpp maps the file where it would else use plain or pinned host memory (llama-model-loader.cpp, "avoid
+    using a host buffer when using mmap"); other buffers, like `CPU_REPACK`, hold copies."""
+    return MAPPED if buffer.endswith("_Host") else buffer

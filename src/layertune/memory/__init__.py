@@ -1,0 +1,17 @@
+"""Bytes that a setting takes, per device, before anything is loaded. Knows no llama.cpp: what only llama.cpp can
+say is handed in as values (`Anatomy`, `Projection`)."""
+
+from layertune.memory.buffers import GPU, HOST, BufferBytes
+from layertune.memory.plan import MemoryPlan, ModelPlan, PlannedBytes
+from layertune.memory.planner import ModelMemory, Planner
+
+__all__ = [
+    "GPU",
+    "HOST",
+    "BufferBytes",
+    "MemoryPlan",
+    "ModelMemory",
+    "ModelPlan",
+    "PlannedBytes",
+    "Planner",
+]

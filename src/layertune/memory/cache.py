@@ -1,0 +1,43 @@
+"""Bytes of the KV cache and of recurrent states, layer by layer (src/llama-kv-cache.cpp, llama-memory-recurrent.cpp)."""
+
+from collections.abc import Sequence
+
+from layertune.memory.layers import LayerRows
+from layertune.models.types import TENSOR_TYPE_NUMBERS, TENSOR_TYPES
+from layertune.settings import EngineSettings
+from layertune.units import pad
+
+_STATE_VALUE_BYTES = 4  # create_memory: recurrent states are F32, whatever the cache types
+_WINDOW_PADDING = 256  # llama-kv-cache-iswa.cpp
+
+
+def layer_bytes(
+    rows: Sequence[LayerRows], settings: EngineSettings, *, flash_attn: bool, alignment_bytes: int
+) -> list[int]:
+    """Return what every layer keeps of the context, in bytes, all of `settings.n_parallel` sequences together.
+
+    `settings` in their canonical form: each sequence has its own part of n_ctx. Without flash attention V lies
+    transposed, and llama.cpp gives every layer the widest layer's V.
+    """
+    n_ctx_slot = settings.n_ctx // settings.n_parallel
+    widest_v = max((each.n_embd_v for each in rows), default=0)
+
+    def one(each: LayerRows) -> int:
+        n_cells = n_ctx_slot
+        if each.window is not None:
+            n_cells = pad(min(n_ctx_slot, each.window + settings.n_ubatch), _WINDOW_PADDING)
+        n_embd_v = each.n_embd_v if flash_attn or not each.n_embd_v else widest_v
+        tensors = [
+            _row_bytes(settings.type_k, each.n_embd_k) * n_cells * settings.n_parallel,
+            _row_bytes(settings.type_v, n_embd_v) * n_cells * settings.n_parallel,
+            *(n_values * _STATE_VALUE_BYTES * settings.n_parallel for n_values in each.n_state),
+        ]
+        return sum(pad(n_bytes, alignment_bytes) for n_bytes in tensors)
+
+    return [one(each) for each in rows]
+
+
+def _row_bytes(cache_type: str, n_values: int) -> int:
+    """ggml_row_size."""
+    tensor_type = TENSOR_TYPES[TENSOR_TYPE_NUMBERS[cache_type.upper()]]
+    return n_values * tensor_type.block_bytes // tensor_type.n_block

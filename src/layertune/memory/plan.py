@@ -1,0 +1,80 @@
+"""A setting's memory before it is loaded: per model and device, by what it is for."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from layertune.memory.buffers import GPU, HOST
+
+# computed: from the GGUF header and llama.cpp's rules. llama.cpp: its own figure, from its log, to 0.01 MiB.
+Source = Literal["computed", "llama.cpp"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBytes:
+    """One model's bytes on one device; None where neither our rules nor llama.cpp could tell."""
+
+    weights_bytes: int
+    kv_bytes: int | None
+    compute_bytes: int | None
+    output_bytes: int | None = 0
+
+    @property
+    def total_bytes(self) -> int | None:
+        """The sum, None if a part is missing."""
+        return add((self.weights_bytes, self.kv_bytes, self.compute_bytes, self.output_bytes))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPlan:
+    """One model's memory. `kv_source` says whose word its cache is, None where nobody's."""
+
+    devices: Mapping[str, PlannedBytes]
+    kv_source: Source | None
+    flash_attn: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """What a device takes beside llama.cpp's buffers: its driver's context, kernels, pools.
+
+    `n_bytes` is None where nobody has measured it; `source` says where the figure is from.
+    """
+
+    n_bytes: int | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """All models of one setting. `overhead` is the device's, for all of them together."""
+
+    models: Mapping[str, ModelPlan]
+    overhead: Overhead
+
+    @property
+    def device_bytes(self) -> int | None:
+        """What all models' buffers take of the device, without its overhead; None if a part is missing."""
+        return self._total_bytes(GPU)
+
+    @property
+    def host_bytes(self) -> int | None:
+        return self._total_bytes(HOST)
+
+    @property
+    def needed_bytes(self) -> int | None:
+        """What the device must have: the buffers, and its overhead where that is known."""
+        return add((self.device_bytes, self.overhead.n_bytes or 0))
+
+    def _total_bytes(self, device: str) -> int | None:
+        return add(model.devices[device].total_bytes for model in self.models.values())
+
+
+def add(parts: Iterable[int | None]) -> int | None:
+    """Return the sum, None if a part is None: an unknown part makes the whole unknown."""
+    total = 0
+    for part in parts:
+        if part is None:
+            return None
+        total += part
+    return total

@@ -1,0 +1,43 @@
+"""A model's header without its vocabulary, in a file without data: all that llama.cpp needs to say what it would
+allocate, loaded fifty times as fast as the model's own header."""
+
+from pathlib import Path
+
+from layertune.errors import ModelFileError
+from layertune.models import encoding
+from layertune.models.encoding import TensorPlan
+from layertune.models.header import read_header
+from layertune.models.shape import ModelShape
+
+_NOT_COPIED = ("split.", "general.alignment", "tokenizer.")
+_EMBEDDING = "token_embd.weight"
+
+
+def write_skeleton(shape: ModelShape, output: Path) -> None:
+    """Write the skeleton. The file claims the data's size and has a hole in its place.
+
+    Raises:
+        ModelFileError: the model has no token embedding, or the file cannot be written.
+    """
+    embedding = next((tensor for tensor in shape.tensors if tensor.name == _EMBEDDING), None)
+    if embedding is None:
+        raise ModelFileError(f"{shape.files[0]} has no token embedding", remedy="give a language model's GGUF file")
+    header = read_header(shape.files[0])
+    vocabulary_key = f"{shape.architecture}.vocab_size"
+    with shape.files[0].open("rb") as file:
+        metadata = [
+            encoding.copied(file, extent)
+            for key, extent in header.extents.items()
+            if not key.startswith(_NOT_COPIED) and key != vocabulary_key
+        ]
+    # llama-vocab.cpp: a tokenizer named "none" has no words, and as many as `vocab_size` says.
+    metadata.append(encoding.key_string("tokenizer.ggml.model", "none"))
+    metadata.append(encoding.key_u32(vocabulary_key, embedding.shape[-1]))
+    plans = [TensorPlan(tensor.name, tensor.shape, tensor.type) for tensor in shape.tensors]
+    head = encoding.begin(metadata, len(metadata), plans)
+    try:
+        with output.open("wb") as out:
+            out.write(head)
+            out.truncate(len(head) + sum(encoding.padded(plan.n_bytes) for plan in plans))
+    except OSError as error:
+        raise ModelFileError(f"cannot write {output}: {error.strerror}", remedy="set TMPDIR to a folder") from error
