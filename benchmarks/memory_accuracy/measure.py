@@ -9,7 +9,6 @@ accuracy.json, every setting with its figures, and accuracy.md, the table of the
 """
 
 import argparse
-import gc
 import json
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from layertune.devices.projections import Projections
 from layertune.devices.target import Target
 from layertune.engine.context import Context
 from layertune.engine.model import Model, expert_tensors
+from layertune.engine.refusal import EngineRefused
 from layertune.memory import GPU, HOST, BufferBytes, ModelMemory, ModelPlan
 from layertune.models import ModelShape, read_shape
 from layertune.settings import EngineSettings
@@ -74,8 +74,13 @@ def measure(file: Path) -> Iterator[dict[str, Any]]:
     card = EmulatedCard(ledger, ["model"], 2)
     try:
         for each in settings:
-            actual, peak_bytes = load(file, each, card, ledger)
-            yield row(shape, file.stem, each, plans[each], actual, peak_bytes)
+            before = ledger.state()
+            if plans[each].devices[GPU].total_bytes is None:
+                check_refused(file, each, card)
+            else:
+                actual = load(file, each, card)
+                yield row(shape, file.stem, each, plans[each], actual, ledger.state().peak_bytes)
+            ledger.restore(before)  # the next setting's peak starts at nothing
     finally:
         card.close()
         ledger.close()
@@ -104,14 +109,9 @@ def variants(shape: ModelShape) -> Iterator[EngineSettings]:
             yield EngineSettings(**asdict(base) | {"n_cpu_moe": shape.n_layer // 2 + 1})
 
 
-def load(
-    file: Path, settings: EngineSettings, card: EmulatedCard, ledger: Ledger
-) -> tuple[dict[str, BufferBytes], int]:
-    """Return llama.cpp's own buffer lines by device, and the card's peak."""
-    before = ledger.state()
-    model = Model(
-        file, settings.n_gpu_layers, card.devices("model"), host_tensors=expert_tensors(settings.n_cpu_moe)
-    )
+def load(file: Path, settings: EngineSettings, card: EmulatedCard) -> dict[str, BufferBytes]:
+    """Load, decode a full physical batch and a token, and return llama.cpp's own buffer lines by device."""
+    model = Model(file, settings.n_gpu_layers, card.devices("model"), host_tensors=expert_tensors(settings.n_cpu_moe))
     context = Context(model, settings)
     context.prefill(np.zeros(min(settings.n_ubatch, settings.n_ctx // settings.n_parallel) - 1, dtype=np.int32))
     context.step(0)
@@ -122,11 +122,21 @@ def load(
     }
     context.close()
     model.close()
-    gc.collect()
     card.settle()
-    peak_bytes = ledger.state().peak_bytes
-    ledger.restore(before)  # the next setting's peak starts at nothing
-    return actual, peak_bytes
+    return actual
+
+
+def check_refused(file: Path, settings: EngineSettings, card: EmulatedCard) -> None:
+    """A setting without a plan is one that llama.cpp refuses whatever the memory."""
+    model = Model(file, settings.n_gpu_layers, card.devices("model"))
+    try:
+        Context(model, settings)
+    except EngineRefused as refused:
+        print(f"{file.stem}: no plan, and llama.cpp refuses it: {refused.detail.strip('.')}")
+    else:
+        raise SystemExit(f"{file.stem}: llama.cpp runs {settings}, which has no plan")
+    model.close()
+    card.settle()
 
 
 def row(
@@ -177,9 +187,9 @@ def report(rows: list[dict[str, Any]]) -> str:
     missed = [f"- {each['model']}: {each['settings']}: {each['error_bytes']}" for each in misses] or ["None."]
     return "\n".join(
         [
-            f"{len(rows)} settings of {len(names)} models on the emulated card. Largest errors of the plan: in MiB against",
-            "llama.cpp's own buffer lines, on the card (first three) and on the host (next three), and of the sum on the",
-            "card in % of the ledger's peak.",
+            f"{len(rows)} settings of {len(names)} models on the emulated card. Largest errors of the plan: in MiB",
+            "against llama.cpp's own buffer lines, on the card (first three) and on the host (next three), and of the",
+            "sum on the card in % of the ledger's peak.",
             "",
             header,
             "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",

@@ -98,6 +98,11 @@ class SplitSettings:
     def items(self) -> Iterator[tuple[str, EngineSettings]]:
         return iter(self.models)
 
+    def with_layers(self, model: str, n_gpu_layers: int) -> "SplitSettings":
+        """Return the same settings but for how many layers of `model` are on the device."""
+        changed = replace(self[model], n_gpu_layers=n_gpu_layers)
+        return SplitSettings(tuple((name, changed if name == model else engine) for name, engine in self.models))
+
     def canonical(self, n_layers: Mapping[str, int]) -> "SplitSettings":
         """Return the canonical form of every model; `n_layers` gives each model's repeating layers."""
         return SplitSettings(tuple((name, engine.canonical(n_layers[name])) for name, engine in self.models))

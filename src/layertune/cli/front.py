@@ -30,6 +30,8 @@ def print_front(result: Result) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=_FILE_WIDTH)
     console.print(front_table(result) if result.pareto else "No measured trial keeps the budget.")
+    if result.baselines:
+        console.print(baseline_table(result))
 
 
 def front_table(result: Result) -> Table:
@@ -45,6 +47,26 @@ def front_table(result: Result) -> Table:
     table.add_column("\npick")
     for number in result.pareto:
         table.add_row(*_row(result, result.trial(number)))
+    return table
+
+
+def baseline_table(result: Result) -> Table:
+    """Return what others would choose, and what became of it."""
+    table = Table(title="\nBaselines", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for heading in ("name", "layers", "planned", "measured as"):
+        table.add_column(heading, no_wrap=True)
+    budget = result.budget
+    capacity_bytes = None if budget.vram_bytes is None else budget.vram_bytes - budget.margin_bytes
+    for name, baseline in result.baselines.items():
+        layers = ", ".join(f"{model} {engine.n_gpu_layers}" for model, engine in (baseline.settings or {}).items())
+        needed_bytes = baseline.planned_bytes
+        measured = "not measured" if baseline.trial is None else f"trial {baseline.trial}"
+        if baseline.settings is None:
+            measured = "would evict a model"
+        elif needed_bytes is not None and capacity_bytes is not None and needed_bytes > capacity_bytes:
+            measured = f"not run: {format_bytes(needed_bytes - capacity_bytes)} over the budget"
+        planned = "–" if needed_bytes is None else format_bytes(needed_bytes)
+        table.add_row(name, layers or "–", planned, measured)
     return table
 
 

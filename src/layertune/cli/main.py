@@ -23,6 +23,17 @@ Config = Annotated[
     Path | None, typer.Argument(metavar="[CONFIG]", help="A study config, like configs/studies/demo.toml.")
 ]
 Study = Annotated[Path, typer.Argument(metavar="STUDY", help="A study folder, or a result.json.")]
+Models = Annotated[list[str] | None, typer.Option("--model", metavar="NAME=PATH", help="A model to tune; repeat it.")]
+BudgetOption = Annotated[
+    str | None, typer.Option("--budget", metavar="SIZE", help="VRAM for all models, like 6GiB or 6141MiB.")
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", metavar="auto|cpu|gpu:N|emulated:SIZE", help="What to offload to.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="MODEL.KEY=VALUE", help="Fix one setting, like code.n_gpu_layers=20."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -47,22 +58,15 @@ def options(
 )
 def search(
     config: Config = None,
-    model: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="A model to tune; repeat it.")] = None,
-    budget: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="VRAM for all models, like 6GiB or 6141MiB.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="auto|cpu|gpu:N|emulated:SIZE", help="What to offload to.")
-    ] = None,
+    model: Models = None,
+    budget: BudgetOption = None,
+    device: DeviceOption = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Stop after this many trials.")] = None,
     timeout: Annotated[str | None, typer.Option(metavar="TIME", help="Stop after this time, like 30m.")] = None,
     sampler: Annotated[
         str | None, typer.Option(metavar="tpe|gp|nsga2|random|grid", help="Which trial is next.")
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="MODEL.KEY=VALUE", help="Fix one setting, like code.n_gpu_layers=20."),
-    ] = None,
+    set_: Settings = None,
     storage: Annotated[
         str | None, typer.Option(metavar="URL", help="Keep the study elsewhere, like postgresql://….")
     ] = None,
@@ -76,11 +80,34 @@ def search(
     from layertune.cli import search as command
     from layertune.cli.overrides import Overrides
 
-    overrides = Overrides(model or [], budget, device, trials, timeout, sampler, set_ or [], seed, study)
+    overrides = Overrides(model or [], budget, device, set_ or [], trials, timeout, sampler, seed, study)
     try:
         command.run(config, overrides, storage=storage, folder=study, resume=resume, dry_run=dry_run, as_json=json)
     except KeyboardInterrupt as interrupt:  # before or after the trials, which say more
         raise Interrupted("interrupted") from interrupt
+
+
+@app.command(
+    epilog="Examples: layertune estimate configs/studies/demo.toml --set chat.n_gpu_layers=20  ·  "
+    "layertune estimate --model code=b.gguf --device emulated:6GiB --json"
+)
+def estimate(
+    config: Config = None,
+    model: Models = None,
+    set_: Settings = None,
+    budget: BudgetOption = None,
+    device: DeviceOption = None,
+    json: Json = False,
+) -> None:
+    """Say what a setting takes, per model and device, without loading anything; and how many layers fit.
+
+    Of a dimension with several values the first counts, of n_gpu_layers the most. Fix others with --set.
+    """
+    from layertune.cli import estimate as command
+    from layertune.cli.overrides import Overrides
+
+    overrides = Overrides(models=model or [], budget=budget, device=device, settings=set_ or [])
+    command.run(config, overrides, as_json=json)
 
 
 @app.command(epilog="Example: layertune pareto studies/demo")

@@ -18,12 +18,12 @@ class Overrides:
     models: list[str]
     budget: str | None
     device: str | None
-    n_trials: int | None
-    timeout: str | None
-    sampler: str | None
     settings: list[str]
-    seed: int | None
-    folder: Path | None
+    n_trials: int | None = None
+    timeout: str | None = None
+    sampler: str | None = None
+    seed: int | None = None
+    folder: Path | None = None
 
 
 def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:

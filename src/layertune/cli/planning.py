@@ -1,7 +1,7 @@
 """The planner of a study, wired: its models' shapes, the device, and llama.cpp's projections."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from layertune.config import StudyConfig
 from layertune.devices.inspection import Inspection, inspect, remembered_build
@@ -23,7 +23,27 @@ class Planning:
     target: Target
     inspection: Inspection
     projections: Projections
-    planner: Planner
+    overhead: Overhead
+    n_processes: int
+
+    def budget_bytes(self, config: StudyConfig) -> int | None:
+        """Return what all models may take of the device, None without one."""
+        vram_bytes = config.budget.vram or self.target.vram_bytes
+        if self.target.kind == "cpu" or vram_bytes is None:
+            return None
+        return vram_bytes - config.budget.margin
+
+    def planner(self) -> Planner:
+        """Return the planner; to be called after `projections.learn`, which asks for many settings at once.
+
+        Raises:
+            BuildError: llama.cpp cannot load a model, in its own words.
+        """
+        models = {
+            name: ModelMemory(shape, self.projections.anatomy(name), partial(self.projections.project, name))
+            for name, shape in self.shapes.items()
+        }
+        return Planner(models, self.overhead, self.n_processes)
 
 
 def plan_study(config: StudyConfig) -> Planning:
@@ -41,12 +61,5 @@ def plan_study(config: StudyConfig) -> Planning:
     target = resolve_here(choice, config.emulated.n_threads, inspection)
     projections = Projections(target, inspection.build, shapes)
     overhead = _UNKNOWN_OVERHEAD if target.kind == "gpu" else _NO_OVERHEAD
-    return Planning(shapes, target, inspection, projections, make_planner(shapes, projections, overhead))
-
-
-def make_planner(shapes: Mapping[str, ModelShape], projections: Projections, overhead: Overhead) -> Planner:
-    models = {
-        name: ModelMemory(shape, projections.anatomy(name), lambda key, name=name: projections.project(name, key))
-        for name, shape in shapes.items()
-    }
-    return Planner(models, overhead)
+    n_processes = config.deployment.processes or len(config.models)
+    return Planning(shapes, target, inspection, projections, overhead, n_processes)

@@ -6,11 +6,12 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
+from layertune.cli.planning import Planning, plan_study
 from layertune.config import StudyConfig, dump_config
 from layertune.devices.hardware import Machine, this_machine
-from layertune.devices.inspection import Inspection, inspect
-from layertune.devices.target import Target, resolve_here
-from layertune.models import ModelShape, file_sha256, read_shape
+from layertune.devices.inspection import Inspection
+from layertune.devices.target import Target
+from layertune.models import ModelShape, file_sha256
 from layertune.results.result import (
     BudgetInfo,
     CpuInfo,
@@ -20,8 +21,10 @@ from layertune.results.result import (
     ModelInfo,
     WorkloadInfo,
 )
-from layertune.results.summary import Provenance
+from layertune.results.summary import Baseline, Planned, Provenance
+from layertune.search.baselines import baselines, corners
 from layertune.search.constraints import Limits
+from layertune.search.feasible import FeasibleSpace
 from layertune.search.space import SearchSpace
 from layertune.search.study import Plan
 from layertune.settings import SplitSettings
@@ -34,12 +37,23 @@ class Preparation:
     """A study ready to start."""
 
     config: StudyConfig
-    shapes: dict[str, ModelShape]
-    target: Target
+    planning: Planning
     machine: Machine
-    inspection: Inspection
     space: SearchSpace
     limits: Limits
+    feasible: FeasibleSpace
+
+    @property
+    def shapes(self) -> dict[str, ModelShape]:
+        return self.planning.shapes
+
+    @property
+    def target(self) -> Target:
+        return self.planning.target
+
+    @property
+    def inspection(self) -> Inspection:
+        return self.planning.inspection
 
     def workplace(self) -> Workplace:
         models = self.config.models
@@ -64,7 +78,14 @@ class Preparation:
             seed=self.config.seed,
             n_trials=search.n_trials,
             timeout_s=search.timeout,
-            first=[*self._corners(), *self._baselines()],
+            first=self._first(),
+            feasible=self.feasible,
+        )
+
+    def planned(self) -> Planned:
+        """Return what a result tells of the plan; to be called after the search, which corrects it."""
+        return Planned(
+            self.feasible.planner, self.space.n_settings(), self.feasible.n_settings(), self.feasible.correction
         )
 
     def provenance(self, created: datetime) -> Provenance:
@@ -80,6 +101,7 @@ class Preparation:
             workload={name: WorkloadInfo(**model.workload.model_dump()) for name, model in models.items()},
             budget=BudgetInfo(vram_bytes=self.limits.vram_bytes, margin_bytes=self.limits.margin_bytes),
             objectives=self.config.resolved_objectives(),
+            baselines=self.baselines(),
         )
 
     def resolved_toml(self, folder: Path) -> str:
@@ -90,15 +112,25 @@ class Preparation:
         }
         return dump_config(self.config.model_copy(update={"models": models}))
 
-    def _corners(self) -> list[SplitSettings]:
-        """The smallest setting, then each model alone on the device: the ends of what there is to trade."""
-        smallest = self.space.params(self.space.smallest())
-        layers = [each for each in self.space.dimensions if each.field == "n_gpu_layers" and len(each.values) > 1]
-        corners = [smallest, *({**smallest, each.name: max(each.values)} for each in layers)]
-        return [self.space.settings(params) for params in corners]
+    def _first(self) -> list[SplitSettings]:
+        """What is measured before anything is searched: the corners and the baselines, as far as they fit."""
+        capacity_bytes = self.limits.capacity_bytes
+        ends = [self.space.smallest()]
+        if capacity_bytes is not None:
+            ends = corners(self.space, self.feasible.planner, capacity_bytes)
+        rules = [each.settings for each in self.baselines() if each.settings is not None]
+        return [each for each in (*ends, *rules) if not self.feasible.exceeded(each)]
 
-    def _baselines(self) -> list[SplitSettings]:
-        return [self.space.baseline(name, values) for name, values in self.config.baselines.items()]
+    def baselines(self) -> list[Baseline]:
+        """Return the config's own baselines, then those that follow from the models and the budget."""
+        found = [
+            Baseline(name, self.space.baseline(name, values), "from the config")
+            for name, values in self.config.baselines.items()
+        ]
+        capacity_bytes, device_bytes = self.limits.capacity_bytes, self.target.vram_bytes
+        if capacity_bytes is not None and device_bytes is not None:
+            found += baselines(self.space, self.feasible.planner, capacity_bytes, device_bytes)
+        return found
 
     def _hardware(self) -> HardwareInfo:
         target, driver = self.target, None
@@ -136,6 +168,8 @@ class Preparation:
             identity[f"model {name}"] = " ".join(file_sha256(file) for file in self.shapes[name].files)
             identity[f"workload {name}"] = f"{model.workload.n_prompt} + {model.workload.n_generate} tokens"
         for dimension in self.space.dimensions:
+            if dimension.field == "n_cpu_moe" and dimension.values == (0,):
+                continue  # studies of before this dimension was there can go on
             identity[dimension.name] = " ".join(str(value) for value in dimension.values)
         return identity
 
@@ -147,9 +181,8 @@ def prepare(config: StudyConfig) -> Preparation:
         ModelFileError: a model cannot be read.
         DeviceError: the device is not here.
     """
-    shapes = {name: read_shape(model.path) for name, model in config.models.items()}
-    inspection, machine = inspect(), this_machine()
-    target = resolve_here(config.resolved_device(), config.emulated.n_threads, inspection)
+    planning, machine = plan_study(config), this_machine()
+    target, shapes = planning.target, planning.shapes
     space = SearchSpace.of(
         config,
         {name: shape.n_layer for name, shape in shapes.items()},
@@ -161,10 +194,12 @@ def prepare(config: StudyConfig) -> Preparation:
         vram_bytes=config.budget.vram or target.vram_bytes if target.kind != "cpu" else None,
         margin_bytes=config.budget.margin,
         ram_per_model_bytes=config.host.ram_per_model,
-        n_processes=config.deployment.processes or len(config.models),
+        n_processes=planning.n_processes,
         file_bytes={name: shape.file_bytes for name, shape in shapes.items()},
     )
-    return Preparation(config, shapes, target, machine, inspection, space, limits)
+    planning.projections.learn({name: space.engines(name) for name in shapes})
+    feasible = FeasibleSpace(space, planning.planner(), limits)
+    return Preparation(config, planning, machine, space, limits, feasible)
 
 
 def _model_info(shape: ModelShape) -> ModelInfo:

@@ -75,7 +75,7 @@ def _measure(preparation: Preparation, search: Search) -> None:
 
 
 def _write(preparation: Preparation, search: Search, folder: Path) -> Result:
-    result = summarise(preparation.provenance(search.created()), search.finished())
+    result = summarise(preparation.provenance(search.created()), search.finished(), preparation.planned())
     write_result(result, folder / FILE_NAME)
     env = folder / ".env"
     if result.picks:
@@ -106,8 +106,8 @@ def _say_what(preparation: Preparation, folder: Path) -> None:
         size = format_bytes(shape.file_bytes)
         typer.echo(f"{name}: {shape.files[0].name}, {shape.architecture}, {shape.n_layer} layers, {size}", err=True)
     typer.echo(
-        f"study: {folder}, {preparation.space.n_settings()} settings, sampler {config.search.sampler}, "
-        f"at most {config.search.n_trials} trials",
+        f"study: {folder}, {preparation.space.n_settings()} settings of which {preparation.feasible.n_settings()} fit "
+        f"by plan, sampler {config.search.sampler}, at most {config.search.n_trials} trials",
         err=True,
     )
 

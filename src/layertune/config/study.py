@@ -69,6 +69,9 @@ class ModelSpace(_Table):
     n_gpu_layers: LayerDimension = Field(
         default=IntRange(), description='Layers on the GPU: 0 is none, 1 the output layer only, "all" the whole model.'
     )
+    n_cpu_moe: LayerDimension = Field(
+        default=0, description="First layers whose experts stay on the host; for mixture-of-experts models."
+    )
     n_ctx: IntDimension = Field(default=4096, description="Context in tokens, of all parallel slots together.")
     n_batch: IntDimension = Field(
         default_factory=lambda: [256, 512, 1024, 2048],

@@ -100,7 +100,11 @@ def main() -> int:
                 skeleton = Path(folder) / "skeleton.gguf"
                 write_skeleton(shape, skeleton)
                 devices = device.devices("model")
-                anatomy = read_anatomy(skeleton, shape, devices)
+                try:
+                    anatomy = read_anatomy(skeleton, shape, devices)
+                except EngineRefused:  # an architecture that needs its words: slower, and just as exact
+                    skeleton = shape.files[0]
+                    anatomy = read_anatomy(skeleton, shape, devices)
                 found = dict(project(skeleton, question.settings, devices, question.n_outputs))
         finally:
             device.close()

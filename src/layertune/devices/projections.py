@@ -40,7 +40,8 @@ class Projections:
         folder = (cache or cache_folder()) / "projections"
         device = f"{target.kind} {target.name} {n_outputs}"
         self._stores = {
-            name: folder / f"{hashlib.sha256(f'{_VERSION} {build} {device} {shape.digest()}'.encode()).hexdigest()}.json"
+            name: folder
+            / f"{hashlib.sha256(f'{_VERSION} {build} {device} {shape.digest()}'.encode()).hexdigest()}.json"
             for name, shape in shapes.items()
         }
         self._entries = {name: read_entries(store) for name, store in self._stores.items()}

@@ -1,4 +1,4 @@
-"""Memory as llama.cpp would allocate it, with nothing allocated: models loaded with `no_alloc`, contexts really created.
+"""Memory as llama.cpp would allocate it, with nothing allocated: models loaded with `no_alloc`, real contexts.
 
 This is what llama.cpp's own --fit does (common/fit.cpp). The log is the only place where the figures come out, so the
 process that projects does nothing else with llama.cpp meanwhile.
@@ -26,7 +26,9 @@ DEBUG_WORDS = ("buffer type overridden to", ": dev = ")
 
 _OVERRIDDEN = re.compile(r"tensor (?P<name>\S+) \(\d+ MiB \S+\) buffer type overridden to (?P<buffer>\S+)")
 _CACHE_LAYER = re.compile(r"llama_kv_cache: layer\s+(?P<layer>\d+): dev = ")
-_CACHE_TOTAL = re.compile(r"llama_kv_cache: size = .*K \(\S+\):\s*(?P<k>\d+\.\d+) MiB, V \(\S+\):\s*(?P<v>\d+\.\d+) MiB")
+_CACHE_TOTAL = re.compile(
+    r"llama_kv_cache: size = .*K \(\S+\):\s*(?P<k>\d+\.\d+) MiB, V \(\S+\):\s*(?P<v>\d+\.\d+) MiB"
+)
 
 
 def read_anatomy(path: Path, shape: ModelShape, devices: Sequence[ggml.DeviceHandle]) -> Anatomy:

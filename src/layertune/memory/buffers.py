@@ -5,10 +5,13 @@ from dataclasses import dataclass
 HOST = "host"
 GPU = "gpu0"
 
+LOG_ERROR_BYTES = 5243  # half of 0.01 MiB, rounded up: what a figure of llama.cpp's log may be off by
+
 
 @dataclass(frozen=True, slots=True)
 class BufferBytes:
-    """One model's buffers on one device, in bytes. llama.cpp logs them to 0.01 MiB, so each may be off by 5 KiB."""
+    """One model's buffers on one device, in bytes. Those read from llama.cpp's log may each be off by
+    `LOG_ERROR_BYTES`."""
 
     weights_bytes: int = 0
     kv_bytes: int = 0

@@ -1,4 +1,4 @@
-"""Bytes of the KV cache and of recurrent states, layer by layer (src/llama-kv-cache.cpp, llama-memory-recurrent.cpp)."""
+"""Bytes of the KV cache and of recurrent states, by layer (src/llama-kv-cache.cpp, llama-memory-recurrent.cpp)."""
 
 from collections.abc import Sequence
 

@@ -12,12 +12,14 @@ from typing import Any
 from layertune.models import ModelShape
 
 # One cache over the whole context in every layer.
-_PLAIN = frozenset(
-    "arcee baichuan bloom chatglm codeshell command-r dbrx deci deepseek deepseek2 ernie4_5 ernie4_5-moe exaone falcon "
-    "gemma glm4 gpt2 gptj gptneox granite granitemoe grok hunyuan-dense hunyuan-moe internlm2 llama minicpm minicpm3 "
-    "mpt nemotron olmo olmoe orion phi2 phi3 phimoe plamo qwen qwen2 qwen2moe qwen2vl qwen3 qwen3moe qwen3vl "
-    "qwen3vlmoe refact seed_oss smollm3 stablelm starcoder starcoder2 xverse".split()
-)
+_PLAIN = frozenset({
+    "arcee", "baichuan", "bloom", "chatglm", "codeshell", "command-r", "dbrx", "deci", "deepseek", "deepseek2",
+    "ernie4_5", "ernie4_5-moe", "exaone", "falcon", "gemma", "glm4", "gpt2", "gptj", "gptneox", "granite",
+    "granitemoe", "grok", "hunyuan-dense", "hunyuan-moe", "internlm2", "llama", "minicpm", "minicpm3", "mpt",
+    "nemotron", "olmo", "olmoe", "orion", "phi2", "phi3", "phimoe", "plamo", "qwen", "qwen2", "qwen2moe", "qwen2vl",
+    "qwen3", "qwen3moe", "qwen3vl", "qwen3vlmoe", "refact", "seed_oss", "smollm3", "stablelm", "starcoder",
+    "starcoder2", "xverse",
+})  # fmt: skip
 # Every n-th layer sees the whole context, the others a window of it: n where the header does not say.
 _WINDOWED = {"cohere2": 4, "gemma2": 2, "gemma3": 6, "gemma3n": 5, "gpt-oss": 2, "olmo2": 4}
 _WINDOW_OPTIONAL = frozenset({"gemma3", "olmo2"})  # without a window in the header all their layers are whole
@@ -106,7 +108,7 @@ def _windowed(shape: ModelShape) -> tuple[LayerRows, ...]:
 
 def _is_recurrent(shape: ModelShape, layer: int) -> bool:
     if shape.architecture in _HYBRID_BY_HEADS:
-        return _per_layer(shape, "attention.head_count_kv", layer) == 0
+        return bool(_per_layer(shape, "attention.head_count_kv", layer) == 0)
     marked = shape.number("attention.recurrent_layers")
     if isinstance(marked, (list, tuple)):
         return bool(marked[layer])

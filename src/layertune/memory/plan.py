@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from layertune.memory.buffers import GPU, HOST
+from layertune.memory.buffers import GPU, HOST, LOG_ERROR_BYTES, BufferBytes
 
 # computed: from the GGUF header and llama.cpp's rules. llama.cpp: its own figure, from its log, to 0.01 MiB.
 Source = Literal["computed", "llama.cpp"]
@@ -24,6 +24,12 @@ class PlannedBytes:
         """The sum, None if a part is missing."""
         return add((self.weights_bytes, self.kv_bytes, self.compute_bytes, self.output_bytes))
 
+    def buffers(self) -> BufferBytes | None:
+        """Return the same split as a measured trial reports it, None if a part is missing."""
+        if self.kv_bytes is None or self.compute_bytes is None or self.output_bytes is None:
+            return None
+        return BufferBytes(self.weights_bytes, self.kv_bytes, self.compute_bytes, self.output_bytes)
+
 
 @dataclass(frozen=True, slots=True)
 class ModelPlan:
@@ -33,10 +39,16 @@ class ModelPlan:
     kv_source: Source | None
     flash_attn: bool | None
 
+    @property
+    def log_error_bytes(self) -> int:
+        """By how much the device's sum may be too small: llama.cpp logs each figure to 0.01 MiB."""
+        n_figures = 3 if self.kv_source == "llama.cpp" else 1
+        return n_figures * LOG_ERROR_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """What a device takes beside llama.cpp's buffers: its driver's context, kernels, pools.
+    """What a process takes of the device beside llama.cpp's buffers: its driver's context, kernels, pools.
 
     `n_bytes` is None where nobody has measured it; `source` says where the figure is from.
     """
@@ -47,10 +59,11 @@ class Overhead:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """All models of one setting. `overhead` is the device's, for all of them together."""
+    """All models of one setting, served by `n_processes`, each of which takes the device's `overhead`."""
 
     models: Mapping[str, ModelPlan]
     overhead: Overhead
+    n_processes: int
 
     @property
     def device_bytes(self) -> int | None:
@@ -62,9 +75,17 @@ class MemoryPlan:
         return self._total_bytes(HOST)
 
     @property
+    def log_error_bytes(self) -> int:
+        return sum(model.log_error_bytes for model in self.models.values())
+
+    def fits(self, budget_bytes: int) -> bool | None:
+        """Return the verdict, None where a part is unknown."""
+        return None if self.needed_bytes is None else self.needed_bytes + self.log_error_bytes <= budget_bytes
+
+    @property
     def needed_bytes(self) -> int | None:
-        """What the device must have: the buffers, and its overhead where that is known."""
-        return add((self.device_bytes, self.overhead.n_bytes or 0))
+        """What the device must have: the buffers, and every process's overhead where that is known."""
+        return add((self.device_bytes, self.n_processes * (self.overhead.n_bytes or 0)))
 
     def _total_bytes(self, device: str) -> int | None:
         return add(model.devices[device].total_bytes for model in self.models.values())

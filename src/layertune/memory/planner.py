@@ -1,9 +1,9 @@
 """From settings to a `MemoryPlan`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from layertune.memory.buffers import GPU, HOST
+from layertune.memory.buffers import GPU, HOST, LOG_ERROR_BYTES
 from layertune.memory.cache import layer_bytes
 from layertune.memory.layers import LayerRows, layer_rows
 from layertune.memory.plan import MemoryPlan, ModelPlan, Overhead, PlannedBytes, Source
@@ -11,9 +11,6 @@ from layertune.memory.projection import Anatomy, Projection, Projector
 from layertune.memory.weights import Weights
 from layertune.models import ModelShape
 from layertune.settings import EngineSettings, SplitSettings
-
-# llama.cpp logs K and V to 0.01 MiB each: where our sum is further off than that, its rules are not ours.
-_LOG_ERROR_BYTES = 11_000
 
 
 class ModelMemory:
@@ -44,9 +41,7 @@ class ModelMemory:
         }
         return ModelPlan(devices, kv_source, projection.flash_attn if projection is not None else None)
 
-    def _kv(
-        self, key: EngineSettings, projection: Projection | None
-    ) -> tuple[dict[str, int] | None, Source | None]:
+    def _kv(self, key: EngineSettings, projection: Projection | None) -> tuple[dict[str, int] | None, Source | None]:
         """Our rules where they are known and llama.cpp does not contradict them, else llama.cpp's own figures."""
         first = self.n_layer + 1 - key.n_gpu_layers  # the first layer on the device
         if self._rows is not None:
@@ -72,11 +67,19 @@ class Planner:
     """All models of a study on one device."""
 
     models: Mapping[str, ModelMemory]
-    overhead: Overhead = field(default=Overhead(None, "not measured yet"))
+    overhead: Overhead
+    n_processes: int
 
     def plan(self, settings: SplitSettings) -> MemoryPlan:
         plans = {name: self.models[name].plan(engine) for name, engine in settings.items()}
-        return MemoryPlan(plans, self.overhead)
+        return MemoryPlan(plans, self.overhead, self.n_processes)
+
+    def most_layers(self, settings: SplitSettings, model: str, budget_bytes: int) -> int | None:
+        """Return the largest n_gpu_layers of `model` that fits beside the others as they are; None where none does."""
+        for n_gpu_layers in reversed(range(self.models[model].n_layer + 2)):
+            if self.plan(settings.with_layers(model, n_gpu_layers)).fits(budget_bytes):
+                return n_gpu_layers
+        return None
 
 
 def _output_bytes(device: str, projection: Projection | None) -> int | None:
@@ -87,6 +90,7 @@ def _output_bytes(device: str, projection: Projection | None) -> int | None:
 
 
 def _agree(computed_bytes: int, projection: Projection) -> bool:
+    """Where our sum is further off than llama.cpp's log can be, its rules are not ours: it logs K and V apart."""
     logged_bytes = sum(cache.n_bytes for cache in projection.caches) + sum(projection.state_bytes.values())
     n_figures = 2 * len(projection.caches) + len(projection.state_bytes)
-    return abs(computed_bytes - logged_bytes) <= n_figures * _LOG_ERROR_BYTES / 2
+    return abs(computed_bytes - logged_bytes) <= n_figures * LOG_ERROR_BYTES

@@ -82,7 +82,9 @@ def plan_standin_like(template: Path) -> Standin:
     """
     shape, header = read_shape(template), read_header(template)
     with template.open("rb") as file:
-        metadata = [encoding.copied(file, extent) for key, extent in header.extents.items() if not key.startswith(_NOT_COPIED)]
+        metadata = [
+            encoding.copied(file, extent) for key, extent in header.extents.items() if not key.startswith(_NOT_COPIED)
+        ]
     plans = tuple(TensorPlan(tensor.name, tensor.shape, tensor.type) for tensor in shape.tensors)
     return _standin([*metadata, encoding.key_bool(_MARK, True)], plans)
 

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from layertune.errors import ResultFileError, StorageError, UsageError
 from layertune.results.trial_info import Part, TrialInfo
+from layertune.settings import EngineSettings
 
 __all__ = [
     "FILE_NAME",
@@ -95,6 +96,25 @@ class ObjectiveInfo(Part):
     direction: Literal["maximize", "minimize"]
 
 
+class PlanInfo(Part):
+    """What was known before the first trial, and what the study's own trials corrected it by, in bytes."""
+
+    n_settings: int
+    n_feasible: int
+    overhead_bytes: int
+    headroom_bytes: int
+    n_trials: int
+
+
+class BaselineInfo(Part):
+    """A setting to beat, the trial that measured it, and what it needs by plan; None where there is none."""
+
+    settings: dict[str, EngineSettings] | None
+    trial: int | None
+    planned_bytes: int | None
+    note: str
+
+
 class Result(Part):
     schema_version: Literal[1] = SCHEMA_VERSION
     study: StudyInfo
@@ -103,6 +123,8 @@ class Result(Part):
     workload: dict[str, WorkloadInfo]
     budget: BudgetInfo
     objectives: list[ObjectiveInfo]
+    plan: PlanInfo | None = None
+    baselines: dict[str, BaselineInfo] = Field(default_factory=dict)
     trials: list[TrialInfo]
     pareto: list[int]
     picks: dict[str, int]

@@ -24,9 +24,12 @@ class MetricInfo(Part):
 
 
 class VramInfo(Part):
+    """`planned_bytes` are all models' buffers by plan; `unaccounted_bytes` the peak without llama.cpp's own buffers."""
+
     peak_bytes: int
     baseline_bytes: int
     planned_bytes: int | None
+    unaccounted_bytes: int | None = None
     scope: str
     source: str
     phases: dict[str, int] = Field(default_factory=dict)
@@ -56,6 +59,7 @@ class TrialInfo(Part):
     duration_s: float
     violations: dict[str, float] = Field(default_factory=dict)
     buffers: dict[str, dict[str, BufferInfo]] | None = None
+    planned: dict[str, dict[str, BufferInfo]] | None = None
     warnings: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from layertune.memory.buffers import HOST, BufferBytes
 from layertune.errors import NothingFits
+from layertune.memory.buffers import HOST, BufferBytes
 from layertune.results.summary import reason
 from layertune.results.trials import FinishedTrial
 from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
@@ -29,6 +29,22 @@ class Limits:
     n_processes: int
     file_bytes: Mapping[str, int]
 
+    @property
+    def capacity_bytes(self) -> int | None:
+        """What may be taken of the device, None where there is none."""
+        return None if self.vram_bytes is None else self.vram_bytes - self.margin_bytes
+
+    def ram_excess_bytes(self, name: str, on_host: BufferBytes) -> int:
+        """Return by how much a model's host buffers exceed its RAM limit; negative where they keep it.
+
+        Repacked weights are copies, and the kernel drops their mapped originals under pressure. What stays hot is
+        every host tensor once, at most the file.
+        """
+        if self.ram_per_model_bytes is None:
+            return -1
+        weights_bytes = min(on_host.weights_bytes, self.file_bytes[name])
+        return on_host.total_bytes - on_host.weights_bytes + weights_bytes - self.ram_per_model_bytes
+
     def violations(self, outcome: TrialOutcome) -> dict[str, float]:
         """Return every limit's excess in bytes; a trial without figures has those that are known."""
         if isinstance(outcome, Measured):
@@ -39,17 +55,13 @@ class Limits:
 
     def _measured(self, outcome: Measured) -> dict[str, float]:
         excess: dict[str, float] = {}
-        if self.vram_bytes is not None and outcome.vram is not None:
+        if self.capacity_bytes is not None and outcome.vram is not None:
             taken_bytes = outcome.vram.peak_bytes + (self.n_processes - 1) * process_overhead_bytes(outcome)
-            excess[VRAM] = float(taken_bytes - (self.vram_bytes - self.margin_bytes))
+            excess[VRAM] = float(taken_bytes - self.capacity_bytes)
         if self.ram_per_model_bytes is not None:
             for name, report in outcome.models.items():
-                held = report.buffers.get(HOST, BufferBytes())
-                # Repacked weights are copies; the kernel drops their mapped originals under pressure. What stays hot
-                # is every host tensor once, at most the file.
-                weights_bytes = min(held.weights_bytes, self.file_bytes[name])
-                needed_bytes = held.total_bytes - held.weights_bytes + weights_bytes
-                excess[f"ram.{name}"] = float(needed_bytes - self.ram_per_model_bytes)
+                on_host = report.buffers.get(HOST, BufferBytes())
+                excess[f"ram.{name}"] = float(self.ram_excess_bytes(name, on_host))
         return excess
 
 

@@ -5,12 +5,13 @@ outcome   one attribute with everything measured: from here on the trial is neve
 limits    the constraints
 tell      COMPLETE with values, PRUNED (infeasible) or FAIL
 
-A proposal that llama.cpp would refuse whatever the memory is told PRUNED, with a constraint of its own, and never run.
+A proposal that llama.cpp would refuse whatever the memory, or that does not fit by plan, is told PRUNED with its
+constraints, and never run.
 A FAIL has no constraint: nothing is known of its memory, and no sampler reads it.
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from optuna.storages import BaseStorage
@@ -26,7 +27,8 @@ from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import OUTCOME, Infeasible, Measured, TrialOutcome
 
 OWNER, SETTINGS, OUTCOME_KEY, SAME_AS = "owner", "settings", "outcome", "same_as"
-INTERRUPTED, RESUMES, IMPOSSIBLE = "interrupted", "resumes", "impossible"
+INTERRUPTED, RESUMES = "interrupted", "resumes"
+IMPOSSIBLE, PLANNED = "impossible", "planned"
 
 # What optuna-dashboard 0.21 reads. Optuna itself has one attribute for each constraint and counts these as further
 # ones, the same for every trial: which of two trials violates more stays as it is.
@@ -59,8 +61,14 @@ class Recorder:
         """Tell a trial that cannot run; `why` is what llama.cpp would say."""
         trial = self._trial(number)
         trial.set_user_attr(IMPOSSIBLE, why)
-        if IMPOSSIBLE not in trial.constraints:
-            trial.set_constraint(IMPOSSIBLE, 1.0)
+        self._constrain(trial, {IMPOSSIBLE: 1.0})
+        self._study.tell(number, state=TrialState.PRUNED)
+
+    def rule_out(self, number: int, violations: Mapping[str, float]) -> None:
+        """Tell a trial that does not fit by plan; `violations` are the planned bytes over each limit."""
+        trial = self._trial(number)
+        trial.set_user_attr(PLANNED, dict(violations))
+        self._constrain(trial, violations)
         self._study.tell(number, state=TrialState.PRUNED)
 
     def finish(self, number: int, settings: SplitSettings, outcome: TrialOutcome, same_as: int | None) -> FinishedTrial:
@@ -75,12 +83,7 @@ class Recorder:
         """Tell a trial whose outcome is durable; its constraints first, on every trial."""
         trial = self._trial(number)
         violations = self._limits.violations(outcome)
-        for name, excess in violations.items():
-            if name not in trial.constraints:
-                trial.set_constraint(name, excess)
-        if violations:
-            trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id(), number)
-            self._storage.set_trial_system_attr(trial_id, _DASHBOARD_CONSTRAINTS, list(violations.values()))
+        self._constrain(trial, violations)
         if isinstance(outcome, Measured):
             values = [objective_value(objective, settings, outcome) for objective in self._objectives]
             self._study.tell(number, values)
@@ -104,6 +107,14 @@ class Recorder:
         if params is not None:
             self._study.enqueue_trial(params, user_attrs={RESUMES: trial.number})
 
+    def _constrain(self, trial: Trial, violations: Mapping[str, float]) -> None:
+        for name, excess in violations.items():
+            if name not in trial.constraints:
+                trial.set_constraint(name, excess)
+        if violations:
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id(), trial.number)
+            self._storage.set_trial_system_attr(trial_id, _DASHBOARD_CONSTRAINTS, list(violations.values()))
+
     def _trial(self, number: int) -> Trial:
         return Trial(self._study, self._storage.get_trial_id_from_study_id_trial_number(self._study_id(), number))
 
@@ -124,6 +135,8 @@ def mend_trials(study: Study, recorder: Recorder, *, alone: bool) -> None:
             recorder.tell(trial.number, *stored)
         elif IMPOSSIBLE in trial.user_attrs:
             recorder.reject(trial.number, trial.user_attrs[IMPOSSIBLE])
+        elif PLANNED in trial.user_attrs:
+            recorder.rule_out(trial.number, trial.user_attrs[PLANNED])
         else:
             recorder.interrupt(trial.number)
     trials = study.get_trials(deepcopy=False)

@@ -7,6 +7,7 @@ model, so feasibility is the sampler's business, never the space's.
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -18,7 +19,17 @@ from layertune.settings import EngineSettings, SplitSettings
 
 Params = dict[str, Any]
 
-_FIELDS = ("n_gpu_layers", "n_ctx", "n_batch", "n_ubatch", "n_threads", "flash_attn", "type_k", "type_v")
+_FIELDS = (
+    "n_gpu_layers",
+    "n_cpu_moe",
+    "n_ctx",
+    "n_batch",
+    "n_ubatch",
+    "n_threads",
+    "flash_attn",
+    "type_k",
+    "type_v",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +128,13 @@ class SearchSpace:
             params[key] = value
         return self.settings(params)
 
+    def engines(self, model: str) -> Iterator[EngineSettings]:
+        """Yield every engine of one model, the last dimension changing fastest."""
+        dimensions = [each for each in self.dimensions if each.model == model]
+        for values in product(*(each.values for each in dimensions)):
+            chosen = {each.field: value for each, value in zip(dimensions, values, strict=True)}
+            yield EngineSettings(n_parallel=self.n_parallel[model], **chosen)
+
     def canonical(self, settings: SplitSettings) -> SplitSettings:
         return settings.canonical(self.n_layers)
 
@@ -126,13 +144,13 @@ class SearchSpace:
 
     def shuffled(self, seed: int | str) -> Iterator[SplitSettings]:
         """Yield every possible setting once, in a seeded random order; memory grows with what was yielded only."""
-        return self._possible(_permuted(self.n_settings(), random.Random(seed)))
+        return self._possible(permuted(self.n_settings(), random.Random(seed)))
 
     def _possible(self, indices: Iterable[int]) -> Iterator[SplitSettings]:
-        settings = (self._at(index) for index in indices)
+        settings = (self.at(index) for index in indices)
         return (each for each in settings if each.impossible() is None)
 
-    def _at(self, index: int) -> SplitSettings:
+    def at(self, index: int) -> SplitSettings:
         """Return the setting with this place in the order, the last dimension changing fastest."""
         params: Params = {}
         for dimension in reversed(self.dimensions):
@@ -147,6 +165,7 @@ class SearchSpace:
         )
 
 
+_LAYER_FIELDS = frozenset({"n_gpu_layers", "n_cpu_moe"})
 _GROWING = frozenset({"n_gpu_layers", "n_ctx", "n_batch", "n_ubatch"})
 
 
@@ -158,12 +177,12 @@ def _values(field: str, written: Any, all_layers: int, n_threads: int) -> tuple[
         choices = [n_threads]
     else:
         choices = written if isinstance(written, list) else [written]
-    if field == "n_gpu_layers":
+    if field in _LAYER_FIELDS:
         choices = [min(layers, all_layers) for layers in choices]
     return tuple(dict.fromkeys(choices))
 
 
-def _permuted(n: int, generator: random.Random) -> Iterator[int]:
+def permuted(n: int, generator: random.Random) -> Iterator[int]:
     """Yield 0 … n − 1 in random order: Fisher and Yates' shuffle that stores only the places it has moved."""
     moved: dict[int, int] = {}
     for place in range(n):

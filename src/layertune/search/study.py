@@ -15,6 +15,7 @@ from layertune.config.study import SamplerName
 from layertune.errors import Interrupted
 from layertune.results.trials import FinishedTrial
 from layertune.search.constraints import Limits, check_smallest
+from layertune.search.feasible import FeasibleSpace
 from layertune.search.identity import open_study, owner_of
 from layertune.search.record import Recorder, finished_trials, mend_trials, n_turns, read_settings
 from layertune.search.samplers import make_sampler
@@ -29,7 +30,10 @@ _MAX_REPEATS = 20
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a study is about. `identity` is all that must be the same for its figures to be comparable."""
+    """What a study is about. `identity` is all that must be the same for its figures to be comparable.
+
+    Without `feasible`, nobody knows what fits before it is loaded.
+    """
 
     name: str
     space: SearchSpace
@@ -41,6 +45,7 @@ class Plan:
     n_trials: int
     timeout_s: float | None
     first: Sequence[SplitSettings] = ()
+    feasible: FeasibleSpace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ class Search:
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._plan = plan
-        self._walk = plan.space.shuffled(plan.seed)
+        self._walk = (plan.feasible or plan.space).shuffled(plan.seed)
         self._alone = isinstance(storage, JournalStorage)
         sampler = make_sampler(plan.sampler, plan.seed, turn=0)
         with storing():
@@ -120,13 +125,15 @@ class Search:
         while True:
             with storing():
                 self._learn()
+                if plan.feasible is not None:
+                    plan.feasible.check()
                 if smallest in known:
                     check_smallest(known[smallest], plan.limits)
                 if len(known) >= plan.n_trials:
                     return f"all {plan.n_trials} trials are done"
                 if deadline_s is not None and time.monotonic() >= deadline_s:
                     return "the time is up"
-                walking = plan.sampler == "grid" or n_repeats >= _MAX_REPEATS or len(known) >= space.n_settings()
+                walking = plan.sampler == "grid" or n_repeats >= _MAX_REPEATS or len(known) >= self._n_settings()
                 if walking and not self._enqueue_unseen():
                     return "every setting of the space has been tried"
                 number, settings, settled = self._ask()
@@ -142,24 +149,36 @@ class Search:
             on_event(TrialFinished(finished, len(known)))
 
     def _ask(self) -> tuple[int, SplitSettings, bool]:
-        """Return the next trial and what it runs, and whether it is settled: known already, or not possible."""
+        """Return the next trial and what it runs, and whether it is settled: known, not possible or too large."""
         plan, space = self._plan, self._plan.space
         self._study.sampler = make_sampler(plan.sampler, plan.seed, n_turns(self._study))
         trial = self._study.ask(space.distributions())
         settings = space.canonical(space.settings(trial.params))
         self._recorder.begin(trial, settings)
-        same, impossible = self._known.get(settings), settings.impossible()
-        if impossible is not None:
-            self._recorder.reject(trial.number, impossible)
-        elif same is not None:
+        same, feasible = self._known.get(settings), plan.feasible
+        impossible = settings.impossible() if feasible is None else feasible.refused(settings)
+        planned = {} if feasible is None or impossible is not None else feasible.violations(settings)
+        too_large = any(excess > 0 for excess in planned.values())
+        if same is not None:
             self._recorder.finish(trial.number, settings, same.outcome, same.number)
-        return trial.number, settings, impossible is not None or same is not None
+        elif impossible is not None:
+            self._recorder.reject(trial.number, impossible)
+        elif too_large:
+            self._recorder.rule_out(trial.number, planned)
+        return trial.number, settings, same is not None or impossible is not None or too_large
+
+    def _n_settings(self) -> int:
+        return self._plan.space.n_settings() if self._plan.feasible is None else self._plan.feasible.n_settings()
 
     def _learn(self) -> None:
         """Read what finished since the last time, other machines' trials in a shared storage among it."""
+        learned = False
         for trial in finished_trials(self._study, self._plan.limits, beyond=self._read):
             self._read.add(trial.number)
             self._known.setdefault(trial.settings, trial)
+            learned = True
+        if learned and self._plan.feasible is not None:
+            self._plan.feasible.learn(list(self._known.values()))
 
     def _enqueue_first(self) -> None:
         """Queue what the plan wants first, but for what a study cut off before has queued or run."""

@@ -14,9 +14,9 @@ import numpy as np
 from layertune.devices.hardware import peak_rss_bytes
 from layertune.devices.opened import OpenDevice
 from layertune.engine import ggml, timing
-from layertune.memory.buffers import HOST, BufferBytes
 from layertune.engine.context import Context
 from layertune.engine.model import Model, expert_tensors
+from layertune.memory.buffers import HOST, BufferBytes
 from layertune.trial.messages import ModelTask, Stage, TrialRequest
 from layertune.trial.outcome import Infeasible, Measured, ModelReport, ModelSamples
 from layertune.vram.probe import VramProbe
