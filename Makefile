@@ -1,10 +1,11 @@
 # make search   the environment, the demo pair, and a real search on it
 # make test     the environment and all tests
+# make tools    llama-bench, llama-fit-params and llama-server of the same llama.cpp, into build/tools/bin
 PYTHON ?= python3
 VENV   ?= .venv
 RUN     = $(VENV)/bin
 
-.PHONY: search test check models env clean
+.PHONY: search test check models env tools clean
 
 search: env models
 	@$(RUN)/python scripts/demo_search.py
@@ -24,5 +25,8 @@ models: env
 env:
 	@$(PYTHON) scripts/bootstrap.py --venv $(VENV)
 
+tools: env
+	@$(PYTHON) scripts/build_tools.py --venv $(VENV)
+
 clean:
-	rm -rf $(VENV) models
+	rm -rf $(VENV) models build

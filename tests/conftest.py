@@ -13,6 +13,14 @@ MODELS = Path(__file__).parent.parent / "models"
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or fills the user's cache; commands that tests start inherit this one."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def demo_pair() -> dict[str, Path]:
     """The two real small models of `make models`."""

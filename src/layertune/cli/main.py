@@ -89,7 +89,7 @@ def search(
 
 @app.command(
     epilog="Examples: layertune estimate configs/studies/demo.toml --set chat.n_gpu_layers=20  ·  "
-    "layertune estimate --model code=b.gguf --device emulated:6GiB --json"
+    "layertune estimate --scenario configs/scenarios/worksheet.toml"
 )
 def estimate(
     config: Config = None,
@@ -97,12 +97,20 @@ def estimate(
     set_: Settings = None,
     budget: BudgetOption = None,
     device: DeviceOption = None,
+    scenario: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Hold a file of someone's own estimates against the plan.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say what a setting takes, per model and device, without loading anything; and how many layers fit.
 
     Of a dimension with several values the first counts, of n_gpu_layers the most. Fix others with --set.
     """
+    if scenario is not None:
+        from layertune.cli import scenario as judging
+
+        judging.run(scenario, as_json=json)
+        return
     from layertune.cli import estimate as command
     from layertune.cli.overrides import Overrides
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
-from layertune.config import StudyConfig
+from layertune.config import DeviceChoice, StudyConfig
 from layertune.devices.inspection import Inspection, inspect, remembered_build
 from layertune.devices.projections import Projections
 from layertune.devices.target import Target, resolve_here
@@ -54,12 +54,17 @@ def plan_study(config: StudyConfig) -> Planning:
         DeviceError: the device is not here.
     """
     shapes = {name: remembered_shape(model.path) for name, model in config.models.items()}
-    choice = config.resolved_device()
+    n_processes = config.deployment.processes or len(config.models)
+    return plan_models(shapes, config.resolved_device(), config.emulated.n_threads, n_processes)
+
+
+def plan_models(
+    shapes: dict[str, ModelShape], choice: DeviceChoice, emulated_n_threads: int, n_processes: int
+) -> Planning:
+    """Raises DeviceError where the device is not here."""
     # Only a GPU can have changed since the last time.
     has_gpus = choice.kind in ("auto", "gpu")
     inspection = inspect() if has_gpus else Inspection(remembered_build(), ())
-    target = resolve_here(choice, config.emulated.n_threads, inspection)
-    projections = Projections(target, inspection.build, shapes)
+    target = resolve_here(choice, emulated_n_threads, inspection)
     overhead = _UNKNOWN_OVERHEAD if target.kind == "gpu" else _NO_OVERHEAD
-    n_processes = config.deployment.processes or len(config.models)
-    return Planning(shapes, target, inspection, projections, overhead, n_processes)
+    return Planning(shapes, target, inspection, Projections(target, inspection.build, shapes), overhead, n_processes)

@@ -8,6 +8,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from layertune.config.dimension import FORMS
+from layertune.config.scenario import ScenarioConfig
 from layertune.config.study import StudyConfig
 from layertune.errors import ConfigError
 
@@ -18,17 +19,41 @@ def load_config(path: Path) -> StudyConfig:
     Raises:
         ConfigError: the file is missing or unreadable, is not TOML, or a key in it is wrong.
     """
+    return parse_config(_read_table(path, "a study config"), source=str(path), folder=path.parent)
+
+
+def load_scenarios(path: Path) -> ScenarioConfig:
+    """Read a scenario file; model paths in it are relative to the file.
+
+    Raises:
+        ConfigError: the file is missing or unreadable, is not TOML, or a key in it is wrong.
+    """
+    try:
+        config = ScenarioConfig.model_validate(_read_table(path, "a scenario file"))
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first_problem(error)}") from error
+    for scenario in config.scenarios:
+        for name, model in scenario.models.items():
+            if model.file not in config.files:
+                there = ", ".join(config.files)
+                raise ConfigError(
+                    f"{path}: scenario {scenario.name}: {name} has no file {model.file}",
+                    remedy=f"the files are {there}",
+                )
+    return config
+
+
+def _read_table(path: Path, what: str) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", remedy="give the path of a study config") from error
+        raise ConfigError(f"cannot read {path}: {error.strerror}", remedy=f"give the path of {what}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text", remedy="give the path of a study config") from error
+        raise ConfigError(f"{path} is not UTF-8 text", remedy=f"give the path of {what}") from error
     try:
-        table = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}", remedy="mend that line") from error
-    return parse_config(table, source=str(path), folder=path.parent)
 
 
 def parse_config(table: dict[str, Any], *, source: str, folder: Path) -> StudyConfig:

@@ -1,10 +1,11 @@
 """What llama.cpp said of a model's memory, remembered: on disk by the model's shape, the device and the build."""
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -15,6 +16,8 @@ from layertune.memory.projection import Anatomy, Projection
 from layertune.models import ModelShape
 from layertune.models.cache import add_entries, cache_folder, read_entries
 from layertune.settings import EngineSettings
+
+T = TypeVar("T")
 
 _VERSION = 1  # of how this layertune asks
 _ANATOMY = "anatomy"
@@ -65,19 +68,25 @@ class Projections:
             add_entries(self._stores[name], new)
 
     def anatomy(self, name: str) -> Anatomy:
-        try:
-            return _ANATOMIES.validate_python(self._entries[name].get(_ANATOMY))
-        except ValidationError:  # not asked yet, or a damaged cache
-            self._entries[name] = {}
-            self.learn({name: ()})
-            return _ANATOMIES.validate_python(self._entries[name][_ANATOMY])
+        """Raises BuildError where llama.cpp cannot load the model."""
+        return self._read(name, _ANATOMY, _ANATOMIES, ())
 
     def project(self, name: str, key: EngineSettings) -> Projection | None:
-        """Return the projection of a setting in the form of its `memory_key`."""
-        text = _text(key)
-        if text not in self._entries[name]:
-            self.learn({name: (key,)})
-        return _PROJECTIONS.validate_python(self._entries[name][text])
+        """Return the projection of a setting in the form of its `memory_key`.
+
+        Raises:
+            BuildError: llama.cpp cannot load the model.
+        """
+        return self._read(name, _text(key), _PROJECTIONS, (key,))
+
+    def _read(self, name: str, text: str, kind: TypeAdapter[T], keys: tuple[EngineSettings, ...]) -> T:
+        """Return an entry; one that is missing, or that a damaged cache holds, is asked for."""
+        entries = self._entries[name]
+        with contextlib.suppress(ValidationError, KeyError):
+            return kind.validate_python(entries[text])
+        entries.pop(text, None)
+        self.learn({name: keys})
+        return kind.validate_python(entries[text])
 
 
 def _entries(question: Question, answer: Answer) -> dict[str, Any]:

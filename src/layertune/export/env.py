@@ -29,6 +29,8 @@ def render_env(result: Result, trial: TrialInfo) -> str:
         prefix, engine = name.upper(), trial.settings[name]
         lines += ["", f"{prefix}_MODEL={quote(model.file)}"]
         lines += [f"{prefix}_{key}={getattr(engine, field)}" for key, field in _KEYS]
+        if engine.n_cpu_moe:
+            lines.append(f"{prefix}_N_CPU_MOE={engine.n_cpu_moe}")
     return "\n".join(lines) + "\n"
 
 

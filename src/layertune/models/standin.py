@@ -1,5 +1,6 @@
 """Stand-ins: GGUF files with a real model's exact tensors and random weights, to tune before downloading."""
 
+import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from layertune.errors import ModelFileError
 from layertune.models import encoding
 from layertune.models.blocks import RandomWeights
+from layertune.models.cache import cache_folder
 from layertune.models.encoding import TensorPlan
 from layertune.models.header import read_header
 from layertune.models.known import KnownModel, tensors
@@ -65,6 +67,27 @@ class Standin:
                 part.unlink(missing_ok=True)
         except OSError as error:
             raise ModelFileError(f"cannot write {output}: {error.strerror}", remedy="check the folder") from error
+
+
+def hollow_standin(model: KnownModel, cache: Path | None = None) -> Path:
+    """Return a file of the model's header with a hole for its weights, from the cache: enough to know its memory.
+
+    Raises:
+        ModelFileError: the cache folder cannot be written.
+    """
+    output = (cache or cache_folder()) / "hollow" / f"{model.name}-Q4_K_M.gguf"
+    planned = plan_standin(model)
+    try:
+        if not output.exists() or output.stat().st_size != planned.file_bytes:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            part = output.with_suffix(f".{os.getpid()}.part")
+            with part.open("wb") as file:
+                file.write(planned.head)
+                file.truncate(planned.file_bytes)
+            part.replace(output)
+    except OSError as error:
+        raise ModelFileError(f"cannot write {output}: {error.strerror}", remedy="set XDG_CACHE_HOME") from error
+    return output
 
 
 def plan_standin(model: KnownModel) -> Standin:

@@ -1,0 +1,95 @@
+"""Is the plan's verdict the card's? Loads seeded settings close to the limit, with the planner off.
+
+    python benchmarks/boundary/verdicts.py CONFIG [--device emulated:240MiB] [--n 40] [--within 5] [--seed 0]
+
+Draws settings whose planned bytes are within ±5 % of the budget, as many that fit as that do not, loads each for real,
+decodes a full physical batch, and compares. Writes NAME.json and NAME.md beside this file, NAME the config's name.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from layertune.cli.overrides import Overrides, study_config
+from layertune.cli.preparation import Preparation, prepare
+from layertune.settings import SplitSettings
+from layertune.trial.outcome import Infeasible, Measured
+from layertune.trial.process import ProcessTrialRunner, Workplace
+from layertune.units import MIB
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--device")
+    parser.add_argument("--n", type=int, default=40)
+    parser.add_argument("--within", type=float, default=5.0, help="percent of the budget")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    config = study_config(options.config, Overrides(models=[], budget=None, device=options.device, settings=[]))
+    preparation = prepare(config)
+    capacity_bytes = preparation.limits.capacity_bytes or 0
+    reach_bytes = capacity_bytes * options.within / 100
+    half = options.n // 2
+    drawn = [*islice(near(preparation, options.seed, 0, reach_bytes), half)]
+    drawn += islice(near(preparation, options.seed, -reach_bytes, 0), options.n - half)
+    paths = {name: str(model.path) for name, model in config.models.items()}
+    place = Workplace(preparation.target, paths, dict.fromkeys(paths, (8, 2)), 0, 1, trial_timeout_s=600)
+    runner = ProcessTrialRunner(place)
+    rows = []
+    for settings in drawn:
+        rows.append(row(preparation, runner, settings, capacity_bytes))
+        print(rows[-1], flush=True)
+    wrong = [each for each in rows if each["planned"] != each["card"]]
+    (HERE / f"{config.name}.json").write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
+    (HERE / f"{config.name}.md").write_text(report(preparation, rows, wrong, options.within), encoding="utf-8")
+    print(report(preparation, rows, wrong, options.within))
+
+
+def near(preparation: Preparation, seed: int, low: float, high: float) -> Iterator[SplitSettings]:
+    """Yield seeded settings whose planned excess over the budget is in (low, high]."""
+    for settings in preparation.space.shuffled(seed):
+        plan = preparation.feasible.planner.plan(settings)
+        excess = (plan.device_bytes or 0) - (preparation.limits.capacity_bytes or 0)
+        if low < excess <= high:
+            yield settings
+
+
+def row(
+    preparation: Preparation, runner: ProcessTrialRunner, settings: SplitSettings, capacity_bytes: int
+) -> dict[str, Any]:
+    plan = preparation.feasible.planner.plan(settings)
+    outcome = runner.run(settings)
+    peak_bytes = outcome.vram.peak_bytes if isinstance(outcome, Measured) and outcome.vram is not None else None
+    card = "fits" if isinstance(outcome, Measured) else "refused" if isinstance(outcome, Infeasible) else str(outcome)
+    return {
+        "layers": {name: engine.n_gpu_layers for name, engine in settings.items()},
+        "n_batch": {name: engine.n_batch for name, engine in settings.items()},
+        "planned_bytes": plan.device_bytes,
+        "spare_bytes": capacity_bytes - (plan.device_bytes or 0),
+        "planned": "fits" if plan.fits(capacity_bytes) else "refused",
+        "card": card,
+        "peak_bytes": peak_bytes,
+    }
+
+
+def report(preparation: Preparation, rows: list[dict[str, Any]], wrong: list[dict[str, Any]], within: float) -> str:
+    target = preparation.target
+    nearest = min(abs(each["spare_bytes"]) for each in rows)
+    off = max((abs(each["peak_bytes"] - each["planned_bytes"]) for each in rows if each["peak_bytes"]), default=0)
+    lines = [
+        f"{target.name}, {(target.vram_bytes or 0) / MIB:.1f} MiB: {len(rows)} settings within ±{within:g} % of it,",
+        f"{sum(each['card'] == 'fits' for each in rows)} run and {sum(each['card'] == 'refused' for each in rows)} are",
+        f"refused. The plan's verdict differs from the card's {len(wrong)} times. The nearest one is {nearest:,} bytes",
+        f"from the limit; where it ran, the peak was at most {off:,} bytes from the plan.",
+    ]
+    return "\n".join([*lines, *(f"- {each}" for each in wrong), ""])
+
+
+if __name__ == "__main__":
+    main()

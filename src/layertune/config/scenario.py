@@ -1,0 +1,74 @@
+"""Someone's own estimates, to hold against the plan: which models with how many layers, and what they were to take."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from layertune.config.device import DeviceChoice
+from layertune.config.study import Size
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ScenarioSettings(_Table):
+    """What all scenarios run with, as llama-server's -c and -b."""
+
+    n_ctx: int = Field(default=4096, ge=1)
+    n_batch: int = Field(default=512, ge=1)
+
+
+class ScenarioFile(_Table):
+    """A model file, with its author's guess of the file's size and of its VRAM with all layers.
+
+    Where there is no file at `path`, the stand-in of the known `model` takes its place.
+    """
+
+    model: str
+    path: Path | None = None
+    file: Size | None = None
+    vram: Size | None = None
+
+
+class ScenarioModel(_Table):
+    file: str
+    n_gpu_layers: int = Field(ge=0)
+    expected: Size | None = None
+
+
+class Scenario(_Table):
+    """`expected` is what its author counts for all models with the overhead, `verdict` what they conclude."""
+
+    name: str
+    models: dict[str, ScenarioModel] = Field(min_length=1)
+    expected: Size | None = None
+    verdict: str | None = None
+
+
+class ScenarioConfig(_Table):
+    """`overhead` is what its author counts for the driver and the like, once for all models."""
+
+    name: str
+    device: str
+    overhead: Size = 0
+    settings: ScenarioSettings = Field(default_factory=ScenarioSettings)
+    files: dict[str, ScenarioFile] = Field(min_length=1)
+    scenarios: list[Scenario] = Field(min_length=1)
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, text: str) -> str:
+        DeviceChoice.parse(text)
+        return text
+
+    @field_validator("scenarios")
+    @classmethod
+    def _check_names(cls, scenarios: list[Scenario]) -> list[Scenario]:
+        names = [scenario.name for scenario in scenarios]
+        if len(set(names)) < len(names):
+            raise ValueError("two scenarios have the same name; rename one")
+        return scenarios
+
+    def resolved_device(self) -> DeviceChoice:
+        return DeviceChoice.parse(self.device)

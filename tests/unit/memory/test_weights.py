@@ -1,0 +1,103 @@
+from dataclasses import replace
+
+import pytest
+
+from layertune.memory.projection import Anatomy, TensorHome
+from layertune.memory.weights import Weights
+from layertune.models import ModelShape
+from small_shapes import N_LAYER, shape
+
+ALL = N_LAYER + 1
+
+
+def bytes_of(model: ModelShape, *parts: str) -> int:
+    return sum(tensor.n_bytes for tensor in model.tensors if any(part in tensor.name for part in parts))
+
+
+def weights(model: ModelShape, **homes: TensorHome) -> Weights:
+    anatomy = Anatomy.plain(model)
+    return Weights(model, replace(anatomy, tensors={**anatomy.tensors, **homes}))
+
+
+def test_the_output_layer_moves_first() -> None:
+    model = shape()
+    assert weights(model).split(1)["gpu0"] == bytes_of(model, "output")
+
+
+def test_then_the_last_repeating_layer_with_the_tensors_that_all_layers_share() -> None:
+    model = shape()
+    assert weights(model).split(2)["gpu0"] == bytes_of(model, "output", "rope_freqs", f"blk.{N_LAYER - 1}.")
+
+
+def test_the_token_embedding_stays_on_the_host() -> None:
+    model = shape()
+    assert weights(model).split(ALL) == {
+        "gpu0": bytes_of(model, "output", "rope_freqs", "blk."),
+        "host": bytes_of(model, "token_embd"),
+    }
+
+
+def test_a_tied_embedding_is_copied_to_the_device_as_output_layer() -> None:
+    model = shape(tied=True)
+    assert weights(model).split(1)["gpu0"] == bytes_of(model, "output_norm", "token_embd")
+
+
+def test_more_layers_than_there_are_is_all_of_them() -> None:
+    assert weights(shape()).split(999) == weights(shape()).split(ALL)
+
+
+def test_without_a_device_the_whole_file_is_mapped() -> None:
+    model = shape()
+    assert weights(model).split(0) == {"gpu0": 0, "host": model.file_bytes}
+
+
+def test_the_mapped_range_spans_what_lies_between() -> None:
+    """The embedding is first in the file and layer 0 next: with two layers on the host all between them is mapped."""
+    model = shape()
+    assert weights(model).split(ALL - 1)["host"] == bytes_of(model, "token_embd", "blk.0.", "rope_freqs") + bytes_of(
+        model, "blk.1.", "blk.2.", "blk.3.", "output_norm"
+    )
+
+
+def test_repacked_tensors_are_copies_beside_the_mapped_file() -> None:
+    model = shape()
+    name = "blk.0.attn_q.weight"
+    copy_bytes = bytes_of(model, name)
+    repacked = weights(model, **{name: TensorHome(copy_bytes, ("CPU_REPACK",))})
+    assert repacked.split(0)["host"] == model.file_bytes + copy_bytes
+    assert repacked.split(ALL)["host"] == bytes_of(model, "token_embd")
+
+
+def test_a_tied_embedding_may_be_repacked_as_output_layer() -> None:
+    model = shape(tied=True)
+    size_bytes = bytes_of(model, "token_embd")
+    repacked = weights(model, **{"token_embd.weight": TensorHome(size_bytes, ("CPU", "CPU_REPACK"))})
+    assert repacked.split(0)["host"] == model.file_bytes + size_bytes
+    assert repacked.split(1) == {"gpu0": size_bytes + bytes_of(model, "output_norm"), "host": repacked.split(1)["host"]}
+
+
+def test_the_device_s_own_padding_counts() -> None:
+    padded = weights(shape(), **{"output.weight": TensorHome(10**6)})
+    assert padded.split(1)["gpu0"] == 10**6 + bytes_of(shape(), "output_norm")
+
+
+def test_tensors_that_llama_cpp_does_not_load_take_nothing() -> None:
+    model = shape()
+    anatomy = Anatomy.plain(model)
+    homes = {name: home for name, home in anatomy.tensors.items() if not name.startswith("blk.3.")}
+    assert Weights(model, replace(anatomy, tensors=homes)).split(2)["gpu0"] == bytes_of(model, "output", "rope_freqs")
+
+
+@pytest.mark.parametrize("n_cpu_moe", [1, 2, N_LAYER])
+def test_experts_of_the_first_layers_stay_on_the_host(n_cpu_moe: int) -> None:
+    model = shape()
+    kept = bytes_of(model, *(f"blk.{layer}.ffn_up_exps" for layer in range(n_cpu_moe)))
+    assert weights(model).split(ALL, n_cpu_moe)["gpu0"] == weights(model).split(ALL)["gpu0"] - kept
+
+
+def test_each_part_of_a_split_model_is_mapped_apart() -> None:
+    model = shape()
+    last = model.tensors[-1]
+    split = replace(model, tensors=(*model.tensors[:-1], replace(last, file=1)))
+    assert weights(split).split(0)["host"] == model.file_bytes
+    assert weights(split).split(1)["host"] == model.file_bytes - last.n_bytes
