@@ -11,8 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from layertune.config import load_config
-from layertune.devices.inspection import inspect
-from layertune.devices.target import resolve_here
+from layertune.devices.target import find_target
 from layertune.memory.buffers import HOST
 from layertune.results.result import load_result
 from layertune.settings import SplitSettings
@@ -28,7 +27,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=6, help="layers to add before giving up")
     options = parser.parse_args()
     config, result = load_config(options.study / "study.toml"), load_result(options.study)
-    target = resolve_here(config.resolved_device(), config.emulated.n_threads, inspect())
+    target = find_target(config.resolved_device(), config.emulated.n_threads)
     paths = {name: str(model.path) for name, model in config.models.items()}
     place = Workplace(target, paths, dict.fromkeys(paths, (8, 2)), seed=0, n_repeats=1, trial_timeout_s=600)
     runner = ProcessTrialRunner(place)

@@ -21,7 +21,6 @@ from architectures import ARCHITECTURES, write
 
 from layertune.devices.emulated.card import EmulatedCard
 from layertune.devices.emulated.ledger import Ledger
-from layertune.devices.inspection import remembered_build
 from layertune.devices.projections import Projections
 from layertune.devices.target import Target
 from layertune.engine.context import Context
@@ -66,7 +65,7 @@ def measure(file: Path) -> Iterator[dict[str, Any]]:
     """Yield one row for every setting of one model."""
     shape = read_shape(file)
     settings = list(variants(shape))
-    projections = Projections(CARD, remembered_build(), {"model": shape})
+    projections = Projections(CARD, {"model": shape})
     projections.learn({"model": settings})
     memory = ModelMemory(shape, projections.anatomy("model"), lambda key: projections.project("model", key))
     plans = {each: memory.plan(each) for each in settings}

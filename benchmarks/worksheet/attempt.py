@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from layertune.config import DeviceChoice
-from layertune.devices.inspection import inspect
-from layertune.devices.target import Target, resolve_here
+from layertune.devices.target import Target, find_target
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import Measured, TrialOutcome
 from layertune.trial.process import ProcessTrialRunner, Workplace
@@ -51,8 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--device", default="emulated:6141MiB")
     options = parser.parse_args()
-    inspection = inspect()
-    card, large = (resolve_here(DeviceChoice.parse(text), 2, inspection) for text in (options.device, LARGE_CARD))
+    card, large = (find_target(DeviceChoice.parse(text), 2) for text in (options.device, LARGE_CARD))
     rows = [attempt(scenario, card, large) for scenario in SCENARIOS]
     record = {"device": {"kind": card.kind, "name": card.name, "vram_bytes": card.vram_bytes}, "scenarios": rows}
     (HERE / "scenarios.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -6,7 +6,7 @@ import pytest
 
 from layertune.config.device import DeviceChoice
 from layertune.devices.inspection import inspect
-from layertune.devices.target import Target, resolve_here
+from layertune.devices.target import Target, find_target
 from layertune.memory.buffers import HOST
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import Measured
@@ -17,10 +17,9 @@ pytestmark = pytest.mark.gpu
 
 @pytest.fixture
 def gpu() -> Target:
-    inspection = inspect()
-    if not inspection.gpus:
+    if not inspect().gpus:
         pytest.skip("llama.cpp sees no GPU here")
-    return resolve_here(DeviceChoice.parse("gpu:0"), 1, inspection)
+    return find_target(DeviceChoice.parse("gpu:0"), 1)
 
 
 def test_the_demo_pair_is_measured_on_the_gpu(gpu: Target, demo_pair: dict[str, Path]) -> None:

@@ -9,7 +9,6 @@ from architectures import ARCHITECTURES, write
 
 from layertune.devices.emulated.card import EmulatedCard
 from layertune.devices.emulated.ledger import Ledger
-from layertune.devices.inspection import remembered_build
 from layertune.devices.projection import Question, ask
 from layertune.devices.projections import Projections
 from layertune.devices.target import Target
@@ -35,7 +34,7 @@ def engine(n_gpu_layers: int, **changes: object) -> EngineSettings:
 
 
 def projections(path: Path, cache: Path) -> Projections:
-    return Projections(CARD, remembered_build(), {"model": read_shape(path)}, cache=cache)
+    return Projections(CARD, {"model": read_shape(path)}, cache=cache)
 
 
 def memory(path: Path, cache: Path, *settings: EngineSettings, shape: ModelShape | None = None) -> ModelMemory:

@@ -1,44 +1,46 @@
 """layertune estimate: what a setting takes, per model and device, before anything is loaded."""
 
 import json
+from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from layertune.cli.overrides import Overrides, study_config
 from layertune.cli.planning import Planning, plan_study
 from layertune.config import IntRange, StudyConfig
 from layertune.devices.hardware import n_usable_cores
-from layertune.memory import GPU, HOST, MemoryPlan, ModelPlan, Planner
+from layertune.memory import GPU, HOST, MemoryPlan, ModelMemory, ModelPlan, Planner
+from layertune.memory.projection import Anatomy
 from layertune.settings import EngineSettings, SplitSettings
-from layertune.units import MIB, format_bytes
 
+_N_AROUND = 4  # splits
 _FIELDS = ("n_ctx", "n_batch", "n_ubatch", "flash_attn", "type_k", "type_v", "n_cpu_moe")
-_PARTS = ("weights_bytes", "kv_bytes", "compute_bytes", "output_bytes")
 
 
 def run(config_path: Path | None, overrides: Overrides, *, as_json: bool) -> None:
     config = study_config(config_path, overrides)
     planning = plan_study(config)
-    settings = estimated_settings(config, planning)
+    settings, budget_bytes = estimated_settings(config, planning), planning.budget_bytes(config)
+    most: dict[str, int | None] = dict.fromkeys(settings)
+    around = {} if budget_bytes is None else _around(planning, settings, budget_bytes)
     planning.projections.learn(
-        {
-            name: [settings.with_layers(name, layers)[name] for layers in range(shape.n_layer + 2)]
-            for name, shape in planning.shapes.items()
-        }
+        {name: [engine, *splits(settings, name, around.get(name, ()))] for name, engine in settings.items()}
     )
     planner = planning.planner()
-    budget_bytes = planning.budget_bytes(config)
     plan = planner.plan(settings)
-    most = {name: _most_layers(planner, settings, name, budget_bytes) for name in settings}
+    if budget_bytes is not None:
+        most = {name: _most_layers(planning, planner, settings, name, budget_bytes, around[name]) for name in settings}
     if as_json:
         typer.echo(json.dumps(_json(settings, plan, budget_bytes, most), indent=1))
     else:
-        _print(planning, settings, plan, budget_bytes, most)
+        from layertune.cli.estimate_table import print_estimate  # the JSON needs no rich
+
+        print_estimate(planning, settings, plan, budget_bytes, most)
 
 
 def estimated_settings(config: StudyConfig, planning: Planning) -> SplitSettings:
@@ -65,10 +67,43 @@ def _first(written: Any, n_all: int) -> Any:
     return _values(written, n_all)[0]
 
 
-def _most_layers(planner: Planner, settings: SplitSettings, name: str, budget_bytes: int | None) -> int | None:
-    if budget_bytes is None:
-        return None
-    return planner.most_layers(settings, name, budget_bytes)
+def splits(settings: SplitSettings, name: str, n_gpu_layers: Iterable[int]) -> list[EngineSettings]:
+    """Return one model's settings with these numbers of layers on the device."""
+    return [settings.with_layers(name, layers)[name] for layers in n_gpu_layers]
+
+
+def _around(planning: Planning, settings: SplitSettings, budget_bytes: int) -> dict[str, range]:
+    """Return the splits of each model among which the largest that fits probably is.
+
+    Weights and caches, which are known without llama.cpp, bound it from above; compute buffers cost a few layers.
+    """
+    unasked = {
+        name: ModelMemory(shape, Anatomy.plain(shape), lambda _key: None) for name, shape in planning.shapes.items()
+    }
+
+    def held_bytes(name: str, n_gpu_layers: int) -> int:
+        planned = unasked[name].plan(settings.with_layers(name, n_gpu_layers)[name]).devices[GPU]
+        return planned.weights_bytes + (planned.kv_bytes or 0)
+
+    held = {name: held_bytes(name, engine.n_gpu_layers) for name, engine in settings.items()}
+    around = {}
+    for name, shape in planning.shapes.items():
+        room_bytes = budget_bytes - sum(held.values()) + held[name]
+        n_fitting = bisect_right(range(shape.n_layer + 2), room_bytes, key=partial(held_bytes, name))
+        around[name] = range(max(n_fitting - _N_AROUND, 0), n_fitting)
+    return around
+
+
+def _most_layers(
+    planning: Planning, planner: Planner, settings: SplitSettings, name: str, budget_bytes: int, around: range
+) -> int | None:
+    """Return the most layers that fit, None where none do. The splits below `around` are asked for only if need be."""
+    for among in (around, range(around.start)):
+        planning.projections.learn({name: splits(settings, name, among)})
+        most = planner.most_layers(settings, name, budget_bytes, among)
+        if most is not None:
+            return most
+    return None
 
 
 def _json(
@@ -100,67 +135,3 @@ def _devices_json(model: ModelPlan, overhead_bytes: int | None) -> dict[str, dic
         }
         for device, planned in model.devices.items()
     }
-
-
-def _print(
-    planning: Planning,
-    settings: SplitSettings,
-    plan: MemoryPlan,
-    budget_bytes: int | None,
-    most: dict[str, int | None],
-) -> None:
-    console = Console(highlight=False)
-    console.print(_table(planning, settings, plan))
-    console.print(_verdict(planning, plan, budget_bytes))
-    for name, layers in most.items():
-        n_all = planning.shapes[name].n_layer + 1
-        if budget_bytes is not None:
-            words = "not even 0 fit" if layers is None else f"at most {layers} of {n_all} fit"
-            console.print(f"n_gpu_layers of {name}, the others as they are: {words}")
-
-
-def _table(planning: Planning, settings: SplitSettings, plan: MemoryPlan) -> Table:
-    table = Table(title=_title(planning), title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for heading in ("model", "device"):
-        table.add_column(f"\n{heading}", no_wrap=True)
-    for heading in ("\nlayers", "\nweights", "KV\ncache", "compute\nbuffers", "output\nbuffer", "together\nMiB"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name, model in plan.models.items():
-        n_all = planning.shapes[name].n_layer + 1
-        n_gpu_layers = settings[name].n_gpu_layers
-        for device, n_layers in ((GPU, n_gpu_layers), (HOST, n_all - n_gpu_layers)):
-            planned = model.devices[device]
-            parts = [_mib(getattr(planned, part)) for part in _PARTS]
-            label = name if device == GPU else ""
-            table.add_row(label, device, f"{n_layers}/{n_all}", *parts, _mib(planned.total_bytes))
-    return table
-
-
-def _title(planning: Planning) -> str:
-    target = planning.target
-    size = f", {format_bytes(target.vram_bytes)}" if target.vram_bytes is not None else ""
-    emulated = " (EMULATED)" if target.kind == "emulated" else ""
-    return f"Memory by plan, nothing loaded: {target.name}{size}{emulated}"
-
-
-def _verdict(planning: Planning, plan: MemoryPlan, budget_bytes: int | None) -> str:
-    if budget_bytes is None:
-        return "no device to offload to, so no budget"
-    if plan.needed_bytes is None:
-        return "llama.cpp refuses these settings whatever the memory, or could not say what they take"
-    spare_bytes = budget_bytes - plan.needed_bytes
-    verdict = "FITS" if plan.fits(budget_bytes) else "DOES NOT FIT"
-    words = "to spare" if spare_bytes >= 0 else "too much"
-    overhead = plan.overhead
-    if overhead.n_bytes is None:
-        beside = f"; the device's own overhead comes on top, {plan.n_processes} times: {overhead.source}"
-    elif overhead.n_bytes:
-        beside = f", {plan.n_processes} × {format_bytes(overhead.n_bytes)} overhead in it ({overhead.source})"
-    else:
-        beside = ""
-    needed, budget = format_bytes(plan.needed_bytes), format_bytes(budget_bytes)
-    return f"{GPU}: {needed} of {budget}: {verdict}, {format_bytes(abs(spare_bytes))} {words}{beside}"
-
-
-def _mib(n_bytes: int | None) -> str:
-    return "?" if n_bytes is None else f"{n_bytes / MIB:.2f}"

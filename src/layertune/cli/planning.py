@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from layertune.config import DeviceChoice, StudyConfig
-from layertune.devices.inspection import Inspection, inspect, remembered_build
 from layertune.devices.projections import Projections
-from layertune.devices.target import Target, resolve_here
+from layertune.devices.target import Target, find_target
 from layertune.memory import ModelMemory, Planner
 from layertune.memory.plan import Overhead
 from layertune.models import ModelShape, remembered_shape
@@ -21,7 +20,6 @@ class Planning:
 
     shapes: dict[str, ModelShape]
     target: Target
-    inspection: Inspection
     projections: Projections
     overhead: Overhead
     n_processes: int
@@ -62,9 +60,6 @@ def plan_models(
     shapes: dict[str, ModelShape], choice: DeviceChoice, emulated_n_threads: int, n_processes: int
 ) -> Planning:
     """Raises DeviceError where the device is not here."""
-    # Only a GPU can have changed since the last time.
-    has_gpus = choice.kind in ("auto", "gpu")
-    inspection = inspect() if has_gpus else Inspection(remembered_build(), ())
-    target = resolve_here(choice, emulated_n_threads, inspection)
+    target = find_target(choice, emulated_n_threads)
     overhead = _UNKNOWN_OVERHEAD if target.kind == "gpu" else _NO_OVERHEAD
-    return Planning(shapes, target, inspection, Projections(target, inspection.build, shapes), overhead, n_processes)
+    return Planning(shapes, target, Projections(target, shapes), overhead, n_processes)

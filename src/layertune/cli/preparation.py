@@ -9,8 +9,9 @@ from pathlib import Path
 from layertune.cli.planning import Planning, plan_study
 from layertune.config import StudyConfig, dump_config
 from layertune.devices.hardware import Machine, this_machine
-from layertune.devices.inspection import Inspection
+from layertune.devices.inspection import inspect
 from layertune.devices.target import Target
+from layertune.engine.library import BuildInfo
 from layertune.models import ModelShape, file_sha256
 from layertune.results.result import (
     BudgetInfo,
@@ -39,6 +40,7 @@ class Preparation:
     config: StudyConfig
     planning: Planning
     machine: Machine
+    build: BuildInfo
     space: SearchSpace
     limits: Limits
     feasible: FeasibleSpace
@@ -50,10 +52,6 @@ class Preparation:
     @property
     def target(self) -> Target:
         return self.planning.target
-
-    @property
-    def inspection(self) -> Inspection:
-        return self.planning.inspection
 
     def workplace(self) -> Workplace:
         models = self.config.models
@@ -95,7 +93,7 @@ class Preparation:
             created=created,
             sampler=self.config.search.sampler,
             seed=self.config.seed,
-            llama_cpp=LlamaCpp(version=self.inspection.build.version, commit=self.inspection.build.commit),
+            llama_cpp=LlamaCpp(version=self.build.version, commit=self.build.commit),
             hardware=self._hardware(),
             models={name: _model_info(shape) for name, shape in self.shapes.items()},
             workload={name: WorkloadInfo(**model.workload.model_dump()) for name, model in models.items()},
@@ -150,7 +148,7 @@ class Preparation:
 
     def _identity(self) -> dict[str, str]:
         """All that must be the same for two trials to be comparable, in words that a refusal can quote."""
-        hardware, build = self._hardware(), self.inspection.build
+        hardware, build = self._hardware(), self.build
         device = hardware.device
         threads = f", {self.target.n_threads} threads" if self.target.n_threads else ""
         identity = {
@@ -181,7 +179,7 @@ def prepare(config: StudyConfig) -> Preparation:
         ModelFileError: a model cannot be read.
         DeviceError: the device is not here.
     """
-    planning, machine = plan_study(config), this_machine()
+    planning, machine, build = plan_study(config), this_machine(), inspect().build
     target, shapes = planning.target, planning.shapes
     space = SearchSpace.of(
         config,
@@ -199,7 +197,7 @@ def prepare(config: StudyConfig) -> Preparation:
     )
     planning.projections.learn({name: space.engines(name) for name in shapes})
     feasible = FeasibleSpace(space, planning.planner(), limits)
-    return Preparation(config, planning, machine, space, limits, feasible)
+    return Preparation(config, planning, machine, build, space, limits, feasible)
 
 
 def _model_info(shape: ModelShape) -> ModelInfo:

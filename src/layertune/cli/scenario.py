@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from layertune.cli.planning import plan_models
-from layertune.config import ScenarioConfig, ScenarioFile, load_scenarios
+from layertune.config.scenario import ScenarioConfig, ScenarioFile, load_scenarios
 from layertune.errors import UsageError
 from layertune.memory import GPU, ModelMemory, PlannedBytes
 from layertune.models import ModelShape, remembered_shape

@@ -2,9 +2,8 @@
 
 from layertune.config.device import DeviceChoice, EmulatedOptions
 from layertune.config.dimension import IntRange
-from layertune.config.loading import dump_config, load_config, load_scenarios, parse_config
+from layertune.config.loading import dump_config, load_config, parse_config
 from layertune.config.objective import Objective
-from layertune.config.scenario import ScenarioConfig, ScenarioFile
 from layertune.config.study import (
     Budget,
     Deployment,
@@ -26,13 +25,10 @@ __all__ = [
     "ModelConfig",
     "ModelSpace",
     "Objective",
-    "ScenarioConfig",
-    "ScenarioFile",
     "SearchConfig",
     "StudyConfig",
     "Workload",
     "dump_config",
     "load_config",
-    "load_scenarios",
     "parse_config",
 ]

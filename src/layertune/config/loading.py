@@ -8,7 +8,6 @@ import tomli_w
 from pydantic import ValidationError
 
 from layertune.config.dimension import FORMS
-from layertune.config.scenario import ScenarioConfig
 from layertune.config.study import StudyConfig
 from layertune.errors import ConfigError
 
@@ -19,31 +18,15 @@ def load_config(path: Path) -> StudyConfig:
     Raises:
         ConfigError: the file is missing or unreadable, is not TOML, or a key in it is wrong.
     """
-    return parse_config(_read_table(path, "a study config"), source=str(path), folder=path.parent)
+    return parse_config(read_table(path, "a study config"), source=str(path), folder=path.parent)
 
 
-def load_scenarios(path: Path) -> ScenarioConfig:
-    """Read a scenario file; model paths in it are relative to the file.
+def read_table(path: Path, what: str) -> dict[str, Any]:
+    """Read a TOML file; `what` it should be, for the remedy.
 
     Raises:
-        ConfigError: the file is missing or unreadable, is not TOML, or a key in it is wrong.
+        ConfigError: the file is missing or unreadable, or is not TOML.
     """
-    try:
-        config = ScenarioConfig.model_validate(_read_table(path, "a scenario file"))
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {_first_problem(error)}") from error
-    for scenario in config.scenarios:
-        for name, model in scenario.models.items():
-            if model.file not in config.files:
-                there = ", ".join(config.files)
-                raise ConfigError(
-                    f"{path}: scenario {scenario.name}: {name} has no file {model.file}",
-                    remedy=f"the files are {there}",
-                )
-    return config
-
-
-def _read_table(path: Path, what: str) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -65,7 +48,7 @@ def parse_config(table: dict[str, Any], *, source: str, folder: Path) -> StudyCo
     try:
         config = StudyConfig.model_validate(table)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_first_problem(error)}") from error
+        raise ConfigError(f"{source}: {first_problem(error)}") from error
     models = {
         name: model.model_copy(update={"path": folder / model.path.expanduser()})
         for name, model in config.models.items()
@@ -78,7 +61,8 @@ def dump_config(config: StudyConfig) -> str:
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """Return the first wrong key and what it accepts, in words."""
     problem = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in problem["loc"] if part not in FORMS)
     message = problem["msg"].removeprefix("Value error, ")

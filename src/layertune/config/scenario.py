@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from layertune.config.device import DeviceChoice
+from layertune.config.loading import first_problem, read_table
 from layertune.config.study import Size
+from layertune.errors import ConfigError
 
 
 class _Table(BaseModel):
@@ -72,3 +74,24 @@ class ScenarioConfig(_Table):
 
     def resolved_device(self) -> DeviceChoice:
         return DeviceChoice.parse(self.device)
+
+
+def load_scenarios(path: Path) -> ScenarioConfig:
+    """Read a scenario file; model paths in it are relative to the file.
+
+    Raises:
+        ConfigError: the file is missing or unreadable, is not TOML, or a key in it is wrong.
+    """
+    try:
+        config = ScenarioConfig.model_validate(read_table(path, "a scenario file"))
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {first_problem(error)}") from error
+    for scenario in config.scenarios:
+        for name, model in scenario.models.items():
+            if model.file not in config.files:
+                there = ", ".join(config.files)
+                raise ConfigError(
+                    f"{path}: scenario {scenario.name}: {name} has no file {model.file}",
+                    remedy=f"the files are {there}",
+                )
+    return config

@@ -1,12 +1,10 @@
-"""This machine, as far as it decides how fast a trial runs."""
+"""This machine, as far as it decides how fast a trial runs. psutil is imported where it is used: it is slow to."""
 
 import os
 import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +15,9 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    return Machine(_cpu_model(), n_usable_cores(), psutil.virtual_memory().total)
+    import psutil
+
+    return Machine(cpu_model(), n_usable_cores(), psutil.virtual_memory().total)
 
 
 def n_usable_cores() -> int:
@@ -30,6 +30,8 @@ def n_usable_cores() -> int:
 def peak_rss_bytes() -> int:
     """Return this process's largest resident set so far."""
     if sys.platform == "win32":
+        import psutil
+
         return int(psutil.Process().memory_info().peak_wset)
     import resource
 
@@ -47,7 +49,8 @@ def has_nvidia_card() -> bool:
     return any(mark.exists() for mark in marks)
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """Return the processor's name as its maker writes it."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():

@@ -5,28 +5,15 @@ The search itself never loads llama.cpp: a loaded CUDA backend would hold device
 
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from layertune.engine.library import BuildInfo, library_folder
+from layertune.devices.target import GpuInfo
+from layertune.engine.library import BuildInfo
 from layertune.errors import BuildError
-from layertune.models.cache import add_entries, cache_folder, read_entries, unchanged_key
 
 _TIMEOUT_S = 120.0
-
-
-@dataclass(frozen=True, slots=True)
-class GpuInfo:
-    """A GPU that this build of llama.cpp can offload to; `index` counts GPUs only, in llama.cpp's order."""
-
-    index: int
-    name: str
-    description: str
-    total_bytes: int
-    free_bytes: int
-    pci_bus_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +23,6 @@ class Inspection:
 
 
 _INSPECTION: TypeAdapter[Inspection] = TypeAdapter(Inspection)
-_BUILD: TypeAdapter[BuildInfo] = TypeAdapter(BuildInfo)
-
-
-def remembered_build(cache: Path | None = None) -> BuildInfo:
-    """Return which llama.cpp this is, from the cache where none of its libraries has changed.
-
-    Raises:
-        BuildError: llama-cpp-python does not load, with the command that mends it.
-    """
-    store = (cache or cache_folder()) / "builds.json"
-    folder = library_folder()
-    libraries = sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []
-    if not libraries:
-        return inspect().build
-    key = unchanged_key(libraries)
-    try:
-        return _BUILD.validate_python(read_entries(store).get(key))
-    except ValidationError:
-        build = inspect().build
-        add_entries(store, {key: asdict(build)})
-        return build
 
 
 def inspect() -> Inspection:

@@ -2,27 +2,26 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import astuple
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, astuple
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-
-from layertune.devices.projection import Answer, Question, ask
+from layertune.devices.hardware import cpu_model
 from layertune.devices.target import Target
-from layertune.engine.library import BuildInfo
-from layertune.memory.projection import Anatomy, Projection
+from layertune.engine.library import library_key
+from layertune.memory.projection import Anatomy, CacheTotal, Projection, TensorHome
 from layertune.models import ModelShape
 from layertune.models.cache import add_entries, cache_folder, read_entries
 from layertune.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from layertune.devices.projection import Answer, Question
 
 T = TypeVar("T")
 
 _VERSION = 1  # of how this layertune asks
 _ANATOMY = "anatomy"
-_ANATOMIES: TypeAdapter[Anatomy] = TypeAdapter(Anatomy)
-_PROJECTIONS: TypeAdapter[Projection | None] = TypeAdapter(Projection | None)
 
 
 class Projections:
@@ -31,20 +30,20 @@ class Projections:
     def __init__(
         self,
         target: Target,
-        build: BuildInfo,
         shapes: Mapping[str, ModelShape],
         *,
         n_outputs: int | None = None,
         cache: Path | None = None,
     ) -> None:
+        """Raises BuildError where llama-cpp-python is not installed."""
         self._target = target
         self._shapes = dict(shapes)
         self._n_outputs = n_outputs
         folder = (cache or cache_folder()) / "projections"
-        device = f"{target.kind} {target.name} {n_outputs}"
+        # A CPU decides which weights are repacked for it.
+        where = f"{_VERSION} {library_key()} {cpu_model()} {target.kind} {target.name} {n_outputs}"
         self._stores = {
-            name: folder
-            / f"{hashlib.sha256(f'{_VERSION} {build} {device} {shape.digest()}'.encode()).hexdigest()}.json"
+            name: folder / f"{hashlib.sha256(f'{where} {shape.digest()}'.encode()).hexdigest()}.json"
             for name, shape in shapes.items()
         }
         self._entries = {name: read_entries(store) for name, store in self._stores.items()}
@@ -55,6 +54,8 @@ class Projections:
         Raises:
             BuildError: llama.cpp cannot load a model, in its own words.
         """
+        from layertune.devices.projection import Question, ask  # what is known already is told without it
+
         questions = {}
         for name, settings in wanted.items():
             shape, entries = self._shapes[name], self._entries[name]
@@ -69,7 +70,7 @@ class Projections:
 
     def anatomy(self, name: str) -> Anatomy:
         """Raises BuildError where llama.cpp cannot load the model."""
-        return self._read(name, _ANATOMY, _ANATOMIES, ())
+        return self._read(name, _ANATOMY, _anatomy, ())
 
     def project(self, name: str, key: EngineSettings) -> Projection | None:
         """Return the projection of a setting in the form of its `memory_key`.
@@ -77,24 +78,44 @@ class Projections:
         Raises:
             BuildError: llama.cpp cannot load the model.
         """
-        return self._read(name, _text(key), _PROJECTIONS, (key,))
+        return self._read(name, _text(key), _projection, (key,))
 
-    def _read(self, name: str, text: str, kind: TypeAdapter[T], keys: tuple[EngineSettings, ...]) -> T:
+    def _read(self, name: str, text: str, decode: Callable[[Any], T], keys: tuple[EngineSettings, ...]) -> T:
         """Return an entry; one that is missing, or that a damaged cache holds, is asked for."""
         entries = self._entries[name]
-        with contextlib.suppress(ValidationError, KeyError):
-            return kind.validate_python(entries[text])
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            return decode(entries[text])
         entries.pop(text, None)
         self.learn({name: keys})
-        return kind.validate_python(entries[text])
+        return decode(entries[text])
 
 
-def _entries(question: Question, answer: Answer) -> dict[str, Any]:
+def _entries(question: "Question", answer: "Answer") -> dict[str, Any]:
     """Return an answer as the cache keeps it."""
-    entries: dict[str, Any] = {_ANATOMY: _ANATOMIES.dump_python(answer.anatomy, mode="json")}
+    entries: dict[str, Any] = {_ANATOMY: asdict(answer.anatomy)}
     for key, projection in zip(question.settings, answer.projections, strict=True):
-        entries[_text(key)] = _PROJECTIONS.dump_python(projection, mode="json")
+        entries[_text(key)] = None if projection is None else asdict(projection)
     return entries
+
+
+def _anatomy(entry: Any) -> Anatomy:
+    homes = {
+        name: TensorHome(int(home["device_bytes"]), tuple(home["host_buffers"]))
+        for name, home in entry["tensors"].items()
+    }
+    return Anatomy(homes, int(entry["alignment_bytes"]))
+
+
+def _projection(entry: Any) -> Projection | None:
+    if entry is None:
+        return None
+    return Projection(
+        compute_bytes={device: int(n_bytes) for device, n_bytes in entry["compute_bytes"].items()},
+        output_bytes=int(entry["output_bytes"]),
+        caches=tuple(CacheTotal(tuple(cache["layers"]), int(cache["n_bytes"])) for cache in entry["caches"]),
+        state_bytes={device: int(n_bytes) for device, n_bytes in entry["state_bytes"].items()},
+        flash_attn=entry["flash_attn"],
+    )
 
 
 def _text(key: EngineSettings) -> str:

@@ -6,8 +6,8 @@ from typing import Literal
 
 from layertune.config.device import DeviceChoice
 from layertune.devices.hardware import has_nvidia_card
-from layertune.devices.inspection import GpuInfo, Inspection
 from layertune.engine.ggml import RPC_REMEDY
+from layertune.engine.library import has_rpc
 from layertune.errors import BuildError, DeviceError
 
 CUDA_REMEDY = (
@@ -15,6 +15,18 @@ CUDA_REMEDY = (
     "llama-cpp-python llama-cpp-python (from a clone of layertune: make clean env), "
     "or choose --device emulated:SIZE or --device cpu"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class GpuInfo:
+    """A GPU that this build of llama.cpp can offload to; `index` counts GPUs only, in llama.cpp's order."""
+
+    index: int
+    name: str
+    description: str
+    total_bytes: int
+    free_bytes: int
+    pci_bus_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +45,12 @@ class Target:
     n_threads: int | None = None
 
 
-def resolve(choice: DeviceChoice, emulated_n_threads: int, inspection: Inspection, *, nvidia: bool) -> Target:
-    """Return the device that `choice` means here; `nvidia` says whether this machine has an NVIDIA driver.
+def resolve(
+    choice: DeviceChoice, emulated_n_threads: int, *, gpus: tuple[GpuInfo, ...], has_rpc: bool, nvidia: bool
+) -> Target:
+    """Return the device that `choice` means where llama.cpp sees `gpus`.
+
+    `has_rpc` says whether it was built with RPC, `nvidia` whether this machine has an NVIDIA driver.
 
     Raises:
         DeviceError: the device is not here, naming what is.
@@ -45,16 +61,27 @@ def resolve(choice: DeviceChoice, emulated_n_threads: int, inspection: Inspectio
     if choice.kind == "emulated":
         if sys.platform == "win32":
             raise DeviceError("the emulated card needs Linux or macOS", remedy="choose --device gpu:0 or --device cpu")
-        if not inspection.build.supports_rpc:
+        if not has_rpc:
             raise BuildError(
                 "this llama-cpp-python was built without RPC, which the emulated card needs", remedy=RPC_REMEDY
             )
         return Target("emulated", "emulated card", vram_bytes=choice.vram_bytes, n_threads=emulated_n_threads)
-    return _gpu(choice.index, inspection.gpus, nvidia=nvidia)
+    return _gpu(choice.index, gpus, nvidia=nvidia)
 
 
-def resolve_here(choice: DeviceChoice, emulated_n_threads: int, inspection: Inspection) -> Target:
-    return resolve(choice, emulated_n_threads, inspection, nvidia=has_nvidia_card())
+def find_target(choice: DeviceChoice, emulated_n_threads: int) -> Target:
+    """Return the device that `choice` means on this machine; only for a GPU is llama.cpp asked.
+
+    Raises:
+        DeviceError: the device is not here, naming what is.
+        BuildError: it could be, with another build of llama-cpp-python; the remedy is the command.
+    """
+    gpus: tuple[GpuInfo, ...] = ()
+    if choice.kind in ("auto", "gpu"):
+        from layertune.devices.inspection import inspect
+
+        gpus = inspect().gpus
+    return resolve(choice, emulated_n_threads, gpus=gpus, has_rpc=has_rpc(), nvidia=has_nvidia_card())
 
 
 def _gpu(index: int | None, gpus: tuple[GpuInfo, ...], *, nvidia: bool) -> Target:

@@ -11,6 +11,7 @@ from types import ModuleType
 
 from layertune.engine.logs import LogCapture
 from layertune.errors import BuildError
+from layertune.models.cache import unchanged_key
 
 # Loading copies of the libraries by another file name would give each its own device registry, so they are opened
 # under the names that libllama itself links to.
@@ -75,6 +76,23 @@ def library_path(name: str) -> Path:
     return folder / _FILE_NAMES[platform].format(name=name)
 
 
+def has_rpc() -> bool:
+    """Say whether this build has llama.cpp's RPC backend, without loading it."""
+    return library_path("ggml-rpc").exists()
+
+
+def library_key() -> str:
+    """Return what changes with another build of llama.cpp: its libraries' paths, sizes and times of change.
+
+    Raises:
+        BuildError: llama-cpp-python is not installed.
+    """
+    folder = library_folder()
+    if folder is None or not folder.is_dir():
+        raise BuildError("llama-cpp-python is not installed", remedy="install it with: pip install llama-cpp-python")
+    return unchanged_key(sorted(folder.iterdir()))
+
+
 def build_info() -> BuildInfo:
     llama_cpp = load()
     from layertune.engine import ggml
@@ -84,5 +102,5 @@ def build_info() -> BuildInfo:
         version=ggml.version(),
         commit=ggml.commit(),
         system_info=llama_cpp.llama_print_system_info().decode().strip(" |"),
-        supports_rpc=bool(llama_cpp.llama_supports_rpc()) and library_path("ggml-rpc").exists(),
+        supports_rpc=bool(llama_cpp.llama_supports_rpc()) and has_rpc(),
     )

@@ -1,6 +1,6 @@
 """From settings to a `MemoryPlan`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from layertune.memory.buffers import GPU, HOST, LOG_ERROR_BYTES
@@ -74,9 +74,9 @@ class Planner:
         plans = {name: self.models[name].plan(engine) for name, engine in settings.items()}
         return MemoryPlan(plans, self.overhead, self.n_processes)
 
-    def most_layers(self, settings: SplitSettings, model: str, budget_bytes: int) -> int | None:
+    def most_layers(self, settings: SplitSettings, model: str, budget_bytes: int, among: Sequence[int]) -> int | None:
         """Return the largest n_gpu_layers of `model` that fits beside the others as they are; None where none does."""
-        for n_gpu_layers in reversed(range(self.models[model].n_layer + 2)):
+        for n_gpu_layers in sorted(among, reverse=True):
             if self.plan(settings.with_layers(model, n_gpu_layers)).fits(budget_bytes):
                 return n_gpu_layers
         return None

@@ -1,8 +1,8 @@
 import pytest
 
 from layertune.config.device import DeviceChoice
-from layertune.devices.inspection import GpuInfo, Inspection
-from layertune.devices.target import Target, resolve
+from layertune.devices.inspection import Inspection
+from layertune.devices.target import GpuInfo, Target, resolve
 from layertune.engine.library import BuildInfo
 from layertune.errors import BuildError, DeviceError
 from layertune.units import GIB
@@ -13,7 +13,8 @@ RTX = GpuInfo(0, "CUDA0", "NVIDIA GeForce RTX 4050 Laptop GPU", 6141 * 2**20, 5 
 
 
 def resolved(text: str, inspection: Inspection, *, nvidia: bool = False) -> Target:
-    return resolve(DeviceChoice.parse(text), 2, inspection, nvidia=nvidia)
+    has_rpc = inspection.build.supports_rpc
+    return resolve(DeviceChoice.parse(text), 2, gpus=inspection.gpus, has_rpc=has_rpc, nvidia=nvidia)
 
 
 def test_auto_is_the_first_gpu_that_llama_cpp_sees() -> None:

@@ -1,0 +1,76 @@
+"""The table of `layertune estimate`."""
+
+from rich.console import Console
+from rich.table import Table
+
+from layertune.cli.planning import Planning
+from layertune.memory import GPU, HOST, MemoryPlan
+from layertune.settings import SplitSettings
+from layertune.units import MIB, format_bytes
+
+_PARTS = ("weights_bytes", "kv_bytes", "compute_bytes", "output_bytes")
+
+
+def print_estimate(
+    planning: Planning,
+    settings: SplitSettings,
+    plan: MemoryPlan,
+    budget_bytes: int | None,
+    most: dict[str, int | None],
+) -> None:
+    """Print the table, the verdict, and how many layers of each model fit."""
+    console = Console(highlight=False)
+    console.print(_table(planning, settings, plan))
+    console.print(_verdict(planning, plan, budget_bytes))
+    for name, layers in most.items():
+        n_all = planning.shapes[name].n_layer + 1
+        if budget_bytes is not None:
+            words = "not even 0 fit" if layers is None else f"at most {layers} of {n_all} fit"
+            console.print(f"n_gpu_layers of {name}, the others as they are: {words}")
+
+
+def _table(planning: Planning, settings: SplitSettings, plan: MemoryPlan) -> Table:
+    table = Table(title=_title(planning), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for heading in ("model", "device"):
+        table.add_column(f"\n{heading}", no_wrap=True)
+    for heading in ("\nlayers", "\nweights", "KV\ncache", "compute\nbuffers", "output\nbuffer", "together\nMiB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, model in plan.models.items():
+        n_all = planning.shapes[name].n_layer + 1
+        n_gpu_layers = settings[name].n_gpu_layers
+        for device, n_layers in ((GPU, n_gpu_layers), (HOST, n_all - n_gpu_layers)):
+            planned = model.devices[device]
+            parts = [_mib(getattr(planned, part)) for part in _PARTS]
+            label = name if device == GPU else ""
+            table.add_row(label, device, f"{n_layers}/{n_all}", *parts, _mib(planned.total_bytes))
+    return table
+
+
+def _title(planning: Planning) -> str:
+    target = planning.target
+    size = f", {format_bytes(target.vram_bytes)}" if target.vram_bytes is not None else ""
+    emulated = " (EMULATED)" if target.kind == "emulated" else ""
+    return f"Memory by plan, nothing loaded: {target.name}{size}{emulated}"
+
+
+def _verdict(planning: Planning, plan: MemoryPlan, budget_bytes: int | None) -> str:
+    if budget_bytes is None:
+        return "no device to offload to, so no budget"
+    if plan.needed_bytes is None:
+        return "llama.cpp refuses these settings whatever the memory, or could not say what they take"
+    spare_bytes = budget_bytes - plan.needed_bytes
+    verdict = "FITS" if plan.fits(budget_bytes) else "DOES NOT FIT"
+    words = "to spare" if spare_bytes >= 0 else "too much"
+    overhead = plan.overhead
+    if overhead.n_bytes is None:
+        beside = f"; the device's own overhead comes on top, {plan.n_processes} times: {overhead.source}"
+    elif overhead.n_bytes:
+        beside = f", {plan.n_processes} × {format_bytes(overhead.n_bytes)} overhead in it ({overhead.source})"
+    else:
+        beside = ""
+    needed, budget = format_bytes(plan.needed_bytes), format_bytes(budget_bytes)
+    return f"{GPU}: {needed} of {budget}: {verdict}, {format_bytes(abs(spare_bytes))} {words}{beside}"
+
+
+def _mib(n_bytes: int | None) -> str:
+    return "?" if n_bytes is None else f"{n_bytes / MIB:.2f}"
