@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from layertune.results.result import Result, TrialInfo, load_result
+from layertune.results.result import PlanInfo, Result, TrialInfo, load_result
 from layertune.units import format_bytes
 
 # Wide enough for three models where the output is a file or a pipe, whose width nobody knows.
@@ -32,6 +32,8 @@ def print_front(result: Result) -> None:
     console.print(front_table(result) if result.pareto else "No measured trial keeps the budget.")
     if result.baselines:
         console.print(baseline_table(result))
+    if result.plan is not None:
+        console.print(f"\n{plan_words(result.plan)}")
 
 
 def front_table(result: Result) -> Table:
@@ -48,6 +50,15 @@ def front_table(result: Result) -> Table:
     for number in result.pareto:
         table.add_row(*_row(result, result.trial(number)))
     return table
+
+
+def plan_words(plan: PlanInfo) -> str:
+    """Say what was known before the first trial, and what the trials have shown the plan to lack."""
+    known = f"By plan {plan.n_feasible} of {plan.n_settings} settings fit."
+    if plan.n_trials == 0:
+        return f"{known} No trial has checked the plan yet."
+    overhead, headroom = format_bytes(plan.overhead_bytes), format_bytes(plan.headroom_bytes)
+    return f"{known} {plan.n_trials} trials took {overhead} more than planned each, and at most {headroom} on top."
 
 
 def baseline_table(result: Result) -> Table:

@@ -1,0 +1,161 @@
+"""Does llama.cpp's own planner agree, and its server? Compares the plan with llama-fit-params and llama-server.
+
+    make tools
+    python benchmarks/memory_accuracy/tools.py FILE.gguf…
+
+llama-fit-params is asked at its own setting of outputs (one per token of the logical batch), llama-server at its own
+(one per slot). Both see the emulated card over RPC. Writes tools.md beside this file.
+"""
+
+import argparse
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from layertune.devices.emulated.ledger import Ledger
+from layertune.devices.projections import Projections
+from layertune.devices.target import Target
+from layertune.engine.buffers import read_buffers
+from layertune.memory import GPU, BufferBytes, ModelMemory, PlannedBytes
+from layertune.models import read_shape
+from layertune.settings import EngineSettings
+from layertune.units import GIB, MIB
+
+HERE = Path(__file__).parent
+TOOLS = HERE.parents[1] / "build" / "tools" / "bin"
+CARD = Target("emulated", "emulated card", vram_bytes=64 * GIB, n_threads=2)
+_FIT_LINE = re.compile(r"^RPC0 (?P<model>\d+) (?P<context>\d+) (?P<compute>\d+) *$", re.MULTILINE)
+_BUFFER_NAME = re.compile(r"RPC0\[[^\]]+\]")
+_START_S = 300
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("files", type=Path, nargs="+")
+    options = parser.parse_args()
+    lines = [
+        "| model | n_gpu_layers | n_ctx | slots | tool | weights | context | compute | by plan |",
+        "|---|--:|--:|--:|---|--:|--:|--:|---|",
+    ]
+    for file in options.files:
+        for row in compare(file):
+            lines.append(row)
+            print(row, flush=True)
+    (HERE / "tools.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def compare(file: Path) -> Iterator[str]:
+    shape = read_shape(file)
+    base = EngineSettings(n_gpu_layers=0, n_ctx=4096, n_batch=2048, n_ubatch=512, n_threads=2, flash_attn="on")
+    for n_gpu_layers in (0, 1, (shape.n_layer + 1) // 2, shape.n_layer + 1):
+        for changes in ({}, {"n_ctx": 8192, "type_k": "q8_0", "type_v": "q8_0"}):
+            settings = replace(base, n_gpu_layers=n_gpu_layers, **changes)  # type: ignore[arg-type]
+            said, planned = fit_params(file, settings), plan(file, settings, n_outputs=settings.n_batch)
+            ours = (planned.weights_bytes // MIB, (planned.kv_bytes or 0) // MIB, (planned.compute_bytes or 0) // MIB)
+            yield row(file, settings, "llama-fit-params", said, ours)
+    for n_parallel in (1, 4):
+        settings = replace(base, n_gpu_layers=shape.n_layer, n_parallel=n_parallel)
+        held, planned = server(file, settings), plan(file, settings)
+        figures = [(part.weights_bytes, part.kv_bytes or 0, part.compute_bytes or 0) for part in (held, planned)]
+        said, ours = ([round(figure / MIB, 2) for figure in each] for each in figures)
+        yield row(file, settings, "llama-server", said, ours)
+
+
+def row(file: Path, settings: EngineSettings, tool: str, said: Sequence[float], ours: Sequence[float]) -> str:
+    most = max(abs(theirs - mine) for theirs, mine in zip(said, ours, strict=True))
+    same = "the same" if most == 0 else f"off by {most:.2f} MiB: {', '.join(map(str, ours))}"
+    figures = " | ".join(map(str, said))
+    what = f"{settings.n_gpu_layers} | {settings.n_ctx} | {settings.n_parallel}"
+    return f"| {file.stem} | {what} | {tool} | {figures} | {same} |"
+
+
+def plan(file: Path, settings: EngineSettings, n_outputs: int | None = None) -> PlannedBytes:
+    """Return what the plan puts on the device."""
+    shape = read_shape(file)
+    asked = Projections(CARD, {"model": shape}, n_outputs=n_outputs)
+    memory = ModelMemory(shape, asked.anatomy("model"), lambda key: asked.project("model", key))
+    return memory.plan(settings).devices[GPU]
+
+
+def fit_params(file: Path, settings: EngineSettings) -> tuple[int, int, int]:
+    """Return what llama-fit-params projects for the device: model, context and compute, in whole MiB."""
+    with card_server() as endpoint:
+        command = [str(TOOLS / "llama-fit-params"), *arguments(file, settings, endpoint), "--fit-print", "on"]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    match = _FIT_LINE.search(answer.stdout)
+    if match is None:
+        raise SystemExit(f"llama-fit-params said: {answer.stdout or answer.stderr[-400:]}")
+    return int(match["model"]), int(match["context"]), int(match["compute"])
+
+
+def server(file: Path, settings: EngineSettings) -> BufferBytes:
+    """Start llama-server until it listens, and return what its log says that the device holds."""
+    with card_server() as endpoint:
+        more = ["--port", str(free_port()), "--parallel", str(settings.n_parallel), "--fit", "off", "--no-warmup"]
+        command = [str(TOOLS / "llama-server"), *arguments(file, settings, endpoint), *more, "-lv", "4"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        lines: list[str] = []
+        try:
+            for line in process.stdout or ():
+                lines.append(line)
+                if "listening on http" in line:
+                    break
+        finally:
+            process.kill()
+            process.wait()
+    names = {match[0] for line in lines if (match := _BUFFER_NAME.search(line))}
+    return read_buffers(lines, tuple(names)).get(GPU, BufferBytes())
+
+
+def arguments(file: Path, settings: EngineSettings, endpoint: str) -> list[str]:
+    return [
+        *("-m", str(file), "--rpc", endpoint, "-ngl", str(settings.n_gpu_layers), "-c", str(settings.n_ctx)),
+        *("-b", str(settings.n_batch), "-ub", str(settings.n_ubatch), "-fa", settings.flash_attn),
+        *("-ctk", settings.type_k, "-ctv", settings.type_v),
+    ]
+
+
+@contextmanager
+def card_server() -> Iterator[str]:
+    """Serve an emulated card for one other process; yield where it listens."""
+    ledger, port = Ledger.create(CARD.vram_bytes or 0), free_port()
+    numbers = (os.getpid(), ledger.descriptor, 0, port, 2)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "layertune.devices.emulated.server", *map(str, numbers)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(ledger.descriptor,),
+    )
+    try:
+        deadline_s = time.monotonic() + _START_S
+        while time.monotonic() < deadline_s:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+        ledger.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()
