@@ -23,9 +23,10 @@ from layertune.devices.emulated.ledger import Ledger
 from layertune.devices.projections import Projections
 from layertune.devices.target import Target
 from layertune.engine.buffers import read_buffers
-from layertune.memory import GPU, BufferBytes, ModelMemory, PlannedBytes
+from layertune.memory import GPU, BufferBytes, ModelMemory, PlannedBytes, Planner
+from layertune.memory.plan import Overhead
 from layertune.models import read_shape
-from layertune.settings import EngineSettings
+from layertune.settings import EngineSettings, SplitSettings
 from layertune.units import GIB, MIB
 
 HERE = Path(__file__).parent
@@ -33,6 +34,7 @@ TOOLS = HERE.parents[1] / "build" / "tools" / "bin"
 CARD = Target("emulated", "emulated card", vram_bytes=64 * GIB, n_threads=2)
 _FIT_LINE = re.compile(r"^RPC0 (?P<model>\d+) (?P<context>\d+) (?P<compute>\d+) *$", re.MULTILINE)
 _BUFFER_NAME = re.compile(r"RPC0\[[^\]]+\]")
+_OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
 _START_S = 300
 
 
@@ -48,6 +50,11 @@ def main() -> None:
         for row in compare(file):
             lines.append(row)
             print(row, flush=True)
+    lines.append("")
+    for file in options.files:
+        for share in (0.3, 0.6, 0.9):
+            lines.append(fitted(file, round(file.stat().st_size * share / MIB) * MIB))
+            print(lines[-1], flush=True)
     (HERE / "tools.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
@@ -68,6 +75,21 @@ def compare(file: Path) -> Iterator[str]:
         yield row(file, settings, "llama-server", said, ours)
 
 
+def fitted(file: Path, vram_bytes: int) -> str:
+    """Compare how many layers llama-server's own --fit chooses on a card of this size with what the plan says fits."""
+    shape = read_shape(file)
+    settings = EngineSettings(n_gpu_layers=0, n_ctx=4096, n_batch=2048, n_ubatch=512, n_threads=2, flash_attn="on")
+    lines = server_log(file, settings, ["--fit", "on", "--fit-target", "0"], layers=(), vram_bytes=vram_bytes)
+    chosen = next(int(match[1]) for line in reversed(lines) if (match := _OFFLOADED.search(line)))
+    asked, every = Projections(CARD, {"model": shape}), range(shape.n_layer + 2)
+    asked.learn({"model": [replace(settings, n_gpu_layers=layers) for layers in every]})
+    memory = ModelMemory(shape, asked.anatomy("model"), lambda key: asked.project("model", key))
+    planner = Planner({"model": memory}, Overhead(0, "an emulated card has none"), n_processes=1)
+    ours = planner.most_layers(SplitSettings.of({"model": settings}), "model", vram_bytes, every)
+    words = "the same" if ours == chosen else f"by plan {ours}"
+    return f"- {file.stem} on {vram_bytes // MIB} MiB: llama-server --fit --fit-target 0 offloads {chosen}, {words}"
+
+
 def row(file: Path, settings: EngineSettings, tool: str, said: Sequence[float], ours: Sequence[float]) -> str:
     most = max(abs(theirs - mine) for theirs, mine in zip(said, ours, strict=True))
     same = "the same" if most == 0 else f"off by {most:.2f} MiB: {', '.join(map(str, ours))}"
@@ -86,8 +108,9 @@ def plan(file: Path, settings: EngineSettings, n_outputs: int | None = None) -> 
 
 def fit_params(file: Path, settings: EngineSettings) -> tuple[int, int, int]:
     """Return what llama-fit-params projects for the device: model, context and compute, in whole MiB."""
-    with card_server() as endpoint:
-        command = [str(TOOLS / "llama-fit-params"), *arguments(file, settings, endpoint), "--fit-print", "on"]
+    layers = ("-ngl", str(settings.n_gpu_layers))
+    with card_server(CARD.vram_bytes or 0) as endpoint:
+        command = [str(TOOLS / "llama-fit-params"), *arguments(file, settings, endpoint), *layers, "--fit-print", "on"]
         answer = subprocess.run(command, capture_output=True, text=True, check=True)
     match = _FIT_LINE.search(answer.stdout)
     if match is None:
@@ -96,10 +119,20 @@ def fit_params(file: Path, settings: EngineSettings) -> tuple[int, int, int]:
 
 
 def server(file: Path, settings: EngineSettings) -> BufferBytes:
-    """Start llama-server until it listens, and return what its log says that the device holds."""
-    with card_server() as endpoint:
-        more = ["--port", str(free_port()), "--parallel", str(settings.n_parallel), "--fit", "off", "--no-warmup"]
-        command = [str(TOOLS / "llama-server"), *arguments(file, settings, endpoint), *more, "-lv", "4"]
+    """Return what a llama-server with these settings says in its log that the device holds."""
+    layers = ("-ngl", str(settings.n_gpu_layers))
+    lines = server_log(file, settings, ["--fit", "off"], layers=layers, vram_bytes=CARD.vram_bytes or 0)
+    names = {match[0] for line in lines if (match := _BUFFER_NAME.search(line))}
+    return read_buffers(lines, tuple(names)).get(GPU, BufferBytes())
+
+
+def server_log(
+    file: Path, settings: EngineSettings, more: Sequence[str], *, layers: Sequence[str], vram_bytes: int
+) -> list[str]:
+    """Start llama-server on a card of this size, and return its log up to where it listens."""
+    with card_server(vram_bytes) as endpoint:
+        server_only = ["--port", str(free_port()), "--parallel", str(settings.n_parallel), "--no-warmup", "-lv", "4"]
+        command = [str(TOOLS / "llama-server"), *arguments(file, settings, endpoint), *layers, *server_only, *more]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         lines: list[str] = []
         try:
@@ -110,22 +143,21 @@ def server(file: Path, settings: EngineSettings) -> BufferBytes:
         finally:
             process.kill()
             process.wait()
-    names = {match[0] for line in lines if (match := _BUFFER_NAME.search(line))}
-    return read_buffers(lines, tuple(names)).get(GPU, BufferBytes())
+    return lines
 
 
 def arguments(file: Path, settings: EngineSettings, endpoint: str) -> list[str]:
     return [
-        *("-m", str(file), "--rpc", endpoint, "-ngl", str(settings.n_gpu_layers), "-c", str(settings.n_ctx)),
+        *("-m", str(file), "--rpc", endpoint, "-c", str(settings.n_ctx)),
         *("-b", str(settings.n_batch), "-ub", str(settings.n_ubatch), "-fa", settings.flash_attn),
         *("-ctk", settings.type_k, "-ctv", settings.type_v),
     ]
 
 
 @contextmanager
-def card_server() -> Iterator[str]:
+def card_server(vram_bytes: int) -> Iterator[str]:
     """Serve an emulated card for one other process; yield where it listens."""
-    ledger, port = Ledger.create(CARD.vram_bytes or 0), free_port()
+    ledger, port = Ledger.create(vram_bytes), free_port()
     numbers = (os.getpid(), ledger.descriptor, 0, port, 2)
     process = subprocess.Popen(
         [sys.executable, "-m", "layertune.devices.emulated.server", *map(str, numbers)],

@@ -86,7 +86,7 @@ class FeasibleSpace:
             )
         raise NothingFits(
             f"nothing fits the budget of {format_bytes(self._limits.capacity_bytes or 0)}: "
-            f"by plan the smallest setting needs {format_bytes(least_bytes)}{self._correction_words()}",
+            f"by plan the smallest setting needs {format_bytes(least_bytes)}",
             remedy="raise the budget, or let n_gpu_layers begin lower and n_ctx be smaller",
         )
 
@@ -111,13 +111,6 @@ class FeasibleSpace:
         if correction is None:
             return capacity_bytes
         return capacity_bytes - self._limits.n_processes * correction.overhead_bytes - correction.headroom_bytes
-
-    def _correction_words(self) -> str:
-        correction = self.correction
-        if correction is None or correction.overhead_bytes + correction.headroom_bytes == 0:
-            return ""
-        beside_bytes = self._limits.n_processes * correction.overhead_bytes + correction.headroom_bytes
-        return f" beside {format_bytes(beside_bytes)} that {correction.n_trials} trials have measured beyond the plan"
 
     def _table(self, name: str) -> NDArray[np.int64]:
         """Return what every engine of one model takes of the device, in the space's order."""

@@ -1,19 +1,24 @@
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from layertune.errors import Interrupted, StudyMismatch, UsageError
+import small_shapes
+from layertune.errors import Interrupted, NothingFits, StudyMismatch, UsageError
 from layertune.results.trials import front
+from layertune.search.constraints import Limits
+from layertune.search.feasible import FeasibleSpace
 from layertune.search.storage import open_journal
 from layertune.search.study import Event, TrialFinished, TrialStarted
 from layertune.settings import SplitSettings
-from layertune.testing import FakeRunner
-from layertune.trial.outcome import Infeasible, Measured
+from layertune.testing import FakeRunner, fakes
+from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
 from layertune.units import MIB
-from small_study import plan, search, space
+from layertune.vram.report import VramReport
+from small_study import N_LAYERS, plan, search, space
 
 
 def quiet(_event: Event) -> None:
@@ -80,7 +85,7 @@ def test_an_engine_that_is_known_is_told_again_but_not_run_again(tmp_path: Path)
     small = space(n_gpu_layers=[0, 99, 999], n_batch=256)
     runner = FakeRunner()
     study = search(tmp_path, space=small, n_trials=500, sampler="random")
-    assert study.run(runner, quiet) == "every setting of the space has been tried"
+    assert study.run(runner, quiet) == "every setting that can fit has been tried"
     assert len(runner.ran) == 2 * 22 * 2 == len(study.finished())
     assert len(stored(tmp_path).trials) > len(runner.ran)
 
@@ -172,3 +177,67 @@ def test_ram_limits_are_constraints_of_their_own(tmp_path: Path) -> None:
     for trial in study.finished():
         if isinstance(trial.outcome, Measured):
             assert trial.violations == {"ram.chat": MIB / 4, "ram.code": 3 * MIB / 4}
+
+
+def fitting(vram_bytes: int) -> FeasibleSpace:
+    planner = small_shapes.planner(**{name: small_shapes.shape(n_layer=n) for name, n in N_LAYERS.items()})
+    limits = Limits(vram_bytes, 0, None, n_processes=2, file_bytes=dict.fromkeys(N_LAYERS, 2**40))
+    return FeasibleSpace(space(), planner, limits)
+
+
+class AsPlanned(FakeRunner):
+    """A runner on whose card everything fits and takes what was planned."""
+
+    def run(self, settings: SplitSettings) -> TrialOutcome:
+        self.ran.append(settings)
+        planned_bytes = fitting(0).planner.plan(settings).device_bytes or 0
+        return replace(fakes.measured(settings), vram=VramReport(planned_bytes, 0, "card", "ledger"))
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+def test_what_does_not_fit_by_plan_is_never_run(sampler: str, tmp_path: Path) -> None:
+    runner, feasible = AsPlanned(), fitting(MIB)
+    plan_of = {"feasible": feasible, "limits": replace(plan().limits, vram_bytes=2**40)}
+    search(tmp_path, sampler=sampler, n_trials=12, **plan_of).run(runner, quiet)
+    assert len(runner.ran) == 12
+    assert not [settings for settings in runner.ran if feasible.exceeded(settings)]
+
+
+def test_a_proposal_that_does_not_fit_is_told_by_how_many_bytes(tmp_path: Path) -> None:
+    feasible = fitting(MIB)
+    plan_of = {"feasible": feasible, "limits": replace(plan().limits, vram_bytes=2**40)}
+    search(tmp_path, sampler="random", n_trials=8, **plan_of).run(AsPlanned(), quiet)
+    ruled_out = [trial for trial in stored(tmp_path).trials if "planned" in trial.user_attrs]
+    assert ruled_out
+    for trial in ruled_out:
+        assert trial.state == TrialState.PRUNED
+        assert trial.constraints["vram"] > 0
+        assert trial.user_attrs["planned"]["vram"] == trial.constraints["vram"]
+
+
+def test_a_kill_while_a_proposal_is_ruled_out_is_mended(tmp_path: Path) -> None:
+    study = search(tmp_path, sampler="random", n_trials=1)
+    study.run(FakeRunner(), quiet)
+    trial = stored(tmp_path).ask(space().distributions())
+    trial.set_user_attr("planned", {"vram": 5.0})
+    search(tmp_path, sampler="random", n_trials=1).run(FakeRunner(), quiet)
+    mended = stored(tmp_path).trials[trial.number]
+    assert (mended.state, mended.constraints["vram"]) == (TrialState.PRUNED, 5.0)
+
+
+def test_a_grid_ends_when_all_that_fits_has_been_tried(tmp_path: Path) -> None:
+    small, runner = fitting(300_000), AsPlanned()
+    assert 0 < small.n_settings() < 60
+    plan_of = {"feasible": small, "limits": replace(plan().limits, vram_bytes=2**40)}
+    why = search(tmp_path, sampler="grid", n_trials=100, **plan_of).run(runner, quiet)
+    assert why == "every setting that can fit has been tried"
+    assert len(runner.ran) == small.n_settings()
+
+
+def test_nothing_that_fits_by_plan_ends_a_study_before_its_first_trial(tmp_path: Path) -> None:
+    runner = FakeRunner()
+    limits = Limits(1, 0, 1, n_processes=2, file_bytes=dict.fromkeys(N_LAYERS, 2**40))
+    planner = small_shapes.planner(**{name: small_shapes.shape(n_layer=n) for name, n in N_LAYERS.items()})
+    with pytest.raises(NothingFits, match="keeps the RAM limit"):
+        search(tmp_path, feasible=FeasibleSpace(space(), planner, limits)).run(runner, quiet)
+    assert runner.ran == []
