@@ -135,11 +135,7 @@ class Search:
                     return "the time is up"
                 walking = plan.sampler == "grid" or n_repeats >= _MAX_REPEATS or len(known) >= self._n_settings()
                 if walking and not self._enqueue_unseen():
-                    return (
-                        "every setting that fits has been tried"
-                        if plan.feasible
-                        else "every setting of the space has been tried"
-                    )
+                    return "every setting that can fit has been tried"
                 number, settings, settled = self._ask()
             if settled:
                 n_repeats += 1
