@@ -14,7 +14,7 @@ from layertune.results.result import (
     Result,
     WorkloadInfo,
 )
-from layertune.results.summary import Provenance, summarise
+from layertune.results.summary import Planned, Provenance, summarise
 from layertune.results.trials import FinishedTrial
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.testing import measured
@@ -29,7 +29,7 @@ def settings(chat: int, code: int) -> SplitSettings:
     return SplitSettings.of({"chat": engine(chat), "code": engine(code)})
 
 
-def result(file: str = "Qwen2.5-3B-Instruct-Q4_K_M.gguf", **changes: Any) -> Result:
+def result(file: str = "Qwen2.5-3B-Instruct-Q4_K_M.gguf", planned: Planned | None = None, **changes: Any) -> Result:
     model = ModelInfo(file=file, sha256="ab", architecture="qwen2", n_layer=36, file_bytes=1, quantization="Q4_K_M")
     values: dict[str, Any] = {
         "name": "golden",
@@ -54,4 +54,4 @@ def result(file: str = "Qwen2.5-3B-Instruct-Q4_K_M.gguf", **changes: Any) -> Res
         FinishedTrial(2, settings(37, 29), Infeasible("load", "code", "no room", 5, 0.1), {"vram": 5.0}),
         FinishedTrial(3, settings(1, 1), Failed("crashed", "signal SIGSEGV", (), 0.1), {}),
     ]
-    return summarise(Provenance(**values | changes), trials)
+    return summarise(Provenance(**values | changes), trials, planned)

@@ -2,8 +2,8 @@
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,32 +15,73 @@ from layertune.cli.planning import Planning, plan_study
 from layertune.config import IntRange, StudyConfig
 from layertune.devices.hardware import n_usable_cores
 from layertune.memory import GPU, HOST, MemoryPlan, ModelMemory, ModelPlan, Planner
+from layertune.memory.buffers import resident_bytes
+from layertune.memory.plan import add
 from layertune.memory.projection import Anatomy
 from layertune.settings import EngineSettings, SplitSettings
 
-_N_AROUND = 4  # splits
+# Compute buffers take the room of a few layers. Where they take more, the other splits are a second question.
+_N_AROUND = 4
 _FIELDS = ("n_ctx", "n_batch", "n_ubatch", "flash_attn", "type_k", "type_v", "n_cpu_moe")
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What `layertune estimate` says. `most_layers` by model, None where no split fits; `ram_bytes` by model."""
+
+    settings: SplitSettings
+    plan: MemoryPlan
+    budget_bytes: int | None
+    most_layers: Mapping[str, int | None]
+    ram_bytes: Mapping[str, int | None]
+    ram_limit_bytes: int | None
+
+    def fits(self) -> bool | None:
+        """Return the verdict over the device's budget and every model's RAM limit, None where a part is unknown."""
+        on_device = True if self.budget_bytes is None else self.plan.fits(self.budget_bytes)
+        if on_device is None or None in self.ram_bytes.values():
+            return None
+        return on_device and not self.over_ram()
+
+    def over_ram(self) -> dict[str, int]:
+        """Return the models that exceed their RAM limit, and by how many bytes."""
+        if self.ram_limit_bytes is None:
+            return {}
+        excess = {name: (n_bytes or 0) - self.ram_limit_bytes for name, n_bytes in self.ram_bytes.items()}
+        return {name: n_bytes for name, n_bytes in excess.items() if n_bytes > 0}
 
 
 def run(config_path: Path | None, overrides: Overrides, *, as_json: bool) -> None:
     config = study_config(config_path, overrides)
     planning = plan_study(config)
+    found = estimate(config, planning)
+    if as_json:
+        typer.echo(json.dumps(_json(found), indent=1))
+    else:
+        from layertune.cli.estimate_table import print_estimate  # the JSON needs no rich
+
+        print_estimate(planning, found)
+
+
+def estimate(config: StudyConfig, planning: Planning) -> Estimate:
+    """Plan the config's settings, asking llama.cpp once for all that is needed."""
     settings, budget_bytes = estimated_settings(config, planning), planning.budget_bytes(config)
-    most: dict[str, int | None] = dict.fromkeys(settings)
     around = {} if budget_bytes is None else _around(planning, settings, budget_bytes)
     planning.projections.learn(
         {name: [engine, *splits(settings, name, around.get(name, ()))] for name, engine in settings.items()}
     )
     planner = planning.planner()
     plan = planner.plan(settings)
+    most: dict[str, int | None] = dict.fromkeys(settings)
     if budget_bytes is not None:
         most = {name: _most_layers(planning, planner, settings, name, budget_bytes, around[name]) for name in settings}
-    if as_json:
-        typer.echo(json.dumps(_json(settings, plan, budget_bytes, most), indent=1))
-    else:
-        from layertune.cli.estimate_table import print_estimate  # the JSON needs no rich
-
-        print_estimate(planning, settings, plan, budget_bytes, most)
+    ram_bytes = {
+        name: None
+        if (on_host := model.devices[HOST].buffers()) is None
+        else resident_bytes(on_host, planning.shapes[name].file_bytes)
+        for name, model in plan.models.items()
+    }
+    return Estimate(settings, plan, budget_bytes, most, ram_bytes, config.host.ram_per_model)
 
 
 def estimated_settings(config: StudyConfig, planning: Planning) -> SplitSettings:
@@ -106,32 +147,32 @@ def _most_layers(
     return None
 
 
-def _json(
-    settings: SplitSettings, plan: MemoryPlan, budget_bytes: int | None, most: dict[str, int | None]
-) -> dict[str, Any]:
+def _json(found: Estimate) -> dict[str, Any]:
+    plan = found.plan
     return {
         "models": {
             name: {
-                "settings": settings[name].as_dict(),
+                "settings": found.settings[name].as_dict(),
                 "devices": _devices_json(model, plan.overhead.n_bytes),
                 "kv_source": model.kv_source,
-                "most_gpu_layers": most[name],
+                "most_gpu_layers": found.most_layers[name],
+                "ram_bytes": found.ram_bytes[name],
             }
             for name, model in plan.models.items()
         },
         "total": {GPU: plan.needed_bytes, HOST: plan.host_bytes},
         "overhead": {**asdict(plan.overhead), "n_processes": plan.n_processes},
-        "budget_bytes": budget_bytes,
-        "fits": True if budget_bytes is None else plan.fits(budget_bytes),
+        "budget_bytes": found.budget_bytes,
+        "ram_per_model_bytes": found.ram_limit_bytes,
+        "fits": found.fits(),
     }
 
 
 def _devices_json(model: ModelPlan, overhead_bytes: int | None) -> dict[str, dict[str, int | None]]:
-    return {
-        device: {
-            **asdict(planned),
-            "overhead_bytes": overhead_bytes if device == GPU else 0,
-            "total_bytes": planned.total_bytes,
-        }
-        for device, planned in model.devices.items()
-    }
+    """Each model's process takes the device's overhead; an unknown one is None and in no sum."""
+    devices = {}
+    for device, planned in model.devices.items():
+        beside_bytes = overhead_bytes if device == GPU else 0
+        total_bytes = add((planned.total_bytes, beside_bytes or 0))
+        devices[device] = {**asdict(planned), "overhead_bytes": beside_bytes, "total_bytes": total_bytes}
+    return devices

@@ -3,41 +3,39 @@
 from rich.console import Console
 from rich.table import Table
 
+from layertune.cli.estimate import Estimate
 from layertune.cli.planning import Planning
-from layertune.memory import GPU, HOST, MemoryPlan
-from layertune.settings import SplitSettings
+from layertune.memory import GPU, HOST
 from layertune.units import MIB, format_bytes
 
 _PARTS = ("weights_bytes", "kv_bytes", "compute_bytes", "output_bytes")
 
 
-def print_estimate(
-    planning: Planning,
-    settings: SplitSettings,
-    plan: MemoryPlan,
-    budget_bytes: int | None,
-    most: dict[str, int | None],
-) -> None:
+def print_estimate(planning: Planning, found: Estimate) -> None:
     """Print the table, the verdict, and how many layers of each model fit."""
     console = Console(highlight=False)
-    console.print(_table(planning, settings, plan))
-    console.print(_verdict(planning, plan, budget_bytes))
-    for name, layers in most.items():
+    console.print(_table(planning, found))
+    console.print(_verdict(found))
+    for name, excess_bytes in found.over_ram().items():
+        limit = format_bytes(found.ram_limit_bytes or 0)
+        console.print(f"{HOST}: {name} exceeds its RAM limit of {limit} by {format_bytes(excess_bytes)}")
+    if found.budget_bytes is None:
+        return
+    for name, layers in found.most_layers.items():
         n_all = planning.shapes[name].n_layer + 1
-        if budget_bytes is not None:
-            words = "not even 0 fit" if layers is None else f"at most {layers} of {n_all} fit"
-            console.print(f"n_gpu_layers of {name}, the others as they are: {words}")
+        words = "not even 0 fit" if layers is None else f"at most {layers} of {n_all} fit"
+        console.print(f"n_gpu_layers of {name}, the others as they are: {words}")
 
 
-def _table(planning: Planning, settings: SplitSettings, plan: MemoryPlan) -> Table:
+def _table(planning: Planning, found: Estimate) -> Table:
     table = Table(title=_title(planning), title_justify="left", box=None, pad_edge=False, header_style="bold")
     for heading in ("model", "device"):
         table.add_column(f"\n{heading}", no_wrap=True)
     for heading in ("\nlayers", "\nweights", "KV\ncache", "compute\nbuffers", "output\nbuffer", "together\nMiB"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, model in plan.models.items():
+    for name, model in found.plan.models.items():
         n_all = planning.shapes[name].n_layer + 1
-        n_gpu_layers = settings[name].n_gpu_layers
+        n_gpu_layers = found.settings[name].n_gpu_layers
         for device, n_layers in ((GPU, n_gpu_layers), (HOST, n_all - n_gpu_layers)):
             planned = model.devices[device]
             parts = [_mib(getattr(planned, part)) for part in _PARTS]
@@ -53,7 +51,8 @@ def _title(planning: Planning) -> str:
     return f"Memory by plan, nothing loaded: {target.name}{size}{emulated}"
 
 
-def _verdict(planning: Planning, plan: MemoryPlan, budget_bytes: int | None) -> str:
+def _verdict(found: Estimate) -> str:
+    plan, budget_bytes = found.plan, found.budget_bytes
     if budget_bytes is None:
         return "no device to offload to, so no budget"
     if plan.needed_bytes is None:

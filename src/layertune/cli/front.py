@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from layertune.results.result import PlanInfo, Result, TrialInfo, load_result
+from layertune.results.result import BaselineInfo, PlanInfo, Result, TrialInfo, load_result
 from layertune.units import format_bytes
 
 # Wide enough for three models where the output is a file or a pipe, whose width nobody knows.
@@ -70,15 +70,19 @@ def baseline_table(result: Result) -> Table:
     capacity_bytes = None if budget.vram_bytes is None else budget.vram_bytes - budget.margin_bytes
     for name, baseline in result.baselines.items():
         layers = ", ".join(f"{model} {engine.n_gpu_layers}" for model, engine in (baseline.settings or {}).items())
-        needed_bytes = baseline.planned_bytes
-        measured = "not measured" if baseline.trial is None else f"trial {baseline.trial}"
-        if baseline.settings is None:
-            measured = "would evict a model"
-        elif needed_bytes is not None and capacity_bytes is not None and needed_bytes > capacity_bytes:
-            measured = f"not run: {format_bytes(needed_bytes - capacity_bytes)} over the budget"
-        planned = "–" if needed_bytes is None else format_bytes(needed_bytes)
-        table.add_row(name, layers or "–", planned, measured)
+        planned = "–" if baseline.planned_bytes is None else format_bytes(baseline.planned_bytes)
+        table.add_row(name, layers or "–", planned, _became(baseline, capacity_bytes))
     return table
+
+
+def _became(baseline: BaselineInfo, capacity_bytes: int | None) -> str:
+    if baseline.trial is not None:
+        return f"trial {baseline.trial}"
+    if baseline.settings is None:
+        return "would evict a model"
+    if baseline.planned_bytes is None or capacity_bytes is None or baseline.planned_bytes <= capacity_bytes:
+        return "not measured"
+    return f"not run: {format_bytes(baseline.planned_bytes - capacity_bytes)} over the budget"
 
 
 def _row(result: Result, trial: TrialInfo) -> list[str]:

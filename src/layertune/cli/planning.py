@@ -1,11 +1,13 @@
 """The planner of a study, wired: its models' shapes, the device, and llama.cpp's projections."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from layertune.config import DeviceChoice, StudyConfig
 from layertune.devices.projections import Projections
 from layertune.devices.target import Target, find_target
+from layertune.errors import ResultFileError
 from layertune.memory import ModelMemory, Planner
 from layertune.memory.plan import Overhead
 from layertune.models import ModelShape, remembered_shape
@@ -53,7 +55,24 @@ def plan_study(config: StudyConfig) -> Planning:
     """
     shapes = {name: remembered_shape(model.path) for name, model in config.models.items()}
     n_processes = config.deployment.processes or len(config.models)
-    return plan_models(shapes, config.resolved_device(), config.emulated.n_threads, n_processes)
+    planning = plan_models(shapes, config.resolved_device(), config.emulated.n_threads, n_processes)
+    if planning.target.kind != "gpu":
+        return planning
+    return replace(planning, overhead=measured_overhead(planning.target, Path("studies") / config.name))
+
+
+def measured_overhead(gpu: Target, folder: Path) -> Overhead:
+    """Return what a study in `folder` has measured on this GPU beside llama.cpp's buffers."""
+    from layertune.results.result import load_result  # slower to import than an estimate takes
+
+    try:
+        result = load_result(folder)
+    except ResultFileError:
+        return _UNKNOWN_OVERHEAD
+    plan = result.plan
+    if plan is None or plan.n_trials == 0 or result.hardware.device.name != gpu.name:
+        return _UNKNOWN_OVERHEAD
+    return Overhead(plan.overhead_bytes, f"the median of {plan.n_trials} trials in {folder}")
 
 
 def plan_models(

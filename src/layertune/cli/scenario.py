@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from layertune.cli.planning import plan_models
 from layertune.config.scenario import ScenarioConfig, ScenarioFile, load_scenarios
@@ -17,8 +15,6 @@ from layertune.models import ModelShape, remembered_shape
 from layertune.models.known import find_known
 from layertune.models.standin import hollow_standin
 from layertune.settings import EngineSettings
-
-_GB = 10**9  # what people mean when they write GB beside a file's size
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +78,9 @@ def run(path: Path, *, as_json: bool) -> None:
         }
         typer.echo(json.dumps(report, indent=1))
         return
-    console = Console(highlight=False)
-    console.print(_scenario_table(config, scenarios))
-    console.print(_model_table(scenarios))
-    console.print(_size_table(sizes))
+    from layertune.cli.scenario_table import print_scenarios  # the JSON needs no rich
+
+    print_scenarios(config, scenarios, sizes)
 
 
 def judge(config: ScenarioConfig, folder: Path) -> tuple[list[Judged], list[Sized]]:
@@ -168,83 +163,3 @@ def _engine(config: ScenarioConfig, n_gpu_layers: int) -> EngineSettings:
 
 def _on_device(memory: ModelMemory, engine: EngineSettings) -> PlannedBytes:
     return memory.plan(engine).devices[GPU]
-
-
-def _scenario_table(config: ScenarioConfig, scenarios: list[Judged]) -> Table:
-    table = _table(f"{config.name}: its scenarios by plan, {config.device}; GB = 10^9 bytes")
-    for heading in (
-        "scenario",
-        "expected",
-        "by plan",
-        f"+ {config.overhead / _GB:.1f}",
-        "off by",
-        "to spare",
-        "verdict",
-    ):
-        table.add_column(heading, justify="left" if heading in ("scenario", "verdict") else "right")
-    for each in scenarios:
-        whole_bytes = each.planned_bytes + each.overhead_bytes
-        fits = (
-            "fits" if each.spare_with_overhead_bytes >= 0 else "fits without" if each.spare_bytes >= 0 else "too much"
-        )
-        table.add_row(
-            each.name,
-            _gb(each.expected_bytes),
-            _gb(each.planned_bytes),
-            _gb(whole_bytes),
-            _off(whole_bytes, each.expected_bytes),
-            f"{each.spare_with_overhead_bytes / _GB:+.2f}",
-            f"{fits} (was: {each.verdict})" if each.verdict else fits,
-        )
-    return table
-
-
-def _model_table(scenarios: list[Judged]) -> Table:
-    table = _table("\nEach model on the card, GB")
-    for heading in ("scenario", "model", "layers", "expected", "by plan", "off by", "weights", "KV", "compute"):
-        table.add_column(heading, justify="left" if heading in ("scenario", "model") else "right")
-    for scenario in scenarios:
-        for held in scenario.models:
-            planned = held.planned
-            table.add_row(
-                scenario.name,
-                held.name,
-                f"{held.n_gpu_layers}/{held.n_all_layers}",
-                _gb(held.expected_bytes),
-                _gb(planned.total_bytes),
-                _off(planned.total_bytes, held.expected_bytes),
-                *(_gb(part, 3) for part in (planned.weights_bytes, planned.kv_bytes, planned.compute_bytes)),
-            )
-    return table
-
-
-def _size_table(sizes: list[Sized]) -> Table:
-    table = _table("\nModel files, and all their layers on the card, GB")
-    for heading in ("file", "guessed size", "size", "off by", "guessed VRAM", "by plan", "off by"):
-        table.add_column(heading, justify="left" if heading == "file" else "right")
-    for each in sizes:
-        table.add_row(
-            each.name,
-            _gb(each.expected_file_bytes),
-            _gb(each.file_bytes),
-            _off(each.file_bytes, each.expected_file_bytes),
-            _gb(each.expected_vram_bytes),
-            _gb(each.planned_bytes),
-            _off(each.planned_bytes, each.expected_vram_bytes),
-        )
-    return table
-
-
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-
-
-def _gb(n_bytes: int | None, digits: int = 2) -> str:
-    return "–" if n_bytes is None else f"{n_bytes / _GB:.{digits}f}"
-
-
-def _off(real_bytes: int | None, expected_bytes: int | None) -> str:
-    """By how much the real figure is above the expected one."""
-    if real_bytes is None or not expected_bytes:
-        return "–"
-    return f"{100 * (real_bytes / expected_bytes - 1):+.1f} %"

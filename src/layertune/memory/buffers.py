@@ -29,3 +29,12 @@ class BufferBytes:
             self.compute_bytes + other.compute_bytes,
             self.output_bytes + other.output_bytes,
         )
+
+
+def resident_bytes(on_host: BufferBytes, file_bytes: int) -> int:
+    """Return what one model keeps in RAM of its host buffers, for a container's limit.
+
+    Repacked weights are copies, and the kernel drops their mapped originals under pressure. What stays hot is every
+    host tensor once, at most the file.
+    """
+    return on_host.total_bytes - on_host.weights_bytes + min(on_host.weights_bytes, file_bytes)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from layertune.errors import NothingFits
-from layertune.memory.buffers import HOST, BufferBytes
+from layertune.memory.buffers import HOST, BufferBytes, resident_bytes
 from layertune.results.summary import reason
 from layertune.results.trials import FinishedTrial
 from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
@@ -35,15 +35,10 @@ class Limits:
         return None if self.vram_bytes is None else self.vram_bytes - self.margin_bytes
 
     def ram_excess_bytes(self, name: str, on_host: BufferBytes) -> int:
-        """Return by how much a model's host buffers exceed its RAM limit; negative where they keep it.
-
-        Repacked weights are copies, and the kernel drops their mapped originals under pressure. What stays hot is
-        every host tensor once, at most the file.
-        """
+        """Return by how much a model's host buffers exceed its RAM limit; negative where they keep it."""
         if self.ram_per_model_bytes is None:
             return -1
-        weights_bytes = min(on_host.weights_bytes, self.file_bytes[name])
-        return on_host.total_bytes - on_host.weights_bytes + weights_bytes - self.ram_per_model_bytes
+        return resident_bytes(on_host, self.file_bytes[name]) - self.ram_per_model_bytes
 
     def violations(self, outcome: TrialOutcome) -> dict[str, float]:
         """Return every limit's excess in bytes; a trial without figures has those that are known."""

@@ -1,0 +1,56 @@
+"""What stands under the front: the baselines, and how good the plan was."""
+
+import pytest
+from rich.console import Console
+
+from finished_study import result, settings
+from layertune.cli.front import baseline_table, plan_words
+from layertune.memory.residuals import Correction
+from layertune.results.result import BudgetInfo, Result
+from layertune.results.summary import Baseline, Planned
+from layertune.units import MIB
+from small_shapes import planner, shape
+
+PLANNER = planner(chat=shape(n_layer=36), code=shape(n_layer=36))
+RULES = [
+    Baseline("fit-chat-first", settings(99, 20), "a rule"),
+    Baseline("fit-alone", settings(99, 99), "another"),
+    Baseline("other", settings(3, 3), "another"),
+    Baseline("ollama", None, "a third"),
+]
+
+
+def finished(correction: Correction | None = None) -> Result:
+    budget = BudgetInfo(vram_bytes=4 * MIB, margin_bytes=0)
+    return result(planned=Planned(PLANNER, 100, 40, correction), baselines=RULES, budget=budget)
+
+
+def printed() -> list[str]:
+    console = Console(width=140)
+    with console.capture() as capture:
+        console.print(baseline_table(finished()))
+    return capture.get().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("fit-chat-first", "trial 1"),
+        ("fit-alone", "over the budget"),
+        ("other", "not measured"),
+        ("ollama", "would evict a model"),
+    ],
+)
+def test_every_baseline_says_what_became_of_it(name: str, words: str) -> None:
+    (line,) = [line for line in printed() if line.startswith(name)]
+    assert words in line
+
+
+def test_the_plan_s_errors_are_shown_never_hidden() -> None:
+    checked, unchecked = finished(Correction(2 * MIB, MIB, 7)).plan, finished().plan
+    assert checked is not None
+    assert unchecked is not None
+    assert plan_words(checked) == (
+        "By plan 40 of 100 settings fit. 7 trials took 2.0 MiB more than planned each, and at most 1.0 MiB on top."
+    )
+    assert plan_words(unchecked) == "By plan 40 of 100 settings fit. No trial has checked the plan yet."

@@ -1,0 +1,28 @@
+from pathlib import Path
+
+from finished_study import result
+from layertune.cli.planning import measured_overhead
+from layertune.devices.target import Target
+from layertune.memory.residuals import Correction
+from layertune.results.result import write_result
+from layertune.results.summary import Planned
+from layertune.units import MIB
+from small_shapes import planner, shape
+
+PLANNED = Planned(planner(chat=shape(n_layer=36), code=shape(n_layer=36)), 100, 40, Correction(300 * MIB, MIB, 7))
+GPU = Target("gpu", "emulated card", vram_bytes=6 * 2**30, gpu_index=0)
+
+
+def test_an_earlier_study_on_the_same_gpu_tells_its_overhead(tmp_path: Path) -> None:
+    write_result(result(planned=PLANNED), tmp_path / "result.json")
+    overhead = measured_overhead(GPU, tmp_path)
+    assert overhead.n_bytes == 300 * MIB
+    assert overhead.source == f"the median of 7 trials in {tmp_path}"
+
+
+def test_another_gpu_no_study_or_one_without_trials_tells_nothing(tmp_path: Path) -> None:
+    assert measured_overhead(GPU, tmp_path).n_bytes is None
+    write_result(result(planned=PLANNED), tmp_path / "result.json")
+    assert measured_overhead(Target("gpu", "another", 2**33), tmp_path).n_bytes is None
+    write_result(result(), tmp_path / "result.json")
+    assert measured_overhead(GPU, tmp_path).n_bytes is None
