@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from layertune.cli.planning import plan_models
-from layertune.config.scenario import ScenarioConfig, ScenarioFile, load_scenarios
+from layertune.config.scenario import Scenario, ScenarioConfig, ScenarioFile, load_scenarios
 from layertune.errors import UsageError
 from layertune.memory import GPU, ModelMemory, PlannedBytes
 from layertune.models import ModelShape, remembered_shape
@@ -103,7 +103,7 @@ def judge(config: ScenarioConfig, folder: Path) -> tuple[list[Judged], list[Size
     planning.projections.learn({name: [_engine(config, each) for each in wanted] for name, wanted in layers.items()})
     memories = planning.planner().models
     scenarios = [
-        _judged(config, number, shapes, memories, planning.target.vram_bytes) for number in range(len(config.scenarios))
+        _judged(config, scenario, shapes, memories, planning.target.vram_bytes) for scenario in config.scenarios
     ]
     sizes = [
         Sized(
@@ -120,12 +120,11 @@ def judge(config: ScenarioConfig, folder: Path) -> tuple[list[Judged], list[Size
 
 def _judged(
     config: ScenarioConfig,
-    number: int,
+    scenario: Scenario,
     shapes: dict[str, ModelShape],
     memories: Mapping[str, ModelMemory],
     budget_bytes: int,
 ) -> Judged:
-    scenario = config.scenarios[number]
     held = tuple(
         Held(
             name,

@@ -2,9 +2,9 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from layertune.units import parse_bytes
 
@@ -35,6 +35,15 @@ class DeviceChoice:
                 raise ValueError("an emulated card of 0 bytes holds nothing; write its size, like emulated:6GiB")
             return cls("emulated", vram_bytes=vram_bytes)
         raise ValueError(f"{text!r} is not a device; write {_FORMS}")
+
+
+def _checked(text: str) -> str:
+    DeviceChoice.parse(text)
+    return text
+
+
+# As the user wrote it, and known to be a device's name.
+DeviceText = Annotated[str, AfterValidator(_checked)]
 
 
 class EmulatedOptions(BaseModel):

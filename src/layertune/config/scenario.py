@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from layertune.config.device import DeviceChoice
+from layertune.config.device import DeviceChoice, DeviceText
 from layertune.config.loading import first_problem, read_table
 from layertune.config.study import Size
 from layertune.errors import ConfigError
@@ -52,17 +52,11 @@ class ScenarioConfig(_Table):
     """`overhead` is what its author counts for the driver and the like, once for all models."""
 
     name: str
-    device: str
+    device: DeviceText
     overhead: Size = 0
     settings: ScenarioSettings = Field(default_factory=ScenarioSettings)
     files: dict[str, ScenarioFile] = Field(min_length=1)
     scenarios: list[Scenario] = Field(min_length=1)
-
-    @field_validator("device")
-    @classmethod
-    def _check_device(cls, text: str) -> str:
-        DeviceChoice.parse(text)
-        return text
 
     @field_validator("scenarios")
     @classmethod

@@ -9,13 +9,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
 
-from layertune.config.device import DeviceChoice, EmulatedOptions
+from layertune.config.device import DeviceChoice, DeviceText, EmulatedOptions
 from layertune.config.dimension import (
     CacheTypeDimension,
     FlashAttentionDimension,
@@ -43,7 +42,6 @@ Duration = Annotated[
     Field(gt=0),
     WithJsonSchema({"type": ["number", "string"], "examples": ["30m", "90s", "1.5h"]}),
 ]
-DeviceText = Annotated[str, PlainSerializer(str)]
 
 
 class _Table(BaseModel):
@@ -150,12 +148,6 @@ class StudyConfig(_Table):
         min_length=1,
         description="What to optimise; without it, each model's tokens_per_s, its n_ctx where searched, and peak VRAM.",
     )
-
-    @field_validator("device")
-    @classmethod
-    def _check_device(cls, text: str) -> str:
-        DeviceChoice.parse(text)
-        return text
 
     @field_validator("models")
     @classmethod
