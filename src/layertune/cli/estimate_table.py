@@ -1,8 +1,8 @@
 """The table of `layertune estimate`."""
 
-from rich.console import Console
 from rich.table import Table
 
+from layertune.cli.console import open_console
 from layertune.cli.estimate import Estimate
 from layertune.cli.planning import Planning
 from layertune.memory import GPU, HOST
@@ -13,13 +13,14 @@ _PARTS = ("weights_bytes", "kv_bytes", "compute_bytes", "output_bytes")
 
 def print_estimate(planning: Planning, found: Estimate) -> None:
     """Print the table, the verdict, and how many layers of each model fit."""
-    console = Console(highlight=False)
+    console = open_console()
+    console.print(_title(planning))
     console.print(_table(planning, found))
     console.print(_verdict(found))
     for name, excess_bytes in found.over_ram().items():
         limit = format_bytes(found.ram_limit_bytes or 0)
         console.print(f"{HOST}: {name} exceeds its RAM limit of {limit} by {format_bytes(excess_bytes)}")
-    if found.budget_bytes is None:
+    if found.budget_bytes is None or found.plan.needed_bytes is None:
         return
     for name, layers in found.most_layers.items():
         n_all = planning.shapes[name].n_layer + 1
@@ -28,7 +29,7 @@ def print_estimate(planning: Planning, found: Estimate) -> None:
 
 
 def _table(planning: Planning, found: Estimate) -> Table:
-    table = Table(title=_title(planning), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("model", "device"):
         table.add_column(f"\n{heading}", no_wrap=True)
     for heading in ("\nlayers", "\nweights", "KV\ncache", "compute\nbuffers", "output\nbuffer", "together\nMiB"):
@@ -56,7 +57,8 @@ def _verdict(found: Estimate) -> str:
     if budget_bytes is None:
         return "no device to offload to, so no budget"
     if plan.needed_bytes is None:
-        return "llama.cpp refuses these settings whatever the memory, or could not say what they take"
+        why = found.settings.impossible() or "it creates no context with them"
+        return f"llama.cpp refuses these settings whatever the memory: {why}"
     spare_bytes = budget_bytes - plan.needed_bytes
     verdict = "FITS" if plan.fits(budget_bytes) else "DOES NOT FIT"
     words = "to spare" if spare_bytes >= 0 else "too much"

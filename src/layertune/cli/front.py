@@ -4,14 +4,11 @@ import json
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from layertune.cli.console import open_console
 from layertune.results.result import BaselineInfo, PlanInfo, Result, TrialInfo, load_result
 from layertune.units import format_bytes
-
-# Wide enough for three models where the output is a file or a pipe, whose width nobody knows.
-_FILE_WIDTH = 140
 
 
 def run(study: Path, *, as_json: bool) -> None:
@@ -26,9 +23,7 @@ def front_json(result: Result) -> str:
 
 def print_front(result: Result) -> None:
     """Print the front on standard output."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_FILE_WIDTH)
+    console = open_console()
     console.print(front_table(result) if result.pareto else "No measured trial keeps the budget.")
     if result.baselines:
         console.print(baseline_table(result))

@@ -34,7 +34,7 @@ def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
         ConfigError: the file or the resulting config is wrong.
     """
     if path is None and not overrides.models:
-        raise UsageError("nothing to search", remedy="give a CONFIG, or --model chat=a.gguf --model code=b.gguf")
+        raise UsageError("no model is given", remedy="give a CONFIG, or --model chat=a.gguf --model code=b.gguf")
     table: dict[str, Any] = {"models": {}}
     if path is not None:
         table = load_config(path).model_dump(mode="json", exclude_none=True)

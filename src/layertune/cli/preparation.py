@@ -6,6 +6,8 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
+import typer
+
 from layertune.cli.planning import Planning, plan_study
 from layertune.config import StudyConfig, dump_config
 from layertune.devices.hardware import Machine, this_machine
@@ -31,6 +33,8 @@ from layertune.search.study import Plan
 from layertune.settings import SplitSettings
 from layertune.trial.process import Workplace
 from layertune.units import GIB
+
+_MANY = 500  # settings, which take several seconds to ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +199,17 @@ def prepare(config: StudyConfig) -> Preparation:
         n_processes=planning.n_processes,
         file_bytes={name: shape.file_bytes for name, shape in shapes.items()},
     )
-    planning.projections.learn({name: space.engines(name) for name in shapes})
+    _ask_llama_cpp(planning, space)
     feasible = FeasibleSpace(space, planning.planner(), limits)
     return Preparation(config, planning, machine, build, space, limits, feasible)
+
+
+def _ask_llama_cpp(planning: Planning, space: SearchSpace) -> None:
+    projections = planning.projections
+    n_missing = sum(len(projections.missing(name, space.engines(name))) for name in planning.shapes)
+    if n_missing >= _MANY:
+        typer.echo(f"asking llama.cpp what {n_missing} settings would take; it will be remembered", err=True)
+    projections.learn({name: space.engines(name) for name in planning.shapes})
 
 
 def _model_info(shape: ModelShape) -> ModelInfo:

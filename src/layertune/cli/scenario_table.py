@@ -1,8 +1,8 @@
 """The tables of `layertune estimate --scenario`."""
 
-from rich.console import Console
 from rich.table import Table
 
+from layertune.cli.console import open_console
 from layertune.cli.scenario import Judged, Sized
 from layertune.config.scenario import ScenarioConfig
 
@@ -10,7 +10,7 @@ _GB = 10**9  # what people mean when they write GB beside a file's size
 
 
 def print_scenarios(config: ScenarioConfig, scenarios: list[Judged], sizes: list[Sized]) -> None:
-    console = Console(highlight=False)
+    console = open_console()
     console.print(_scenario_table(config, scenarios))
     console.print(_model_table(scenarios))
     console.print(_size_table(sizes))

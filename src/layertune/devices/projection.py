@@ -16,7 +16,7 @@ from layertune.errors import BuildError, LayertuneError
 from layertune.memory.projection import Anatomy, Projection
 from layertune.settings import EngineSettings
 
-_TIMEOUT_S = 600.0
+_TIMEOUT_S, _TIMEOUT_PER_SETTING_S = 120.0, 0.5
 _LEDGER_BYTES = 2**60  # nothing is allocated on the card, so nothing is refused
 
 
@@ -70,10 +70,12 @@ def _send(question: Question, process: "subprocess.Popen[bytes]") -> None:
 
 
 def _answer(question: Question, process: "subprocess.Popen[bytes]") -> Answer:
+    timeout_s = _TIMEOUT_S + _TIMEOUT_PER_SETTING_S * len(question.settings)
     try:
-        text, words = process.communicate(timeout=_TIMEOUT_S)
+        text, words = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired as error:
-        raise BuildError(f"llama.cpp did not project {question.path} within {_TIMEOUT_S:.0f} s") from error
+        what = f"what {len(question.settings)} settings of {question.path} would take"
+        raise BuildError(f"llama.cpp did not say within {timeout_s:.0f} s {what}", remedy="search fewer") from error
     if process.returncode != 0:
         lines = words.decode(errors="replace").strip().splitlines()
         why = lines[-1] if lines else f"it ended with status {process.returncode}"

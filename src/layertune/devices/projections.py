@@ -48,6 +48,11 @@ class Projections:
         }
         self._entries = {name: read_entries(store) for name, store in self._stores.items()}
 
+    def missing(self, name: str, settings: Iterable[EngineSettings]) -> list[EngineSettings]:
+        """Return the memory keys of these settings that llama.cpp has not been asked for, split by split."""
+        keys = dict.fromkeys(each.memory_key(self._shapes[name].n_layer) for each in settings)
+        return sorted((key for key in keys if _text(key) not in self._entries[name]), key=_split)
+
     def learn(self, wanted: Mapping[str, Iterable[EngineSettings]]) -> None:
         """Ask llama.cpp for what is not known yet, all models at once; `wanted` by model, in any form.
 
@@ -58,11 +63,10 @@ class Projections:
 
         questions = {}
         for name, settings in wanted.items():
-            shape, entries = self._shapes[name], self._entries[name]
-            keys = dict.fromkeys(each.memory_key(shape.n_layer) for each in settings)
-            missing = sorted((key for key in keys if _text(key) not in entries), key=_split)
-            if missing or _ANATOMY not in entries:
-                questions[name] = Question(self._target, str(shape.files[0]), tuple(missing), self._n_outputs)
+            missing = self.missing(name, settings)
+            if missing or _ANATOMY not in self._entries[name]:
+                path = str(self._shapes[name].files[0])
+                questions[name] = Question(self._target, path, tuple(missing), self._n_outputs)
         for (name, question), answer in zip(questions.items(), ask(list(questions.values())), strict=True):
             new = _entries(question, answer)
             self._entries[name].update(new)

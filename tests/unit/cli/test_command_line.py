@@ -51,7 +51,7 @@ def test_the_version_is_the_packages() -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["search"], 2, "nothing to search"),
+        (["search"], 2, "no model is given"),
         (["search", "none.toml"], 2, "cannot read none.toml"),
         (["search", "--model", "chat=none.gguf", "--device", "cpu"], 2, "none.gguf: No such file"),
         (["search", "--model", "chat={text}", "--device", "cpu"], 2, "is not a GGUF file"),

@@ -53,7 +53,7 @@ def test_a_study_folder_names_the_study_where_no_config_does() -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({}, UsageError, "nothing to search; give a CONFIG"),
+        ({}, UsageError, "no model is given; give a CONFIG"),
         ({"models": ["a.gguf"]}, UsageError, "--model a.gguf has no = in it"),
         ({"models": ["chat=a"], "settings": ["fast"]}, UsageError, "--set fast has no = in it"),
         (
