@@ -52,8 +52,11 @@ def plan_words(plan: PlanInfo) -> str:
     known = f"By plan {plan.n_feasible} of {plan.n_settings} settings fit."
     if plan.n_trials == 0:
         return f"{known} No trial has checked the plan yet."
+    if plan.overhead_bytes == plan.headroom_bytes == 0:
+        return f"{known} None of {plan.n_trials} measured trials took more than planned."
     overhead, headroom = format_bytes(plan.overhead_bytes), format_bytes(plan.headroom_bytes)
-    return f"{known} {plan.n_trials} trials took {overhead} more than planned each, and at most {headroom} on top."
+    trials = f"{plan.n_trials} measured trials"
+    return f"{known} {trials} took {overhead} more than planned each, and at most {headroom} on top."
 
 
 def baseline_table(result: Result) -> Table:

@@ -35,9 +35,10 @@ class FeasibleSpace:
         """Correct the plan by what the study's own trials measured."""
         residuals = []
         for trial in trials:
-            outcome = trial.outcome
-            planned_bytes = self.planner.plan(trial.settings).device_bytes
-            if isinstance(outcome, Measured) and outcome.vram is not None and planned_bytes is not None:
+            outcome, plan = trial.outcome, self.planner.plan(trial.settings)
+            if isinstance(outcome, Measured) and outcome.vram is not None and plan.device_bytes is not None:
+                # Within the resolution of llama.cpp's log nothing is beyond the plan.
+                planned_bytes = plan.device_bytes + plan.log_error_bytes
                 peak_bytes = outcome.vram.peak_bytes
                 loaded_bytes = outcome.vram.phases.get("load", peak_bytes)
                 residuals.append(Residual(planned_bytes, loaded_bytes, peak_bytes))

@@ -47,10 +47,15 @@ def test_every_baseline_says_what_became_of_it(name: str, words: str) -> None:
 
 
 def test_the_plan_s_errors_are_shown_never_hidden() -> None:
-    checked, unchecked = finished(Correction(2 * MIB, MIB, 7)).plan, finished().plan
+    checked, exact, unchecked = (
+        finished(correction).plan for correction in (Correction(2 * MIB, MIB, 7), Correction(0, 0, 7), None)
+    )
     assert checked is not None
+    assert exact is not None
     assert unchecked is not None
     assert plan_words(checked) == (
-        "By plan 40 of 100 settings fit. 7 trials took 2.0 MiB more than planned each, and at most 1.0 MiB on top."
+        "By plan 40 of 100 settings fit. "
+        "7 measured trials took 2.0 MiB more than planned each, and at most 1.0 MiB on top."
     )
+    assert plan_words(exact) == "By plan 40 of 100 settings fit. None of 7 measured trials took more than planned."
     assert plan_words(unchecked) == "By plan 40 of 100 settings fit. No trial has checked the plan yet."

@@ -9,6 +9,7 @@ import small_study
 from layertune.errors import NothingFits
 from layertune.memory import ModelMemory, Planner
 from layertune.memory.projection import Anatomy, Projection
+from layertune.memory.residuals import Correction
 from layertune.results.trials import FinishedTrial
 from layertune.search.constraints import VRAM, Limits
 from layertune.search.feasible import FeasibleSpace
@@ -114,7 +115,7 @@ def test_nothing_fits_says_what_the_smallest_would_need() -> None:
 
 def measured(number: int, beyond_bytes: int) -> FinishedTrial:
     each = small_study.space().smallest().with_layers("chat", 5)
-    peak_bytes = (PLANNER.plan(each).device_bytes or 0) + beyond_bytes
+    peak_bytes = needed_bytes(each) + beyond_bytes
     report = VramReport(peak_bytes, 0, "device", "nvml", {"load": peak_bytes})
     return FinishedTrial(number, each, replace(fakes.measured(each), vram=report), {})
 
@@ -128,3 +129,11 @@ def test_what_trials_measure_beyond_the_plan_leaves_less_room() -> None:
     assert space.n_settings() < before
     each = small_study.space().smallest()
     assert space.violations(each)[VRAM] == needed_bytes(each) - 3 * MIB + 2 * (MIB // 4)
+
+
+def test_what_llama_cpp_s_log_cannot_resolve_is_not_beyond_the_plan() -> None:
+    space = feasible(3 * MIB)
+    before = space.n_settings()
+    space.learn([measured(0, -10), measured(1, 0)])
+    assert space.correction == Correction(0, 0, 2)
+    assert space.n_settings() == before
