@@ -15,6 +15,7 @@ from typing import Any
 
 from layertune.cli.overrides import Overrides, study_config
 from layertune.cli.preparation import Preparation, prepare
+from layertune.memory import Planner
 from layertune.settings import SplitSettings
 from layertune.trial.outcome import Infeasible, Measured
 from layertune.trial.process import ProcessTrialRunner, Workplace
@@ -36,14 +37,15 @@ def main() -> None:
     capacity_bytes = preparation.limits.capacity_bytes or 0
     reach_bytes = capacity_bytes * options.within / 100
     half = options.n // 2
-    drawn = [*islice(near(preparation, options.seed, 0, reach_bytes), half)]
-    drawn += islice(near(preparation, options.seed, -reach_bytes, 0), options.n - half)
+    planner = preparation.planning.planner()
+    drawn = [*islice(near(preparation, planner, options.seed, 0, reach_bytes), half)]
+    drawn += islice(near(preparation, planner, options.seed, -reach_bytes, 0), options.n - half)
     paths = {name: str(model.path) for name, model in config.models.items()}
     place = Workplace(preparation.target, paths, dict.fromkeys(paths, (8, 2)), 0, 1, trial_timeout_s=600)
     runner = ProcessTrialRunner(place)
     rows = []
     for settings in drawn:
-        rows.append(row(preparation, runner, settings, capacity_bytes))
+        rows.append(row(planner, runner, settings, capacity_bytes))
         print(rows[-1], flush=True)
     wrong = [each for each in rows if each["planned"] != each["card"]]
     (HERE / f"{config.name}.json").write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
@@ -51,19 +53,17 @@ def main() -> None:
     print(report(preparation, rows, wrong, options.within))
 
 
-def near(preparation: Preparation, seed: int, low: float, high: float) -> Iterator[SplitSettings]:
+def near(preparation: Preparation, planner: Planner, seed: int, low: float, high: float) -> Iterator[SplitSettings]:
     """Yield seeded settings whose planned excess over the budget is in (low, high]."""
     for settings in preparation.space.shuffled(seed):
-        plan = preparation.feasible.planner.plan(settings)
+        plan = planner.plan(settings)
         excess = (plan.device_bytes or 0) - (preparation.limits.capacity_bytes or 0)
         if low < excess <= high:
             yield settings
 
 
-def row(
-    preparation: Preparation, runner: ProcessTrialRunner, settings: SplitSettings, capacity_bytes: int
-) -> dict[str, Any]:
-    plan = preparation.feasible.planner.plan(settings)
+def row(planner: Planner, runner: ProcessTrialRunner, settings: SplitSettings, capacity_bytes: int) -> dict[str, Any]:
+    plan = planner.plan(settings)
     outcome = runner.run(settings)
     peak_bytes = outcome.vram.peak_bytes if isinstance(outcome, Measured) and outcome.vram is not None else None
     card = "fits" if isinstance(outcome, Measured) else "refused" if isinstance(outcome, Infeasible) else str(outcome)

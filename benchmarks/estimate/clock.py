@@ -57,7 +57,7 @@ def cut(config: Path, device: str) -> None:
         space = replace(space, dimensions=tuple(widened(each, n_batches) for each in preparation.space.dimensions))
     preparation.planning.projections.learn({name: space.engines(name) for name in space.n_layers})  # remembered
     started_s = time.perf_counter()
-    feasible = FeasibleSpace(space, preparation.feasible.planner, preparation.limits)
+    feasible = FeasibleSpace(space, preparation.planning.planner(), preparation.limits)
     n_feasible = feasible.n_settings()
     print(f"{n_feasible:,} of {space.n_settings():,} settings fit, found in {time.perf_counter() - started_s:.2f} s")
 

@@ -126,7 +126,8 @@ def test_a_skeleton_projects_what_the_model_does(demo_pair: dict[str, Path], tmp
     assert skeleton.stat().st_size < shape.file_bytes
     assert skeleton.stat().st_blocks * 512 < MIB  # a hole in place of the weights
     settings = (engine(0).memory_key(shape.n_layer), engine(9).memory_key(shape.n_layer))
-    by_skeleton, by_model = ask([Question(CARD, str(path), settings) for path in (skeleton, demo_pair["code"])])
+    questions = [Question(CARD, str(demo_pair["code"]), settings, whole=whole) for whole in (False, True)]
+    by_skeleton, by_model = ask(questions)
     assert by_skeleton == by_model
 
 

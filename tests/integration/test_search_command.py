@@ -222,3 +222,14 @@ def test_an_orphan_of_an_earlier_run_cannot_answer_for_a_new_one(folder: Path) -
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate()
+
+
+def test_what_llama_cpp_cannot_plan_is_tried_all_the_same_and_said_so(folder: Path) -> None:
+    data = (folder / "chat.gguf").read_bytes().replace(b"qwen2", b"qwon2")
+    (folder / "chat.gguf").unlink()
+    (folder / "chat.gguf").write_bytes(data)
+    answer = run(folder, n_trials=1)
+    assert "no plan: llama.cpp cannot say what" in answer.stderr
+    assert "unknown model architecture: 'qwon2'" in answer.stderr
+    assert answer.returncode == 3
+    assert "Traceback" not in answer.stderr

@@ -14,6 +14,7 @@ from layertune.devices.hardware import Machine, this_machine
 from layertune.devices.inspection import inspect
 from layertune.devices.target import Target
 from layertune.engine.library import BuildInfo
+from layertune.errors import BuildError
 from layertune.models import ModelShape, file_sha256
 from layertune.results.result import (
     BudgetInfo,
@@ -39,7 +40,7 @@ _MANY = 500  # settings, which take several seconds to ask for
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """A study ready to start."""
+    """A study ready to start. Without `feasible`, llama.cpp could not say what its models take: a load will."""
 
     config: StudyConfig
     planning: Planning
@@ -47,7 +48,7 @@ class Preparation:
     build: BuildInfo
     space: SearchSpace
     limits: Limits
-    feasible: FeasibleSpace
+    feasible: FeasibleSpace | None
 
     @property
     def shapes(self) -> dict[str, ModelShape]:
@@ -84,8 +85,10 @@ class Preparation:
             feasible=self.feasible,
         )
 
-    def planned(self) -> Planned:
+    def planned(self) -> Planned | None:
         """Return what a result tells of the plan; to be called after the search, which corrects it."""
+        if self.feasible is None:
+            return None
         return Planned(
             self.feasible.planner, self.space.n_settings(), self.feasible.n_settings(), self.feasible.correction
         )
@@ -116,12 +119,11 @@ class Preparation:
 
     def _first(self) -> list[SplitSettings]:
         """What is measured before anything is searched: the corners and the baselines, as far as they fit."""
-        capacity_bytes = self.limits.capacity_bytes
-        ends = [self.space.smallest()]
-        if capacity_bytes is not None:
-            ends = corners(self.space, self.feasible.planner, capacity_bytes)
-        rules = [each.settings for each in self.baselines() if each.settings is not None]
-        return [each for each in (*ends, *rules) if not self.feasible.exceeded(each)]
+        first = [self.space.smallest()]
+        if self.feasible is not None and self.limits.capacity_bytes is not None:
+            first = corners(self.space, self.feasible.planner, self.limits.capacity_bytes)
+        first += [each.settings for each in self.baselines() if each.settings is not None]
+        return [each for each in first if self.feasible is None or not self.feasible.exceeded(each)]
 
     def baselines(self) -> list[Baseline]:
         """Return the config's own baselines, then those that follow from the models and the budget."""
@@ -130,7 +132,7 @@ class Preparation:
             for name, values in self.config.baselines.items()
         ]
         capacity_bytes, device_bytes = self.limits.capacity_bytes, self.target.vram_bytes
-        if capacity_bytes is not None and device_bytes is not None:
+        if self.feasible is not None and capacity_bytes is not None and device_bytes is not None:
             found += baselines(self.space, self.feasible.planner, capacity_bytes, device_bytes)
         return found
 
@@ -199,8 +201,12 @@ def prepare(config: StudyConfig) -> Preparation:
         n_processes=planning.n_processes,
         file_bytes={name: shape.file_bytes for name, shape in shapes.items()},
     )
-    _ask_llama_cpp(planning, space)
-    feasible = FeasibleSpace(space, planning.planner(), limits)
+    feasible = None
+    try:
+        _ask_llama_cpp(planning, space)
+        feasible = FeasibleSpace(space, planning.planner(), limits)
+    except BuildError as error:
+        typer.echo(f"no plan: {error}; whether a setting fits, its trial will tell", err=True)
     return Preparation(config, planning, machine, build, space, limits, feasible)
 
 

@@ -105,9 +105,11 @@ def _say_what(preparation: Preparation, folder: Path) -> None:
     for name, shape in preparation.shapes.items():
         size = format_bytes(shape.file_bytes)
         typer.echo(f"{name}: {shape.files[0].name}, {shape.architecture}, {shape.n_layer} layers, {size}", err=True)
+    feasible = preparation.feasible
+    fitting = f" of which {feasible.n_settings()} fit by plan" if feasible is not None else ""
     typer.echo(
-        f"study: {folder}, {preparation.space.n_settings()} settings of which {preparation.feasible.n_settings()} fit "
-        f"by plan, sampler {config.search.sampler}, at most {config.search.n_trials} trials",
+        f"study: {folder}, {preparation.space.n_settings()} settings{fitting}, sampler {config.search.sampler}, "
+        f"at most {config.search.n_trials} trials",
         err=True,
     )
 

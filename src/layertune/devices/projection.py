@@ -2,11 +2,12 @@
 layertune.devices.projection`, which `ask` starts. It allocates nothing on the device but recurrent states."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -22,12 +23,16 @@ _LEDGER_BYTES = 2**60  # nothing is allocated on the card, so nothing is refused
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One model's settings to project, in the form of `EngineSettings.memory_key`; `n_outputs` as in `Context`."""
+    """One model's settings to project, in the form of `EngineSettings.memory_key`; `n_outputs` as in `Context`.
+
+    `whole` asks with the model's own file, which takes ten times as long as its skeleton and is just as exact.
+    """
 
     target: Target
     path: str
     settings: tuple[EngineSettings, ...]
     n_outputs: int | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +48,32 @@ _ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
 
 
 def ask(questions: Sequence[Question]) -> list[Answer]:
-    """Answer each question in a process of its own, all at once.
+    """Answer each question in a process of its own, all at once. Where a model's skeleton is not enough for llama.cpp,
+    or ends it, its own file is asked.
 
     Raises:
         BuildError: llama.cpp cannot load a model, in its own words.
     """
-    command = [sys.executable, "-m", "layertune.devices.projection"]
+    command = [sys.executable, "-m", "layertune.devices.projection", str(os.getpid())]
     pipe = subprocess.PIPE
     asked = [(each, subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)) for each in questions]
     try:
         for question, process in asked:
             _send(question, process)
-        return [_answer(question, process) for question, process in asked]
+        return [_answer_or_ask_whole(question, process) for question, process in asked]
     finally:
         for _, process in asked:
             process.kill()
             process.wait()
+
+
+def _answer_or_ask_whole(question: Question, process: "subprocess.Popen[bytes]") -> Answer:
+    try:
+        return _answer(question, process)
+    except BuildError:
+        if question.whole:
+            raise
+        return ask([replace(question, whole=True)])[0]
 
 
 def _send(question: Question, process: "subprocess.Popen[bytes]") -> None:
@@ -83,7 +98,8 @@ def _answer(question: Question, process: "subprocess.Popen[bytes]") -> Answer:
     return _ANSWER.validate_json(text)
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
+    from layertune.devices import lifetime
     from layertune.devices.opened import open_device
     from layertune.engine import library
     from layertune.engine.projection import DEBUG_WORDS, project, read_anatomy
@@ -91,6 +107,9 @@ def main() -> int:
     from layertune.models import read_shape
     from layertune.models.skeleton import write_skeleton
 
+    lifetime.die_with_parent(int(arguments[0]))
+    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a backend prints is no answer
     question = _QUESTION.validate_json(sys.stdin.read())
     try:
         library.load()
@@ -99,22 +118,21 @@ def main() -> int:
         device = open_device(question.target, ["model"], _ledger_descriptor(question.target))
         try:
             with tempfile.TemporaryDirectory() as folder:
-                skeleton = Path(folder) / "skeleton.gguf"
-                write_skeleton(shape, skeleton)
+                file = shape.files[0]
+                if not question.whole:
+                    file = Path(folder) / "skeleton.gguf"
+                    write_skeleton(shape, file)
                 devices = device.devices("model")
-                try:
-                    anatomy = read_anatomy(skeleton, shape, devices)
-                except EngineRefused:  # an architecture that needs its words: slower, and just as exact
-                    skeleton = shape.files[0]
-                    anatomy = read_anatomy(skeleton, shape, devices)
-                found = dict(project(skeleton, question.settings, devices, question.n_outputs))
+                anatomy = read_anatomy(file, shape, devices)
+                found = dict(project(file, question.settings, devices, question.n_outputs))
         finally:
             device.close()
     except (LayertuneError, EngineRefused) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     answer = Answer(anatomy, tuple(found[each] for each in question.settings))
-    sys.stdout.write(_ANSWER.dump_json(answer).decode())
+    stream.write(_ANSWER.dump_json(answer).decode())
+    stream.close()
     return 0
 
 
@@ -127,4 +145,4 @@ def _ledger_descriptor(target: Target) -> int | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
