@@ -28,7 +28,7 @@ from layertune.engine.model import Model, expert_tensors
 from layertune.engine.refusal import EngineRefused
 from layertune.memory import GPU, HOST, BufferBytes, ModelMemory, ModelPlan
 from layertune.models import ModelShape, read_shape
-from layertune.settings import EngineSettings
+from layertune.settings import CacheType, EngineSettings, FlashAttention
 from layertune.units import GIB, MIB
 
 HERE = Path(__file__).parent
@@ -39,7 +39,12 @@ TARGET_PART_MIB, TARGET_SUM_PERCENT = 0.1, 0.5
 # n_ctx, n_ubatch, n_parallel
 CONTEXTS = ((512, 128, 1), (4096, 512, 4), (32_768, 512, 1))
 # flash attention, K, V; quantized V needs flash attention
-CACHES = (("on", "f16", "f16"), ("off", "f16", "f16"), ("on", "q8_0", "q8_0"), ("off", "q4_0", "f16"))
+CACHES: tuple[tuple[FlashAttention, CacheType, CacheType], ...] = (
+    ("on", "f16", "f16"),
+    ("off", "f16", "f16"),
+    ("on", "q8_0", "q8_0"),
+    ("off", "q4_0", "f16"),
+)
 
 
 def main() -> None:
@@ -99,9 +104,9 @@ def variants(shape: ModelShape) -> Iterator[EngineSettings]:
                     n_ubatch=n_ubatch,
                     n_threads=2,
                     n_parallel=n_parallel,
-                    flash_attn=flash_attn,  # type: ignore[arg-type]
-                    type_k=type_k,  # type: ignore[arg-type]
-                    type_v=type_v,  # type: ignore[arg-type]
+                    flash_attn=flash_attn,
+                    type_k=type_k,
+                    type_v=type_v,
                 )
                 yield base
         if shape.number("expert_count"):

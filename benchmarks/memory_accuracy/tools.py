@@ -62,8 +62,8 @@ def compare(file: Path) -> Iterator[str]:
     shape = read_shape(file)
     base = EngineSettings(n_gpu_layers=0, n_ctx=4096, n_batch=2048, n_ubatch=512, n_threads=2, flash_attn="on")
     for n_gpu_layers in (0, 1, (shape.n_layer + 1) // 2, shape.n_layer + 1):
-        for changes in ({}, {"n_ctx": 8192, "type_k": "q8_0", "type_v": "q8_0"}):
-            settings = replace(base, n_gpu_layers=n_gpu_layers, **changes)  # type: ignore[arg-type]
+        split = replace(base, n_gpu_layers=n_gpu_layers)
+        for settings in (split, replace(split, n_ctx=8192, type_k="q8_0", type_v="q8_0")):
             said, planned = fit_params(file, settings), plan(file, settings, n_outputs=settings.n_batch)
             ours = (planned.weights_bytes // MIB, (planned.kv_bytes or 0) // MIB, (planned.compute_bytes or 0) // MIB)
             yield row(file, settings, "llama-fit-params", said, ours)
@@ -71,8 +71,8 @@ def compare(file: Path) -> Iterator[str]:
         settings = replace(base, n_gpu_layers=shape.n_layer, n_parallel=n_parallel)
         held, planned = server(file, settings), plan(file, settings)
         figures = [(part.weights_bytes, part.kv_bytes or 0, part.compute_bytes or 0) for part in (held, planned)]
-        said, ours = ([round(figure / MIB, 2) for figure in each] for each in figures)
-        yield row(file, settings, "llama-server", said, ours)
+        logged, computed = ([round(figure / MIB, 2) for figure in each] for each in figures)
+        yield row(file, settings, "llama-server", logged, computed)
 
 
 def fitted(file: Path, vram_bytes: int) -> str:
@@ -133,16 +133,13 @@ def server_log(
     with card_server(vram_bytes) as endpoint:
         server_only = ["--port", str(free_port()), "--parallel", str(settings.n_parallel), "--no-warmup", "-lv", "4"]
         command = [str(TOOLS / "llama-server"), *arguments(file, settings, endpoint), *layers, *server_only, *more]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         lines: list[str] = []
-        try:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             for line in process.stdout or ():
                 lines.append(line)
                 if "listening on http" in line:
                     break
-        finally:
             process.kill()
-            process.wait()
     return lines
 
 

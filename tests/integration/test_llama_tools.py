@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tools import TOOLS, fit_params, fitted, plan, server
@@ -20,9 +21,9 @@ SETTINGS = EngineSettings(n_gpu_layers=12, n_ctx=2048, n_batch=1024, n_ubatch=25
 
 @pytest.mark.parametrize("changes", [{}, {"n_gpu_layers": 99, "type_k": "q8_0", "type_v": "q8_0"}])
 def test_llama_fit_params_projects_the_same_to_the_mebibyte(
-    demo_pair: dict[str, Path], changes: dict[str, object]
+    demo_pair: dict[str, Path], changes: dict[str, Any]
 ) -> None:
-    settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]
+    settings = replace(SETTINGS, **changes)
     ours = plan(demo_pair["code"], settings, n_outputs=settings.n_batch)
     parts = (ours.weights_bytes, ours.kv_bytes or 0, ours.compute_bytes or 0)
     assert fit_params(demo_pair["code"], settings) == tuple(part // MIB for part in parts)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,9 +29,9 @@ CARD = Target("emulated", "emulated card", vram_bytes=8 * GIB, n_threads=1)
 PARTS = ("weights_bytes", "kv_bytes", "compute_bytes", "output_bytes")
 
 
-def engine(n_gpu_layers: int, **changes: object) -> EngineSettings:
+def engine(n_gpu_layers: int, **changes: Any) -> EngineSettings:
     base = EngineSettings(n_gpu_layers=n_gpu_layers, n_ctx=512, n_batch=64, n_ubatch=64, n_threads=1)
-    return replace(base, **changes)  # type: ignore[arg-type]
+    return replace(base, **changes)
 
 
 def projections(path: Path, cache: Path) -> Projections:
@@ -77,7 +78,7 @@ def check(path: Path, plan: ModelMemory, settings: EngineSettings) -> None:
 @pytest.mark.parametrize("name", ["chat", "code"])
 @pytest.mark.parametrize("changes", [{}, {"flash_attn": "off", "n_parallel": 2}, {"type_k": "q8_0", "type_v": "q4_0"}])
 def test_the_demo_pair_takes_what_was_planned(
-    demo_pair: dict[str, Path], tmp_path: Path, name: str, changes: dict[str, object]
+    demo_pair: dict[str, Path], tmp_path: Path, name: str, changes: dict[str, Any]
 ) -> None:
     settings = [engine(n_gpu_layers, **changes) for n_gpu_layers in (0, 1, 10, 99)]
     plan = memory(demo_pair[name], tmp_path, *settings)

@@ -65,6 +65,9 @@ def ask(questions: Sequence[Question]) -> list[Answer]:
         for _, process in asked:
             process.kill()
             process.wait()
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
 
 
 def _answer_or_ask_whole(question: Question, process: "subprocess.Popen[bytes]") -> Answer:

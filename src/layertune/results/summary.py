@@ -135,11 +135,16 @@ def _vram(outcome: Measured, planned_bytes: int | None) -> VramInfo | None:
 
 
 def _planned_buffers(plan: MemoryPlan) -> dict[str, dict[str, BufferInfo]] | None:
-    found = {}
+    """Return the plan in the form of the measured buffers, None if a part of it is missing."""
+    found: dict[str, dict[str, BufferInfo]] = {}
     for name, model in plan.models.items():
-        parts = {device: planned.buffers() for device, planned in model.devices.items()}
-        found[name] = {device: BufferInfo(**asdict(held)) for device, held in parts.items() if held is not None}
-    return found if all(len(parts) == len(plan.models[name].devices) for name, parts in found.items()) else None
+        found[name] = {}
+        for device, planned in model.devices.items():
+            held = planned.buffers()
+            if held is None:
+                return None
+            found[name][device] = BufferInfo(**asdict(held))
+    return found
 
 
 def _trial(trial: FinishedTrial, plan_of: PlanFunction | None) -> TrialInfo:

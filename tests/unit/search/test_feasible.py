@@ -1,5 +1,6 @@
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,12 +25,12 @@ from small_study import N_LAYERS
 PLANNER = planner(**{name: shape(n_layer=n_layer) for name, n_layer in N_LAYERS.items()})
 
 
-def limits(vram_bytes: int | None, **changes: object) -> Limits:
+def limits(vram_bytes: int | None, **changes: Any) -> Limits:
     limit = Limits(vram_bytes, 0, None, n_processes=2, file_bytes=dict.fromkeys(N_LAYERS, 2**40))
-    return replace(limit, **changes)  # type: ignore[arg-type]
+    return replace(limit, **changes)
 
 
-def feasible(vram_bytes: int | None, space: SearchSpace | None = None, **changes: object) -> FeasibleSpace:
+def feasible(vram_bytes: int | None, space: SearchSpace | None = None, **changes: Any) -> FeasibleSpace:
     return FeasibleSpace(space or small_study.space(), PLANNER, limits(vram_bytes, **changes))
 
 
