@@ -75,7 +75,6 @@ class _Rules:
     """The rules' common ground: the space's first values, and what a model takes with so many layers."""
 
     def __init__(self, space: SearchSpace, planner: Planner) -> None:
-        self._space = space
         self._planner = planner
         self._base = space.settings({})
         self._layers: Mapping[str, Sequence[int]] = {
