@@ -40,7 +40,7 @@ def main() -> None:
     if stamp.exists() and stamp.read_text() == wanted:
         return
     started = time.monotonic()
-    say(f"building {', '.join(TOOLS)} of {pinned[0]} (about 8 minutes on two cores)")
+    say(f"building {', '.join(TOOLS)} of {pinned[0]} (about 6 minutes on two cores)")
     with tempfile.TemporaryDirectory() as folder:
         source = unpack(python, pinned[0], Path(folder))
         shutil.rmtree(BUILD, ignore_errors=True)

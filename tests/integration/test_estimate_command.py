@@ -92,6 +92,17 @@ def test_a_scenario_is_held_against_the_plan_without_any_model_file() -> None:
     assert sizes["qwen-14b"] == pytest.approx(8_988_110_976, rel=0.001)
 
 
+def test_models_over_their_ram_limit_do_not_fit(demo_pair: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(
+        f'device = "emulated:300MiB"\nhost.ram_per_model = "64MiB"\nmodels.code.path = "{demo_pair["code"]}"\n'
+        "models.code.space.n_gpu_layers = 0\n"
+    )
+    report = estimate(str(tmp_path / "a.toml"))
+    assert report["models"]["code"]["ram_bytes"] > report["ram_per_model_bytes"] == 64 * MIB
+    assert report["fits"] is False
+    assert "code exceeds its RAM limit of 64.0 MiB by" in layertune("estimate", str(tmp_path / "a.toml")).stdout
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

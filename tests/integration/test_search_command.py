@@ -233,3 +233,12 @@ def test_what_llama_cpp_cannot_plan_is_tried_all_the_same_and_said_so(folder: Pa
     assert "unknown model architecture: 'qwon2'" in answer.stderr
     assert answer.returncode == 3
     assert "Traceback" not in answer.stderr
+
+
+def test_a_baseline_may_not_take_a_computed_one_s_name(folder: Path) -> None:
+    full = command(folder, n_trials=1)
+    with (folder / "tiny.toml").open("a") as config:
+        config.write("[baselines]\nollama = { chat = { n_gpu_layers = 1 } }\n")
+    answer = subprocess.run(full, capture_output=True, text=True, cwd=folder, check=False)
+    assert answer.returncode == 2
+    assert "baselines.ollama: layertune computes one of that name; rename yours" in answer.stderr

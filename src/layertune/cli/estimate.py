@@ -12,7 +12,7 @@ import typer
 
 from layertune.cli.overrides import Overrides, study_config
 from layertune.cli.planning import Planning, plan_study
-from layertune.config import IntRange, StudyConfig
+from layertune.config import StudyConfig, dimension_values
 from layertune.devices.hardware import n_usable_cores
 from layertune.memory import GPU, HOST, MemoryPlan, ModelMemory, ModelPlan, Planner
 from layertune.memory.buffers import resident_bytes
@@ -47,8 +47,11 @@ class Estimate:
         """Return the models that exceed their RAM limit, and by how many bytes."""
         if self.ram_limit_bytes is None:
             return {}
-        excess = {name: (n_bytes or 0) - self.ram_limit_bytes for name, n_bytes in self.ram_bytes.items()}
-        return {name: n_bytes for name, n_bytes in excess.items() if n_bytes > 0}
+        return {
+            name: n_bytes - self.ram_limit_bytes
+            for name, n_bytes in self.ram_bytes.items()
+            if n_bytes is not None and n_bytes > self.ram_limit_bytes
+        }
 
 
 def run(config_path: Path | None, overrides: Overrides, *, as_json: bool) -> None:
@@ -91,21 +94,11 @@ def estimated_settings(config: StudyConfig, planning: Planning) -> SplitSettings
     engines = {}
     for name, model in config.models.items():
         n_all = planning.shapes[name].n_layer + 1
-        chosen = {field: _first(getattr(model.space, field), n_all) for field in _FIELDS}
-        layers = max(_values(model.space.n_gpu_layers, n_all)) if offloads else 0
+        chosen = {field: dimension_values(getattr(model.space, field), n_all)[0] for field in _FIELDS}
+        layers = max(dimension_values(model.space.n_gpu_layers, n_all)) if offloads else 0
         engine = EngineSettings(n_gpu_layers=layers, n_threads=n_threads, n_parallel=model.n_parallel, **chosen)
         engines[name] = engine.canonical(planning.shapes[name].n_layer)
     return SplitSettings.of(engines)
-
-
-def _values(written: Any, n_all: int) -> list[Any]:
-    if isinstance(written, IntRange):
-        return written.values(n_all)
-    return written if isinstance(written, list) else [written]
-
-
-def _first(written: Any, n_all: int) -> Any:
-    return _values(written, n_all)[0]
 
 
 def splits(settings: SplitSettings, name: str, n_gpu_layers: Iterable[int]) -> list[EngineSettings]:

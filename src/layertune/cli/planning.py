@@ -26,12 +26,14 @@ class Planning:
     overhead: Overhead
     n_processes: int
 
+    def vram_bytes(self, config: StudyConfig) -> int | None:
+        """Return the budget, the device's whole memory where the config has none; None without a device."""
+        return None if self.target.kind == "cpu" else config.budget.vram or self.target.vram_bytes
+
     def budget_bytes(self, config: StudyConfig) -> int | None:
-        """Return what all models may take of the device, None without one."""
-        vram_bytes = config.budget.vram or self.target.vram_bytes
-        if self.target.kind == "cpu" or vram_bytes is None:
-            return None
-        return vram_bytes - config.budget.margin
+        """Return what all models may take of the device, the margin kept free; None without one."""
+        vram_bytes = self.vram_bytes(config)
+        return None if vram_bytes is None else vram_bytes - config.budget.margin
 
     def planner(self) -> Planner:
         """Return the planner; to be called after `projections.learn`, which asks for many settings at once.

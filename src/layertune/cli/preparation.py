@@ -14,7 +14,7 @@ from layertune.devices.hardware import Machine, this_machine
 from layertune.devices.inspection import inspect
 from layertune.devices.target import Target
 from layertune.engine.library import BuildInfo
-from layertune.errors import BuildError
+from layertune.errors import BuildError, ConfigError
 from layertune.models import ModelShape, file_sha256
 from layertune.results.result import (
     BudgetInfo,
@@ -134,6 +134,9 @@ class Preparation:
         capacity_bytes, device_bytes = self.limits.capacity_bytes, self.target.vram_bytes
         if self.feasible is not None and capacity_bytes is not None and device_bytes is not None:
             found += baselines(self.space, self.feasible.planner, capacity_bytes, device_bytes)
+        names = [each.name for each in found]
+        if taken := next((name for name in self.config.baselines if names.count(name) > 1), None):
+            raise ConfigError(f"baselines.{taken}: layertune computes one of that name", remedy="rename yours")
         return found
 
     def _hardware(self) -> HardwareInfo:
@@ -195,7 +198,7 @@ def prepare(config: StudyConfig) -> Preparation:
         offloads=target.kind != "cpu",
     )
     limits = Limits(
-        vram_bytes=config.budget.vram or target.vram_bytes if target.kind != "cpu" else None,
+        vram_bytes=planning.vram_bytes(config),
         margin_bytes=config.budget.margin,
         ram_per_model_bytes=config.host.ram_per_model,
         n_processes=planning.n_processes,

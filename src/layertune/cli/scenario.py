@@ -10,7 +10,7 @@ import typer
 from layertune.cli.planning import plan_models
 from layertune.config.scenario import Scenario, ScenarioConfig, ScenarioFile, load_scenarios
 from layertune.errors import UsageError
-from layertune.memory import GPU, ModelMemory, PlannedBytes
+from layertune.memory import GPU, BufferBytes, ModelMemory
 from layertune.models import ModelShape, remembered_shape
 from layertune.models.known import find_known
 from layertune.models.standin import hollow_standin
@@ -25,7 +25,7 @@ class Held:
     n_gpu_layers: int
     n_all_layers: int
     expected_bytes: int | None
-    planned: PlannedBytes
+    planned: BufferBytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def judge(config: ScenarioConfig, folder: Path) -> tuple[list[Judged], list[Size
 
     Raises:
         ModelFileError: a model cannot be read.
-        UsageError: a file is missing and its model is not known, or the device is none.
+        UsageError: a file is missing and its model is not known, the device is none, or llama.cpp refuses the settings.
     """
     shapes = {name: _shape(file, folder) for name, file in config.files.items()}
     planning = plan_models(shapes, config.resolved_device(), 1, 1)
@@ -111,7 +111,7 @@ def judge(config: ScenarioConfig, folder: Path) -> tuple[list[Judged], list[Size
             file.file,
             shapes[name].file_bytes,
             file.vram,
-            _on_device(memories[name], _engine(config, shapes[name].n_layer + 1)).total_bytes or 0,
+            _on_device(memories[name], _engine(config, shapes[name].n_layer + 1)).total_bytes,
         )
         for name, file in config.files.items()
     ]
@@ -140,7 +140,7 @@ def _judged(
         held,
         scenario.expected,
         scenario.verdict,
-        sum(each.planned.total_bytes or 0 for each in held),
+        sum(each.planned.total_bytes for each in held),
         config.overhead,
         budget_bytes,
     )
@@ -160,5 +160,11 @@ def _engine(config: ScenarioConfig, n_gpu_layers: int) -> EngineSettings:
     )
 
 
-def _on_device(memory: ModelMemory, engine: EngineSettings) -> PlannedBytes:
-    return memory.plan(engine).devices[GPU]
+def _on_device(memory: ModelMemory, engine: EngineSettings) -> BufferBytes:
+    held = memory.plan(engine).devices[GPU].buffers()
+    if held is None:
+        raise UsageError(
+            f"llama.cpp creates no context of {engine.n_ctx} tokens for a model of these scenarios",
+            remedy="change settings.n_ctx",
+        )
+    return held

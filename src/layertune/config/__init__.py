@@ -1,7 +1,7 @@
 """What a user writes: the study config and its TOML file."""
 
 from layertune.config.device import DeviceChoice, EmulatedOptions
-from layertune.config.dimension import IntRange
+from layertune.config.dimension import IntRange, dimension_values
 from layertune.config.loading import dump_config, load_config, parse_config
 from layertune.config.objective import Objective
 from layertune.config.study import (
@@ -28,6 +28,7 @@ __all__ = [
     "SearchConfig",
     "StudyConfig",
     "Workload",
+    "dimension_values",
     "dump_config",
     "load_config",
     "parse_config",

@@ -36,6 +36,13 @@ class IntRange(BaseModel):
         return values
 
 
+def dimension_values(written: Any, all_layers: int = 0) -> list[Any]:
+    """Return the values of a dimension in whichever form it was written; of a range, `"all"` means `all_layers`."""
+    if isinstance(written, IntRange):
+        return written.values(all_layers)
+    return written if isinstance(written, list) else [written]
+
+
 FORMS = ("value", "choices", "range")
 
 

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -21,6 +21,7 @@ from layertune.config.dimension import (
     IntDimension,
     IntRange,
     LayerDimension,
+    dimension_values,
 )
 from layertune.config.objective import VRAM_PEAK, Objective
 from layertune.units import parse_bytes, parse_duration
@@ -163,7 +164,7 @@ class StudyConfig(_Table):
     @model_validator(mode="after")
     def _check_whole(self) -> "StudyConfig":
         for name, model in self.models.items():
-            smallest = min(_values(model.space.n_ctx)) // model.n_parallel
+            smallest = min(dimension_values(model.space.n_ctx)) // model.n_parallel
             if model.workload.n_tokens > smallest:
                 raise ValueError(
                     f"models.{name}: the workload needs {model.workload.n_tokens} tokens of context and the smallest "
@@ -181,11 +182,9 @@ class StudyConfig(_Table):
         if names is None:
             names = [f"{name}.tokens_per_s" for name in self.models]
             names += [
-                f"{name}.n_ctx" for name, model in self.models.items() if len(set(_values(model.space.n_ctx))) > 1
+                f"{name}.n_ctx"
+                for name, model in self.models.items()
+                if len(set(dimension_values(model.space.n_ctx))) > 1
             ]
             names.append(VRAM_PEAK)
         return [Objective.named(name, list(self.models)) for name in names]
-
-
-def _values(dimension: Any) -> list[Any]:
-    return dimension if isinstance(dimension, list) else [dimension]

@@ -25,7 +25,7 @@ _LEDGER_BYTES = 2**60  # nothing is allocated on the card, so nothing is refused
 class Question:
     """One model's settings to project, in the form of `EngineSettings.memory_key`; `n_outputs` as in `Context`.
 
-    `whole` asks with the model's own file, which takes ten times as long as its skeleton and is just as exact.
+    `whole` asks with the model's own file, which takes longer than its skeleton and is just as exact.
     """
 
     target: Target

@@ -13,7 +13,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from layertune.config import IntRange, StudyConfig
+from layertune.config import StudyConfig, dimension_values
 from layertune.errors import ConfigError
 from layertune.settings import EngineSettings, SplitSettings
 
@@ -171,12 +171,7 @@ _GROWING = frozenset({"n_gpu_layers", "n_ctx", "n_batch", "n_ubatch"})
 
 def _values(field: str, written: Any, all_layers: int, n_threads: int) -> tuple[Any, ...]:
     """Resolve a config's dimension. Layers past the whole model are the whole model; without a device it is 0."""
-    if isinstance(written, IntRange):
-        choices = written.values(all_layers)
-    elif written is None:
-        choices = [n_threads]
-    else:
-        choices = written if isinstance(written, list) else [written]
+    choices = [n_threads] if written is None else dimension_values(written, all_layers)
     if field in _LAYER_FIELDS:
         choices = [min(layers, all_layers) for layers in choices]
     return tuple(dict.fromkeys(choices))
