@@ -7,6 +7,7 @@ model that has the most left on the host, until the card refuses. Prints a Markd
 """
 
 import argparse
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from layertune.devices.target import find_target
 from layertune.memory.buffers import HOST
 from layertune.results.result import load_result
 from layertune.settings import SplitSettings
+from layertune.trial.effort import ONCE
 from layertune.trial.outcome import Measured, TrialOutcome
 from layertune.trial.process import ProcessTrialRunner, Workplace
 from layertune.units import MIB
@@ -29,21 +31,20 @@ def main() -> None:
     config, result = load_config(options.study / "study.toml"), load_result(options.study)
     target = find_target(config.resolved_device(), config.emulated.n_threads)
     paths = {name: str(model.path) for name, model in config.models.items()}
-    place = Workplace(target, paths, dict.fromkeys(paths, (8, 2)), seed=0, n_repeats=1, trial_timeout_s=600)
-    runner = ProcessTrialRunner(place)
+    place = Workplace(target, paths, dict.fromkeys(paths, (8, 2)), seed=0, trial_timeout_s=600)
     pick = SplitSettings.of(result.picked(options.pick).settings)
     n_layers = {name: model.n_layer + 1 for name, model in result.models.items()}
     grown = max(n_layers, key=lambda name: n_layers[name] - pick[name].n_gpu_layers)
     print(f"{target.name}, {(target.vram_bytes or 0) / MIB:.1f} MiB; pick {options.pick}; growing {grown}\n")
     print("| layers | outcome | card's peak, MiB | llama.cpp's buffer lines, MiB |\n|---|---|---|---|", flush=True)
-    print(row(pick, runner.run(pick)), flush=True)
-    print(row(pick, runner.run(pick)), flush=True)
-    for more in range(1, options.most + 1):
-        engine = pick[grown]
-        wider = replace(engine, n_gpu_layers=engine.n_gpu_layers + more)
-        settings = SplitSettings.of(dict(pick.items()) | {grown: wider})
-        outcome = runner.run(settings)
-        print(row(settings, outcome), flush=True)
+    with closing(ProcessTrialRunner(place)) as runner:
+        print(row(pick, runner.run(pick, ONCE)), flush=True)
+        print(row(pick, runner.run(pick, ONCE)), flush=True)
+        for more in range(1, options.most + 1):
+            engine = pick[grown]
+            wider = replace(engine, n_gpu_layers=engine.n_gpu_layers + more)
+            settings = SplitSettings.of(dict(pick.items()) | {grown: wider})
+            print(row(settings, runner.run(settings, ONCE)), flush=True)
 
 
 def row(settings: SplitSettings, outcome: TrialOutcome) -> str:

@@ -17,6 +17,7 @@ from layertune.cli.overrides import Overrides, study_config
 from layertune.cli.preparation import Preparation, prepare
 from layertune.memory import Planner
 from layertune.settings import SplitSettings
+from layertune.trial.effort import ONCE
 from layertune.trial.outcome import Infeasible, Measured
 from layertune.trial.process import ProcessTrialRunner, Workplace
 from layertune.units import MIB
@@ -41,12 +42,12 @@ def main() -> None:
     drawn = [*islice(near(preparation, planner, options.seed, 0, reach_bytes), half)]
     drawn += islice(near(preparation, planner, options.seed, -reach_bytes, 0), options.n - half)
     paths = {name: str(model.path) for name, model in config.models.items()}
-    place = Workplace(preparation.target, paths, dict.fromkeys(paths, (8, 2)), 0, 1, trial_timeout_s=600)
-    runner = ProcessTrialRunner(place)
+    place = Workplace(preparation.target, paths, dict.fromkeys(paths, (8, 2)), 0, trial_timeout_s=600)
     rows = []
-    for settings in drawn:
-        rows.append(row(planner, runner, settings, capacity_bytes))
-        print(rows[-1], flush=True)
+    with closing(ProcessTrialRunner(place)) as runner:
+        for settings in drawn:
+            rows.append(row(planner, runner, settings, capacity_bytes))
+            print(rows[-1], flush=True)
     wrong = [each for each in rows if each["planned"] != each["card"]]
     (HERE / f"{config.name}.json").write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
     (HERE / f"{config.name}.md").write_text(report(preparation, rows, wrong, options.within), encoding="utf-8")
@@ -64,7 +65,7 @@ def near(preparation: Preparation, planner: Planner, seed: int, low: float, high
 
 def row(planner: Planner, runner: ProcessTrialRunner, settings: SplitSettings, capacity_bytes: int) -> dict[str, Any]:
     plan = planner.plan(settings)
-    outcome = runner.run(settings)
+    outcome = runner.run(settings, ONCE)
     peak_bytes = outcome.vram.peak_bytes if isinstance(outcome, Measured) and outcome.vram is not None else None
     card = "fits" if isinstance(outcome, Measured) else "refused" if isinstance(outcome, Infeasible) else str(outcome)
     return {

@@ -9,12 +9,14 @@ beside this file. The models are the stand-ins or the originals, in models/.
 
 import argparse
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from layertune.config import DeviceChoice
 from layertune.devices.target import Target, find_target
 from layertune.settings import EngineSettings, SplitSettings
+from layertune.trial.effort import ONCE
 from layertune.trial.outcome import Measured, TrialOutcome
 from layertune.trial.process import ProcessTrialRunner, Workplace
 from layertune.units import MIB
@@ -87,8 +89,9 @@ def run(scenario: Scenario, target: Target) -> TrialOutcome:
 
     settings = SplitSettings.of({"chat": engine(scenario.chat_layers), "code": engine(scenario.code_layers)})
     paths = {"chat": str(scenario.chat), "code": str(CODE_7B)}
-    place = Workplace(target, paths, dict.fromkeys(paths, (8, 2)), seed=0, n_repeats=1, trial_timeout_s=600)
-    return ProcessTrialRunner(place).run(settings)
+    place = Workplace(target, paths, dict.fromkeys(paths, (8, 2)), seed=0, trial_timeout_s=600)
+    with closing(ProcessTrialRunner(place)) as runner:
+        return runner.run(settings, ONCE)
 
 
 def table(card: Target, rows: list[dict[str, object]]) -> str:

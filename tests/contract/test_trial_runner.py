@@ -1,12 +1,17 @@
 """Every trial runner, the fake and the real one, keeps the promises of the seam."""
 
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from layertune.devices.target import Target
 from layertune.settings import EngineSettings, SplitSettings
-from layertune.testing import FakeRunner
+from layertune.testing import FakeRunner, Noise
+from layertune.trial.effort import Effort
+from layertune.trial.messages import Progress
 from layertune.trial.outcome import OUTCOME, Infeasible, Measured
 from layertune.trial.process import ProcessTrialRunner, Workplace
 from layertune.trial.runner import TrialRunner
@@ -15,6 +20,7 @@ from layertune.units import MIB
 pytestmark = pytest.mark.slow
 
 CAP_BYTES = 330 * MIB
+EFFORT = Effort(2, 4, 0.5)
 
 
 def split(chat: int, code: int) -> SplitSettings:
@@ -25,18 +31,20 @@ def split(chat: int, code: int) -> SplitSettings:
 
 
 @pytest.fixture(params=["fake", "emulated card"])
-def runner(request: pytest.FixtureRequest) -> TrialRunner:
+def runner(request: pytest.FixtureRequest) -> Iterator[TrialRunner]:
     if request.param == "fake":
-        return FakeRunner(cap_bytes=CAP_BYTES)
+        yield FakeRunner(cap_bytes=CAP_BYTES, noise=Noise(repeat=0.01))
+        return
     request.getfixturevalue("needs_rpc")
     pair: dict[str, Path] = request.getfixturevalue("demo_pair")
     target = Target("emulated", "emulated card", vram_bytes=CAP_BYTES, n_threads=2)
     paths = {name: str(path) for name, path in pair.items()}
-    return ProcessTrialRunner(Workplace(target, paths, dict.fromkeys(paths, (8, 2)), 0, 2, 120.0))
+    with closing(ProcessTrialRunner(Workplace(target, paths, dict.fromkeys(paths, (8, 2)), 0, 300.0))) as real:
+        yield real
 
 
 def test_what_fits_is_measured_with_figures_for_every_model(runner: TrialRunner) -> None:
-    outcome = runner.run(split(5, 2))
+    outcome = runner.run(split(5, 2), EFFORT)
     assert isinstance(outcome, Measured)
     assert outcome.models.keys() == {"chat", "code"}
     assert outcome.vram is not None
@@ -46,7 +54,7 @@ def test_what_fits_is_measured_with_figures_for_every_model(runner: TrialRunner)
 
 
 def test_what_does_not_fit_is_infeasible_by_how_many_bytes(runner: TrialRunner) -> None:
-    outcome = runner.run(split(31, 19))
+    outcome = runner.run(split(31, 19), EFFORT)
     assert isinstance(outcome, Infeasible)
     assert outcome.model in {"chat", "code"}
     assert outcome.excess_bytes is not None
@@ -54,11 +62,53 @@ def test_what_does_not_fit_is_infeasible_by_how_many_bytes(runner: TrialRunner) 
 
 
 def test_the_same_settings_take_the_same_bytes_after_a_refusal(runner: TrialRunner) -> None:
-    first = runner.run(split(5, 2))
-    runner.run(split(31, 19))
-    again = runner.run(split(5, 2))
+    first = runner.run(split(5, 2), EFFORT)
+    runner.run(split(31, 19), EFFORT)
+    again = runner.run(split(5, 2), EFFORT)
     assert isinstance(first, Measured)
     assert isinstance(again, Measured)
     assert first.vram is not None
     assert again.vram is not None
     assert first.vram.peak_bytes == again.vram.peak_bytes
+
+
+def test_repetitions_stay_within_the_effort(runner: TrialRunner) -> None:
+    outcome = runner.run(split(5, 2), EFFORT)
+    assert isinstance(outcome, Measured)
+    for report in outcome.models.values():
+        assert 2 <= len(report.samples.tokens_per_s) <= 4
+        assert report.samples.ttft_s_beside_prefill == ()
+
+
+def test_each_model_is_clocked_beside_the_others_prompts_where_asked(runner: TrialRunner) -> None:
+    outcome = runner.run(split(5, 2), replace(EFFORT, n_beside_prefill=2))
+    assert isinstance(outcome, Measured)
+    for report in outcome.models.values():
+        assert len(report.samples.ttft_s_beside_prefill) == len(report.samples.tpot_s_beside_prefill) == 2
+
+
+def test_a_trial_that_need_not_go_on_stops_after_the_least_repetitions_with_every_figure(runner: TrialRunner) -> None:
+    asked = []
+
+    def give_up(progress: Progress) -> str:
+        asked.append({name: len(samples.tokens_per_s) for name, samples in progress.models.items()})
+        return "it is beaten"
+
+    outcome = runner.run(split(5, 2), Effort(2, 9, 1e-9), give_up)
+    assert isinstance(outcome, Measured)
+    assert (outcome.stopped, asked) == ("it is beaten", [{"chat": 2, "code": 2}])
+    for report in outcome.models.values():
+        assert len(report.samples.tokens_per_s) == 2
+        assert len(report.samples.tokens_per_s_together) >= 1
+
+
+def test_preparing_changes_no_figure(runner: TrialRunner) -> None:
+    runner.prepare(split(5, 2))
+    prepared = runner.run(split(5, 2), EFFORT)
+    runner.close()
+    fresh = runner.run(split(5, 2), EFFORT)
+    assert isinstance(prepared, Measured)
+    assert isinstance(fresh, Measured)
+    assert prepared.vram is not None
+    assert fresh.vram is not None
+    assert prepared.vram.peak_bytes == fresh.vram.peak_bytes

@@ -5,9 +5,13 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import pytest
+from pydantic import TypeAdapter
 
-from layertune.vram.polling import PollingProbe, Reading
+from layertune.errors import DeviceError
+from layertune.vram.polling import PollingProbe
 from layertune.vram.probe import VramProbe
+from layertune.vram.readings import Reading
+from layertune.vram.report import VramReport
 
 
 class Device(Protocol):
@@ -17,21 +21,29 @@ class Device(Protocol):
 
     def use(self, size_bytes: int) -> None: ...
 
+    def others_use(self, size_bytes: int) -> None: ...
+
 
 class PolledDevice:
     """Tells its use when asked, and this process's share of it or not."""
 
     def __init__(self, *, tells_share: bool) -> None:
         self._used_bytes = 0
+        self._others_bytes = 100
+        self._listed = False
         self._tells_share = tells_share
         self.probe: VramProbe = PollingProbe(self._read, "nvml")
 
     def use(self, size_bytes: int) -> None:
         self._used_bytes = size_bytes
 
+    def others_use(self, size_bytes: int) -> None:
+        self._others_bytes = size_bytes
+
     def _read(self) -> Reading:
-        share = self._used_bytes if self._tells_share and self._used_bytes else None
-        return Reading(100 + self._used_bytes, share)
+        used_bytes = self._used_bytes
+        self._listed = self._listed or used_bytes > 0
+        return Reading(self._others_bytes + used_bytes, used_bytes if self._tells_share and self._listed else None)
 
 
 class CardDevice:
@@ -42,14 +54,21 @@ class CardDevice:
         from layertune.vram.ledger import LedgerProbe
 
         self.ledger = Ledger.create(10_000)
+        self.ledger.count_query(0)  # as the card asks each of its own servers
         self.ledger.take(1, 100)
         self._used_bytes = 0
+        self._others_bytes = 100
         self.probe: VramProbe = LedgerProbe(self.ledger, settle=lambda: None)
 
     def use(self, size_bytes: int) -> None:
         self.ledger.give_back(0, self._used_bytes)
         self.ledger.take(0, size_bytes)
         self._used_bytes = size_bytes
+
+    def others_use(self, size_bytes: int) -> None:
+        self.ledger.give_back(1, self._others_bytes)
+        self.ledger.take(1, size_bytes)
+        self._others_bytes = size_bytes
 
 
 @pytest.fixture(params=["ledger", "device", "process"])
@@ -82,3 +101,95 @@ def test_a_probe_over_an_idle_device_tells_nothing_in_use(device: Device) -> Non
     device.probe.mark("idle")
     report = device.probe.stop()
     assert (report.peak_bytes, report.phases) == (0, {"idle": 0})
+
+
+def test_a_later_trial_keeps_the_baseline_and_forgets_the_rest(device: Device) -> None:
+    device.probe.start()
+    device.use(900)
+    device.probe.mark("load")
+    device.use(400)  # weights that stay
+    device.probe.stop()
+    for _ in range(3):
+        device.probe.start()
+        device.probe.mark("idle")
+        device.use(600)
+        device.probe.mark("load")
+        device.use(400)
+        report = device.probe.stop()
+        assert (report.baseline_bytes, report.peak_bytes) == (100, 600)
+        assert report.phases == {"idle": 400, "load": 600}
+
+
+def test_a_trial_that_was_refused_and_never_stopped_is_forgotten_too(device: Device) -> None:
+    device.probe.start()
+    device.use(900)
+    device.probe.mark("load")
+    device.use(0)
+    device.probe.start()
+    device.use(300)
+    device.probe.mark("load")
+    report = device.probe.stop()
+    assert (report.baseline_bytes, report.peak_bytes, report.phases) == (100, 300, {"load": 300})
+
+
+def test_what_is_in_use_can_be_read_in_a_trial_and_between_two(device: Device) -> None:
+    device.probe.start()
+    assert device.probe.read() == 0
+    device.use(700)
+    assert device.probe.read() == 700
+    device.probe.stop()
+    device.use(200)
+    assert device.probe.read() == 200
+
+
+def test_without_a_baseline_nothing_is_told(device: Device) -> None:
+    with pytest.raises(DeviceError, match="start the probe first"):
+        device.probe.read()
+    with pytest.raises(DeviceError, match="start the probe first"):
+        device.probe.stop()
+
+
+def test_what_others_take_above_the_baseline_is_told_apart_or_not_at_all(device: Device) -> None:
+    device.probe.start()
+    device.use(700)
+    device.probe.mark("load")
+    device.others_use(350)
+    device.probe.mark("together")
+    device.probe.mark("together again")
+    device.others_use(100)
+    device.use(0)
+    report = device.probe.stop()
+    assert report.foreign_bytes == (None if report.scope == "device" else 250)
+
+
+def test_others_that_take_nothing_are_zero_in_the_next_trial(device: Device) -> None:
+    device.use(1)  # the driver lists this process
+    device.probe.start()
+    device.others_use(500)
+    device.probe.mark("load")
+    device.probe.mark("together")
+    device.others_use(50)
+    device.probe.stop()
+    device.probe.start()
+    device.probe.mark("load")
+    report = device.probe.stop()
+    assert report.foreign_bytes == (None if report.scope == "device" else 0)
+
+
+def test_a_probe_that_samples_tells_how_and_one_that_does_not_tells_none(device: Device) -> None:
+    device.probe.start()
+    device.probe.mark("load")
+    report = device.probe.stop()
+    assert (report.sampling is None) == (report.source == "ledger")
+    if report.sampling is not None:
+        assert report.sampling.n_samples >= 2
+        assert report.sampling.interval_s > report.sampling.cost_s > 0
+
+
+def test_a_report_crosses_a_pipe_as_it_is(device: Device) -> None:
+    device.probe.start()
+    device.use(700)
+    device.probe.mark("load")
+    report = device.probe.stop()
+    pipe = TypeAdapter(VramReport)
+    assert pipe.validate_json(pipe.dump_json(report)) == report

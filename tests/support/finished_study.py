@@ -1,9 +1,11 @@
 """A small finished study, without running one."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from layertune.config import Objective
+from layertune.results.drift import Reference
 from layertune.results.result import (
     BudgetInfo,
     CpuInfo,
@@ -29,7 +31,24 @@ def settings(chat: int, code: int) -> SplitSettings:
     return SplitSettings.of({"chat": engine(chat), "code": engine(code)})
 
 
-def result(file: str = "Qwen2.5-3B-Instruct-Q4_K_M.gguf", planned: Planned | None = None, **changes: Any) -> Result:
+def screened() -> list[FinishedTrial]:
+    """Two trials that were measured once, one refused, one crashed."""
+    return [
+        FinishedTrial(0, settings(0, 0), measured(settings(0, 0)), {"vram": -1.0}),
+        FinishedTrial(1, settings(37, 20), measured(settings(37, 20)), {"vram": -1.0}),
+        FinishedTrial(2, settings(37, 29), Infeasible("load", "code", "no room", 5, 0.1), {"vram": 5.0}),
+        FinishedTrial(3, settings(1, 1), Failed("crashed", "signal SIGSEGV", (), 0.1), {}),
+    ]
+
+
+def result(
+    file: str = "Qwen2.5-3B-Instruct-Q4_K_M.gguf",
+    planned: Planned | None = None,
+    trials: Sequence[FinishedTrial] | None = None,
+    references: Sequence[Reference] = (),
+    **changes: Any,
+) -> Result:
+    """Return the result of `trials`, without them of `screened`; `changes` are of its provenance."""
     model = ModelInfo(file=file, sha256="ab", architecture="qwen2", n_layer=36, file_bytes=1, quantization="Q4_K_M")
     values: dict[str, Any] = {
         "name": "golden",
@@ -48,10 +67,5 @@ def result(file: str = "Qwen2.5-3B-Instruct-Q4_K_M.gguf", planned: Planned | Non
         "budget": BudgetInfo(vram_bytes=6141 * MIB, margin_bytes=0),
         "objectives": [Objective("chat.tokens_per_s", "maximize"), Objective("vram.peak_bytes", "minimize")],
     }
-    trials = [
-        FinishedTrial(0, settings(0, 0), measured(settings(0, 0)), {"vram": -1.0}),
-        FinishedTrial(1, settings(37, 20), measured(settings(37, 20)), {"vram": -1.0}),
-        FinishedTrial(2, settings(37, 29), Infeasible("load", "code", "no room", 5, 0.1), {"vram": 5.0}),
-        FinishedTrial(3, settings(1, 1), Failed("crashed", "signal SIGSEGV", (), 0.1), {}),
-    ]
-    return summarise(Provenance(**values | changes), trials, planned)
+    provenance = Provenance(**values | changes)
+    return summarise(provenance, screened() if trials is None else trials, planned, references=references)

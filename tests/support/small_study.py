@@ -3,14 +3,30 @@
 from pathlib import Path
 from typing import Any
 
+import optuna
+
 from layertune.config import StudyConfig, parse_config
 from layertune.search.constraints import Limits
+from layertune.search.measuring import FinalsPlan, Measuring
+from layertune.search.plan import Event, Plan
 from layertune.search.space import SearchSpace
 from layertune.search.storage import open_journal
-from layertune.search.study import Plan, Search
+from layertune.search.study import Search
+from layertune.trial.effort import Effort
 from layertune.units import MIB
 
 N_LAYERS = {"chat": 12, "code": 20}
+
+TRIALS = Effort(3, 3, 0.02)
+ROUNDS = Effort(2, 2, 0.01, n_beside_prefill=1)
+
+
+def quiet(_event: Event) -> None:
+    """No one watches."""
+
+
+def with_finals(n_rounds: int, n_finalists: int = 4, *, effort: Effort = ROUNDS, **changes: Any) -> Measuring:
+    return Measuring(**{"effort": TRIALS, "finals": FinalsPlan(n_rounds, n_finalists, effort)} | changes)
 
 
 def config(**chat_space: Any) -> StudyConfig:
@@ -41,3 +57,8 @@ def plan(**changes: Any) -> Plan:
 
 def search(folder: Path, **changes: Any) -> Search:
     return Search(plan(**changes), open_journal(folder), folder)
+
+
+def stored(folder: Path) -> optuna.Study:
+    """Return the study as it is on the disk."""
+    return optuna.load_study(study_name="test", storage=open_journal(folder))

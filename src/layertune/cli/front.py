@@ -7,7 +7,9 @@ import typer
 from rich.table import Table
 
 from layertune.cli.console import open_console
-from layertune.results.result import BaselineInfo, PlanInfo, Result, TrialInfo, load_result
+from layertune.cli.remarks import study_remarks
+from layertune.results.result import BaselineInfo, ComparisonInfo, Result, TrialInfo, load_result
+from layertune.results.trial_info import MetricInfo
 from layertune.units import format_bytes
 
 
@@ -27,8 +29,9 @@ def print_front(result: Result) -> None:
     console.print(front_table(result) if result.pareto else "No measured trial keeps the budget.")
     if result.baselines:
         console.print(baseline_table(result))
-    if result.plan is not None:
-        console.print(f"\n{plan_words(result.plan)}")
+    remarks = study_remarks(result)
+    if remarks:
+        console.print("\n" + "\n".join(remarks))
 
 
 def front_table(result: Result) -> Table:
@@ -47,30 +50,30 @@ def front_table(result: Result) -> Table:
     return table
 
 
-def plan_words(plan: PlanInfo) -> str:
-    """Say what was known before the first trial, and what the trials have shown the plan to lack."""
-    known = f"By plan {plan.n_feasible} of {plan.n_settings} settings fit."
-    if plan.n_trials == 0:
-        return f"{known} No trial has checked the plan yet."
-    if plan.overhead_bytes == plan.headroom_bytes == 0:
-        return f"{known} None of {plan.n_trials} measured trials took more than planned."
-    overhead, headroom = format_bytes(plan.overhead_bytes), format_bytes(plan.headroom_bytes)
-    trials = f"{plan.n_trials} measured trials"
-    return f"{known} {trials} took {overhead} more than planned each, and at most {headroom} on top."
-
-
 def baseline_table(result: Result) -> Table:
-    """Return what others would choose, and what became of it."""
+    """Return what others would choose, what became of it, and how the balanced pick compares."""
     table = Table(title="\nBaselines", title_justify="left", box=None, pad_edge=False, header_style="bold")
     for heading in ("name", "layers", "planned", "measured as"):
         table.add_column(heading, no_wrap=True)
+    for name in result.models:
+        table.add_column(f"balanced pick, {name}", no_wrap=True)
     budget = result.budget
     capacity_bytes = None if budget.vram_bytes is None else budget.vram_bytes - budget.margin_bytes
     for name, baseline in result.baselines.items():
         layers = ", ".join(f"{model} {engine.n_gpu_layers}" for model, engine in (baseline.settings or {}).items())
         planned = "–" if baseline.planned_bytes is None else format_bytes(baseline.planned_bytes)
-        table.add_row(name, layers or "–", planned, _became(baseline, capacity_bytes))
+        gains = [_gain(baseline.balanced.get(model)) for model in result.models]
+        table.add_row(name, layers or "–", planned, _became(baseline, capacity_bytes), *gains)
     return table
+
+
+def _gain(compared: ComparisonInfo | None) -> str:
+    """Say how much faster the balanced pick is, where the rounds of the finals show it to differ at all."""
+    if compared is None:
+        return ""
+    if not compared.clear:
+        return "no clear difference"
+    return f"{compared.ratio - 1:+.0%}"
 
 
 def _became(baseline: BaselineInfo, capacity_bytes: int | None) -> str:
@@ -89,10 +92,17 @@ def _row(result: Result, trial: TrialInfo) -> list[str]:
         metrics = (trial.metrics or {})[name]
         layers = f"{engine.n_gpu_layers}/{result.models[name].n_layer + 1}"
         alone, together = metrics["tokens_per_s"], metrics["tokens_per_s_together"]
-        cells += [layers, f"{engine.n_ctx} {engine.n_batch}", f"{alone.median:.1f}", f"{together.median:.1f}"]
+        cells += [layers, f"{engine.n_ctx} {engine.n_batch}", _speed(alone), f"{together.median:.1f}"]
     cells.append(format_bytes(trial.vram.peak_bytes) if trial.vram else "–")
     cells.append(", ".join(pick for pick, number in result.picks.items() if number == trial.number))
     return cells
+
+
+def _speed(metric: MetricInfo) -> str:
+    """Return a median, with half its 95 % interval where there is one."""
+    if metric.low is None or metric.high is None:
+        return f"{metric.median:.1f}"
+    return f"{metric.median:.1f} ±{(metric.high - metric.low) / 2:.1f}"
 
 
 def _title(result: Result) -> str:

@@ -1,7 +1,7 @@
 """Everything a study needs to know before its first trial, gathered without loading a model."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -29,9 +29,11 @@ from layertune.results.summary import Baseline, Planned, Provenance
 from layertune.search.baselines import baselines, corners
 from layertune.search.constraints import Limits
 from layertune.search.feasible import FeasibleSpace
+from layertune.search.measuring import FinalsPlan, Measuring
+from layertune.search.plan import Plan
 from layertune.search.space import SearchSpace
-from layertune.search.study import Plan
 from layertune.settings import SplitSettings
+from layertune.trial.effort import Effort
 from layertune.trial.process import Workplace
 from layertune.units import GIB
 
@@ -65,7 +67,6 @@ class Preparation:
             paths={name: str(model.path) for name, model in models.items()},
             workloads={name: (model.workload.n_prompt, model.workload.n_generate) for name, model in models.items()},
             seed=self.config.seed,
-            n_repeats=self.config.search.n_repeats,
             trial_timeout_s=self.config.search.trial_timeout,
         )
 
@@ -83,7 +84,41 @@ class Preparation:
             timeout_s=search.timeout,
             first=self._first(),
             feasible=self.feasible,
+            baselines=frozenset(
+                self.space.canonical(each.settings) for each in self.baselines() if each.settings is not None
+            ),
+            measuring=self._measuring(),
         )
+
+    def _measuring(self) -> Measuring:
+        measurement, finals = self.config.measurement, self.config.finals
+        effort = Effort(
+            measurement.min_repeats,
+            measurement.max_repeats,
+            measurement.target_spread,
+            measurement.warm_up,
+            repeat_together=any(each.quantity == "tokens_per_s_together" for each in self.config.resolved_objectives()),
+        )
+        again = replace(
+            effort,
+            min_repeats=finals.n_repeats,
+            max_repeats=finals.n_repeats,
+            target_spread=finals.target_spread,
+            repeat_together=True,
+            n_beside_prefill=1,
+        )
+        return Measuring(
+            effort=effort,
+            n_attempts=measurement.max_attempts,
+            reference=self._reference(),
+            n_between=measurement.reference_every,
+            finals=FinalsPlan(finals.max_rounds, finals.max_finalists, again),
+        )
+
+    def _reference(self) -> SplitSettings:
+        """Return what tells whether the machine is still the same: of the first settings the one with most layers on
+        the device, so that it tells of both."""
+        return max(self._first(), default=self.space.smallest(), key=_n_layers)
 
     def planned(self) -> Planned | None:
         """Return what a result tells of the plan; to be called after the search, which corrects it."""
@@ -169,7 +204,7 @@ class Preparation:
             "RAM per model": f"{self.limits.ram_per_model_bytes} bytes",
             "processes": f"{self.limits.n_processes}",
             "objectives": ", ".join(objective.name for objective in self.config.resolved_objectives()),
-            "repeats": str(self.config.search.n_repeats),
+            "measurement": self.config.measurement.model_dump_json(exclude={"reference_every", "max_attempts"}),
         }
         for name, model in self.config.models.items():
             identity[f"model {name}"] = " ".join(file_sha256(file) for file in self.shapes[name].files)
@@ -230,6 +265,10 @@ def _model_info(shape: ModelShape) -> ModelInfo:
         file_bytes=shape.file_bytes,
         quantization=shape.quantization,
     )
+
+
+def _n_layers(settings: SplitSettings) -> int:
+    return sum(engine.n_gpu_layers for _, engine in settings.items())
 
 
 def _relative(path: Path, folder: Path) -> str:

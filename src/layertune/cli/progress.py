@@ -7,12 +7,12 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from layertune.config import Objective
 from layertune.results.picks import candidates, choose
 from layertune.results.statistics import Metric
-from layertune.results.summary import reason
+from layertune.results.trial_summary import reason, remarks
 from layertune.results.trials import FinishedTrial, front
-from layertune.search.study import Event, TrialStarted
+from layertune.search.finals import RoundMeasured
+from layertune.search.plan import Event, Plan, ReferenceMeasured, TrialFinished, TrialStarted
 from layertune.settings import SplitSettings
 from layertune.trial.messages import Stage
 from layertune.trial.outcome import Failed, Infeasible, Measured
@@ -22,12 +22,14 @@ from layertune.units import format_bytes, format_duration
 class SearchProgress:
     """A context manager; hand `on_event` to the search and `on_stage` to the trial runner."""
 
-    def __init__(self, n_trials: int, objectives: Sequence[Objective], finished: Sequence[FinishedTrial]) -> None:
-        self._n_trials = n_trials
-        self._objectives = objectives
+    def __init__(self, plan: Plan, finished: Sequence[FinishedTrial]) -> None:
+        self._n_trials = plan.n_trials
+        self._n_rounds = plan.measuring.finals.n_rounds
+        self._objectives = plan.objectives
         self._finished = list(finished)
         self._started_s = time.monotonic()
         self._n_before = len(self._finished)
+        self._said: set[str] = set()
         self._console = Console(stderr=True, highlight=False)
         self._live = Progress(
             TextColumn("trial"),
@@ -39,7 +41,7 @@ class SearchProgress:
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._task = self._live.add_task("search", total=n_trials, completed=self._n_before, left="", stage="")
+        self._task = self._live.add_task("search", total=plan.n_trials, completed=self._n_before, left="", stage="")
 
     def __enter__(self) -> "SearchProgress":
         self._live.start()
@@ -56,12 +58,39 @@ class SearchProgress:
     def on_event(self, event: Event) -> None:
         if isinstance(event, TrialStarted):
             self._live.update(self._task, stage=_layers(event.settings))
-            return
+        elif isinstance(event, TrialFinished):
+            self._on_trial(event)
+        elif isinstance(event, ReferenceMeasured):
+            self._on_drift(event.drift)
+        else:
+            self._on_round(event)
+
+    def _on_drift(self, drift: float | None) -> None:
+        if drift is not None:
+            self._print(f"the machine runs at {drift:.0%} of its speed at the start; the finals measure all anew")
+
+    def _on_round(self, event: RoundMeasured) -> None:
+        rounds = f"finals, round {event.n_round + 1} of at most {self._n_rounds}"
+        self._live.update(self._task, stage=f"{rounds}, {event.n_left} left", left="")
+        if not isinstance(event.outcome, Measured):
+            self._print(f"[{rounds}] trial {event.number}: {event.outcome.state}: {_why(event.outcome)}")
+        elif event.n_left == 0:
+            self._print(f"[{rounds}] done")
+
+    def _on_trial(self, event: TrialFinished) -> None:
         self._finished.append(event.trial)
         left = self._time_left()
         self._live.update(self._task, completed=event.n_finished, left=left)
         progress = f"{event.n_finished}/{self._n_trials}"
-        self._console.print(f"[{progress}] {_line(event.trial)}  {self._best()}  {left}", markup=False, soft_wrap=True)
+        self._print(f"[{progress}] {_line(event.trial)}  {self._best()}  {left}")
+        if isinstance(event.trial.outcome, Measured):
+            new = [remark for remark in remarks(event.trial.outcome) if remark not in self._said]
+            self._said.update(new)  # what holds for every trial is said once
+            for remark in new:
+                self._print(f"  {remark}")
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)
 
     def _best(self) -> str:
         picks = choose(candidates(front(self._finished, self._objectives)))

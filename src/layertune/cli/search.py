@@ -2,6 +2,8 @@
 
 import json
 import signal
+import time
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
@@ -14,11 +16,12 @@ from layertune.cli.preparation import Preparation, prepare
 from layertune.cli.progress import SearchProgress
 from layertune.errors import NothingFits, StorageError, UsageError
 from layertune.export import quote, render_env
-from layertune.results.result import FILE_NAME, Result, write_result
+from layertune.results.result import FILE_NAME, ClockInfo, Result, write_result
 from layertune.results.summary import summarise
 from layertune.search.lock import study_lock
 from layertune.search.storage import open_journal, open_url
 from layertune.search.study import Search
+from layertune.trial.clock import Clock
 from layertune.trial.process import ProcessTrialRunner
 from layertune.units import format_bytes
 
@@ -35,6 +38,7 @@ def run(
     dry_run: bool,
     as_json: bool,
 ) -> None:
+    started_s = time.monotonic()
     if resume and config_path is None and folder is not None and (folder / _CONFIG_NAME).exists():
         config_path = folder / _CONFIG_NAME
     config = study_config(config_path, overrides)
@@ -52,10 +56,12 @@ def run(
         search = Search(preparation.plan(), open_url(storage) if storage else open_journal(folder), folder)
         if not config_file.exists():
             write_text(config_file, preparation.resolved_toml(folder))
+        runner = ProcessTrialRunner(preparation.workplace())
         try:
-            _measure(preparation, search)
+            _measure(preparation, search, runner)
         finally:
-            result = _write(preparation, search, folder)
+            runner.close()
+            result = _write(preparation, search, folder, _clock(runner.spent, time.monotonic() - started_s))
     if as_json:
         typer.echo(json.dumps(result.model_dump(mode="json")))
     else:
@@ -65,17 +71,27 @@ def run(
     typer.echo(f"wrote {folder / FILE_NAME} and {folder / '.env'} (the balanced pick)", err=True)
 
 
-def _measure(preparation: Preparation, search: Search) -> None:
+def _measure(preparation: Preparation, search: Search, runner: ProcessTrialRunner) -> None:
     plan = preparation.plan()
-    progress = SearchProgress(plan.n_trials, plan.objectives, search.finished())
-    runner = ProcessTrialRunner(preparation.workplace(), on_stage=progress.on_stage)
+    progress = SearchProgress(plan, search.finished())
+    runner.on_stage = progress.on_stage
     with progress:
         why = search.run(runner, progress.on_event)
     typer.echo(f"stopped: {why}", err=True)
 
 
-def _write(preparation: Preparation, search: Search, folder: Path) -> Result:
-    result = summarise(preparation.provenance(search.created()), search.finished(), preparation.planned())
+def _clock(spent: Clock, wall_s: float) -> ClockInfo:
+    return ClockInfo(**asdict(spent), wall_s=wall_s, overhead_s=wall_s - spent.total_s)
+
+
+def _write(preparation: Preparation, search: Search, folder: Path, clock: ClockInfo) -> Result:
+    result = summarise(
+        preparation.provenance(search.created()),
+        search.finished(),
+        preparation.planned(),
+        references=search.references(),
+        clock=clock,
+    )
     write_result(result, folder / FILE_NAME)
     env = folder / ".env"
     if result.picks:

@@ -1,7 +1,7 @@
 """What a study optimises, by name.
 
 MODEL.tokens_per_s   MODEL.tokens_per_s_together   MODEL.pp_tokens_per_s   MODEL.tg_tokens_per_s
-MODEL.ttft_s         MODEL.n_ctx                   vram.peak_bytes
+MODEL.ttft_s         MODEL.tpot_s                  MODEL.n_ctx             vram.peak_bytes
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ MODEL_QUANTITIES: dict[str, Direction] = {
     "pp_tokens_per_s": "maximize",
     "tg_tokens_per_s": "maximize",
     "ttft_s": "minimize",
+    "tpot_s": "minimize",
     "n_ctx": "maximize",
 }
 VRAM_PEAK = "vram.peak_bytes"

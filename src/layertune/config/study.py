@@ -105,7 +105,9 @@ class HostLimits(_Table):
     """What each model's container may use of the host."""
 
     n_cpus: int | None = Field(
-        default=None, ge=1, description="CPUs per model, at most this machine's cores; without it, all of them."
+        default=None,
+        ge=1,
+        description="CPUs per model, at most this machine's cores; without it, all of them. No n_threads may be more.",
     )
     ram_per_model: Size | None = Field(default=None, description='RAM limit of one model, like "6GB".')
 
@@ -125,7 +127,45 @@ class SearchConfig(_Table):
     n_trials: int = Field(default=40, ge=1, description="Stop after this many finished trials.")
     timeout: Duration | None = Field(default=None, description='Stop after this time, like "30m".')
     trial_timeout: Duration = Field(default=600.0, description="Give up on one trial after this time.")
-    n_repeats: int = Field(default=3, ge=1, description="Measured repetitions of each workload in a trial.")
+
+
+class Measurement(_Table):
+    """How long each trial measures, and what is done about a machine that is not quiet."""
+
+    min_repeats: int = Field(default=3, ge=2, description="Measured repetitions of each workload, at least.")
+    max_repeats: int = Field(default=10, ge=2, description="Measured repetitions of each workload, at most.")
+    target_spread: float = Field(
+        default=0.02,
+        gt=0,
+        lt=1,
+        description="Repeat until the 95 % interval of the median tokens/s is within ± this share of it.",
+    )
+    warm_up: Duration = Field(
+        default=0.5, description="Run the workloads unmeasured for at least this long, and at least once."
+    )
+    max_attempts: int = Field(
+        default=2, ge=1, description="Measure a trial that something disturbed again, at most this often in all."
+    )
+    reference_every: int = Field(
+        default=8, ge=0, description="Measure one setting again after so many trials, to notice drift; 0 is never."
+    )
+
+    @model_validator(mode="after")
+    def _check_order(self) -> "Measurement":
+        if self.max_repeats < self.min_repeats:
+            raise ValueError(f"max_repeats = {self.max_repeats} is below min_repeats = {self.min_repeats}")
+        return self
+
+
+class FinalsConfig(_Table):
+    """The best trials and all baselines measured again, in turns; front and picks come of these figures only."""
+
+    max_rounds: int = Field(default=6, ge=0, description="Rounds at most; 0 trusts the search's own figures.")
+    max_finalists: int = Field(default=8, ge=1, description="Trials beside the baselines, at most.")
+    n_repeats: int = Field(default=2, ge=1, description="Measured repetitions of each workload in a round.")
+    target_spread: float = Field(
+        default=0.01, gt=0, lt=1, description="End early once every finalist's tokens/s are known within ± this share."
+    )
 
 
 class StudyConfig(_Table):
@@ -140,6 +180,8 @@ class StudyConfig(_Table):
     host: HostLimits = Field(default_factory=HostLimits)
     deployment: Deployment = Field(default_factory=Deployment)
     search: SearchConfig = Field(default_factory=SearchConfig)
+    measurement: Measurement = Field(default_factory=Measurement)
+    finals: FinalsConfig = Field(default_factory=FinalsConfig)
     baselines: dict[str, dict[str, dict[str, int | str]]] = Field(
         default_factory=dict,
         description="Settings to beat, measured first: NAME = { MODEL = { n_gpu_layers = 20, … }, … }.",
@@ -169,6 +211,12 @@ class StudyConfig(_Table):
                 raise ValueError(
                     f"models.{name}: the workload needs {model.workload.n_tokens} tokens of context and the smallest "
                     f"slot has {smallest}; raise n_ctx or lower n_prompt and n_generate"
+                )
+            most = max(dimension_values(model.space.n_threads)) if model.space.n_threads is not None else 1
+            if self.host.n_cpus is not None and most > self.host.n_cpus:
+                raise ValueError(
+                    f"models.{name}: n_threads = {most} is more than its container has, host.n_cpus = "
+                    f"{self.host.n_cpus}; lower the one or raise the other"
                 )
         self.resolved_objectives()
         return self

@@ -6,6 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from layertune.units import KIB
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -28,15 +30,31 @@ def n_usable_cores() -> int:
 
 
 def peak_rss_bytes() -> int:
-    """Return this process's largest resident set so far."""
+    """Return this process's largest resident set so far, on Linux since `reset_peak_rss`."""
     if sys.platform == "win32":
         import psutil
 
         return int(psutil.Process().memory_info().peak_wset)
+    if sys.platform == "linux":
+        # Not getrusage's ru_maxrss: a process inherits that from the one that started it, here the search's.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * KIB
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # getrusage(2): KiB on Linux, bytes on macOS
+    return peak if sys.platform == "darwin" else peak * KIB  # getrusage(2): KiB on Linux, bytes on macOS
+
+
+def reset_peak_rss() -> bool:
+    """Let `peak_rss_bytes` start anew from what is resident now; return whether this system can do that."""
+    if sys.platform != "linux":
+        return False
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # proc_pid_clear_refs(5), Linux 4.0
+    except OSError:
+        return False
+    return True
 
 
 def has_nvidia_card() -> bool:

@@ -1,6 +1,7 @@
 """A context over a model, with the parameters that llama-server creates it with, and decoding in it."""
 
 import ctypes
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -65,10 +66,12 @@ class Context:
         """Forget every token: the next prefill starts at position 0, without reuse of a prefix."""
         self._llama_cpp.llama_memory_clear(self._memory, True)
 
-    def prefill(self, tokens: Tokens) -> None:
-        """Decode a prompt in batches of n_batch and wait until the device has finished."""
+    def prefill(self, tokens: Tokens, *, cut: Callable[[], bool] = lambda: False) -> None:
+        """Decode a prompt in batches of n_batch and wait until the device has finished; `cut` ends it after a batch."""
         for start in range(0, len(tokens), self._n_batch):
             self._decode(tokens[start : start + self._n_batch])
+            if cut():
+                break
         self.synchronize()
 
     def step(self, token: int) -> None:

@@ -5,6 +5,7 @@ cleared and the tokens are fresh before every repetition.
 """
 
 from dataclasses import dataclass
+from threading import Event
 from time import perf_counter_ns
 
 import numpy as np
@@ -51,6 +52,11 @@ class Timing:
         return self.first_token_ns / _NS_PER_S
 
     @property
+    def tpot_s(self) -> float:
+        """Time per output token: from the first token on, of which n_generate more follow."""
+        return self.generate_ns / _NS_PER_S / self.n_generate
+
+    @property
     def tokens_per_s(self) -> float:
         """n_generate / (n_prompt / pp + n_generate / tg): the output rate a user of this workload sees."""
         return self.n_generate * _NS_PER_S / (self.prompt_ns + self.generate_ns)
@@ -72,3 +78,9 @@ def run(context: Context, request: Request) -> Timing:
         context.step(int(token))
     generate_ns = perf_counter_ns() - generate_start_ns
     return Timing(len(request.prompt), len(request.answer), prompt_ns, first_token_ns, generate_ns)
+
+
+def prefill_until(context: Context, prompt: Tokens, over: Event) -> None:
+    """Process a prompt in an empty context, unmeasured; stop at the next batch once `over` is set."""
+    context.clear()
+    context.prefill(prompt, cut=over.is_set)

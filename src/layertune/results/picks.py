@@ -5,14 +5,16 @@
               free, so a 7B model's 5 tokens/s weigh as much as a 3B model's 12
     lean      the least VRAM among the trials that keep LEAN_SHARE of the balanced pick's score
 
-Speed is the median `tokens_per_s` of the workload. Ties go to less VRAM, then to the earlier trial.
+Speed is the median `tokens_per_s` of the workload. Among trials of no clear difference the one with the least VRAM is
+picked, then the earlier one: the luckiest of several equals would only look faster.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
+from operator import itemgetter
 
-from layertune.results.statistics import Metric
+from layertune.results.comparison import compare
 from layertune.results.trials import FinishedTrial
 
 LEAN_SHARE = 0.9
@@ -20,11 +22,16 @@ LEAN_SHARE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What a pick looks at: one trial's speeds in tokens/s by model, and its peak VRAM in bytes (0 without a GPU)."""
+    """What a pick looks at: one trial's speeds in tokens/s by model, its peak VRAM in bytes (0 without a GPU), and the
+    speeds of each round of the finals."""
 
     number: int
     tokens_per_s: Mapping[str, float]
     peak_bytes: int
+    rounds: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+
+Speed = Callable[[Mapping[str, float]], float]
 
 
 def choose(candidates: Sequence[Candidate]) -> dict[str, int]:
@@ -34,32 +41,44 @@ def choose(candidates: Sequence[Candidate]) -> dict[str, int]:
     models = list(candidates[0].tokens_per_s)
     fastest = {model: max(each.tokens_per_s[model] for each in candidates) for model in models}
 
-    def score(each: Candidate) -> float:
-        return float(prod(each.tokens_per_s[model] / fastest[model] for model in models) ** (1 / len(models)))
+    def score(speeds: Mapping[str, float]) -> float:
+        return float(prod(speeds[model] / fastest[model] for model in models) ** (1 / len(models)))
 
-    def ties(each: Candidate) -> tuple[int, int]:
-        return -each.peak_bytes, -each.number
-
-    balanced = max(candidates, key=lambda each: (score(each), *ties(each)))
-    kept = [each for each in candidates if score(each) >= LEAN_SHARE * score(balanced)]
+    balanced = _fastest(candidates, score)
     picks = {"balanced": balanced.number}
     for model in models:
-        first = [each for each in candidates if each.tokens_per_s[model] == fastest[model]]
-        picks[model] = max(first, key=ties).number
-    least = min(each.peak_bytes for each in kept)
-    picks["lean"] = max(
-        (each for each in kept if each.peak_bytes == least), key=lambda each: (score(each), -each.number)
-    ).number
+        picks[model] = _fastest(candidates, itemgetter(model)).number
+    kept = [each for each in candidates if score(each.tokens_per_s) >= LEAN_SHARE * score(balanced.tokens_per_s)]
+    picks["lean"] = min(kept, key=lambda each: (each.peak_bytes, -score(each.tokens_per_s), each.number)).number
     return picks
+
+
+def _fastest(candidates: Sequence[Candidate], speed: Speed) -> Candidate:
+    """Return the one with the least VRAM among those that are not clearly slower than the fastest."""
+    best = max(candidates, key=lambda each: (speed(each.tokens_per_s), -each.peak_bytes, -each.number))
+    equals = [each for each in candidates if not _clearly_slower(each, best, speed)]
+    return min(equals, key=lambda each: (each.peak_bytes, -speed(each.tokens_per_s), each.number))
+
+
+def _clearly_slower(one: Candidate, best: Candidate, speed: Speed) -> bool:
+    slower = speed(one.tokens_per_s) < speed(best.tokens_per_s)
+    compared = compare(
+        {number: speed(speeds) for number, speeds in one.rounds.items()},
+        {number: speed(speeds) for number, speeds in best.rounds.items()},
+    )
+    return slower and (compared is None or compared.clear)
 
 
 def candidates(front: Sequence[FinishedTrial]) -> list[Candidate]:
     return [
         Candidate(
             trial.number,
-            {name: Metric.of(report.samples.tokens_per_s).median for name, report in outcome.models.items()},
-            outcome.vram.peak_bytes if outcome.vram is not None else 0,
+            {name: metric.median for name in trial.settings if (metric := trial.metric(name, "tokens_per_s"))},
+            trial.peak_bytes(),
+            {
+                number: {name: trial.by_round(name, "tokens_per_s")[number] for name in trial.settings}
+                for number in trial.rounds
+            },
         )
         for trial in front
-        if (outcome := trial.feasible()) is not None
     ]

@@ -106,13 +106,45 @@ class PlanInfo(Part):
     n_trials: int
 
 
+class ComparisonInfo(Part):
+    """The median ratio and its 95 % interval; a difference is clear where the interval leaves out 1."""
+
+    ratio: float
+    low: float | None
+    high: float | None
+    clear: bool
+
+
 class BaselineInfo(Part):
-    """A setting to beat, the trial that measured it, and what it needs by plan; None where there is none."""
+    """A setting to beat, the trial that measured it, and what it needs by plan; None where there is none.
+
+    `balanced` is how many times as fast the balanced pick is, by model, measured in the same rounds.
+    """
 
     settings: dict[str, EngineSettings] | None
     trial: int | None
     planned_bytes: int | None
     note: str
+    balanced: dict[str, ComparisonInfo] = Field(default_factory=dict)
+
+
+class ReferenceInfo(Part):
+    """The reference setting measured after `n_trials` trials: tokens/s by model, and relative to the first time."""
+
+    n_trials: int
+    tokens_per_s: dict[str, float]
+    relative: dict[str, float]
+
+
+class ClockInfo(Part):
+    """Where the seconds of the last run went. `overhead_s` is everything that was not llama.cpp's work."""
+
+    wall_s: float
+    load_s: float
+    warm_up_s: float
+    measure_s: float
+    unload_s: float
+    overhead_s: float
 
 
 class Result(Part):
@@ -128,6 +160,8 @@ class Result(Part):
     trials: list[TrialInfo]
     pareto: list[int]
     picks: dict[str, int]
+    references: list[ReferenceInfo] = Field(default_factory=list)
+    clock: ClockInfo | None = None
 
     @model_validator(mode="after")
     def _check_whole(self) -> "Result":

@@ -1,33 +1,34 @@
 """From finished trials to a `Result`."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import layertune
 from layertune.config.objective import Objective
-from layertune.memory import HOST, MemoryPlan, Planner
+from layertune.memory import Planner
 from layertune.memory.residuals import Correction
+from layertune.results.drift import Reference, drifts
 from layertune.results.picks import candidates, choose
 from layertune.results.result import (
     BaselineInfo,
     BudgetInfo,
+    ClockInfo,
+    ComparisonInfo,
     HardwareInfo,
     LlamaCpp,
     ModelInfo,
     ObjectiveInfo,
     PlanInfo,
+    ReferenceInfo,
     Result,
     StudyInfo,
     WorkloadInfo,
 )
-from layertune.results.statistics import Metric
-from layertune.results.trial_info import BufferInfo, HostInfo, MetricInfo, TrialInfo, VramInfo
+from layertune.results.ties import compare_rounds, without_ties
+from layertune.results.trial_summary import PlanFunction, trial_info
 from layertune.results.trials import FinishedTrial, front
 from layertune.settings import SplitSettings
-from layertune.trial.outcome import Infeasible, Measured, ModelSamples, TrialOutcome
-
-PlanFunction = Callable[[SplitSettings], MemoryPlan]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,19 @@ class Planned:
     correction: Correction | None
 
 
-def summarise(provenance: Provenance, trials: Sequence[FinishedTrial], planned: Planned | None = None) -> Result:
+def summarise(
+    provenance: Provenance,
+    trials: Sequence[FinishedTrial],
+    planned: Planned | None = None,
+    *,
+    references: Sequence[Reference] = (),
+    clock: ClockInfo | None = None,
+) -> Result:
     """Return the whole study: all its trials, the front and the picks among it. `planned` is None without a plan."""
-    best = front(trials, provenance.objectives)
+    best, tied = without_ties(front(trials, provenance.objectives), provenance.objectives)
+    picks = choose(candidates(best))
+    by_number = {trial.number: trial for trial in trials}
+    pick = by_number.get(picks.get("balanced", -1))
     plan = planned.planner.plan if planned is not None else None
     n_layers = {name: model.n_layer for name, model in provenance.models.items()}
     return Result(
@@ -86,20 +97,13 @@ def summarise(provenance: Provenance, trials: Sequence[FinishedTrial], planned: 
         budget=provenance.budget,
         objectives=[ObjectiveInfo(name=each.name, direction=each.direction) for each in provenance.objectives],
         plan=None if planned is None else _plan_info(planned),
-        baselines={each.name: _baseline(each, trials, plan, n_layers) for each in provenance.baselines},
-        trials=[_trial(trial, plan) for trial in trials],
+        baselines={each.name: _baseline(each, trials, plan, n_layers, pick) for each in provenance.baselines},
+        trials=[trial_info(trial, plan, tied.get(trial.number)) for trial in trials],
         pareto=[trial.number for trial in best],
-        picks=choose(candidates(best)),
+        picks=picks,
+        references=_references(references),
+        clock=clock,
     )
-
-
-def reason(outcome: TrialOutcome) -> str | None:
-    """Return why a trial has no figures, in words; None where it has."""
-    if isinstance(outcome, Measured):
-        return None
-    if isinstance(outcome, Infeasible):
-        return f"{outcome.stage}{f' {outcome.model}' if outcome.model else ''}: {outcome.evidence}"
-    return f"{outcome.reason}: {outcome.detail}"
 
 
 def _plan_info(planned: Planned) -> PlanInfo:
@@ -108,72 +112,40 @@ def _plan_info(planned: Planned) -> PlanInfo:
 
 
 def _baseline(
-    baseline: Baseline, trials: Sequence[FinishedTrial], plan: PlanFunction | None, n_layers: Mapping[str, int]
+    baseline: Baseline,
+    trials: Sequence[FinishedTrial],
+    plan: PlanFunction | None,
+    n_layers: Mapping[str, int],
+    pick: FinishedTrial | None,
 ) -> BaselineInfo:
     if baseline.settings is None:
         return BaselineInfo(settings=None, trial=None, planned_bytes=None, note=baseline.note)
     settings = baseline.settings.canonical(n_layers)
+    trial = next((trial for trial in trials if trial.settings == settings), None)
     return BaselineInfo(
         settings=dict(settings.items()),
-        trial=next((trial.number for trial in trials if trial.settings == settings), None),
+        trial=None if trial is None else trial.number,
         planned_bytes=None if plan is None else plan(settings).device_bytes,
         note=baseline.note,
+        balanced={} if pick is None or trial is None or pick is trial else _gain(pick, trial),
     )
 
 
-def _vram(outcome: Measured, planned_bytes: int | None) -> VramInfo | None:
-    if outcome.vram is None:
-        return None
-    held_bytes = sum(
-        held.total_bytes
-        for report in outcome.models.values()
-        for device, held in report.buffers.items()
-        if device != HOST
-    )
-    unaccounted_bytes = outcome.vram.peak_bytes - held_bytes
-    return VramInfo(**asdict(outcome.vram), planned_bytes=planned_bytes, unaccounted_bytes=unaccounted_bytes)
-
-
-def _planned_buffers(plan: MemoryPlan) -> dict[str, dict[str, BufferInfo]] | None:
-    """Return the plan in the form of the measured buffers, None if a part of it is missing."""
-    found: dict[str, dict[str, BufferInfo]] = {}
-    for name, model in plan.models.items():
-        found[name] = {}
-        for device, planned in model.devices.items():
-            held = planned.buffers()
-            if held is None:
-                return None
-            found[name][device] = BufferInfo(**asdict(held))
-    return found
-
-
-def _trial(trial: FinishedTrial, plan_of: PlanFunction | None) -> TrialInfo:
-    outcome = trial.outcome
-    measured = outcome if isinstance(outcome, Measured) else None
-    plan = None if plan_of is None else plan_of(trial.settings)
-    return TrialInfo(
-        number=trial.number,
-        state=outcome.state,
-        reason=reason(outcome),
-        settings=dict(trial.settings.items()),
-        metrics=None if measured is None else {name: _metrics(each.samples) for name, each in measured.models.items()},
-        vram=None if measured is None else _vram(measured, None if plan is None else plan.device_bytes),
-        host=None if measured is None else HostInfo(peak_rss_bytes=measured.peak_rss_bytes),
-        duration_s=outcome.duration_s,
-        violations=dict(trial.violations),
-        buffers=None
-        if measured is None
-        else {
-            name: {device: BufferInfo(**asdict(held)) for device, held in each.buffers.items()}
-            for name, each in measured.models.items()
-        },
-        planned=None if plan is None else _planned_buffers(plan),
-        warnings=[] if measured is None else list(measured.warnings),
-    )
-
-
-def _metrics(samples: ModelSamples) -> dict[str, MetricInfo]:
+def _gain(pick: FinishedTrial, baseline: FinishedTrial) -> dict[str, ComparisonInfo]:
+    compared = {name: compare_rounds(pick, baseline, name, "tokens_per_s") for name in pick.settings}
     return {
-        field.name: MetricInfo.model_validate(asdict(Metric.of(getattr(samples, field.name))))
-        for field in fields(samples)
+        name: ComparisonInfo(ratio=each.ratio, low=each.low, high=each.high, clear=each.clear)
+        for name, each in compared.items()
+        if each is not None
     }
+
+
+def _references(references: Sequence[Reference]) -> list[ReferenceInfo]:
+    return [
+        ReferenceInfo(
+            n_trials=each.n_trials,
+            tokens_per_s={name: each.metric(name).median for name in each.outcome.models},
+            relative=relative,
+        )
+        for each, relative in zip(references, drifts(references), strict=True)
+    ]

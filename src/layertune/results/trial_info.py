@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from layertune.config.objective import MODEL_QUANTITIES
 from layertune.settings import EngineSettings
 
-METRICS = frozenset(MODEL_QUANTITIES) - {"n_ctx"}  # a setting, not measured
+# What every measured trial has; `tpot_s`, and both latencies beside a prefill, came later or are a finalist's only.
+METRICS = frozenset(("pp_tokens_per_s", "tg_tokens_per_s", "ttft_s", "tokens_per_s", "tokens_per_s_together"))
 
 
 class Part(BaseModel):
@@ -17,10 +17,31 @@ class Part(BaseModel):
 
 
 class MetricInfo(Part):
+    """`low` and `high` are the 95 % interval of the median, of a finalist over its rounds."""
+
     median: float
     mad: float
     n: int
     samples: list[float]
+    low: float | None = None
+    high: float | None = None
+
+
+class PhaseInfo(Part):
+    """The device at the end of a phase: what was in use, what of it the plan knows, and what is left over, in bytes."""
+
+    used_bytes: int
+    weights_bytes: int
+    kv_bytes: int
+    compute_bytes: int
+    unaccounted_bytes: int
+
+
+class SamplingInfo(Part):
+    interval_s: float
+    n_samples: int
+    n_missed: int
+    cost_s: float
 
 
 class VramInfo(Part):
@@ -33,6 +54,9 @@ class VramInfo(Part):
     scope: str
     source: str
     phases: dict[str, int] = Field(default_factory=dict)
+    split: dict[str, PhaseInfo] = Field(default_factory=dict)
+    foreign_bytes: int | None = None
+    sampling: SamplingInfo | None = None
 
 
 class HostInfo(Part):
@@ -47,7 +71,11 @@ class BufferInfo(Part):
 
 
 class TrialInfo(Part):
-    """`metrics`, `vram` and `host` are there where the trial was measured; `violations` in bytes over each limit."""
+    """`metrics`, `vram` and `host` are there where the trial was measured; `violations` in bytes over each limit.
+
+    A finalist's `metrics` are those of its `n_rounds` rounds of the finals, samples in the order of the rounds; what
+    the search measured first is in `screening`. `tied_with` is the trial that it shows no clear difference from.
+    """
 
     number: int = Field(ge=0)
     state: Literal["measured", "infeasible", "failed"]
@@ -61,6 +89,9 @@ class TrialInfo(Part):
     buffers: dict[str, dict[str, BufferInfo]] | None = None
     planned: dict[str, dict[str, BufferInfo]] | None = None
     warnings: list[str] = Field(default_factory=list)
+    n_rounds: int = 0
+    screening: dict[str, dict[str, MetricInfo]] | None = None
+    tied_with: int | None = None
 
     @model_validator(mode="after")
     def _check_whole(self) -> "TrialInfo":

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from layertune.errors import NothingFits
 from layertune.memory.buffers import HOST, BufferBytes, resident_bytes
-from layertune.results.summary import reason
+from layertune.results.trial_summary import reason
 from layertune.results.trials import FinishedTrial
 from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
 from layertune.units import format_bytes

@@ -20,8 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import TypeAdapter
 
 from layertune.config import Objective
-from layertune.results.objectives import objective_value
-from layertune.results.trials import FinishedTrial
+from layertune.results.trials import FinishedTrial, objective_value
 from layertune.search.constraints import Limits
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import OUTCOME, Infeasible, Measured, TrialOutcome
@@ -83,15 +82,15 @@ class Recorder:
         """Tell a trial whose outcome is durable; its constraints first, on every trial."""
         trial = self._trial(number)
         violations = self._limits.violations(outcome)
+        finished = FinishedTrial(number, settings, outcome, violations)
         self._constrain(trial, violations)
         if isinstance(outcome, Measured):
-            values = [objective_value(objective, settings, outcome) for objective in self._objectives]
-            self._study.tell(number, values)
+            self._study.tell(number, [objective_value(objective, finished) for objective in self._objectives])
         else:
             # FAIL teaches a sampler nothing; PRUNED with a violated constraint says "not here".
             infeasible = isinstance(outcome, Infeasible)
             self._study.tell(number, state=TrialState.PRUNED if infeasible else TrialState.FAIL)
-        return FinishedTrial(number, settings, outcome, violations)
+        return finished
 
     def interrupt(self, number: int) -> None:
         """Tell a trial FAIL that did not come to its end, and queue its settings again."""

@@ -1,67 +1,35 @@
 """A study's life: opened or resumed, asked and told until something stops it."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import TrialState
 
-from layertune.config import Objective
-from layertune.config.study import SamplerName
 from layertune.errors import Interrupted
+from layertune.results.bounds import bounds, clearly_beaten
+from layertune.results.drift import Reference, worst_drift
 from layertune.results.trials import FinishedTrial
-from layertune.search.constraints import Limits, check_smallest
-from layertune.search.feasible import FeasibleSpace
+from layertune.search.attempts import measure_in_quiet
+from layertune.search.constraints import check_smallest
+from layertune.search.deadline import Deadline
+from layertune.search.finals import Finals, finalists
 from layertune.search.identity import open_study, owner_of
+from layertune.search.plan import Event, Plan, ReferenceMeasured, TrialFinished, TrialStarted
 from layertune.search.record import Recorder, finished_trials, mend_trials, n_turns, read_settings
 from layertune.search.samplers import make_sampler
-from layertune.search.space import SearchSpace
 from layertune.search.storage import storing
+from layertune.search.study_record import StudyRecord, with_rounds
 from layertune.settings import SplitSettings
+from layertune.trial.messages import Progress
+from layertune.trial.outcome import Measured, TrialOutcome
 from layertune.trial.runner import TrialRunner
 
 # A sampler that proposes known engines this often in a row has converged on them; an unseen setting comes next.
 _MAX_REPEATS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a study is about. `identity` is all that must be the same for its figures to be comparable.
-
-    Without `feasible`, nobody knows what fits before it is loaded.
-    """
-
-    name: str
-    space: SearchSpace
-    objectives: Sequence[Objective]
-    limits: Limits
-    identity: Mapping[str, str]
-    sampler: SamplerName
-    seed: int
-    n_trials: int
-    timeout_s: float | None
-    first: Sequence[SplitSettings] = ()
-    feasible: FeasibleSpace | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TrialStarted:
-    number: int
-    settings: SplitSettings
-    n_finished: int
-
-
-@dataclass(frozen=True, slots=True)
-class TrialFinished:
-    trial: FinishedTrial
-    n_finished: int
-
-
-Event = TrialStarted | TrialFinished
 
 
 class Search:
@@ -83,9 +51,11 @@ class Search:
         with storing():
             self._study = open_study(storage, plan.name, sampler, plan.objectives, plan.identity)
             self._recorder = Recorder(self._study, storage, plan.objectives, plan.limits, owner_of(folder))
+            self._record = StudyRecord(self._study)
             mend_trials(self._study, self._recorder, alone=self._alone)
             self._known: dict[SplitSettings, FinishedTrial] = {}
             self._read: set[int] = set()
+            self._prepared = False
             self._learn()
             self._enqueue_first()
 
@@ -96,11 +66,20 @@ class Search:
         return min(begun, default=datetime.now()).astimezone(UTC)  # Optuna's times are local and say no zone
 
     def finished(self) -> list[FinishedTrial]:
+        """Return the study's trials in order, with the finals over them."""
+        limits = self._plan.limits
         with storing():
-            return finished_trials(self._study, self._plan.limits)
+            trials = finished_trials(self._study, limits)
+            rounds = self._record.rounds(len(trials))
+        return [with_rounds(trial, rounds.get(trial.number, {}), limits) for trial in trials]
+
+    def references(self) -> list[Reference]:
+        with storing():
+            return self._record.references()
 
     def run(self, runner: TrialRunner, on_event: Callable[[Event], None]) -> str:
-        """Run trials until a limit is reached or the space is exhausted; return why it stopped, in words.
+        """Run trials until a limit is reached or the space is exhausted, then the finals; return why the trials
+        stopped, in words.
 
         Raises:
             Interrupted: Ctrl-C; every finished trial is kept and the interrupted one is queued again.
@@ -108,7 +87,10 @@ class Search:
             StorageError: a trial cannot be written.
         """
         try:
-            return self._run(runner, on_event)
+            watch = Deadline(self._plan.timeout_s, self._plan.measuring.finals.n_rounds > 0)
+            why = self._run_trials(runner, on_event, watch)
+            self._hold_finals(runner, on_event, watch)
+            return why
         except KeyboardInterrupt as interrupt:
             with storing():
                 mend_trials(self._study, self._recorder, alone=self._alone)
@@ -117,9 +99,8 @@ class Search:
                 f"interrupted after {len(self._known)} trials; all of them are kept", remedy="go on with --resume"
             ) from interrupt
 
-    def _run(self, runner: TrialRunner, on_event: Callable[[Event], None]) -> str:
+    def _run_trials(self, runner: TrialRunner, on_event: Callable[[Event], None], watch: Deadline) -> str:
         plan, space, known = self._plan, self._plan.space, self._known
-        deadline_s = None if plan.timeout_s is None else time.monotonic() + plan.timeout_s
         smallest = space.canonical(space.smallest())
         n_repeats = 0
         while True:
@@ -131,7 +112,7 @@ class Search:
                     check_smallest(known[smallest], plan.limits)
                 if len(known) >= plan.n_trials:
                     return f"all {plan.n_trials} trials are done"
-                if deadline_s is not None and time.monotonic() >= deadline_s:
+                if watch.trials_are_over():
                     return "the time is up"
                 walking = plan.sampler == "grid" or n_repeats >= _MAX_REPEATS or len(known) >= self._n_settings()
                 if walking and not self._enqueue_unseen():
@@ -141,12 +122,53 @@ class Search:
                 n_repeats += 1
                 continue
             n_repeats = 0
+            self._measure_reference(runner, settings, on_event)
             on_event(TrialStarted(number, settings, len(known)))
-            outcome = runner.run(settings)
+            outcome = self._measure(runner, number, settings)
             with storing():
                 finished = self._recorder.finish(number, settings, outcome, None)
                 self._learn()
             on_event(TrialFinished(finished, len(known)))
+
+    def _measure(self, runner: TrialRunner, number: int, settings: SplitSettings) -> TrialOutcome:
+        """Measure a trial in quiet, and only as long as it may still be on the front."""
+        measuring, objectives, known = self._plan.measuring, self._plan.objectives, list(self._known.values())
+
+        def give_up(progress: Progress) -> str | None:
+            mine = bounds(objectives, settings, progress.models, progress.used_bytes or 0)
+            better = clearly_beaten(mine, known, objectives)
+            return None if better is None else f"clearly beaten by trial {better.number}"
+
+        keep = partial(self._record.add_disturbed, str(number))
+        return measure_in_quiet(runner, settings, measuring.effort, measuring.n_attempts, keep, give_up)
+
+    def _measure_reference(
+        self, runner: TrialRunner, settings: SplitSettings, on_event: Callable[[Event], None]
+    ) -> None:
+        """Before the first trial pay what only a first load costs; then, now and then, look whether the machine is
+        still the same."""
+        measuring, n_trials = self._plan.measuring, len(self._known)
+        reference = measuring.reference
+        if not self._prepared:
+            runner.prepare(reference or settings)
+            self._prepared = True
+        if reference is None or measuring.n_between == 0 or n_trials % measuring.n_between != 0:
+            return
+        with storing():
+            if any(each.n_trials == n_trials for each in self._record.references()):
+                return
+        outcome = runner.run(reference, measuring.effort)
+        if isinstance(outcome, Measured):
+            with storing():
+                self._record.add_reference(n_trials, outcome)
+                on_event(ReferenceMeasured(worst_drift(self._record.references())))
+
+    def _hold_finals(self, runner: TrialRunner, on_event: Callable[[Event], None], watch: Deadline) -> None:
+        plan = self._plan
+        with storing():
+            trials = finished_trials(self._study, plan.limits)
+        chosen = finalists(trials, plan.objectives, plan.baselines, plan.measuring.finals.n_finalists)
+        Finals(plan.measuring, self._record, len(trials), plan.seed).hold(chosen, runner, on_event, watch.is_over)
 
     def _ask(self) -> tuple[int, SplitSettings, bool]:
         """Return the next trial and what it runs, and whether it is settled: known, not possible or too large."""

@@ -1,190 +1,188 @@
 """The body of a trial: load every model, let memory reach its peak, clock each alone and all together."""
 
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 from zlib import crc32
 
 import numpy as np
 
-from layertune.devices.hardware import peak_rss_bytes
-from layertune.devices.opened import OpenDevice
+from layertune.devices.conditions import Finding
+from layertune.devices.hardware import peak_rss_bytes, reset_peak_rss
 from layertune.engine import ggml, timing
 from layertune.engine.context import Context
-from layertune.engine.model import Model, expert_tensors
-from layertune.memory.buffers import HOST, BufferBytes
-from layertune.trial.messages import ModelTask, Stage, TrialRequest
+from layertune.memory.buffers import BufferBytes
+from layertune.trial import rounds
+from layertune.trial.clock import Stopwatch
+from layertune.trial.effort import Effort
+from layertune.trial.messages import Done, ModelTask, Progress, Stage, Stale, TrialRequest
 from layertune.trial.outcome import Infeasible, Measured, ModelReport, ModelSamples
-from layertune.vram.probe import VramProbe
-
-_N_WARM_UP_TOKENS = 4
-
-
-@dataclass(slots=True)
-class _Loaded:
-    """One model of the trial while it is in memory."""
-
-    task: ModelTask
-    model: Model
-    context: Context
-    load_s: float
-    generator: np.random.Generator
-
-    def run(self) -> timing.Timing:
-        return timing.run(self.context, self._request(self.task.n_prompt, self.task.n_generate))
-
-    def warm_up(self) -> None:
-        """One full physical batch, the largest graph there is, then a few tokens: buffers can still grow there."""
-        settings = self.task.settings
-        n_prompt = min(settings.n_ubatch, settings.n_ctx // settings.n_parallel - _N_WARM_UP_TOKENS)
-        timing.run(self.context, self._request(n_prompt, _N_WARM_UP_TOKENS))
-
-    def buffers(self) -> dict[str, BufferBytes]:
-        devices = {**self.model.buffers, **self.context.buffers}
-        return {
-            device: self.model.buffers.get(device, BufferBytes()) + self.context.buffers.get(device, BufferBytes())
-            for device in devices
-        }
-
-    def _request(self, n_prompt: int, n_generate: int) -> timing.Request:
-        return timing.Request.random(n_prompt, n_generate, self.model.n_vocab, self.generator)
+from layertune.trial.phases import Phases
+from layertune.trial.resident import Loaded, device_bytes
+from layertune.trial.workbench import Workbench, foreign_memory
+from layertune.vram.report import VramReport
 
 
 def measure(
-    request: TrialRequest, device: OpenDevice, probe: VramProbe | None, announce: Callable[[Stage], None]
-) -> Measured | Infeasible:
-    """Run one trial in this process.
+    request: TrialRequest,
+    bench: Workbench,
+    announce: Callable[[Stage], None],
+    consult: Callable[[Progress], str | None],
+) -> Done | Stale:
+    """Run one trial in this process; `consult` is told the figures so far and returns why to stop, or None.
 
     Raises:
         EngineRefused: llama.cpp gave no model, no context or stopped decoding; the last announced stage says where.
     """
-    started_s = perf_counter()
-    if probe is not None:
-        probe.start()  # before anything asks a GPU's backend, which creates its context
-    free_bytes = _free_bytes(request, device)
-    with ExitStack() as stack:
-        loaded = [_load(task, request, device, stack, announce) for task in request.models]
-        buffers = {each.task.name: each.buffers() for each in loaded}
-        _mark(probe, "load")
-        spilled_bytes = _device_bytes(buffers) - free_bytes if free_bytes is not None else 0
-        if spilled_bytes > 0:
-            # WSL2 and Windows drivers put what does not fit into system RAM and say nothing.
-            evidence = f"the buffers exceed the {free_bytes} bytes that the driver reported free before the load"
-            return Infeasible("spilled", None, evidence, spilled_bytes, perf_counter() - started_s)
+    return _Trial(request, bench, announce, consult).run()
+
+
+class _Trial:
+    """One trial, step by step: `run` reads as the steps."""
+
+    def __init__(
+        self,
+        request: TrialRequest,
+        bench: Workbench,
+        announce: Callable[[Stage], None],
+        consult: Callable[[Progress], str | None],
+    ) -> None:
+        self._request = request
+        self._bench = bench
+        self._announce = announce
+        self._consult = consult
+        self._started_s = perf_counter()
+        self._stopwatch = Stopwatch()
+        self._stopped: str | None = None
+        self._phases = Phases(bench.probe, bench.residents)
+
+    def run(self) -> Done | Stale:
+        bench, effort = self._bench, self._request.effort
+        with self._stopwatch.part("unload"):
+            bench.residents.keep(self._request.models)
+        can_reset = reset_peak_rss()
+        self._phases.start()
+        if why := bench.not_returned(self._phases.used_bytes()):
+            self._phases.report()
+            return Stale(why)
+        free_bytes = self._free_bytes()
+        with ExitStack() as contexts:
+            with self._stopwatch.part("load"):
+                loaded = [self._load(task, contexts) for task in self._request.models]
+            buffers = {each.name: each.buffers() for each in loaded}
+            self._mark("load", loaded)
+            if spilled := self._spilled(buffers, free_bytes):
+                return Done(spilled, self._stopwatch.read(), stays=False)
+            with self._stopwatch.part("warm_up"):
+                self._warm_up(loaded)
+            bench.watch(self._request)
+            reports = {} if effort is None else self._clock(loaded, effort)
+            findings = bench.findings(self._request)
+            self._announce(Stage("unload"))
+        with self._stopwatch.part("unload"):
+            bench.device.settle()
+        self._phases.mark("unload", ())
+        vram = self._phases.report()
+        measured = None if effort is None else self._measured(reports, vram, findings + foreign_memory(vram))
+        return Done(measured, self._stopwatch.read(), can_reset and bench.can_stay(vram, buffers))
+
+    def _measured(
+        self, models: dict[str, ModelReport], vram: VramReport | None, findings: Sequence[Finding]
+    ) -> Measured:
+        notes = vram.notes if vram is not None else ()
+        return Measured(
+            models,
+            vram,
+            peak_rss_bytes(),
+            perf_counter() - self._started_s,
+            warnings=(*notes, *(each.text for each in findings if not each.disturbs)),
+            disturbances=tuple(each.text for each in findings if each.disturbs),
+            held=self._phases.held,
+            clock=self._stopwatch.read(),
+            stopped=self._stopped,
+        )
+
+    def _load(self, task: ModelTask, contexts: ExitStack) -> Loaded:
+        self._announce(Stage("load", task.name))
+        model = self._bench.residents.model(task)
+        self._announce(Stage("kv_cache", task.name))
+        started_s = perf_counter()
+        context = Context(model, task.settings)
+        contexts.callback(context.close)
+        load_s = self._bench.residents.load_s(task.name) + perf_counter() - started_s
+        # Each model draws its own tokens, the same ones whichever models it shares the device with.
+        generator = np.random.default_rng([self._request.seed, crc32(task.name.encode())])
+        self._phases.mark(f"load {task.name}", [*self._names_until(task), task.name])
+        return Loaded(task, model, context, load_s, generator)
+
+    def _names_until(self, task: ModelTask) -> list[str]:
+        names = [each.name for each in self._request.models]
+        return names[: names.index(task.name)]
+
+    def _warm_up(self, loaded: Sequence[Loaded]) -> None:
+        """First what memory can still grow at, then the workloads."""
         for each in loaded:
-            announce(Stage("decode", each.task.name))
-            each.warm_up()
-        _mark(probe, "warm_up")
-        alone = _run_alone(loaded, request.n_repeats, announce)
-        announce(Stage("together"))
-        together = _run_together(loaded, request.n_repeats)
-        _mark(probe, "together")
-        announce(Stage("unload"))
-    device.settle()
-    _mark(probe, "unload")
-    return Measured(
-        models={
-            each.task.name: ModelReport(
-                samples=_samples(alone[each.task.name], together[each.task.name]),
-                buffers=buffers[each.task.name],
-                load_s=each.load_s,
-                flash_attn=each.context.flash_attn,
+            self._announce(Stage("decode", each.name))
+            each.fill_buffers()
+        self._mark("prefill", loaded)
+        rounds.warm_up(loaded, self._request.effort.warm_up_s if self._request.effort else 0.0)
+        self._mark("depth", loaded)
+
+    def _clock(self, loaded: Sequence[Loaded], effort: Effort) -> dict[str, ModelReport]:
+        with self._stopwatch.part("measure"):
+            alone = rounds.run_alone(loaded, effort, self._go_on, lambda name: self._announce(Stage("solo", name)))
+            self._announce(Stage("together"))
+            once = self._stopped is not None or not effort.repeat_together
+            together = rounds.run_together(loaded, effort.once() if once else effort)
+            self._mark("together", loaded)
+            beside: rounds.Timings = {each.name: [] for each in loaded}
+            if effort.n_beside_prefill > 0 and len(loaded) > 1:
+                self._announce(Stage("beside_prefill"))
+                beside = rounds.run_beside_prefill(loaded, effort.n_beside_prefill)
+                self._mark("beside prefill", loaded)
+        return {
+            each.name: ModelReport(
+                _samples(alone[each.name], together[each.name], beside[each.name]),
+                each.buffers(),
+                each.load_s,
+                each.context.flash_attn,
             )
             for each in loaded
-        },
-        vram=probe.stop() if probe is not None else None,
-        peak_rss_bytes=peak_rss_bytes(),
-        duration_s=perf_counter() - started_s,
-    )
+        }
+
+    def _go_on(self, timings: rounds.Timings) -> bool:
+        so_far = {name: _samples(alone, [], []) for name, alone in timings.items()}
+        self._stopped = self._consult(Progress(so_far, self._phases.used_bytes()))
+        return self._stopped is None
+
+    def _mark(self, phase: str, loaded: Sequence[Loaded]) -> None:
+        self._phases.mark(phase, [each.name for each in loaded])
+
+    def _free_bytes(self) -> int | None:
+        """Return a local GPU's free memory before the load; the emulated card refuses instead of spilling."""
+        if self._request.target.kind != "gpu":
+            return None
+        held_bytes = self._bench.residents.device_bytes()
+        return held_bytes + ggml.memory(self._bench.device.devices(self._request.models[0].name)[0])[0]
+
+    def _spilled(self, buffers: dict[str, dict[str, BufferBytes]], free_bytes: int | None) -> Infeasible | None:
+        """WSL2 and Windows drivers put what does not fit into system RAM and say nothing."""
+        spilled_bytes = 0 if free_bytes is None else sum(map(device_bytes, buffers.values())) - free_bytes
+        if spilled_bytes <= 0:
+            return None
+        evidence = f"the buffers exceed the {free_bytes} bytes that the driver reported free before the load"
+        return Infeasible("spilled", None, evidence, spilled_bytes, perf_counter() - self._started_s)
 
 
-def _load(
-    task: ModelTask, request: TrialRequest, device: OpenDevice, stack: ExitStack, announce: Callable[[Stage], None]
-) -> _Loaded:
-    announce(Stage("load", task.name))
-    started_s = perf_counter()
-    model = Model(
-        Path(task.path),
-        task.settings.n_gpu_layers,
-        device.devices(task.name),
-        host_tensors=expert_tensors(task.settings.n_cpu_moe),
-    )
-    stack.callback(model.close)
-    announce(Stage("kv_cache", task.name))
-    context = Context(model, task.settings)
-    stack.callback(context.close)
-    load_s = perf_counter() - started_s
-    # Each model draws its own tokens, the same ones whichever models it shares the device with.
-    generator = np.random.default_rng([request.seed, crc32(task.name.encode())])
-    return _Loaded(task, model, context, load_s, generator)
-
-
-def _run_alone(
-    loaded: list[_Loaded], n_repeats: int, announce: Callable[[Stage], None]
-) -> dict[str, list[timing.Timing]]:
-    """Clock each model while the others rest, in rounds, so that a drift of the machine meets them all."""
-    timings: dict[str, list[timing.Timing]] = {each.task.name: [] for each in loaded}
-    for _ in range(n_repeats):
-        for each in loaded:
-            announce(Stage("solo", each.task.name))
-            timings[each.task.name].append(each.run())
-    return timings
-
-
-def _run_together(loaded: list[_Loaded], n_repeats: int) -> dict[str, list[timing.Timing]]:
-    """Clock all models at once. A faster one goes on until the slowest has its repetitions, so all of them count
-    under contention; a repetition that ends after that is dropped."""
-    finished = {each.task.name: 0 for each in loaded}
-    enough = threading.Event()
-    start = threading.Barrier(len(loaded))
-
-    def run(each: _Loaded) -> list[timing.Timing]:
-        timings: list[timing.Timing] = []
-        try:
-            start.wait()
-            while not enough.is_set():
-                timings.append(each.run())
-                finished[each.task.name] += 1
-                if min(finished.values()) >= n_repeats:
-                    if enough.is_set():
-                        timings.pop()
-                    enough.set()
-        finally:
-            enough.set()
-        return timings
-
-    with ThreadPoolExecutor(len(loaded)) as pool:
-        futures = {each.task.name: pool.submit(run, each) for each in loaded}
-        return {name: future.result() for name, future in futures.items()}
-
-
-def _samples(alone: list[timing.Timing], together: list[timing.Timing]) -> ModelSamples:
+def _samples(
+    alone: Sequence[timing.Timing], together: Sequence[timing.Timing], beside: Sequence[timing.Timing]
+) -> ModelSamples:
     return ModelSamples(
         pp_tokens_per_s=tuple(each.pp_tokens_per_s for each in alone),
         tg_tokens_per_s=tuple(each.tg_tokens_per_s for each in alone),
         ttft_s=tuple(each.ttft_s for each in alone),
         tokens_per_s=tuple(each.tokens_per_s for each in alone),
         tokens_per_s_together=tuple(each.tokens_per_s for each in together),
+        ttft_s_beside_prefill=tuple(each.ttft_s for each in beside),
+        tpot_s_beside_prefill=tuple(each.tpot_s for each in beside),
     )
-
-
-def _free_bytes(request: TrialRequest, device: OpenDevice) -> int | None:
-    """Return a local GPU's free memory before the load; the emulated card refuses instead of spilling."""
-    if request.target.kind != "gpu":
-        return None
-    return ggml.memory(device.devices(request.models[0].name)[0])[0]
-
-
-def _device_bytes(buffers: dict[str, dict[str, BufferBytes]]) -> int:
-    return sum(
-        held.total_bytes for by_device in buffers.values() for device, held in by_device.items() if device != HOST
-    )
-
-
-def _mark(probe: VramProbe | None, phase: str) -> None:
-    if probe is not None:
-        probe.mark(phase)

@@ -1,4 +1,4 @@
-"""What a search and its worker process say to each other: one JSON value per line."""
+"""What a search and its worker process say to each other, orders and messages: one JSON value per line."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -7,7 +7,9 @@ from pydantic import Field, TypeAdapter
 
 from layertune.devices.target import Target
 from layertune.settings import EngineSettings
-from layertune.trial.outcome import TrialOutcome
+from layertune.trial.clock import Clock
+from layertune.trial.effort import Effort
+from layertune.trial.outcome import ModelSamples, TrialOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,31 +25,67 @@ class ModelTask:
 
 @dataclass(frozen=True, slots=True)
 class TrialRequest:
-    """Everything a worker needs. `ledger_descriptor` is the inherited file descriptor of an emulated card's ledger."""
+    """Everything a worker needs for a trial; what it opened for its first one it keeps for the next.
+
+    `ledger_descriptor` is the inherited file descriptor of an emulated card's ledger. Without an effort the models are
+    loaded and run once, unclocked.
+    """
 
     models: tuple[ModelTask, ...]
     target: Target
     ledger_descriptor: int | None
     seed: int
-    n_repeats: int
+    effort: Effort | None
+    kind: Literal["trial"] = "trial"
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """The answer to `Progress`; `stop` is why no further repetition is needed, None where one is."""
+
+    stop: str | None
+    kind: Literal["go_on"] = "go_on"
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """The worker has begun something; if it dies, this is where."""
 
-    name: Literal["open", "load", "kv_cache", "decode", "solo", "together", "unload"]
+    name: Literal["open", "load", "kv_cache", "decode", "solo", "together", "beside_prefill", "unload"]
     model: str | None = None
     kind: Literal["stage"] = "stage"
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """What is measured so far, each model alone, and what is in use of the device; the worker waits for `GoOn`."""
+
+    models: dict[str, ModelSamples]
+    used_bytes: int | None
+    kind: Literal["progress"] = "progress"
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
-    outcome: Annotated[TrialOutcome, Field(discriminator="state")]
+    """The end of a trial, None where it was not to be clocked. A worker that does not stay must be replaced: what it
+    holds or counts can no longer be told from the next trial's."""
+
+    outcome: Annotated[TrialOutcome | None, Field(discriminator="state")]
+    clock: Clock
+    stays: bool
     kind: Literal["done"] = "done"
 
 
-Message = Stage | Done
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """The worker has not begun: memory that it freed did not come back. A fresh one has to run the trial."""
 
-REQUEST: TypeAdapter[TrialRequest] = TypeAdapter(TrialRequest)
+    why: str
+    kind: Literal["stale"] = "stale"
+
+
+Message = Stage | Progress | Done | Stale
+Order = TrialRequest | GoOn
+
+ORDER: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="kind")])
 MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])

@@ -3,12 +3,13 @@
 These values cross the worker's pipe and are stored in the study as JSON, so they hold plain data only.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
 from layertune.memory.buffers import BufferBytes
+from layertune.trial.clock import Clock
 from layertune.vram.report import VramReport
 
 RefusedStage = Literal["load", "kv_cache", "compute", "decode", "spilled"]
@@ -19,16 +20,23 @@ FailedReason = Literal["crashed", "hung", "protocol", "error"]
 class ModelSamples:
     """Raw samples of one model, in the order measured: one value per repetition.
 
-    `pp_tokens_per_s` and `tg_tokens_per_s` are clocked apart, after synchronising; `ttft_s` runs from the call to the
-    first token; `tokens_per_s` is n_generate / (n_prompt / pp + n_generate / tg) of the same repetition, and
-    `tokens_per_s_together` the same with all models running their workloads at once.
+    `pp_tokens_per_s` and `tg_tokens_per_s` are clocked apart, after synchronising, tg at the depth of the prompt;
+    `ttft_s` runs from the call to the first token, `tpot_s` is the time of each further one; `tokens_per_s` is
+    n_generate / (n_prompt / pp + n_generate / tg) of the same repetition, and `tokens_per_s_together` the same with all
+    models running their workloads at once. The last two are TTFT and TPOT while every other model is in a long prompt.
     """
 
     pp_tokens_per_s: tuple[float, ...]
     tg_tokens_per_s: tuple[float, ...]
     ttft_s: tuple[float, ...]
     tokens_per_s: tuple[float, ...]
-    tokens_per_s_together: tuple[float, ...]
+    tokens_per_s_together: tuple[float, ...] = ()
+    ttft_s_beside_prefill: tuple[float, ...] = ()
+    tpot_s_beside_prefill: tuple[float, ...] = ()
+
+    @property
+    def tpot_s(self) -> tuple[float, ...]:
+        return tuple(1 / rate for rate in self.tg_tokens_per_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +50,28 @@ class ModelReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Which models' weights, and which models' contexts, were in memory at the end of a phase."""
+
+    weights: tuple[str, ...]
+    contexts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
+    """A trial's figures. `held` tells of each of the phases of `vram` what the device held; `disturbances` are why the
+    figures should be measured again, `warnings` only what to know about them; `stopped` is why a trial that was
+    clearly beaten ended early."""
+
     models: dict[str, ModelReport]
     vram: VramReport | None  # None on a CPU-only device
     peak_rss_bytes: int
     duration_s: float
     warnings: tuple[str, ...] = ()
+    disturbances: tuple[str, ...] = ()
+    held: dict[str, Held] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
+    stopped: str | None = None
     state: Literal["measured"] = "measured"
 
 

@@ -1,6 +1,7 @@
-"""The worker process of one trial: `python -m layertune.trial.worker`, started by `layertune.trial.process`.
+"""A worker process: `python -m layertune.trial.worker`, started by `layertune.trial.process`. It runs trials one after
+the other, and holds weights on the device between them.
 
-It reads one request from standard input, whose end means that the search is gone, and answers on what was its standard
+It reads orders from standard input, whose end means that the search is gone, and answers on what was its standard
 output; whatever else anything prints there goes to standard error.
 """
 
@@ -11,70 +12,100 @@ from io import TextIOWrapper
 from time import perf_counter
 
 from layertune.devices import lifetime
-from layertune.devices.opened import open_device
+from layertune.devices.opened import OpenDevice, open_device
 from layertune.engine import library
 from layertune.engine.refusal import EngineRefused
 from layertune.errors import LayertuneError
+from layertune.trial.clock import Clock
 from layertune.trial.evidence import Refusals, classify
 from layertune.trial.measurement import measure
-from layertune.trial.messages import MESSAGE, REQUEST, Done, Message, Stage, TrialRequest
+from layertune.trial.messages import MESSAGE, ORDER, Done, GoOn, Message, Order, Progress, Stage, Stale, TrialRequest
 from layertune.trial.outcome import Failed, TrialOutcome
-from layertune.vram.opening import open_probe
+from layertune.trial.workbench import Workbench
 
 _LOG_TAIL_LINES = 20
 
 
 class Channel:
-    """Messages to the search. Keeps the last stage, which is where a refusal happened."""
+    """Messages to the search, and its orders. Keeps the last stage, which is where a refusal happened."""
 
     def __init__(self) -> None:
         self._stream = TextIOWrapper(os.fdopen(os.dup(1), "wb"), encoding="utf-8", line_buffering=True)
         os.dup2(2, 1)
+        self._lines: queue.Queue[str] = queue.Queue()
+        lifetime.watch_standard_input(self._lines.put)
         self.stage = Stage("open")
+
+    def receive(self) -> Order:
+        return ORDER.validate_json(self._lines.get())
 
     def announce(self, stage: Stage) -> None:
         self.stage = stage
         self.send(stage)
 
+    def consult(self, progress: Progress) -> str | None:
+        self.send(progress)
+        answer = self.receive()
+        return answer.stop if isinstance(answer, GoOn) else None
+
     def send(self, message: Message) -> None:
         self._stream.write(MESSAGE.dump_json(message).decode() + "\n")
+
+
+class Worker:
+    """Runs the trials that it is ordered to, on the device that the first of them names."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._device: OpenDevice | None = None
+        self._bench: Workbench | None = None
+
+    def run(self, request: TrialRequest) -> Done | Stale:
+        started_s = perf_counter()
+        try:
+            bench = self._bench or self._open(request)
+            return measure(request, bench, self._channel.announce, self._channel.consult)
+        except EngineRefused as refused:
+            outcome: TrialOutcome = classify(
+                self._channel.stage,
+                refused.detail,
+                library.log().tail(_LOG_TAIL_LINES),
+                _refusals(request),
+                perf_counter() - started_s,
+                reason="error",
+                refused_stage=refused.stage,
+            )
+        except LayertuneError as error:
+            outcome = Failed("error", str(error), (), perf_counter() - started_s)
+        return Done(outcome, Clock(), stays=False)
+
+    def close(self) -> None:
+        if self._device is not None:
+            self._device.close()
+
+    def _open(self, request: TrialRequest) -> Workbench:
+        self._channel.announce(Stage("open"))
+        library.log().echo(sys.stderr)
+        names = [task.name for task in request.models]
+        self._device = open_device(request.target, names, request.ledger_descriptor)
+        self._bench = Workbench(request, self._device)
+        return self._bench
 
 
 def main(arguments: list[str]) -> None:
     lifetime.die_with_parent(int(arguments[0]))
     channel = Channel()
-    lines: queue.Queue[str] = queue.Queue()
-    lifetime.watch_standard_input(lines.put)
-    request = REQUEST.validate_json(lines.get())
-    channel.send(Done(run_trial(request, channel)))
-    sys.stderr.flush()
+    worker = Worker(channel)
+    stays = True
+    while stays:
+        order = channel.receive()
+        if isinstance(order, TrialRequest):
+            answer = worker.run(order)
+            stays = isinstance(answer, Done) and answer.stays
+            channel.send(answer)
+            sys.stderr.flush()
+    worker.close()
     os._exit(0)  # the outcome is out; llama.cpp's threads and exit handlers must not hold the search up
-
-
-def run_trial(request: TrialRequest, channel: Channel) -> TrialOutcome:
-    started_s = perf_counter()
-    channel.announce(Stage("open"))
-    library.log().echo(sys.stderr)
-    names = [task.name for task in request.models]
-    try:
-        device = open_device(request.target, names, request.ledger_descriptor)
-    except LayertuneError as error:
-        return Failed("error", str(error), (), perf_counter() - started_s)
-    try:
-        probe = open_probe(request.target, device, request.ledger_descriptor, names[0])
-        return measure(request, device, probe, channel.announce)
-    except EngineRefused as refused:
-        return classify(
-            channel.stage,
-            refused.detail,
-            library.log().tail(_LOG_TAIL_LINES),
-            _refusals(request),
-            perf_counter() - started_s,
-            reason="error",
-            refused_stage=refused.stage,
-        )
-    finally:
-        device.close()
 
 
 def _refusals(request: TrialRequest) -> Refusals | None:

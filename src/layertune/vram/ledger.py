@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from layertune.devices.emulated.ledger import Ledger
+from layertune.errors import DeviceError
 from layertune.vram.report import VramReport
 
 
@@ -12,22 +13,36 @@ class LedgerProbe:
     def __init__(self, ledger: Ledger, settle: Callable[[], None]) -> None:
         self._ledger = ledger
         self._settle = settle
-        self._baseline_bytes = 0
+        self._baseline_bytes: int | None = None
+        self._foreign_baseline_bytes = 0
         self._phases: dict[str, int] = {}
 
     def start(self) -> None:
         self._settle()
-        self._baseline_bytes = self._ledger.state().used_bytes
+        if self._baseline_bytes is None:
+            self._baseline_bytes = self._ledger.state().used_bytes
+            self._foreign_baseline_bytes = self._ledger.foreign_bytes()
+        self._ledger.reset_peak()
+        self._phases = {}
 
     def mark(self, phase: str) -> None:
+        self._phases[phase] = self.read()
+
+    def read(self) -> int:
         self._settle()
-        self._phases[phase] = self._ledger.state().used_bytes - self._baseline_bytes
+        return self._ledger.state().used_bytes - self._first_bytes()
 
     def stop(self) -> VramReport:
         return VramReport(
-            peak_bytes=self._ledger.state().peak_bytes - self._baseline_bytes,
-            baseline_bytes=self._baseline_bytes,
+            peak_bytes=self._ledger.state().peak_bytes - self._first_bytes(),
+            baseline_bytes=self._first_bytes(),
             scope="card",
             source="ledger",
             phases=dict(self._phases),
+            foreign_bytes=max(0, self._ledger.foreign_peak_bytes() - self._foreign_baseline_bytes),
         )
+
+    def _first_bytes(self) -> int:
+        if self._baseline_bytes is None:
+            raise DeviceError("there is no baseline", remedy="start the probe first")
+        return self._baseline_bytes

@@ -1,48 +1,169 @@
 """NVIDIA's own figures, through the maintained distribution of `pynvml` (nvidia-ml-py)."""
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pynvml
 
 from layertune.errors import DeviceError
-from layertune.vram.polling import Reading
+from layertune.vram.readings import Reading
+
+# What a driver answers that will not change its mind: the query is not asked again.
+REFUSALS = (
+    pynvml.NVMLError_NotSupported,
+    pynvml.NVMLError_FunctionNotFound,
+    pynvml.NVMLError_NoPermission,
+    pynvml.NVMLError_ArgumentVersionMismatch,
+    pynvml.NVMLError_Deprecated,
+)
+
+# A process is in one list or in both, each time with all of its memory: CUDA's contexts are in the first, those of
+# Vulkan in the second. Old drivers lack the newest form (pynvml has none before _v2).
+_LISTS = (
+    (pynvml.nvmlDeviceGetComputeRunningProcesses_v3, pynvml.nvmlDeviceGetComputeRunningProcesses_v2),
+    (pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3, pynvml.nvmlDeviceGetGraphicsRunningProcesses_v2),
+)
 
 
-def open_reader(pci_bus_id: str) -> Callable[[], Reading]:
-    """Return a function that reads the card on `pci_bus_id` (like "0000:01:00.0").
+class NvmlReader:
+    """Reads one card's memory; which of the driver's queries work is found out once, when it is opened."""
+
+    def __init__(self, card: Any) -> None:
+        self.notes: tuple[str, ...] = ()
+        self._card = card
+        self._version = self._memory_version()
+        self._lists, self._why_no_list = _process_lists(card)
+        self._pid = os.getpid()
+        self._listed = False
+
+    def read(self) -> Reading:
+        """Raises DeviceError where the driver does not answer now, as when the GPU is lost."""
+        try:
+            # pynvml's second argument: a version asks for that struct, none for the first one.
+            used_bytes = int(pynvml.nvmlDeviceGetMemoryInfo(self._card, self._version).used)
+            own_bytes, why_not = self._share()
+        except pynvml.NVMLError as error:
+            raise DeviceError(f"NVML does not answer: {error}", remedy="run nvidia-smi") from error
+        return Reading(used_bytes, own_bytes, why_not)
+
+    def _memory_version(self) -> int | None:
+        """Return the struct to read, None for the first.
+
+        In both, `used` is what all programs and the display hold. nvmlMemory_v2_t keeps apart what driver and firmware
+        reserve for themselves; nvmlMemory_t counts that as used ("Sum of Reserved and Allocated device memory",
+        docs.nvidia.com/deploy/nvml-api, R590; on an A100 the two differ by 904 MB, Cldfire/nvml-wrapper issue 57; the
+        documentation of R525 has v2 include it as well). Above the baseline the two are the same.
+        """
+        try:
+            pynvml.nvmlDeviceGetMemoryInfo(self._card, pynvml.nvmlMemory_v2)
+        except REFUSALS as error:
+            pynvml.nvmlDeviceGetMemoryInfo(self._card)
+            self.notes = (
+                f"this driver's NVML does not keep the memory apart that it reserves ({error}): "
+                "the baseline includes that, which leaves the figures above it as they are",
+            )
+            return None
+        return int(pynvml.nvmlMemory_v2)
+
+    def _share(self) -> tuple[int | None, str | None]:
+        """Return this process's bytes, or None and why they are not told."""
+        for running in self._lists:
+            mine = [process.usedGpuMemory for process in running(self._card) if process.pid == self._pid]
+            if None in mine:
+                return None, "NVML does not tell this process's memory, as on WSL2 and under Windows' WDDM"
+            if mine and sum(mine) == 0:
+                # Seen with driver 560 (Project-HAMi/HAMi-core issue 112, NVIDIA/open-gpu-kernel-modules pull 614).
+                return None, "NVML lists this process without its memory, as in a container with its own process ids"
+            if mine:
+                self._listed = True
+                return sum(mine), None
+        if not self._lists:
+            return None, f"NVML does not list this card's processes ({self._why_no_list})"
+        if self._listed:
+            return 0, None
+        return None, "NVML does not list this process, as in a container with its own process ids"
+
+
+def open_reader(pci_bus_id: str) -> NvmlReader:
+    """Open the card on `pci_bus_id` (like "0000:01:00.0").
+
+    Raises:
+        DeviceError: the driver does not answer, or answers for more than the part of the card that is ours.
+    """
+    with _opened(pci_bus_id) as card:
+        if _is_divided(card):
+            raise DeviceError(f"NVML tells the memory of all of {pci_bus_id}, which MIG divides")
+        reader = NvmlReader(card)
+        reader.read()
+        return reader
+
+
+def open_card(pci_bus_id: str) -> Any:
+    """Return NVML's handle of a card.
 
     Raises:
         DeviceError: the driver does not answer.
     """
-    try:
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByPciBusId(pci_bus_id.encode())
-        pynvml.nvmlDeviceGetMemoryInfo(handle)
-    except pynvml.NVMLError as error:
-        raise DeviceError(f"NVML does not answer for {pci_bus_id}: {error}", remedy="run nvidia-smi") from error
-    return lambda: Reading(int(pynvml.nvmlDeviceGetMemoryInfo(handle).used), _own_bytes(handle))
+    with _opened(pci_bus_id) as card:
+        return card
 
 
 def driver_version() -> str | None:
     """Return the NVIDIA driver's version, None where there is no driver."""
     try:
         pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
         return str(pynvml.nvmlSystemGetDriverVersion())
     except pynvml.NVMLError:
         return None
+    finally:
+        _shut_down()
 
 
-def _own_bytes(handle: Any) -> int | None:
-    """Return this process's bytes, None where the driver does not tell.
-
-    It does not on WSL2 and under Windows' WDDM (the figure is missing), nor in a container with its own process ids
-    (this process is missing).
-    """
+@contextlib.contextmanager
+def _opened(pci_bus_id: str) -> Iterator[Any]:
+    """NVML stays initialised where the body succeeds: NVML counts, and the process's end closes what is left."""
     try:
-        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-    except pynvml.NVMLError_NotSupported:
-        return None
-    mine = [process.usedGpuMemory for process in processes if process.pid == os.getpid()]
-    return sum(mine) if mine and None not in mine else None
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        raise DeviceError(f"NVML does not start: {error}", remedy="run nvidia-smi") from error
+    try:
+        yield pynvml.nvmlDeviceGetHandleByPciBusId(pci_bus_id.encode())
+    except pynvml.NVMLError as error:
+        _shut_down()
+        raise DeviceError(f"NVML does not answer for {pci_bus_id}: {error}", remedy="run nvidia-smi") from error
+    except DeviceError:
+        _shut_down()
+        raise
+
+
+def _shut_down() -> None:
+    with contextlib.suppress(pynvml.NVMLError):
+        pynvml.nvmlShutdown()
+
+
+def _is_divided(card: Any) -> bool:
+    try:
+        current, _pending = pynvml.nvmlDeviceGetMigMode(card)
+    except REFUSALS:
+        return False  # what cannot be divided, or a driver from before there was MIG
+    return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)
+
+
+def _process_lists(card: Any) -> tuple[Sequence[Callable[[Any], Any]], str]:
+    """Return the driver's lists of processes that can be asked for, and why one that cannot be is not."""
+    lists, why_not = [], ""
+    for forms in _LISTS:
+        for running in forms:
+            try:
+                running(card)
+            except REFUSALS as error:
+                why_not = str(error)
+            else:
+                lists.append(running)
+                break
+    return lists, why_not

@@ -1,17 +1,22 @@
-"""Which probe a device gets."""
+"""Which probe a device gets, and which watch."""
+
+from collections.abc import Callable
 
 from layertune.devices.opened import OpenDevice
 from layertune.devices.target import Target
 from layertune.engine import ggml
 from layertune.errors import DeviceError
-from layertune.vram.polling import PollingProbe, Reading
+from layertune.vram.conditions import GpuWatch
+from layertune.vram.polling import PollingProbe
 from layertune.vram.probe import VramProbe
+from layertune.vram.readings import Reading
 
 
 def open_probe(target: Target, device: OpenDevice, ledger_descriptor: int | None, model: str) -> VramProbe | None:
     """Return the best probe for `target`, None for the CPU. `model` is any model of the trial: they share the device.
 
-    The emulated card has its ledger, an NVIDIA card NVML, any other GPU what its ggml backend tells.
+    The emulated card has its ledger, an NVIDIA card NVML, any other GPU what its ggml backend tells; what NVML would
+    not do is in the report's notes. Where nothing tells the memory the probe's first `start` raises DeviceError.
     """
     if target.kind == "emulated" and ledger_descriptor is not None:
         from layertune.devices.emulated.ledger import Ledger
@@ -20,19 +25,41 @@ def open_probe(target: Target, device: OpenDevice, ledger_descriptor: int | None
         return LedgerProbe(Ledger(ledger_descriptor), device.settle)
     if target.kind == "cpu":
         return None
+    notes = []
     if target.pci_bus_id is not None:
         from layertune.vram.nvml import open_reader
 
         try:
-            read_nvml = open_reader(target.pci_bus_id)
-        except DeviceError:
-            pass  # an AMD or Intel card has a PCI address too, and no NVML
+            reader = open_reader(target.pci_bus_id)
+        except DeviceError as error:  # an AMD or Intel card has a PCI address too, and no NVML
+            notes.append(f"{error.what}: the figures of llama.cpp's own backend are used instead")
         else:
-            return PollingProbe(read_nvml, "nvml")
-    handle = device.devices(model)[0]
+            return PollingProbe(reader.read, "nvml", notes=reader.notes)
+    return PollingProbe(_ggml_reader(target, device.devices(model)[0]), "ggml", notes=notes)
 
-    def read_ggml() -> Reading:
-        free_bytes, total_bytes = ggml.memory(handle)
+
+def open_watch(target: Target) -> GpuWatch | None:
+    """Return a watch over an NVIDIA card's conditions, None for any other device and where NVML does not answer, which
+    the probe's notes tell. Open it before this process's own work on the card."""
+    if target.kind != "gpu" or target.pci_bus_id is None:
+        return None
+    from layertune.vram.nvml import open_card
+    from layertune.vram.nvml_watch import NvmlWatch, has_host_pids
+
+    try:
+        return NvmlWatch(open_card(target.pci_bus_id), host_pids=has_host_pids())
+    except DeviceError:
+        return None
+
+
+def _ggml_reader(target: Target, device: ggml.DeviceHandle) -> Callable[[], Reading]:
+    def read() -> Reading:
+        free_bytes, total_bytes = ggml.memory(device)
+        if total_bytes == 0:  # what a ggml backend answers that cannot tell
+            raise DeviceError(
+                f"llama.cpp's backend does not tell the memory of {target.name}",
+                remedy="use a build of it for CUDA, Vulkan, ROCm or Metal",
+            )
         return Reading(total_bytes - free_bytes, own_bytes=None)
 
-    return PollingProbe(read_ggml, "ggml")
+    return read

@@ -1,74 +1,106 @@
 """A probe that asks again and again: for drivers that tell only what is in use now."""
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from time import perf_counter
 
+from layertune.errors import DeviceError
+from layertune.vram.readings import Reading, Readings
 from layertune.vram.report import Source, VramReport
+from layertune.vram.ticker import Ticker
 
-# A reading through NVML or ggml costs tens of microseconds; at 50 Hz that is well under 1 % of one core, and buffers
-# live for seconds.
-_INTERVAL_S = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Bytes in use on the whole device, and by this process where the driver tells."""
-
-    device_bytes: int
-    own_bytes: int | None
+# Buffers live for seconds, a compute buffer's growth for the length of a batch; what a reading costs is measured and
+# in the report, and 50 a second of a tenth of a millisecond each are half a percent of one core.
+INTERVAL_S = 0.02
 
 
 class PollingProbe:
-    """Polls `read` from its own thread, and once more at every mark.
+    """Polls `read` from a thread of its own, and once more at every start and mark.
 
     Whether the driver tells this process's share shows only once the process holds memory, so both are kept and the
     scope is decided at the end: `process` where the share was ever told, else `device` minus the baseline.
     """
 
-    def __init__(self, read: Callable[[], Reading], source: Source) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Reading],
+        source: Source,
+        *,
+        notes: Sequence[str] = (),
+        interval_s: float = INTERVAL_S,
+    ) -> None:
+        """`read` raises DeviceError where a reading fails; `notes` are those of the probe's opening."""
         self._read = read
         self._source: Source = source
-        self._baseline_bytes = 0
-        self._peak_device_bytes = 0
-        self._peak_own_bytes: int | None = None
-        self._phases: dict[str, Reading] = {}
+        self._notes = tuple(notes)
+        self._interval_s = interval_s
+        self._ticker = Ticker(self._take, interval_s, "vram-probe")
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="vram-probe", daemon=True)
+        self._baseline: Reading | None = None
+        self._share_told = False
+        self._readings = Readings(interval_s, perf_counter())
 
     def start(self) -> None:
-        self._baseline_bytes = self._peak_device_bytes = self._read().device_bytes
-        self._thread.start()
+        self._ticker.stop()
+        self._readings = Readings(self._interval_s, perf_counter())
+        taken = self._take()
+        if self._baseline is None:
+            if isinstance(taken, DeviceError):
+                raise taken
+            self._baseline = taken
+        self._ticker.start()
 
     def mark(self, phase: str) -> None:
-        self._phases[phase] = self._take()
+        taken = self._take()
+        if isinstance(taken, Reading):
+            self._readings.phases[phase] = taken
+
+    def read(self) -> int:
+        taken = self._take()
+        if isinstance(taken, DeviceError):
+            raise taken
+        return self._used_bytes(taken)
 
     def stop(self) -> VramReport:
-        self._stop.set()
-        self._thread.join()
-        own = self._peak_own_bytes is not None
+        self._ticker.stop()
+        readings, baseline = self._readings, self._first()
+        readings.finish(perf_counter())
+        own_bytes, foreign_bytes = readings.peak_own_bytes, readings.peak_foreign_bytes
+        told = own_bytes is not None
         return VramReport(
-            peak_bytes=self._peak_device_bytes - self._baseline_bytes
-            if self._peak_own_bytes is None
-            else self._peak_own_bytes,
-            baseline_bytes=self._baseline_bytes,
-            scope="process" if own else "device",
+            peak_bytes=readings.peak_device_bytes - baseline.device_bytes if own_bytes is None else own_bytes,
+            baseline_bytes=baseline.foreign_bytes if told else baseline.device_bytes,
+            scope="process" if told else "device",
             source=self._source,
-            phases={
-                phase: (reading.own_bytes or 0) if own else reading.device_bytes - self._baseline_bytes
-                for phase, reading in self._phases.items()
-            },
+            phases={phase: self._used_bytes(reading) for phase, reading in readings.phases.items()},
+            foreign_bytes=None if foreign_bytes is None else max(0, foreign_bytes - baseline.foreign_bytes),
+            sampling=readings.sampling(),
+            notes=(*self._notes, *readings.notes(baseline=baseline, device_scope=not told)),
         )
 
-    def _poll(self) -> None:
-        while not self._stop.wait(_INTERVAL_S):
-            self._take()
+    def _used_bytes(self, reading: Reading) -> int:
+        """A reading from before this process was first listed had no share of its own: it held nothing then."""
+        if self._share_told:
+            return reading.own_bytes or 0
+        return reading.device_bytes - self._first().device_bytes
 
-    def _take(self) -> Reading:
-        reading = self._read()
+    def _first(self) -> Reading:
+        if self._baseline is None:
+            raise DeviceError("there is no baseline", remedy="start the probe first")
+        return self._baseline
+
+    def _take(self) -> Reading | DeviceError:
         with self._lock:
-            self._peak_device_bytes = max(self._peak_device_bytes, reading.device_bytes)
-            if reading.own_bytes is not None:
-                self._peak_own_bytes = max(self._peak_own_bytes or 0, reading.own_bytes)
-        return reading
+            started_s = perf_counter()
+            try:
+                reading = self._read()
+            except DeviceError as error:
+                self._readings.fail(error.what)
+                return error
+            ended_s = perf_counter()
+            if reading.own_bytes is None and self._share_told:
+                self._readings.fail(reading.why_no_share or "this process's share is not told any more")
+                return DeviceError("the driver does not tell this process's share of the memory any more")
+            self._share_told = self._share_told or reading.own_bytes is not None
+            self._readings.add(reading, ended_s, ended_s - started_s)
+            return reading

@@ -42,6 +42,35 @@ def test_queries_are_counted_for_each_server(ledger: Ledger) -> None:
     assert [ledger.n_queries(server) for server in (0, 3)] == [0, 2]
 
 
+def test_a_new_trials_peak_is_what_is_in_use(ledger: Ledger) -> None:
+    ledger.take(0, 700)
+    ledger.give_back(0, 500)
+    assert not ledger.take(0, 900)
+    ledger.reset_peak()
+    card = ledger.state()
+    assert (card.used_bytes, card.peak_bytes, card.n_refused) == (200, 200, 1)
+
+
+def test_bytes_of_a_server_that_the_card_never_asked_are_foreign(ledger: Ledger) -> None:
+    ledger.count_query(0)
+    ledger.take(0, 300)
+    ledger.take(7, 200)
+    ledger.take(15, 100)
+    ledger.give_back(7, 200)
+    assert (ledger.server_bytes(0), ledger.server_bytes(7), ledger.server_bytes(15)) == (300, 0, 100)
+    assert (ledger.foreign_bytes(), ledger.foreign_peak_bytes()) == (100, 300)
+    ledger.reset_peak()
+    assert (ledger.foreign_bytes(), ledger.foreign_peak_bytes()) == (100, 100)
+
+
+def test_a_card_that_was_only_checked_was_used_by_nobody(ledger: Ledger) -> None:
+    before = ledger.state()
+    ledger.take(0, 4)
+    ledger.give_back(0, 4)
+    ledger.restore(before)
+    assert (ledger.state().peak_bytes, ledger.foreign_peak_bytes()) == (0, 0)
+
+
 def test_two_views_of_one_ledger_see_the_same_card(ledger: Ledger) -> None:
     Ledger(ledger.descriptor).take(0, 10)
     assert ledger.state().used_bytes == 10

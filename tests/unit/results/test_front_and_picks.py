@@ -9,7 +9,6 @@ from hypothesis.extra import numpy as hnp
 from layertune.config import Objective
 from layertune.results.pareto import pareto_front
 from layertune.results.picks import LEAN_SHARE, Candidate, candidates, choose
-from layertune.results.statistics import Metric
 from layertune.results.trials import FinishedTrial, front
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.testing import measured
@@ -131,9 +130,3 @@ def test_only_feasible_measured_trials_come_onto_the_front() -> None:
     trials = [trial(0, 1), trial(1, 5), trial(2, 9, excess=1.0), refused]
     assert [each.number for each in front(trials, OBJECTIVES)] == [0, 1]
     assert front([refused], OBJECTIVES) == []
-
-
-def test_a_metric_keeps_its_samples_and_tells_median_and_spread() -> None:
-    assert Metric.of([3.0, 1.0, 2.0, 10.0]) == Metric(2.5, 1.0, 4, (3.0, 1.0, 2.0, 10.0))
-    with pytest.raises(ValueError, match="at least one sample"):
-        Metric.of([])

@@ -35,7 +35,8 @@ def test_a_result_has_the_fields_of_the_design(tmp_path: Path) -> None:
     assert data["schema_version"] == 1
     assert data["study"].keys() == {"name", "created", "sampler", "seed", "layertune_version", "llama_cpp"}
     assert data["hardware"].keys() == {"fingerprint", "device", "cpu", "ram_bytes"}
-    assert data["trials"][1]["metrics"]["chat"]["tokens_per_s"].keys() == {"median", "mad", "n", "samples"}
+    metric = data["trials"][1]["metrics"]["chat"]["tokens_per_s"]
+    assert metric.keys() == {"median", "mad", "n", "samples", "low", "high"}
     assert data["trials"][1]["vram"].keys() >= {"peak_bytes", "baseline_bytes", "planned_bytes", "scope", "source"}
     assert data["trials"][2]["state"] == "infeasible"
     assert data["trials"][2]["reason"] == "load code: no room"

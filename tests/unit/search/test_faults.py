@@ -12,9 +12,9 @@ from optuna.trial import TrialState
 from layertune.errors import StorageError, StudyLocked
 from layertune.search.lock import study_lock
 from layertune.search.storage import JOURNAL_NAME, mend_journal, open_journal
-from layertune.search.study import Event, Search
+from layertune.search.study import Search
 from layertune.testing import FakeRunner
-from small_study import plan, search, space
+from small_study import plan, quiet, search, space
 
 SUPPORT = Path(__file__).parents[2] / "support"
 CHILD = """
@@ -34,10 +34,6 @@ runner.before = before
 with study_lock(folder):
     search(folder).run(runner, lambda _event: None)
 """
-
-
-def quiet(_event: Event) -> None:
-    """No one watches."""
 
 
 def child(folder: Path) -> subprocess.Popen[bytes]:

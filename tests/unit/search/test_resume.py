@@ -9,18 +9,14 @@ from optuna.trial import TrialState
 
 from layertune.errors import Interrupted, NothingFits, StorageError, StudyMismatch
 from layertune.search.storage import JOURNAL_NAME, open_url
-from layertune.search.study import Event, Search
+from layertune.search.study import Search
 from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
 from layertune.units import MIB
-from small_study import plan, search, space
+from small_study import plan, quiet, search, space
 
 SAMPLERS = ["tpe", "nsga2", "random", "grid"]
 MIXED = space(n_batch=[512, 64, 128], flash_attn=["on", "off"], type_v=["f16", "q8_0"])
-
-
-def quiet(_event: Event) -> None:
-    """No one watches."""
 
 
 def interrupted_at(n_run: int) -> FakeRunner:

@@ -6,13 +6,8 @@ import pytest
 from layertune.errors import StorageError, StudyLocked, UsageError
 from layertune.search.lock import study_lock
 from layertune.search.storage import JOURNAL_NAME, mend_journal, open_journal, open_url
-from layertune.search.study import Event
 from layertune.testing import FakeRunner
-from small_study import search
-
-
-def quiet(_event: Event) -> None:
-    """No one watches."""
+from small_study import quiet, search
 
 
 @pytest.mark.parametrize("line", [b"null\n", b"{}\n", b"[1, 2]\n", b"\x00\x00\x00\n", b"\x00\x00\x00"])

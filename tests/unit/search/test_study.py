@@ -11,22 +11,15 @@ from layertune.errors import Interrupted, NothingFits, StudyMismatch, UsageError
 from layertune.results.trials import front
 from layertune.search.constraints import Limits
 from layertune.search.feasible import FeasibleSpace
-from layertune.search.storage import open_journal
-from layertune.search.study import Event, TrialFinished, TrialStarted
+from layertune.search.plan import Event, TrialFinished, TrialStarted
 from layertune.settings import SplitSettings
-from layertune.testing import FakeRunner, fakes
+from layertune.testing import FakeRunner
+from layertune.trial.effort import Effort
 from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
+from layertune.trial.runner import GiveUp, never
 from layertune.units import MIB
 from layertune.vram.report import VramReport
-from small_study import N_LAYERS, plan, search, space
-
-
-def quiet(_event: Event) -> None:
-    """No one watches."""
-
-
-def stored(folder: Path) -> optuna.Study:
-    return optuna.load_study(study_name="test", storage=open_journal(folder))
+from small_study import N_LAYERS, plan, quiet, search, space, stored
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random", "grid"])
@@ -188,10 +181,12 @@ def fitting(vram_bytes: int) -> FeasibleSpace:
 class AsPlanned(FakeRunner):
     """A runner on whose card everything fits and takes what was planned."""
 
-    def run(self, settings: SplitSettings) -> TrialOutcome:
-        self.ran.append(settings)
+    def run(self, settings: SplitSettings, effort: Effort, give_up: GiveUp = never) -> TrialOutcome:
+        self.cap_bytes = 2**40
+        outcome = super().run(settings, effort, give_up)
+        assert isinstance(outcome, Measured)
         planned_bytes = fitting(0).planner.plan(settings).device_bytes or 0
-        return replace(fakes.measured(settings), vram=VramReport(planned_bytes, 0, "card", "ledger"))
+        return replace(outcome, vram=VramReport(planned_bytes, 0, "card", "ledger"))
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])

@@ -5,6 +5,7 @@ import signal
 import sys
 import textwrap
 import time
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -12,7 +13,9 @@ import pytest
 
 from layertune.devices.target import Target
 from layertune.settings import EngineSettings, SplitSettings
-from layertune.trial.messages import MESSAGE, Done, Stage
+from layertune.trial.clock import Clock
+from layertune.trial.effort import Effort
+from layertune.trial.messages import MESSAGE, ORDER, Done, GoOn, Progress, Stage, Stale
 from layertune.trial.outcome import Failed, Infeasible, Measured, TrialOutcome
 from layertune.trial.process import ProcessTrialRunner, Workplace
 
@@ -21,7 +24,8 @@ if sys.platform == "win32":
 
 SETTINGS = SplitSettings.of({"chat": EngineSettings(n_gpu_layers=0, n_ctx=256, n_batch=8, n_ubatch=8, n_threads=1)})
 MEASURED = Measured({}, None, peak_rss_bytes=1, duration_s=1.0)
-DONE = MESSAGE.dump_json(Done(MEASURED)).decode()
+DONE = MESSAGE.dump_json(Done(MEASURED, Clock(measure_s=1.0), stays=True)).decode()
+EFFORT = Effort(3, 3, 0.02)
 DECODE = MESSAGE.dump_json(Stage("decode", "chat")).decode()
 
 
@@ -30,8 +34,9 @@ def outcome_of(script: str, tmp_path: Path, *, target: Target | None = None, tim
     file = tmp_path / "worker.py"
     prelude = "import os, signal, sys, time\nrequest = sys.stdin.readline()\n"
     file.write_text(prelude + textwrap.dedent(script))
-    place = Workplace(target or Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 1, timeout_s)
-    return ProcessTrialRunner(place, command=(sys.executable, str(file))).run(SETTINGS)
+    place = Workplace(target or Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, timeout_s)
+    with closing(ProcessTrialRunner(place, command=(sys.executable, str(file)))) as runner:
+        return runner.run(SETTINGS, EFFORT)
 
 
 def test_an_outcome_comes_back_as_it_was_sent(tmp_path: Path) -> None:
@@ -97,8 +102,9 @@ def test_a_worker_that_ends_quietly_has_failed_with_what_it_last_logged(tmp_path
 
 
 def test_a_worker_that_never_reads_its_request_costs_only_its_trial(tmp_path: Path) -> None:
-    place = Workplace(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 1, 30.0)
-    outcome = ProcessTrialRunner(place, command=("/bin/false",)).run(SETTINGS)
+    place = Workplace(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 30.0)
+    with closing(ProcessTrialRunner(place, command=("/bin/false",))) as runner:
+        outcome = runner.run(SETTINGS, EFFORT)
     assert isinstance(outcome, Failed)
     assert outcome.reason == "crashed"
 
@@ -111,9 +117,90 @@ def test_stages_are_passed_on_while_the_trial_runs(tmp_path: Path) -> None:
     seen: list[Stage] = []
     file = tmp_path / "worker.py"
     file.write_text(f"print({DECODE!r}); print({DONE!r}, flush=True)")
-    place = Workplace(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 1, 30.0)
-    ProcessTrialRunner(place, on_stage=seen.append, command=(sys.executable, str(file))).run(SETTINGS)
+    place = Workplace(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 30.0)
+    with closing(ProcessTrialRunner(place, on_stage=seen.append, command=(sys.executable, str(file)))) as runner:
+        runner.run(SETTINGS, EFFORT)
     assert seen == [Stage("decode", "chat")]
+
+
+def done(*, stays: bool = True, outcome: TrialOutcome | None = MEASURED) -> str:
+    return MESSAGE.dump_json(Done(outcome, Clock(load_s=1.0), stays)).decode()
+
+
+def numbered_runs(script: str, tmp_path: Path, n_runs: int) -> tuple[list[TrialOutcome], int]:
+    """Run trials whose worker is `script`, once per line of input; return their outcomes and how many workers began."""
+    file, started = tmp_path / "worker.py", tmp_path / "started"
+    file.write_text(
+        f"import os, sys, time\nopen({str(started)!r}, 'a').write('x')\n"
+        f"for n, line in enumerate(sys.stdin):\n{textwrap.indent(textwrap.dedent(script), '    ')}\n"
+    )
+    place = Workplace(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 30.0)
+    with closing(ProcessTrialRunner(place, command=(sys.executable, str(file)))) as runner:
+        outcomes = [runner.run(SETTINGS, EFFORT) for _ in range(n_runs)]
+    return outcomes, len(started.read_text())
+
+
+def test_a_worker_that_stays_runs_the_next_trial_too(tmp_path: Path) -> None:
+    assert numbered_runs(f"print({done()!r}, flush=True)", tmp_path, 3) == ([MEASURED] * 3, 1)
+
+
+def test_a_worker_that_does_not_stay_is_replaced(tmp_path: Path) -> None:
+    assert numbered_runs(f"print({done(stays=False)!r}, flush=True); time.sleep(60)", tmp_path, 2) == (
+        [MEASURED] * 2,
+        2,
+    )
+
+
+def test_a_worker_that_died_between_two_trials_is_replaced(tmp_path: Path) -> None:
+    outcomes, n_workers = numbered_runs(f"print({done()!r}, flush=True); os._exit(0)", tmp_path, 1)
+    assert (outcomes, n_workers) == ([MEASURED], 1)
+
+
+def test_a_trial_that_is_not_measured_ends_its_worker(tmp_path: Path) -> None:
+    refused = Infeasible("load", "chat", "out of memory", None, 1.0)
+    script = f"print({done(outcome=refused, stays=False)!r} if n == 0 else {done()!r}, flush=True)"
+    outcomes, n_workers = numbered_runs(script, tmp_path, 2)
+    assert (outcomes, n_workers) == ([refused, refused], 2)
+
+
+def test_a_worker_whose_memory_did_not_come_back_is_replaced_before_the_trial(tmp_path: Path) -> None:
+    stale = MESSAGE.dump_json(Stale("300 MiB did not come back")).decode()
+    outcomes, n_workers = numbered_runs(f"print({done()!r} if n == 0 else {stale!r}, flush=True)", tmp_path, 3)
+    assert (outcomes, n_workers) == ([MEASURED] * 3, 3)
+
+
+def test_a_fresh_worker_that_is_not_clean_has_failed(tmp_path: Path) -> None:
+    stale = MESSAGE.dump_json(Stale("300 MiB did not come back")).decode()
+    ((outcome,), n_workers) = numbered_runs(f"print({stale!r}, flush=True)", tmp_path, 1)
+    assert isinstance(outcome, Failed)
+    assert (outcome.detail, n_workers) == ("a fresh worker was not clean: 300 MiB did not come back", 2)
+
+
+def test_a_worker_is_told_whether_to_go_on(tmp_path: Path) -> None:
+    progress = MESSAGE.dump_json(Progress({}, 7)).decode()
+    told = tmp_path / "told"
+    script = f"""
+        print({progress!r}, flush=True)
+        open({str(told)!r}, "w").write(sys.stdin.readline())
+        print({DONE!r}, flush=True)
+        time.sleep(60)
+    """
+    file = tmp_path / "worker.py"
+    file.write_text("import sys, time\nrequest = sys.stdin.readline()\n" + textwrap.dedent(script))
+    place = Workplace(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 30.0)
+    with closing(ProcessTrialRunner(place, command=(sys.executable, str(file)))) as runner:
+        assert runner.run(SETTINGS, EFFORT, lambda seen: f"beaten at {seen.used_bytes} bytes") == MEASURED
+    assert ORDER.validate_json(told.read_text()) == GoOn("beaten at 7 bytes")
+
+
+def test_the_time_of_every_trial_is_added_up(tmp_path: Path) -> None:
+    file = tmp_path / "worker.py"
+    file.write_text(f"import sys\nfor line in sys.stdin:\n    print({done()!r}, flush=True)\n")
+    place = Workplace(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 30.0)
+    with closing(ProcessTrialRunner(place, command=(sys.executable, str(file)))) as runner:
+        runner.prepare(SETTINGS)
+        runner.run(SETTINGS, EFFORT)
+    assert runner.spent == Clock(load_s=2.0)
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM", "SIGINT"])

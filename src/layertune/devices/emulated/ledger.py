@@ -10,15 +10,17 @@ import os
 import struct
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 MAX_SERVERS = 16  # ggml-rpc.h: GGML_RPC_MAX_SERVERS
 
 _CARD = struct.Struct("<5Q")  # cap, used, peak, n_refused, excess
 _SERVER = struct.Struct("<2Q")  # used, n_queries
-_SIZE = _CARD.size + MAX_SERVERS * _SERVER.size
-_BYTES_LOCK, _COMPUTE_LOCK = 0, 1  # which byte of the file is locked
+_FOREIGN = struct.Struct("<Q")  # peak of the bytes that are none of the card's own models'
+_FOREIGN_OFFSET = _CARD.size + MAX_SERVERS * _SERVER.size
+SIZE_BYTES = _FOREIGN_OFFSET + _FOREIGN.size
+_BYTES_LOCK, _COMPUTE_LOCK, _TURN_LOCK = 0, 1, 2  # which byte of the file is locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,12 @@ class Ledger:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self._page = mmap.mmap(descriptor, _SIZE)
+        self._page = mmap.mmap(descriptor, SIZE_BYTES)
 
     @classmethod
     def create(cls, cap_bytes: int) -> "Ledger":
         with tempfile.TemporaryFile() as file:
-            file.truncate(_SIZE)
+            file.truncate(SIZE_BYTES)
             ledger = cls(os.dup(file.fileno()))
         ledger._write(CardState(cap_bytes, 0, 0, 0, 0))
         return ledger
@@ -71,6 +73,26 @@ class Ledger:
         """Forget what happened since `card`, before the first model: a card that was only checked was never used."""
         with self._locked(_BYTES_LOCK):
             self._write(card)
+            self._write_foreign_peak(self.foreign_bytes())
+
+    def reset_peak(self) -> None:
+        """Begin a trial: the peaks are what is in use now."""
+        with self._locked(_BYTES_LOCK):
+            card = self.state()
+            self._write(CardState(card.cap_bytes, card.used_bytes, card.used_bytes, card.n_refused, card.excess_bytes))
+            self._write_foreign_peak(self.foreign_bytes())
+
+    def server_bytes(self, server: int) -> int:
+        return self._server(server)[0]
+
+    def foreign_bytes(self) -> int:
+        """Return the bytes of programs that are none of the card's own servers: the card asks each of those for its
+        memory when it starts it (`EmulatedCard`), and nobody asks a foreign one."""
+        return sum(used_bytes for used_bytes, n_queries in map(self._server, range(MAX_SERVERS)) if n_queries == 0)
+
+    def foreign_peak_bytes(self) -> int:
+        (peak_bytes,) = _FOREIGN.unpack_from(self._page, _FOREIGN_OFFSET)
+        return int(peak_bytes)
 
     def count_query(self, server: int) -> None:
         """Note that `server` was asked for its memory: how a client knows that the server it reached is this card's."""
@@ -83,8 +105,14 @@ class Ledger:
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Hold the card's compute units: one graph at a time, whichever server's."""
-        with self._locked(_COMPUTE_LOCK):
+        """Hold the card's compute units: one graph at a time, whichever server's, and in turns.
+
+        Who waits for the units holds the turn, so a server that has just computed comes after it. With the units' lock
+        alone the server of a long prompt took them again before the other woke up, for seconds.
+        """
+        with ExitStack() as units:
+            with self._locked(_TURN_LOCK):
+                units.enter_context(self._locked(_COMPUTE_LOCK))
             yield
 
     def close(self) -> None:
@@ -98,6 +126,8 @@ class Ledger:
         )
         server_bytes, n_queries = self._server(server)
         self._write_server(server, server_bytes + size_bytes, n_queries)
+        if n_queries == 0:
+            self._write_foreign_peak(max(self.foreign_peak_bytes(), self.foreign_bytes()))
 
     def _write(self, card: CardState) -> None:
         _CARD.pack_into(
@@ -110,6 +140,9 @@ class Ledger:
 
     def _write_server(self, server: int, used_bytes: int, n_queries: int) -> None:
         _SERVER.pack_into(self._page, _CARD.size + server * _SERVER.size, used_bytes, n_queries)
+
+    def _write_foreign_peak(self, peak_bytes: int) -> None:
+        _FOREIGN.pack_into(self._page, _FOREIGN_OFFSET, peak_bytes)
 
     @contextmanager
     def _locked(self, byte: int) -> Iterator[None]:

@@ -1,0 +1,193 @@
+"""What else this machine did while a trial was measured.
+
+Two readings only, before and after: a thread that samples in between would take time from the cores it watches.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, TypeVar
+
+from layertune.devices.conditions import Finding, HostUse, findings
+from layertune.devices.hardware import n_usable_cores
+
+if TYPE_CHECKING:
+    import psutil
+
+_Count = TypeVar("_Count", int, float)
+
+
+class HostWatch:
+    """Watches the machine around the measured phase, in the worker process; it can be started again and again."""
+
+    def __init__(self, n_threads_at_once: int) -> None:
+        """`n_threads_at_once`: the most threads that the models and the emulated card compute with at one time."""
+        self._n_threads_at_once = n_threads_at_once
+        self._before: _Reading | None = None
+
+    def start(self) -> None:
+        self._before = _read()
+
+    def stop(self) -> list[Finding]:
+        return findings(self.use(), n_usable_cores(), self._n_threads_at_once)
+
+    def use(self) -> HostUse:
+        """Return what the machine did since `start`."""
+        if self._before is None:
+            raise RuntimeError("HostWatch was not started")
+        return _use_between(self._before, _read())
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Counters that began some time ago, at one moment."""
+
+    clock_s: float
+    busy_cpu_s: float | None
+    stolen_cpu_s: float | None
+    own_cpu_s: float | None
+    n_major_faults: int | None
+    swapped_in_bytes: int | None
+    battery_percent: float | None
+
+
+def _read() -> _Reading:
+    battery_percent, family = _unplugged_percent(), _family()  # the slow ones; the rest belongs to one moment
+    busy_cpu_s, stolen_cpu_s = _core_times()
+    return _Reading(
+        perf_counter(),
+        busy_cpu_s,
+        stolen_cpu_s,
+        _family_cpu_s(family),
+        _major_faults([process.pid for process in family]),
+        _swapped_in_bytes(),
+        battery_percent,
+    )
+
+
+def _use_between(before: _Reading, after: _Reading) -> HostUse:
+    own_cpu_s = _growth(before.own_cpu_s, after.own_cpu_s)
+    busy_cpu_s = _growth(before.busy_cpu_s, after.busy_cpu_s)
+    return HostUse(
+        window_s=after.clock_s - before.clock_s,
+        own_cpu_s=own_cpu_s,
+        # Two roundings can leave less than nothing for others.
+        foreign_cpu_s=None if busy_cpu_s is None or own_cpu_s is None else max(0.0, busy_cpu_s - own_cpu_s),
+        stolen_cpu_s=_growth(before.stolen_cpu_s, after.stolen_cpu_s),
+        n_major_faults=_growth(before.n_major_faults, after.n_major_faults),
+        swapped_in_bytes=_growth(before.swapped_in_bytes, after.swapped_in_bytes),
+        battery_percent=before.battery_percent if after.battery_percent is None else after.battery_percent,
+    )
+
+
+def _growth(before: _Count | None, after: _Count | None) -> _Count | None:
+    return None if before is None or after is None else after - before
+
+
+def _core_times() -> tuple[float | None, float | None]:
+    """Return the seconds that programs computed on the usable cores, and those that a hypervisor kept from them.
+
+    Interrupts are left out: nobody knows whose they are, and the emulated card's own sockets raise some.
+    """
+    if sys.platform != "linux":
+        return _all_cores_busy_s(), None
+    # Not psutil.cpu_times(percpu=True): it drops the cores' numbers, and an offline core shifts all that follow.
+    try:
+        lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+    except OSError:
+        return None, None
+    usable = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    cores = [[int(n_ticks) for n_ticks in line[1:]] for line in lines if line and line[0] in usable]
+    n_busy = sum(user + nice + system for user, nice, system, *_ in cores)  # proc_stat(5); guests count in user
+    if len(cores) < len(usable) or n_busy == 0:  # renumbered (lxcfs) or all zero (gVisor): not this kernel's account
+        return None, None
+    ticks_per_s = os.sysconf("SC_CLK_TCK")
+    n_stolen = sum(core[7] for core in cores) if all(len(core) > 7 for core in cores) else None
+    return n_busy / ticks_per_s, None if n_stolen is None else n_stolen / ticks_per_s
+
+
+def _all_cores_busy_s() -> float | None:
+    """Return what programs computed on all cores: other platforms keep no process from any."""
+    import psutil
+
+    try:
+        times = psutil.cpu_times()
+    except (psutil.Error, OSError, NotImplementedError):
+        return None
+    return times.user + times.system + float(getattr(times, "nice", 0.0))
+
+
+def _family() -> list["psutil.Process"]:
+    """Return this process, then its descendants."""
+    import psutil
+
+    family: list[psutil.Process] = []
+    try:
+        family.append(psutil.Process())
+        family += family[0].children(recursive=True)
+    except (psutil.Error, OSError, NotImplementedError):
+        return family
+    return family
+
+
+def _family_cpu_s(family: Sequence["psutil.Process"]) -> float | None:
+    """Return the CPU time of `family` and of the children that ended in it, and that of the parent by itself."""
+    import psutil
+
+    total_s = None
+    for process in family:
+        try:
+            times = process.cpu_times()
+        except (psutil.Error, OSError):
+            continue  # gone: its own parent's children_user has it now
+        total_s = (total_s or 0.0) + times.user + times.system + times.children_user + times.children_system
+    if total_s is None:
+        return None
+    try:
+        parent = family[0].parent()
+        if parent is None:
+            return total_s
+        times = parent.cpu_times()
+    except (psutil.Error, OSError):
+        return total_s
+    return total_s + times.user + times.system  # its other children's is not the search's own
+
+
+def _major_faults(pids: Sequence[int]) -> int | None:
+    if sys.platform == "win32":
+        return None  # Windows counts all faults in one, and most need no disk
+    if sys.platform != "linux":
+        import resource
+
+        return sum(resource.getrusage(who).ru_majflt for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    n_faults = None
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        n_faults = (n_faults or 0) + int(fields[9]) + int(fields[10])  # proc_pid_stat(5): majflt, cmajflt
+    return n_faults
+
+
+def _swapped_in_bytes() -> int | None:
+    """Return what Linux read from swap since it booted; others do not count it, or only with files' pages."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return None
+    n_pages = next((int(line.split()[1]) for line in lines if line.startswith("pswpin ")), None)
+    return None if n_pages is None else n_pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _unplugged_percent() -> float | None:
+    import psutil
+
+    try:
+        battery = psutil.sensors_battery()
+    except (psutil.Error, OSError, NotImplementedError, AttributeError):  # AttributeError: a platform without it
+        return None
+    return battery.percent if battery is not None and battery.power_plugged is False else None

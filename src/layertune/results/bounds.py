@@ -1,0 +1,73 @@
+"""Which trials are beaten whatever their noise: judged by the intervals of their figures, not by their medians."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from layertune.config.objective import VRAM_PEAK, Objective
+from layertune.results.statistics import Metric
+from layertune.results.trials import FinishedTrial
+from layertune.settings import SplitSettings
+from layertune.trial.outcome import ModelSamples
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a trial may really cost in each objective, less being better: at best and at worst."""
+
+    best: tuple[float, ...]
+    worst: tuple[float, ...]
+
+    def beats(self, other: "Bounds") -> bool:
+        """Say whether this one at its worst is nowhere worse than the other at its best, and somewhere better."""
+        pairs = list(zip(self.worst, other.best, strict=True))
+        return all(mine <= theirs for mine, theirs in pairs) and any(mine < theirs for mine, theirs in pairs)
+
+
+def bounds(
+    objectives: Sequence[Objective], settings: SplitSettings, samples: Mapping[str, ModelSamples], peak_bytes: int
+) -> Bounds | None:
+    """Return the bounds of what these samples tell; None where an objective has too few for an interval."""
+    best, worst = [], []
+    for objective in objectives:
+        interval = _interval(objective, settings, samples, peak_bytes)
+        if interval is None:
+            return None
+        low, high = interval
+        best.append(-high if objective.direction == "maximize" else low)
+        worst.append(-low if objective.direction == "maximize" else high)
+    return Bounds(tuple(best), tuple(worst))
+
+
+def trial_bounds(objectives: Sequence[Objective], trial: FinishedTrial) -> Bounds | None:
+    """Return the bounds of a feasible measured trial by its first figures, None for any other."""
+    measured = trial.feasible()
+    if measured is None:
+        return None
+    samples = {name: report.samples for name, report in measured.models.items()}
+    return bounds(objectives, trial.settings, samples, trial.peak_bytes())
+
+
+def clearly_beaten(
+    mine: Bounds | None, others: Iterable[FinishedTrial], objectives: Sequence[Objective]
+) -> FinishedTrial | None:
+    """Return one of `others` that beats these bounds, None where none does."""
+    if mine is None:
+        return None
+    for other in others:
+        theirs = trial_bounds(objectives, other)
+        if theirs is not None and theirs.beats(mine):
+            return other
+    return None
+
+
+def _interval(
+    objective: Objective, settings: SplitSettings, samples: Mapping[str, ModelSamples], peak_bytes: int
+) -> tuple[float, float] | None:
+    if objective.name == VRAM_PEAK:
+        return peak_bytes, peak_bytes
+    if objective.quantity == "n_ctx":
+        n_ctx = settings[objective.subject].n_ctx
+        return n_ctx, n_ctx
+    values: tuple[float, ...] = getattr(samples[objective.subject], objective.quantity)
+    metric = Metric.of(values) if values else None
+    return None if metric is None or metric.low is None or metric.high is None else (metric.low, metric.high)

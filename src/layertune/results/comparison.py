@@ -1,0 +1,40 @@
+"""Is one setting faster than another? Claimed only where it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import exp, log
+
+from layertune.trial.interval import median_interval
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How many times as much of something one setting has as another: the median ratio and its 95 % interval.
+
+    Without an interval, from figures that were measured once, the ratio alone counts.
+    """
+
+    ratio: float
+    low: float | None
+    high: float | None
+
+    @property
+    def clear(self) -> bool:
+        """Say whether the two differ: whether the interval leaves out 1."""
+        if self.low is None or self.high is None:
+            return self.ratio != 1
+        return self.low > 1 or self.high < 1
+
+
+def compare(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Comparison | None:
+    """Compare two settings' figures by round, paired: a drift of the machine meets both sides of each ratio.
+
+    The interval is that of the median of the log ratios. Return None without a common round.
+    """
+    ratios = [log(ours[number] / theirs[number]) for number in ours if number in theirs]
+    if not ratios:
+        return None
+    interval = median_interval(ratios)
+    if interval is None:
+        return Comparison(exp(ratios[0]), None, None)
+    return Comparison(exp(interval.median), exp(interval.low), exp(interval.high))

@@ -1,0 +1,155 @@
+"""From one finished trial to what result.json tells of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+
+from layertune.memory import HOST, MemoryPlan
+from layertune.memory.buffers import BufferBytes
+from layertune.results.statistics import Metric
+from layertune.results.trial_info import BufferInfo, HostInfo, MetricInfo, PhaseInfo, SamplingInfo, TrialInfo, VramInfo
+from layertune.results.trials import FinishedTrial
+from layertune.settings import SplitSettings
+from layertune.trial.outcome import Infeasible, Measured, ModelSamples, TrialOutcome
+from layertune.units import MIB, format_bytes
+
+PlanFunction = Callable[[SplitSettings], MemoryPlan]
+
+_QUANTITIES = (*(field.name for field in fields(ModelSamples)), "tpot_s")
+
+_RUNNING = frozenset({"prefill", "depth", "together", "beside prefill"})
+
+# Beyond the resolution of llama.cpp's log and, on a GPU, the pages that its driver hands out.
+_NOTICED_BYTES = 2 * MIB
+
+
+def trial_info(trial: FinishedTrial, plan_of: PlanFunction | None, tied_with: int | None) -> TrialInfo:
+    """Return one trial; `plan_of` is None without a plan, `tied_with` where it is tied with none."""
+    outcome = trial.outcome
+    plan = None if plan_of is None else plan_of(trial.settings)
+    told = TrialInfo(
+        number=trial.number,
+        state=outcome.state,
+        reason=reason(outcome),
+        settings=dict(trial.settings.items()),
+        metrics={name: _metrics(trial, name) for name in trial.settings} if isinstance(outcome, Measured) else None,
+        vram=None,
+        host=None,
+        duration_s=outcome.duration_s,
+        violations=dict(trial.violations),
+        planned=None if plan is None else _planned_buffers(plan),
+        tied_with=tied_with,
+        n_rounds=len(trial.rounds),
+    )
+    if not isinstance(outcome, Measured):
+        return told
+    vram = _vram(outcome, trial.peak_bytes(), None if plan is None else plan.device_bytes)
+    first = {name: _samples_metrics(report.samples) for name, report in outcome.models.items()}
+    return told.model_copy(
+        update={
+            "vram": vram,
+            "host": HostInfo(peak_rss_bytes=outcome.peak_rss_bytes),
+            "buffers": {name: _buffers(report.buffers) for name, report in outcome.models.items()},
+            "warnings": [*remarks(outcome), *_memory_verdicts(vram)],
+            "screening": first if trial.rounds else None,
+        }
+    )
+
+
+def reason(outcome: TrialOutcome) -> str | None:
+    """Return why a trial has no figures, in words; None where it has."""
+    if isinstance(outcome, Measured):
+        return None
+    if isinstance(outcome, Infeasible):
+        return f"{outcome.stage}{f' {outcome.model}' if outcome.model else ''}: {outcome.evidence}"
+    return f"{outcome.reason}: {outcome.detail}"
+
+
+def remarks(outcome: Measured) -> list[str]:
+    """Return what to know about a trial's figures."""
+    stopped = [f"ended early: {outcome.stopped}"] if outcome.stopped else []
+    return [*outcome.warnings, *(f"disturbed: {why}" for why in outcome.disturbances), *stopped]
+
+
+def _memory_verdicts(vram: VramInfo | None) -> list[str]:
+    """Say where memory grew after the load, and where it did not come back."""
+    if vram is None or "load" not in vram.split:
+        return []
+    beyond = {
+        phase: split.unaccounted_bytes - vram.split["load"].unaccounted_bytes for phase, split in vram.split.items()
+    }
+    found = []
+    grown_bytes = max(beyond[phase] for phase in beyond if phase in ("prefill", "depth", "together", "beside prefill"))
+    if grown_bytes > _NOTICED_BYTES:
+        found.append(f"memory grew by {format_bytes(grown_bytes)} after the load")
+    if beyond.get("unload", 0) > _NOTICED_BYTES:
+        found.append(f"{format_bytes(beyond['unload'])} did not come back after the unload")
+    return found
+
+
+def _vram(outcome: Measured, peak_bytes: int, planned_bytes: int | None) -> VramInfo | None:
+    report = outcome.vram
+    if report is None:
+        return None
+    held_bytes = sum(_on_device(each.buffers).total_bytes for each in outcome.models.values())
+    return VramInfo(
+        peak_bytes=peak_bytes,
+        baseline_bytes=report.baseline_bytes,
+        planned_bytes=planned_bytes,
+        unaccounted_bytes=peak_bytes - held_bytes,
+        scope=report.scope,
+        source=report.source,
+        phases=dict(report.phases),
+        split={phase: _phase(outcome, phase, used_bytes) for phase, used_bytes in report.phases.items()},
+        foreign_bytes=report.foreign_bytes,
+        sampling=None if report.sampling is None else SamplingInfo(**asdict(report.sampling)),
+    )
+
+
+def _phase(outcome: Measured, phase: str, used_bytes: int) -> PhaseInfo:
+    """Split what was in use at the end of a phase by llama.cpp's own figures of what was in memory then."""
+    held = outcome.held.get(phase)
+    buffers = {name: _on_device(report.buffers) for name, report in outcome.models.items()}
+    weights_bytes = sum(buffers[name].weights_bytes for name in (held.weights if held else ()) if name in buffers)
+    contexts = [buffers[name] for name in (held.contexts if held else ()) if name in buffers]
+    kv_bytes = sum(each.kv_bytes for each in contexts)
+    compute_bytes = sum(each.compute_bytes + each.output_bytes for each in contexts)
+    return PhaseInfo(
+        used_bytes=used_bytes,
+        weights_bytes=weights_bytes,
+        kv_bytes=kv_bytes,
+        compute_bytes=compute_bytes,
+        unaccounted_bytes=used_bytes - weights_bytes - kv_bytes - compute_bytes,
+    )
+
+
+def _on_device(buffers: Mapping[str, BufferBytes]) -> BufferBytes:
+    return sum((held for device, held in buffers.items() if device != HOST), start=BufferBytes())
+
+
+def _buffers(buffers: Mapping[str, BufferBytes]) -> dict[str, BufferInfo]:
+    return {device: BufferInfo(**asdict(held)) for device, held in buffers.items()}
+
+
+def _planned_buffers(plan: MemoryPlan) -> dict[str, dict[str, BufferInfo]] | None:
+    """Return the plan in the form of the measured buffers, None if a part of it is missing."""
+    found: dict[str, dict[str, BufferInfo]] = {}
+    for name, model in plan.models.items():
+        planned = {device: each.buffers() for device, each in model.devices.items()}
+        known = {device: held for device, held in planned.items() if held is not None}
+        if len(known) < len(planned):
+            return None
+        found[name] = _buffers(known)
+    return found
+
+
+def _metrics(trial: FinishedTrial, name: str) -> dict[str, MetricInfo]:
+    metrics = {quantity: trial.metric(name, quantity) for quantity in _QUANTITIES}
+    return {quantity: _info(metric) for quantity, metric in metrics.items() if metric is not None}
+
+
+def _samples_metrics(samples: ModelSamples) -> dict[str, MetricInfo]:
+    return {quantity: _info(Metric.of(values)) for quantity in _QUANTITIES if (values := getattr(samples, quantity))}
+
+
+def _info(metric: Metric) -> MetricInfo:
+    return MetricInfo.model_validate(asdict(metric))

@@ -1,0 +1,125 @@
+"""The finals: candidates measured again, fresh and in turns, so that the choice rests on no lucky figure.
+
+Who wins a search has, among other things, been lucky. In each round every finalist is loaded and measured anew, in
+another random order, so that a drift of the machine meets them all; front and picks come of these figures only.
+"""
+
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from layertune.config import Objective
+from layertune.results.bounds import clearly_beaten, trial_bounds
+from layertune.results.picks import candidates, choose
+from layertune.results.statistics import Metric
+from layertune.results.trials import FinishedTrial, front
+from layertune.search.attempts import measure_in_quiet
+from layertune.search.measuring import Measuring
+from layertune.search.study_record import StudyRecord
+from layertune.settings import SplitSettings
+from layertune.trial.outcome import Measured, TrialOutcome
+from layertune.trial.runner import TrialRunner
+
+MIN_ROUNDS = 3  # fewer say little of a spread
+
+
+@dataclass(frozen=True, slots=True)
+class RoundMeasured:
+    """One finalist's measurement in one round, counted from 0; `n_left` measurements are left of the round."""
+
+    number: int
+    n_round: int
+    n_left: int
+    outcome: TrialOutcome
+
+
+class Finals:
+    """The rounds over the finalists of `n_trials` trials; those that the record has are not run again."""
+
+    def __init__(self, plan: Measuring, record: StudyRecord, n_trials: int, seed: int) -> None:
+        self._plan = plan
+        self._record = record
+        self._n_trials = n_trials
+        self._seed = seed
+
+    def hold(
+        self,
+        finalists: Sequence[FinishedTrial],
+        runner: TrialRunner,
+        on_round: Callable[[RoundMeasured], None],
+        time_is_up: Callable[[], bool],
+    ) -> None:
+        """Measure round after round, until the plan's number, until all speeds are known well enough, or until the
+        time is up; but MIN_ROUNDS at least."""
+        settings = {trial.number: trial.settings for trial in finalists}
+        plan = self._plan.finals
+        for n_round in range(plan.n_rounds):
+            rounds = self._record.rounds(self._n_trials)
+            if n_round >= MIN_ROUNDS and (time_is_up() or settled(rounds, plan.effort.target_spread)):
+                return
+            missing = [number for number in settings if n_round not in rounds.get(number, {})]
+            for n_done, number in enumerate(turns(missing, n_round, self._seed), start=1):
+                outcome = self._measure(runner, n_round, number, settings[number])
+                self._record.add_round(self._n_trials, n_round, number, outcome)
+                on_round(RoundMeasured(number, n_round, len(missing) - n_done, outcome))
+
+    def _measure(self, runner: TrialRunner, n_round: int, number: int, settings: SplitSettings) -> TrialOutcome:
+        effort = self._plan.finals.effort
+        if n_round >= MIN_ROUNDS:  # what a long prompt costs the others is known by then
+            effort = replace(effort, n_beside_prefill=0)
+        keep = partial(self._record.add_disturbed, f"final {number}")
+        return measure_in_quiet(runner, settings, effort, self._plan.n_attempts, keep)
+
+
+def finalists(
+    trials: Sequence[FinishedTrial],
+    objectives: Sequence[Objective],
+    baselines: Collection[SplitSettings],
+    n_most: int,
+) -> list[FinishedTrial]:
+    """Return what is measured again, in the order of their numbers.
+
+    All baselines that were measured; then, up to `n_most`, the picks, the front, and what noise may have kept off it.
+    """
+    feasible = [trial for trial in trials if trial.feasible() is not None]
+    first = front(feasible, objectives)
+    picked = set(choose(candidates(first)).values())
+    on_front = {trial.number for trial in first}
+    near = [
+        trial for trial in feasible if clearly_beaten(trial_bounds(objectives, trial), feasible, objectives) is None
+    ]
+
+    def rank(trial: FinishedTrial) -> tuple[bool, bool, float]:
+        return trial.number not in picked, trial.number not in on_front, -_speed(trial)
+
+    searched = sorted((trial for trial in near if trial.settings not in baselines), key=rank)[:n_most]
+    chosen = {trial.number for trial in searched}
+    return [trial for trial in feasible if trial.number in chosen or trial.settings in baselines]
+
+
+def turns(numbers: Sequence[int], n_round: int, seed: int) -> list[int]:
+    """Return the finalists in the order of a round."""
+    return random.Random(f"{seed} finals {n_round}").sample(list(numbers), len(numbers))
+
+
+def settled(rounds: Mapping[int, Mapping[int, TrialOutcome]], target_spread: float) -> bool:
+    """Say whether every finalist's speeds are known to within ± `target_spread`, relative; `rounds` by finalist."""
+    return all(_settled(list(each.values()), target_spread) for each in rounds.values())
+
+
+def _settled(rounds: Sequence[TrialOutcome], target_spread: float) -> bool:
+    measured = [each for each in rounds if isinstance(each, Measured)]
+    if len(rounds) < MIN_ROUNDS:
+        return False
+    for name in measured[0].models if measured else ():
+        metric = Metric.of_rounds([each.models[name].samples.tokens_per_s for each in measured])
+        if metric.low is None or metric.high is None or (metric.high - metric.low) / 2 > target_spread * metric.median:
+            return False
+    return True
+
+
+def _speed(trial: FinishedTrial) -> float:
+    """Return the sum of the models' speeds in tokens/s: only an order among trials that may all be on the front."""
+    metrics = [trial.metric(name, "tokens_per_s") for name in trial.settings]
+    return sum(metric.median for metric in metrics if metric is not None)

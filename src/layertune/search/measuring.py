@@ -1,0 +1,27 @@
+"""How a study measures: how long, how often again, and against what."""
+
+from dataclasses import dataclass, field
+
+from layertune.settings import SplitSettings
+from layertune.trial.effort import Effort
+
+
+@dataclass(frozen=True, slots=True)
+class FinalsPlan:
+    """How the finals are held: at most `n_rounds` rounds of the baselines and at most `n_finalists` others."""
+
+    n_rounds: int = 0
+    n_finalists: int = 0
+    effort: Effort = field(default_factory=lambda: Effort(1, 1, 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """`n_attempts` is how often a disturbed trial is measured in all. Every `n_between` finished trials `reference` is
+    measured again, to notice a machine that became slower or faster; 0 is never."""
+
+    effort: Effort = field(default_factory=lambda: Effort(3, 3, 0.02))
+    n_attempts: int = 1
+    reference: SplitSettings | None = None
+    n_between: int = 0
+    finals: FinalsPlan = field(default_factory=FinalsPlan)

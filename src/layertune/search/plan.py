@@ -1,0 +1,60 @@
+"""What a study is about, and what it tells while it runs."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from layertune.config import Objective
+from layertune.config.study import SamplerName
+from layertune.results.trials import FinishedTrial
+from layertune.search.constraints import Limits
+from layertune.search.feasible import FeasibleSpace
+from layertune.search.finals import RoundMeasured
+from layertune.search.measuring import Measuring
+from layertune.search.space import SearchSpace
+from layertune.settings import SplitSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a study is about. `identity` is all that must be the same for its figures to be comparable.
+
+    `baselines` are the canonical settings that the finals measure in any case. Without `feasible`, nobody knows what
+    fits before it is loaded.
+    """
+
+    name: str
+    space: SearchSpace
+    objectives: Sequence[Objective]
+    limits: Limits
+    identity: Mapping[str, str]
+    sampler: SamplerName
+    seed: int
+    n_trials: int
+    timeout_s: float | None
+    first: Sequence[SplitSettings] = ()
+    feasible: FeasibleSpace | None = None
+    baselines: Collection[SplitSettings] = ()
+    measuring: Measuring = field(default_factory=Measuring)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStarted:
+    number: int
+    settings: SplitSettings
+    n_finished: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFinished:
+    trial: FinishedTrial
+    n_finished: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceMeasured:
+    """`drift` is the relative speed of the machine farthest from the first reference's, None where it is the same."""
+
+    drift: float | None
+
+
+Event = TrialStarted | TrialFinished | ReferenceMeasured | RoundMeasured

@@ -1,0 +1,73 @@
+"""What a study keeps beside its trials: the rounds of the finals, and the reference measurements.
+
+Each is one attribute of the Optuna study, durable before the next measurement begins.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from optuna.study import Study
+
+from layertune.results.drift import Reference
+from layertune.results.trials import FinishedTrial
+from layertune.search.constraints import Limits
+from layertune.trial.outcome import OUTCOME, Measured, TrialOutcome
+
+_ROUND = re.compile(r"final (?P<n_trials>\d+) (?P<n_round>\d+) (?P<number>\d+)")
+_REFERENCE = re.compile(r"reference (?P<n_trials>\d+)")
+
+# By finalist, then by round.
+Rounds = dict[int, dict[int, TrialOutcome]]
+
+
+class StudyRecord:
+    """Finals belong to the trials they chose from: after further trials, by their number, new ones begin."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+
+    def add_round(self, n_trials: int, n_round: int, number: int, outcome: TrialOutcome) -> None:
+        self._add(f"final {n_trials} {n_round} {number}", outcome)
+
+    def add_reference(self, n_trials: int, outcome: Measured) -> None:
+        self._add(f"reference {n_trials}", outcome)
+
+    def add_disturbed(self, of: str, outcome: Measured) -> None:
+        """Keep a measurement that is made again; `of` says of what."""
+        n_kept = sum(key.startswith(f"disturbed {of} ") for key in self._study.user_attrs)
+        self._add(f"disturbed {of} {n_kept}", outcome)
+
+    def rounds(self, n_trials: int) -> Rounds:
+        """Return the rounds of the finals over `n_trials` trials."""
+        found: Rounds = {}
+        for key, value in self._study.user_attrs.items():
+            match = _ROUND.fullmatch(key)
+            if match and int(match["n_trials"]) == n_trials:
+                of_finalist = found.setdefault(int(match["number"]), {})
+                of_finalist[int(match["n_round"])] = OUTCOME.validate_python(value)
+        return {number: dict(sorted(rounds.items())) for number, rounds in found.items()}
+
+    def references(self) -> list[Reference]:
+        """Return the reference measurements in their order."""
+        found = []
+        for key, value in self._study.user_attrs.items():
+            match = _REFERENCE.fullmatch(key)
+            outcome = OUTCOME.validate_python(value) if match else None
+            if match and isinstance(outcome, Measured):
+                found.append(Reference(int(match["n_trials"]), outcome))
+        return sorted(found, key=lambda each: each.n_trials)
+
+    def _add(self, key: str, outcome: TrialOutcome) -> None:
+        self._study.set_user_attr(key, json.loads(OUTCOME.dump_json(outcome)))
+
+
+def with_rounds(trial: FinishedTrial, rounds: Mapping[int, TrialOutcome], limits: Limits) -> FinishedTrial:
+    """Return a finalist with its rounds; a limit that one of them broke is broken."""
+    measured = {number: outcome for number, outcome in rounds.items() if isinstance(outcome, Measured)}
+    violations = dict(trial.violations)
+    for outcome in rounds.values():
+        for name, excess in limits.violations(outcome).items():
+            violations[name] = max(excess, violations.get(name, excess))
+    return replace(trial, rounds=measured, violations=violations)

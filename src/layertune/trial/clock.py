@@ -1,0 +1,44 @@
+"""Where the time of a trial went."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from time import perf_counter
+from typing import Literal
+
+Part = Literal["load", "warm_up", "measure", "unload"]
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Seconds of llama.cpp's own work, by what it was for; anything else a search does is overhead."""
+
+    load_s: float = 0.0
+    warm_up_s: float = 0.0
+    measure_s: float = 0.0
+    unload_s: float = 0.0
+
+    def __add__(self, other: "Clock") -> "Clock":
+        return Clock(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+
+    @property
+    def total_s(self) -> float:
+        return self.load_s + self.warm_up_s + self.measure_s + self.unload_s
+
+
+class Stopwatch:
+    """Adds up the parts of one trial; a part that ends in an exception counts too."""
+
+    def __init__(self) -> None:
+        self._spent_s: dict[Part, float] = {"load": 0.0, "warm_up": 0.0, "measure": 0.0, "unload": 0.0}
+
+    @contextmanager
+    def part(self, name: Part) -> Iterator[None]:
+        started_s = perf_counter()
+        try:
+            yield
+        finally:
+            self._spent_s[name] += perf_counter() - started_s
+
+    def read(self) -> Clock:
+        return Clock(**{f"{name}_s": spent_s for name, spent_s in self._spent_s.items()})

@@ -1,0 +1,41 @@
+"""How long to measure one setting."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from layertune.trial.interval import median_interval
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """Repeat a workload until the 95 % interval of its median rate is within ± `target_spread` of it, relative.
+
+    `min_repeats` and `max_repeats` bound the repetitions. Before them the workload runs unmeasured, once and for at
+    least `warm_up_s`. Without `repeat_together` all models run at once a single time, which is enough to see what they
+    take. `n_beside_prefill` is how often each model is also clocked while the others are in a long prompt.
+    """
+
+    min_repeats: int
+    max_repeats: int
+    target_spread: float
+    warm_up_s: float = 0.0
+    repeat_together: bool = True
+    n_beside_prefill: int = 0
+
+    def once(self) -> "Effort":
+        """Return the least effort that still gives every figure."""
+        return replace(self, min_repeats=1, max_repeats=1, n_beside_prefill=0)
+
+    def enough(self, series: Iterable[Sequence[float]]) -> bool:
+        """Say whether every series of samples, in the order measured, needs no further one."""
+        return all(self._enough(samples) for samples in series)
+
+    def _enough(self, samples: Sequence[float]) -> bool:
+        if not self.min_repeats <= len(samples) < self.max_repeats:
+            return len(samples) >= self.max_repeats
+        interval = median_interval(samples)
+        return interval is not None and interval.spread <= self.target_spread
+
+
+# Enough to see whether a setting runs and what it takes.
+ONCE = Effort(min_repeats=1, max_repeats=1, target_spread=1.0)

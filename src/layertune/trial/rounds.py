@@ -1,0 +1,96 @@
+"""Clocking models that are in memory: each alone, all at once, and each beside the others' long prompts."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+
+from layertune.engine import timing
+from layertune.trial.effort import Effort
+from layertune.trial.resident import Loaded
+
+Timings = dict[str, list[timing.Timing]]
+
+
+def warm_up(loaded: Sequence[Loaded], least_s: float) -> None:
+    """Run the workloads unmeasured, in rounds: once, and for at least `least_s`."""
+    started_s = perf_counter()
+    while True:
+        for each in loaded:
+            each.run()
+        if perf_counter() - started_s >= least_s:
+            return
+
+
+def run_alone(
+    loaded: Sequence[Loaded], effort: Effort, go_on: Callable[[Timings], bool], announce: Callable[[str], None]
+) -> Timings:
+    """Clock each model while the others rest, in rounds, so that a drift of the machine meets them all.
+
+    `go_on` is asked after each round from the least number of repetitions on.
+    """
+    timings: Timings = {each.name: [] for each in loaded}
+    for n_rounds in range(1, effort.max_repeats + 1):
+        for each in loaded:
+            announce(each.name)
+            timings[each.name].append(each.run())
+        if n_rounds >= effort.min_repeats and (_enough(effort, timings) or not go_on(timings)):
+            break
+    return timings
+
+
+def run_together(loaded: Sequence[Loaded], effort: Effort) -> Timings:
+    """Clock all models at once. A faster one goes on until the slowest has its repetitions, so all of them count
+    under contention; a repetition that ends after that is dropped."""
+    timings: Timings = {each.name: [] for each in loaded}
+    lock, over = threading.Lock(), threading.Event()
+    start = threading.Barrier(len(loaded))
+
+    def run(each: Loaded) -> None:
+        try:
+            start.wait()
+            while not over.is_set():
+                timed = each.run()
+                with lock:
+                    if over.is_set():
+                        return
+                    timings[each.name].append(timed)
+                    if _enough(effort, timings):
+                        over.set()
+        finally:
+            over.set()
+
+    with ThreadPoolExecutor(len(loaded)) as pool:
+        for future in [pool.submit(run, each) for each in loaded]:
+            future.result()
+    return timings
+
+
+def run_beside_prefill(loaded: Sequence[Loaded], n_repeats: int) -> Timings:
+    """Clock each model's prompt and first tokens while every other one is in a long prompt, from before until after."""
+    return {each.name: _beside(each, [other for other in loaded if other is not each], n_repeats) for each in loaded}
+
+
+def _beside(victim: Loaded, others: Sequence[Loaded], n_repeats: int) -> list[timing.Timing]:
+    over = threading.Event()
+    busy = threading.Barrier(len(others) + 1)
+
+    def prefill(other: Loaded) -> None:
+        prompt = other.long_prompt()
+        busy.wait()
+        while not over.is_set():
+            timing.prefill_until(other.context, prompt, over)
+
+    with ThreadPoolExecutor(len(others)) as pool:
+        futures = [pool.submit(prefill, other) for other in others]
+        try:
+            busy.wait()
+            return [victim.run_first_tokens() for _ in range(n_repeats)]
+        finally:
+            over.set()
+            for future in futures:
+                future.result()
+
+
+def _enough(effort: Effort, timings: Timings) -> bool:
+    return effort.enough([each.tokens_per_s for each in of_model] for of_model in timings.values())

@@ -1,0 +1,88 @@
+"""What a worker keeps from one trial to the next: the device, the weights on it, and what watches both."""
+
+from collections.abc import Mapping
+
+from layertune.devices.conditions import Finding, oversubscription
+from layertune.devices.hardware import n_usable_cores
+from layertune.devices.host_watch import HostWatch
+from layertune.devices.opened import OpenDevice
+from layertune.memory.buffers import BufferBytes
+from layertune.trial.messages import TrialRequest
+from layertune.trial.resident import Residents, device_bytes
+from layertune.units import MIB, format_bytes
+from layertune.vram.opening import open_probe, open_watch
+from layertune.vram.report import VramReport
+
+# What may be missing before it counts: CUDA hands memory out in granules of 2 MiB (cuMemGetAllocationGranularity).
+_SLACK_BYTES = 2 * MIB
+
+# Other programs' memory that changes by less is a desktop at rest; a model or a game takes hundreds of MiB.
+_FOREIGN_BYTES = 16 * MIB
+
+
+class Workbench:
+    """Opened for a worker's first trial and kept until the process ends."""
+
+    def __init__(self, request: TrialRequest, device: OpenDevice) -> None:
+        self.device = device
+        self.residents = Residents(device)
+        self.probe = open_probe(request.target, device, request.ledger_descriptor, request.models[0].name)
+        self._gpu_watch = open_watch(request.target)
+        self._host_watch: HostWatch | None = None
+        # What the device holds beside buffers: a driver's context, from the first look at it on.
+        self._overhead_bytes: int | None = None
+
+    def watch(self, request: TrialRequest) -> None:
+        """Begin to look for what disturbs the clocks."""
+        n_threads = max(sum(_threads(request).values()), request.target.n_threads or 0)
+        self._host_watch = HostWatch(n_threads)
+        self._host_watch.start()
+        if self._gpu_watch is not None:
+            self._gpu_watch.start()
+
+    def findings(self, request: TrialRequest) -> list[Finding]:
+        """Stop looking, and return what was found."""
+        found = self._host_watch.stop() if self._host_watch is not None else []
+        if self._gpu_watch is not None:
+            found += self._gpu_watch.stop()
+        threads = _threads(request)
+        if request.target.n_threads is not None:
+            threads["the emulated card"] = request.target.n_threads
+        if shared := oversubscription(threads, n_usable_cores()):
+            found.append(Finding(shared, disturbs=False))
+        return found
+
+    def not_returned(self, used_bytes: int | None) -> str | None:
+        """Say what is missing where the device holds more than the resident weights; None where it does not."""
+        if used_bytes is None:
+            return None
+        beside_bytes = used_bytes - self.residents.device_bytes()
+        if self._overhead_bytes is None:
+            self._overhead_bytes = beside_bytes
+        missing_bytes = beside_bytes - self._overhead_bytes
+        return f"{format_bytes(missing_bytes)} did not come back" if missing_bytes > _SLACK_BYTES else None
+
+    def can_stay(self, vram: VramReport | None, buffers: Mapping[str, Mapping[str, BufferBytes]]) -> bool:
+        """Say whether the next trial's figures can be told from this one's.
+
+        They cannot where the driver tells the whole device only: what other programs take in between would count as
+        ours.
+        """
+        if vram is None:
+            return True
+        loaded_bytes, unloaded_bytes = vram.phases.get("load"), vram.phases.get("unload")
+        if vram.scope == "device" or loaded_bytes is None or unloaded_bytes is None:
+            return False
+        self._overhead_bytes = loaded_bytes - sum(map(device_bytes, buffers.values()))
+        return self.not_returned(unloaded_bytes) is None
+
+
+def foreign_memory(vram: VramReport | None) -> list[Finding]:
+    """Return what other programs took of the device during a trial."""
+    if vram is None or vram.foreign_bytes is None or vram.foreign_bytes < _FOREIGN_BYTES:
+        return []
+    return [Finding(f"another program took {format_bytes(vram.foreign_bytes)} of the device", disturbs=True)]
+
+
+def _threads(request: TrialRequest) -> dict[str, int]:
+    return {task.name: task.settings.n_threads for task in request.models}

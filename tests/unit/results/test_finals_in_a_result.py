@@ -1,0 +1,149 @@
+"""What result.json tells of the finals, and that one from before there were any is still read."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from finalists import finalist, outcome, rounds, trial
+from finished_study import result, settings
+from layertune.results.result import Result, load_result
+from layertune.results.summary import Baseline
+from layertune.results.trials import FinishedTrial
+from layertune.settings import SplitSettings
+from layertune.vram.report import VramReport
+
+STEADY = (1.0, 1.01, 0.99, 1.0)
+
+
+def measured_again(number: int, chat: float, peak_mib: float, factors: Sequence[float] = STEADY) -> FinishedTrial:
+    speeds = [chat * factor for factor in factors]
+    found = finalist(number, peak_mib, chat=rounds(*speeds), code=rounds(*(speed / 2 for speed in speeds)))
+    return replace(found, settings=settings(number, number))
+
+
+def once(number: int, chat: float, peak_mib: float) -> FinishedTrial:
+    return replace(trial(number, {"chat": [chat], "code": [chat / 2]}, peak_mib), settings=settings(number, number))
+
+
+BASELINE, PICK = measured_again(0, 20.0, 100), measured_again(1, 30.0, 200, (1.0, 0.99, 1.01, 1.02))
+LUCKY = once(2, 99.0, 50)
+
+
+def baseline(measured: SplitSettings) -> Baseline:
+    return Baseline("theirs", measured, "a rule")
+
+
+def test_front_and_picks_are_of_finalists_only() -> None:
+    found = result(trials=[BASELINE, PICK, LUCKY])
+    assert found.pareto == [0, 1]
+    assert found.picks == {"balanced": 1, "chat": 1, "code": 1, "lean": 1}
+    assert (found.trial(1).n_rounds, found.trial(2).n_rounds) == (4, 0)
+
+
+def test_a_finalists_figures_are_those_of_the_rounds_and_the_first_ones_stand_beside_them() -> None:
+    found = result(trials=[BASELINE, PICK, LUCKY]).trial(1)
+    assert found.metrics is not None
+    assert found.screening is not None
+    assert found.metrics["chat"]["tokens_per_s"].samples == [30.0, 29.7, 30.3, 30.6]
+    assert found.screening["chat"]["tokens_per_s"].median == pytest.approx(3 * 30.15)
+    assert result(trials=[LUCKY]).trial(2).screening is None
+
+
+def test_a_tied_trial_names_the_one_it_is_tied_with() -> None:
+    equal = measured_again(2, 30.3, 300)
+    found = result(trials=[BASELINE, PICK, equal])
+    assert found.pareto == [0, 1]
+    assert found.trial(2).tied_with == 1
+    assert found.trial(1).tied_with is None
+
+
+def test_the_balanced_pick_is_compared_with_each_baseline_in_the_same_rounds() -> None:
+    found = result(trials=[BASELINE, PICK], baselines=[baseline(BASELINE.settings)]).baselines["theirs"]
+    assert found.balanced.keys() == {"chat", "code"}
+    gain = found.balanced["chat"]
+    assert gain.clear
+    assert gain.ratio == pytest.approx(1.5, rel=0.02)
+    assert gain.low is not None
+    assert 1 < gain.low < gain.ratio
+
+
+def test_no_gain_over_a_baseline_is_clear_where_noise_explains_it() -> None:
+    wild = measured_again(1, 21.0, 50, (1.2, 0.8, 1.0, 1.1))
+    gain = result(trials=[BASELINE, wild], baselines=[baseline(BASELINE.settings)]).baselines["theirs"].balanced["chat"]
+    assert gain.low is not None
+    assert gain.low < 1
+    assert not gain.clear
+
+
+def test_a_baseline_that_is_the_pick_is_compared_with_nothing() -> None:
+    assert result(trials=[BASELINE], baselines=[baseline(BASELINE.settings)]).baselines["theirs"].balanced == {}
+    assert (
+        result(trials=[once(0, 5.0, 1), LUCKY], baselines=[baseline(settings(0, 0))]).baselines["theirs"].balanced == {}
+    )
+
+
+def test_a_gain_that_was_measured_once_is_no_clear_one() -> None:
+    single = [replace(each, rounds={0: each.rounds[0]}) for each in (BASELINE, PICK)]
+    gain = result(trials=single, baselines=[baseline(BASELINE.settings)]).baselines["theirs"].balanced["chat"]
+    assert (gain.low, gain.high) == (None, None)
+    assert not gain.clear
+
+
+def test_what_disturbed_a_round_is_told_among_the_warnings() -> None:
+    disturbed = replace(
+        outcome({"chat": [30.0], "code": [15.0]}, 200),
+        warnings=("measured again, since the machine was busy",),
+        disturbances=("another program took 1 GiB",),
+    )
+    found = result(trials=[BASELINE, replace(PICK, rounds={**PICK.rounds, 4: disturbed})]).trial(1)
+    assert any("another program took 1 GiB" in warning for warning in found.warnings)
+    assert any("measured again, since the machine was busy" in warning for warning in found.warnings)
+
+
+def test_a_trial_that_ended_early_says_why() -> None:
+    stopped = replace(
+        LUCKY, outcome=replace(outcome({"chat": [1.0], "code": [1.0]}), stopped="clearly beaten by trial 1")
+    )
+    assert result(trials=[stopped]).trial(2).warnings == ["ended early: clearly beaten by trial 1"]
+
+
+@pytest.mark.parametrize("phases", [{}, {"load": 5}, {"load": 5, "unload": 0}, {"prefill": 5}])
+def test_phases_that_no_reading_worked_at_are_missing_and_hinder_nothing(phases: dict[str, int]) -> None:
+    vram = VramReport(100, 0, "process", "nvml", phases)
+    found = result(trials=[replace(LUCKY, outcome=replace(outcome({"chat": [1.0], "code": [1.0]}), vram=vram))])
+    told = found.trial(2).vram
+    assert told is not None
+    assert told.phases == phases
+
+
+def test_memory_that_grew_after_the_load_or_did_not_come_back_is_told() -> None:
+    vram = VramReport(100 * 2**20, 0, "process", "nvml", {"load": 2**20, "prefill": 9 * 2**20, "unload": 5 * 2**20})
+    found = result(trials=[replace(LUCKY, outcome=replace(outcome({"chat": [1.0], "code": [1.0]}), vram=vram))])
+    assert found.trial(2).warnings == [
+        "memory grew by 8.0 MiB after the load",
+        "4.0 MiB did not come back after the unload",
+    ]
+
+
+def test_a_result_of_before_the_finals_is_still_read(tmp_path: Path) -> None:
+    data = json.loads(result(baselines=[baseline(settings(0, 0))]).model_dump_json())
+    for key in ("references", "clock"):
+        del data[key]
+    del data["baselines"]["theirs"]["balanced"]
+    for each in data["trials"]:
+        for key in ("n_rounds", "screening", "tied_with"):
+            del each[key]
+        for key in ("split", "foreign_bytes", "sampling") if each["vram"] else ():
+            del each["vram"][key]
+        for metrics in (each["metrics"] or {}).values():
+            del metrics["tpot_s"]
+            for metric in metrics.values():
+                del metric["low"], metric["high"]
+    (tmp_path / "result.json").write_text(json.dumps(data))
+    found = load_result(tmp_path)
+    assert isinstance(found, Result)
+    assert found.picks == result().picks
+    assert found.trial(1).n_rounds == 0

@@ -1,0 +1,86 @@
+"""Which figures of a trial count, and which trials."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finalists import CHAT, CODE, VRAM, finalist, outcome, rounds, split, trial
+from layertune.config import Objective
+from layertune.results.trials import FinishedTrial, contenders, front, objective_value
+from layertune.trial.outcome import Failed
+from layertune.units import MIB
+
+ONCE = trial(0, {"chat": [99.0, 98.0, 97.0]}, peak_mib=10)
+AGAIN = finalist(1, 20, chat=rounds(20.0, 22.0, 21.0))
+
+
+def test_of_a_finalist_only_the_rounds_count() -> None:
+    metric = AGAIN.metric("chat", "tokens_per_s")
+    assert metric is not None
+    assert metric.samples == (20.0, 22.0, 21.0)
+    assert objective_value(CHAT, AGAIN) == 21.0
+    assert AGAIN.by_round("chat", "tokens_per_s") == {0: 20.0, 1: 22.0, 2: 21.0}
+
+
+def test_a_trial_that_is_no_finalist_has_its_first_figures() -> None:
+    assert objective_value(CHAT, ONCE) == 98.0
+    assert ONCE.by_round("chat", "tokens_per_s") == {}
+
+
+def test_the_round_of_several_repetitions_counts_once() -> None:
+    twice = replace(AGAIN, rounds={0: outcome({"chat": [10.0, 30.0]}), 1: outcome({"chat": [20.0, 22.0]})})
+    assert twice.by_round("chat", "tokens_per_s") == {0: 20.0, 1: 21.0}
+    assert objective_value(CHAT, twice) == 20.5
+
+
+def test_a_figure_that_only_some_rounds_have_is_of_those_rounds() -> None:
+    """Latencies beside a prefill are measured in the first rounds only."""
+    rounds_of = dict(AGAIN.rounds)
+    samples = replace(rounds_of[1].models["chat"].samples, ttft_s_beside_prefill=(4.0, 6.0))
+    rounds_of[1] = replace(rounds_of[1], models={"chat": replace(rounds_of[1].models["chat"], samples=samples)})
+    found = replace(AGAIN, rounds=rounds_of)
+    metric = found.metric("chat", "ttft_s_beside_prefill")
+    assert metric is not None
+    assert (metric.median, metric.n, metric.low) == (5.0, 2, None)
+    assert found.by_round("chat", "ttft_s_beside_prefill") == {1: 5.0}
+    assert found.metric("chat", "tpot_s_beside_prefill") is None
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=5))
+def test_the_peak_is_the_most_that_any_round_took(peaks_mib: list[float]) -> None:
+    taken = {n_round: outcome({"chat": [20.0]}, peak_mib) for n_round, peak_mib in enumerate(peaks_mib)}
+    found = replace(AGAIN, rounds=taken)
+    assert found.peak_bytes() == max(20 * MIB, *(round(peak_mib * MIB) for peak_mib in peaks_mib))
+    assert objective_value(VRAM, found) == found.peak_bytes()
+
+
+def test_once_there_are_finalists_nobody_else_comes_onto_the_front() -> None:
+    other = finalist(2, 30, chat=rounds(30.0, 30.0, 30.0))
+    assert contenders([ONCE, AGAIN, other]) == [AGAIN, other]
+    assert front([ONCE, AGAIN, other], (CHAT, VRAM)) == [AGAIN, other]
+    assert contenders([ONCE]) == [ONCE]
+
+
+def test_a_finalist_over_a_limit_is_no_contender() -> None:
+    over = finalist(2, 30, excess=1.0, chat=rounds(30.0, 30.0, 30.0))
+    assert contenders([ONCE, AGAIN, over]) == [AGAIN]
+
+
+def test_a_dominated_finalist_is_not_on_the_front() -> None:
+    slower = finalist(2, 30, chat=rounds(10.0, 10.0, 10.0))
+    assert front([AGAIN, slower], (CHAT, VRAM)) == [AGAIN]
+
+
+@pytest.mark.parametrize("objective", [CODE, Objective("code.ttft_s", "minimize")])
+def test_a_figure_that_was_not_measured_is_an_error_not_a_number(objective: Objective) -> None:
+    empty = trial(0, {"chat": [1.0], "code": []})
+    with pytest.raises(ValueError, match=rf"trial 0 has no {objective.name}"):
+        objective_value(objective, empty)
+
+
+def test_a_trial_that_was_not_measured_has_no_figures_to_ask_for() -> None:
+    crashed = FinishedTrial(7, split(1, "chat"), Failed("crashed", "SIGSEGV", (), 0.1), {})
+    with pytest.raises(ValueError, match="trial 7 was not measured"):
+        objective_value(CHAT, crashed)

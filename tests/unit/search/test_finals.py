@@ -1,0 +1,439 @@
+"""The finals over a study's best: in turns, durable, ended early or in time, and taken up after a kill."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+
+from finalists import CHAT, VRAM
+from layertune.errors import Interrupted, StorageError
+from layertune.results.trials import FinishedTrial, contenders, front
+from layertune.search.constraints import Limits
+from layertune.search.finals import MIN_ROUNDS, Finals, RoundMeasured, settled, turns
+from layertune.search.measuring import FinalsPlan, Measuring
+from layertune.search.plan import Event
+from layertune.search.storage import JOURNAL_NAME
+from layertune.search.study import Search
+from layertune.search.study_record import Rounds, StudyRecord, with_rounds
+from layertune.settings import EngineSettings, SplitSettings
+from layertune.testing import FakeRunner, measured
+from layertune.testing.fakes import Noise
+from layertune.trial.effort import Effort
+from layertune.trial.outcome import Failed, Infeasible, Measured, TrialOutcome
+from layertune.units import MIB
+from small_study import ROUNDS, plan, quiet, search, space, with_finals
+
+N_TRIALS = 9
+
+
+def settings(n_gpu_layers: int) -> SplitSettings:
+    engine = EngineSettings(n_gpu_layers=n_gpu_layers, n_ctx=1024, n_batch=256, n_ubatch=256, n_threads=1)
+    return SplitSettings.of({"chat": engine, "code": engine})
+
+
+def finalist(number: int) -> FinishedTrial:
+    return FinishedTrial(number, settings(number), measured(settings(number)), {"vram": -1.0})
+
+
+FINALISTS = [finalist(number) for number in (0, 3, 5, 7)]
+
+
+def record() -> StudyRecord:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return StudyRecord(optuna.create_study())
+
+
+def never() -> bool:
+    return False
+
+
+def always() -> bool:
+    return True
+
+
+def hold(
+    runner: FakeRunner,
+    n_rounds: int,
+    kept: StudyRecord | None = None,
+    *,
+    effort: Effort = ROUNDS,
+    n_attempts: int = 1,
+    time_is_up: Callable[[], bool] = never,
+    on_round: Callable[[RoundMeasured], None] = quiet,
+) -> Rounds:
+    kept = kept or record()
+    measuring = Measuring(n_attempts=n_attempts, finals=FinalsPlan(n_rounds, 4, effort))
+    Finals(measuring, kept, N_TRIALS, seed=1).hold(FINALISTS, runner, on_round, time_is_up)
+    return kept.rounds(N_TRIALS)
+
+
+WILD = Noise(load=0.3)
+
+
+def test_every_finalist_is_measured_once_in_every_round() -> None:
+    runner = FakeRunner(noise=WILD)
+    rounds = hold(runner, 5)
+    assert rounds.keys() == {0, 3, 5, 7}
+    assert all(list(each) == [0, 1, 2, 3, 4] for each in rounds.values())
+    assert len(runner.ran) == 5 * 4
+    assert len({id(outcome) for each in rounds.values() for outcome in each.values()}) == 5 * 4
+
+
+def test_rounds_follow_one_another_each_in_its_own_order() -> None:
+    runner = FakeRunner(noise=WILD)
+    hold(runner, 5)
+    ran = [each["chat"].n_gpu_layers for each in runner.ran]
+    assert [ran[4 * n_round : 4 * n_round + 4] for n_round in range(5)] == [
+        turns([0, 3, 5, 7], n_round, seed=1) for n_round in range(5)
+    ]
+    assert len({tuple(ran[4 * n_round : 4 * n_round + 4]) for n_round in range(5)}) > 1
+
+
+def test_a_measurement_is_durable_before_the_next_one_begins() -> None:
+    kept, n_durable = record(), list[int]()
+
+    def before(_settings: SplitSettings) -> None:
+        n_durable.append(sum(map(len, kept.rounds(N_TRIALS).values())))
+
+    hold(FakeRunner(before=before), 3, kept)
+    assert n_durable == list(range(12))
+
+
+def test_finals_end_early_when_all_speeds_are_known() -> None:
+    runner = FakeRunner()
+    hold(runner, 6)
+    assert len(runner.ran) == MIN_ROUNDS * 4
+
+
+def test_finals_do_not_end_early_while_one_finalist_is_not_known() -> None:
+    runner = FakeRunner()
+    wild = iter([1.0, 1.3, 0.8, 1.1, 1.2, 0.9])
+    factors: list[float] = []
+
+    def before(tried: SplitSettings) -> None:
+        factors.append(next(wild) if tried == settings(5) else 1.0)
+
+    runner.before = before
+    runner.machine_speed = lambda n_run: factors[n_run]
+    hold(runner, 6)
+    assert len(runner.ran) == 6 * 4
+
+
+def test_finals_end_at_the_plans_number_of_rounds() -> None:
+    for n_rounds in (0, 1, 2, 4):
+        runner = FakeRunner(noise=WILD)
+        hold(runner, n_rounds)
+        assert len(runner.ran) == n_rounds * 4
+
+
+def test_the_least_rounds_are_held_although_the_time_is_up() -> None:
+    runner = FakeRunner(noise=WILD)
+    rounds = hold(runner, 6, time_is_up=always)
+    assert len(runner.ran) == MIN_ROUNDS * 4
+    assert all(len(each) == MIN_ROUNDS for each in rounds.values())
+
+
+def test_a_round_that_has_begun_is_finished_after_the_time_is_up() -> None:
+    runner = FakeRunner(noise=WILD)
+    hold(runner, 6, time_is_up=lambda: len(runner.ran) >= 4 * 4 - 1)
+    assert len(runner.ran) == 4 * 4
+
+
+def test_events_tell_how_much_of_a_round_is_left() -> None:
+    events: list[Event] = []
+    hold(FakeRunner(), 3, on_round=events.append)
+    rounds = [event for event in events if isinstance(event, RoundMeasured)]
+    assert [(each.n_round, each.n_left) for each in rounds] == [(n, left) for n in range(3) for left in (3, 2, 1, 0)]
+    assert all(isinstance(each.outcome, Measured) for each in rounds)
+
+
+def test_latencies_beside_a_prefill_are_measured_in_the_least_rounds_only() -> None:
+    runner = FakeRunner(noise=WILD)
+    rounds = hold(runner, 5)
+    assert runner.efforts == [ROUNDS] * MIN_ROUNDS * 4 + [replace(ROUNDS, n_beside_prefill=0)] * 2 * 4
+    for outcome in (rounds[0][0], rounds[0][4]):
+        assert isinstance(outcome, Measured)
+    told = [outcome.models["chat"].samples.ttft_s_beside_prefill for outcome in rounds[3].values() if isinstance(outcome, Measured)]
+    assert [len(each) for each in told] == [1, 1, 1, 0, 0]
+
+
+def test_a_disturbed_round_is_measured_again_and_the_finals_go_on() -> None:
+    runner = FakeRunner(disturbances={1: "another program took 1 GiB"})
+    rounds = hold(runner, 3, n_attempts=2)
+    assert len(runner.ran) == 3 * 4 + 1
+    assert runner.ran[1] == runner.ran[2]
+    warnings = [outcome.warnings for each in rounds.values() for outcome in each.values() if isinstance(outcome, Measured)]
+    assert sorted(warnings)[-1] == ("measured again, since another program took 1 GiB",)
+
+
+@pytest.mark.parametrize("n_run", [1, 2, 4, 5, 7, 12])
+def test_finals_that_were_cut_off_go_on_with_what_was_not_measured(n_run: int) -> None:
+    kept, runner = record(), FakeRunner()
+
+    def before(_settings: SplitSettings) -> None:
+        if len(runner.ran) == n_run:
+            raise KeyboardInterrupt
+
+    runner.before = before
+    with pytest.raises(KeyboardInterrupt):
+        hold(runner, 3, kept)
+    again = FakeRunner()
+    rounds = hold(again, 3, kept)
+    assert len(again.ran) == 12 - (n_run - 1)
+    assert all(list(each) == [0, 1, 2] for each in rounds.values())
+
+
+def test_finals_that_were_cut_off_keep_the_order_of_the_round() -> None:
+    whole, kept, cut = FakeRunner(noise=WILD), record(), FakeRunner()
+    hold(whole, 3)
+
+    def before(_settings: SplitSettings) -> None:
+        if len(cut.ran) == 6:
+            raise KeyboardInterrupt
+
+    cut.before = before
+    with pytest.raises(KeyboardInterrupt):
+        hold(cut, 3, kept)
+    again = FakeRunner()
+    hold(again, 3, kept)
+    assert cut.ran[:-1] + again.ran == whole.ran
+
+
+def test_finals_that_are_over_measure_nothing_more() -> None:
+    kept = record()
+    hold(FakeRunner(), 6, kept)
+    again = FakeRunner()
+    hold(again, 6, kept)
+    assert again.ran == []
+
+
+def test_finals_after_further_trials_begin_anew() -> None:
+    kept = record()
+    hold(FakeRunner(), 3, kept)
+    assert kept.rounds(N_TRIALS + 1) == {}
+    runner = FakeRunner()
+    Finals(with_finals(3), kept, N_TRIALS + 1, seed=1).hold(FINALISTS[:2], runner, quiet, never)
+    assert len(runner.ran) == 6
+    assert len(kept.rounds(N_TRIALS)) == 4
+
+
+def test_without_finalists_nothing_is_measured() -> None:
+    runner = FakeRunner()
+    Finals(with_finals(3), record(), N_TRIALS, seed=1).hold([], runner, quiet, never)
+    assert runner.ran == []
+
+
+def speeds(*figures: float) -> dict[int, TrialOutcome]:
+    """Return the rounds of one finalist on a machine of these relative speeds."""
+    runner = FakeRunner(machine_speed=lambda n_run: figures[n_run])
+    return {n_round: runner.run(settings(3), ROUNDS) for n_round in range(len(figures))}
+
+
+@pytest.mark.parametrize(
+    ("rounds", "known"),
+    [
+        ({}, True),
+        ({0: speeds(1.0, 1.0)}, False),
+        ({0: speeds(1.0, 1.0, 1.0)}, True),
+        ({0: speeds(1.0, 1.001, 0.999)}, True),
+        ({0: speeds(1.0, 1.1, 0.9)}, False),
+        ({0: speeds(1.0, 1.0, 1.0), 1: speeds(1.0, 1.1, 0.9)}, False),
+    ],
+)
+def test_speeds_are_known_once_all_intervals_over_the_rounds_are_narrow(rounds: Rounds, known: bool) -> None:
+    assert settled(rounds, 0.01) is known
+
+
+def test_a_finalist_that_cannot_be_measured_does_not_hold_the_others_up() -> None:
+    refused: TrialOutcome = Infeasible("load", "chat", "no room", 1, 0.1)
+    assert settled({0: dict.fromkeys(range(3), refused), 1: speeds(1.0, 1.0, 1.0)}, 0.01)
+
+
+LIMITS = Limits(200 * MIB, 0, None, n_processes=1, file_bytes={"chat": MIB, "code": MIB})
+
+
+@pytest.mark.parametrize(
+    ("last", "stays"),
+    [
+        (measured(settings(3)), True),
+        (Infeasible("load", "chat", "no room", 7, 0.1), False),
+        (replace(measured(settings(3)), vram=measured(settings(20)).vram), False),
+    ],
+)
+def test_one_round_that_breaks_a_limit_takes_the_finalist_off_the_front(last: TrialOutcome, stays: bool) -> None:
+    good = measured(settings(3))
+    found = with_rounds(finalist(3), {0: good, 1: last, 2: good}, LIMITS)
+    other = with_rounds(finalist(1), {0: measured(settings(1))}, LIMITS)
+    assert (found.feasible() is not None) is stays
+    assert (found in contenders([other, found])) is stays
+    assert found.violations["vram"] > 0 or stays
+
+
+def test_a_round_that_crashed_is_no_figure_and_breaks_no_limit() -> None:
+    crashed = Failed("crashed", "SIGSEGV", (), 0.1)
+    found = with_rounds(finalist(3), {0: measured(settings(3)), 1: crashed}, LIMITS)
+    assert list(found.rounds) == [0]
+    assert found.feasible() is not None
+
+
+def test_a_finalist_whose_rounds_all_failed_is_no_contender() -> None:
+    crashed = Failed("crashed", "SIGSEGV", (), 0.1)
+    lost = with_rounds(finalist(3), dict.fromkeys(range(3), crashed), LIMITS)
+    other = with_rounds(finalist(1), {0: measured(settings(1))}, LIMITS)
+    assert contenders([lost, other]) == [other]
+
+
+# From here on whole studies.
+
+FIRST = [space().settings({"chat.n_gpu_layers": chat, "code.n_gpu_layers": code}) for chat, code in ((0, 0), (7, 3), (2, 5))]
+BASELINES = [space().canonical(FIRST[2])]
+
+
+def study(folder: Path, n_rounds: int = 3, **changes: object) -> Search:
+    values = {"sampler": "random", "n_trials": 5, "first": FIRST, "baselines": BASELINES}
+    return search(folder, **values | {"measuring": with_finals(n_rounds)} | changes)
+
+
+def n_in_finals(finished: list[FinishedTrial]) -> int:
+    return sum(bool(trial.rounds) for trial in finished)
+
+
+def test_a_study_ends_with_its_finals_and_only_their_figures_count(tmp_path: Path) -> None:
+    runner = FakeRunner()
+    lucky = 1  # the second trial of the search ran on a machine twice as fast
+    runner.machine_speed = lambda n_run: 2.0 if n_run == lucky else 1.0
+    held = study(tmp_path)
+    assert held.run(runner, quiet) == "all 5 trials are done"
+    finished = held.finished()
+    again = [trial for trial in finished if trial.rounds]
+    assert len(runner.ran) == 5 + 3 * len(again)
+    assert finished[lucky] in again
+    first, metric = finished[lucky].outcome, finished[lucky].metric("chat", "tokens_per_s")
+    assert isinstance(first, Measured)
+    assert metric is not None
+    assert metric.median == pytest.approx(first.models["chat"].samples.tokens_per_s[0] / 2)
+    assert contenders(finished) == again
+    assert any(trial.settings in BASELINES for trial in again)
+
+
+def test_without_finals_the_searchs_own_figures_count(tmp_path: Path) -> None:
+    runner = FakeRunner()
+    held = study(tmp_path, n_rounds=0)
+    held.run(runner, quiet)
+    assert len(runner.ran) == 5
+    assert n_in_finals(held.finished()) == 0
+    assert contenders(held.finished())
+
+
+@pytest.mark.parametrize("into", [0, 1, 4, 6])
+def test_a_study_that_is_interrupted_in_its_finals_measures_nothing_twice_and_loses_nothing(
+    into: int, tmp_path: Path
+) -> None:
+    straight, cut = tmp_path / "straight", tmp_path / "cut"
+    straight.mkdir()
+    cut.mkdir()
+    whole = FakeRunner()
+    study(straight).run(whole, quiet)
+    n_finals = len(whole.ran) - 5
+    assert into < n_finals
+    runner = FakeRunner()
+
+    def before(_settings: SplitSettings) -> None:
+        if len(runner.ran) == 5 + into + 1:
+            raise KeyboardInterrupt
+
+    runner.before = before
+    with pytest.raises(Interrupted, match="interrupted after 5 trials; all of them are kept"):
+        study(cut).run(runner, quiet)
+    assert sum(len(trial.rounds) for trial in study(cut).finished()) == into
+    again = FakeRunner()
+    held = study(cut)
+    held.run(again, quiet)
+    assert len(again.ran) == n_finals - into
+    assert held.finished() == study(straight).finished()
+
+
+def test_a_study_that_is_interrupted_in_the_first_round_keeps_its_front(tmp_path: Path) -> None:
+    """Until all were measured again, the few that were are no better than the others."""
+    screening, runner = study(tmp_path, n_rounds=0), FakeRunner()
+    screening.run(FakeRunner(), quiet)
+    on_front = [trial.number for trial in front(screening.finished(), plan().objectives)]
+
+    def before(_settings: SplitSettings) -> None:
+        if len(runner.ran) == 2:
+            raise KeyboardInterrupt
+
+    runner.before = before
+    with pytest.raises(Interrupted):
+        study(tmp_path).run(runner, quiet)
+    cut = study(tmp_path).finished()
+    assert len(on_front) > 1
+    assert [trial.number for trial in front(cut, plan().objectives)] == on_front
+
+
+def test_a_study_whose_time_is_up_still_holds_the_least_rounds(tmp_path: Path) -> None:
+    study(tmp_path, n_rounds=0).run(FakeRunner(), quiet)
+    late = study(tmp_path, n_rounds=6, n_trials=99, timeout_s=0.0)
+    runner = FakeRunner(noise=WILD)
+    assert late.run(runner, quiet) == "the time is up"
+    again = [trial for trial in late.finished() if trial.rounds]
+    assert again
+    assert all(len(trial.rounds) == MIN_ROUNDS for trial in again)
+    assert len(runner.ran) == MIN_ROUNDS * len(again)
+
+
+def test_a_study_with_finals_that_is_over_runs_nothing_more(tmp_path: Path) -> None:
+    study(tmp_path).run(FakeRunner(), quiet)
+    again = FakeRunner()
+    assert study(tmp_path).run(again, quiet) == "all 5 trials are done"
+    assert again.ran == []
+
+
+def test_a_study_that_goes_on_with_further_trials_holds_finals_over_all_of_them(tmp_path: Path) -> None:
+    study(tmp_path).run(FakeRunner(), quiet)
+    longer, runner = study(tmp_path, n_trials=7), FakeRunner()
+    assert n_in_finals(longer.finished()) > 0
+    longer.run(runner, quiet)
+    assert len(runner.ran) == 2 + MIN_ROUNDS * n_in_finals(longer.finished())
+
+
+def test_the_first_load_of_a_study_that_goes_on_with_its_finals_is_prepared(tmp_path: Path) -> None:
+    study(tmp_path, n_rounds=0).run(FakeRunner(), quiet)
+    runner = FakeRunner()
+    study(tmp_path).run(runner, quiet)
+    assert runner.ran
+    assert len(runner.prepared) == 1
+
+
+def test_a_storage_that_goes_away_in_the_finals_is_one_sentence(tmp_path: Path) -> None:
+    runner = FakeRunner()
+
+    def before(_settings: SplitSettings) -> None:
+        if len(runner.ran) == 5 + 2:
+            (tmp_path / JOURNAL_NAME).unlink()
+            (tmp_path / JOURNAL_NAME).mkdir()
+
+    runner.before = before
+    with pytest.raises(StorageError, match="cannot be read or written"):
+        study(tmp_path).run(runner, quiet)
+
+
+def test_a_storage_that_goes_away_between_two_attempts_is_one_sentence(tmp_path: Path) -> None:
+    def before(_settings: SplitSettings) -> None:
+        (tmp_path / JOURNAL_NAME).unlink()
+        (tmp_path / JOURNAL_NAME).mkdir()
+
+    runner = FakeRunner(disturbances={0: "noise"}, before=before)
+    with pytest.raises(StorageError, match="cannot be read or written"):
+        study(tmp_path, measuring=Measuring(n_attempts=2)).run(runner, quiet)
+
+
+def test_the_front_has_finalists_only(tmp_path: Path) -> None:
+    held = study(tmp_path, measuring=with_finals(3, n_finalists=1))
+    held.run(FakeRunner(noise=Noise(load=0.05)), quiet)
+    on_front = front(held.finished(), (CHAT, VRAM))
+    assert 0 < n_in_finals(held.finished()) < 5
+    assert on_front
+    assert all(trial.rounds for trial in on_front)

@@ -1,0 +1,58 @@
+from time import perf_counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layertune.trial.clock import Clock, Stopwatch
+
+seconds = st.integers(0, 1000).map(float)
+clocks = st.builds(Clock, seconds, seconds, seconds, seconds)
+
+
+def spend() -> None:
+    """Return once the clock has moved."""
+    started_s = perf_counter()
+    while perf_counter() == started_s:
+        pass
+
+
+@given(st.lists(clocks))
+def test_the_sum_of_clocks_is_the_sum_of_their_parts(each: list[Clock]) -> None:
+    total = sum(each, start=Clock())
+    assert total.load_s == sum(clock.load_s for clock in each)
+    assert total.warm_up_s == sum(clock.warm_up_s for clock in each)
+    assert total.measure_s == sum(clock.measure_s for clock in each)
+    assert total.unload_s == sum(clock.unload_s for clock in each)
+    assert total.total_s == sum(clock.total_s for clock in each)
+
+
+def test_a_stopwatch_that_timed_nothing_reads_zero() -> None:
+    assert Stopwatch().read() == Clock()
+
+
+def test_time_counts_for_the_part_it_was_spent_in_and_for_no_other() -> None:
+    watch = Stopwatch()
+    with watch.part("measure"):
+        spend()
+    spent = watch.read()
+    assert spent.measure_s > 0
+    assert spent == Clock(measure_s=spent.measure_s)
+
+
+def test_a_part_adds_up_over_its_times() -> None:
+    watch = Stopwatch()
+    with watch.part("load"):
+        spend()
+    once = watch.read()
+    with watch.part("load"):
+        spend()
+    assert watch.read().load_s > once.load_s > 0
+
+
+def test_a_part_that_ends_in_an_exception_counts_too() -> None:
+    watch = Stopwatch()
+    with pytest.raises(KeyboardInterrupt), watch.part("warm_up"):
+        spend()
+        raise KeyboardInterrupt
+    assert watch.read().warm_up_s > 0

@@ -1,0 +1,200 @@
+"""The probe over NVML, through the real pynvml and a fake driver at its ABI."""
+
+from typing import Any
+
+import pytest
+
+from layertune.vram.report import VramReport
+from nvml.driver import DRIVER_NOT_LOADED, GPU_IS_LOST, NO_PERMISSION, NOT_FOUND, NOT_SUPPORTED, UNKNOWN, Machine
+
+ANOTHER = 4242  # a process id that is not ours
+LOADED: list[Any] = ["set", {"used": 1000, "compute": ["self 700", f"{ANOTHER} 100"]}]
+
+
+def in_use(machine: Machine, **control: Any) -> VramReport:
+    """A trial whose models take 900 bytes of a device of which others have 100."""
+    return machine.trial(["set", {"used": 1000}], ["mark", "load"], **control)
+
+
+def test_where_the_driver_tells_this_processs_memory_it_is_the_figure(machine: Machine) -> None:
+    report = machine.trial(LOADED, ["mark", "load"])
+    assert (report.scope, report.source) == ("process", "nvml")
+    assert (report.baseline_bytes, report.peak_bytes, report.phases) == (100, 700, {"load": 700})
+    assert report.notes == ()
+
+
+def test_a_rise_is_seen_by_the_polling_thread_alone(machine: Machine) -> None:
+    rise = [["set", {"used": 1000, "compute": ["self 900"]}], ["sleep", 0.3]]
+    report = machine.trial(*rise, ["set", {"used": 200, "compute": ["self 100"]}], ["sleep", 0.1])
+    assert report.peak_bytes == 900
+
+
+def test_what_the_sampling_cost_is_measured(machine: Machine) -> None:
+    report = machine.trial(["sleep", 0.5], delay_us=30_000)
+    assert report.sampling is not None
+    assert report.sampling.interval_s == 0.02
+    assert report.sampling.cost_s > 0.03
+    assert report.sampling.n_missed > 0  # a reading takes longer than the interval
+    assert report.sampling.n_samples > 1
+
+
+def test_a_process_of_vulkan_is_found_in_the_other_list(machine: Machine) -> None:
+    report = machine.trial(["set", {"used": 800, "graphics": ["self 700"]}], ["mark", "load"])
+    assert (report.scope, report.peak_bytes) == ("process", 700)
+
+
+def test_a_process_in_both_lists_is_counted_once(machine: Machine) -> None:
+    report = machine.trial(["set", {"used": 800, "compute": ["self 700"], "graphics": ["self 700"]}], ["mark", "load"])
+    assert report.peak_bytes == 700
+
+
+def test_a_process_that_was_listed_and_is_not_any_more_holds_nothing(machine: Machine) -> None:
+    gone = ["set", {"used": 100, "compute": None}]
+    report = machine.trial(LOADED, ["mark", "load"], gone, ["mark", "unload"])
+    assert report.phases == {"load": 700, "unload": 0}
+    assert report.scope == "process"
+
+
+def test_what_other_programs_take_is_told_apart(machine: Machine) -> None:
+    grown = ["set", {"used": 1500, "compute": ["self 700", f"{ANOTHER} 600"]}]
+    report = machine.trial(LOADED, ["mark", "load"], grown, ["mark", "a"], ["mark", "b"])
+    assert (report.peak_bytes, report.foreign_bytes) == (700, 700)
+
+
+def test_memory_of_this_process_at_the_baseline_is_not_others(machine: Machine) -> None:
+    grown = ["set", {"used": 350}]
+    report = machine.trial(["mark", "idle"], grown, ["mark", "a"], ["mark", "b"], used=300, compute=["self 200"])
+    assert (report.baseline_bytes, report.peak_bytes, report.foreign_bytes) == (100, 200, 50)
+
+
+@pytest.mark.parametrize(
+    ("control", "why"),
+    [
+        ({"nvmlInitWithFlags": DRIVER_NOT_LOADED}, "NVML does not start: Driver Not Loaded"),
+        ({"nvmlInitWithFlags": 18}, "NVML does not start: RM has detected an NVML/RM version mismatch."),
+        ({"nvmlDeviceGetHandleByPciBusId_v2": NOT_FOUND}, "NVML does not answer for 0000:01:00.0: Not Found"),
+        (
+            {"nvmlDeviceGetHandleByPciBusId_v2": NO_PERMISSION},
+            "NVML does not answer for 0000:01:00.0: Insufficient Permissions",
+        ),
+        ({"nvmlDeviceGetMemoryInfo_v2": GPU_IS_LOST}, "NVML does not answer for 0000:01:00.0: GPU is lost"),
+        (
+            {"nvmlDeviceGetMemoryInfo_v2": NOT_SUPPORTED, "nvmlDeviceGetMemoryInfo": NOT_SUPPORTED},
+            "NVML does not answer for 0000:01:00.0: Not Supported",
+        ),
+        ({"nvmlDeviceGetMigMode": UNKNOWN}, "NVML does not answer for 0000:01:00.0: Unknown Error"),
+        ({"mig": 1}, "NVML tells the memory of all of 0000:01:00.0, which MIG divides"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else " ".join(value),
+)
+def test_where_nvml_cannot_be_opened_llama_cpps_own_figures_are_used(
+    machine: Machine, control: dict[str, Any], why: str
+) -> None:
+    report = machine.trial(["mark", "load"], **control)
+    assert (report.scope, report.source) == ("device", "ggml")
+    assert report.notes[0] == f"{why}: the figures of llama.cpp's own backend are used instead"
+
+
+def test_a_machine_without_nvidias_library_uses_llama_cpps_own_figures(bare_machine: Machine) -> None:
+    report = bare_machine.trial(["mark", "load"])
+    assert report.source == "ggml"
+    assert report.notes[0].startswith("NVML does not start: NVML Shared Library Not Found: ")
+
+
+@pytest.mark.parametrize(
+    ("control", "why"),
+    [
+        ({"compute": ["self na"]}, "NVML does not tell this process's memory, as on WSL2 and under Windows' WDDM"),
+        (
+            {"compute": ["self 0"]},
+            "NVML lists this process without its memory, as in a container with its own process ids",
+        ),
+        (
+            {"compute": [f"{ANOTHER} 900"]},
+            "NVML does not list this process, as in a container with its own process ids",
+        ),
+        ({}, "NVML does not list this process, as in a container with its own process ids"),
+    ],
+    ids=["without figures", "with zero", "under another id", "not at all"],
+)
+def test_where_this_processs_memory_is_not_told_the_devices_counts(
+    machine: Machine, control: dict[str, Any], why: str
+) -> None:
+    report = in_use(machine, **control)
+    assert (report.scope, report.peak_bytes, report.phases) == ("device", 900, {"load": 900})
+    assert report.foreign_bytes is None
+    assert report.notes == (f"{why}: what the whole device holds above the baseline counts instead",)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(NOT_SUPPORTED, "Not Supported"), (NO_PERMISSION, "Insufficient Permissions")]
+)
+def test_where_processes_are_not_listed_the_devices_memory_counts(machine: Machine, code: int, words: str) -> None:
+    lists = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses")
+    report = in_use(machine, **{f"{name}_v{version}": code for name in lists for version in (2, 3)})
+    assert (report.scope, report.peak_bytes) == ("device", 900)
+    assert report.notes == (
+        f"NVML does not list this card's processes ({words}): "
+        "what the whole device holds above the baseline counts instead",
+    )
+
+
+def test_an_old_driver_is_read_in_its_older_forms(old_machine: Machine) -> None:
+    report = old_machine.trial(LOADED, ["mark", "load"])
+    assert (report.scope, report.peak_bytes, report.phases) == ("process", 700, {"load": 700})
+    assert report.baseline_bytes == 400  # with the 300 that the driver reserves
+    [note] = report.notes
+    assert note.startswith("this driver's NVML does not keep the memory apart that it reserves (Function Not Found): ")
+
+
+def test_memory_that_the_driver_reserves_is_in_neither_figure_above_the_baseline(
+    machine: Machine, old_machine: Machine
+) -> None:
+    assert in_use(machine).peak_bytes == in_use(old_machine).peak_bytes == 900
+
+
+def test_a_gpu_that_is_lost_in_a_trial_leaves_what_was_seen_and_says_so(machine: Machine) -> None:
+    lost = {"nvmlDeviceGetMemoryInfo_v2": GPU_IS_LOST}
+    report = machine.trial(LOADED, ["mark", "load"], ["set", lost], ["sleep", 0.3], ["mark", "together"])
+    assert (report.peak_bytes, report.phases) == (700, {"load": 700})
+    assert report.sampling is not None
+    assert report.sampling.n_missed >= 5
+    [note] = report.notes
+    assert "readings failed (NVML does not answer: GPU is lost): the figures are the others'" in note
+
+
+def test_a_gpu_that_comes_back_is_measured_again(machine: Machine) -> None:
+    away = [["set", {"nvmlDeviceGetMemoryInfo_v2": UNKNOWN}], ["sleep", 0.1]]
+    back = ["set", {"nvmlDeviceGetMemoryInfo_v2": 0, "used": 2000, "compute": ["self 1900"]}]
+    report = machine.trial(LOADED, ["mark", "load"], *away, back, ["sleep", 0.3])
+    assert report.peak_bytes == 1900
+
+
+def test_a_share_that_is_not_told_any_more_is_no_zero(machine: Machine) -> None:
+    report = machine.trial(LOADED, ["mark", "load"], ["set", {"compute": ["self na"]}], ["mark", "together"])
+    assert (report.peak_bytes, report.phases) == (700, {"load": 700})
+    assert "NVML does not tell this process's memory" in report.notes[0]
+
+
+def test_without_one_reading_there_is_no_report(machine: Machine) -> None:
+    lost = ["set", {"nvmlDeviceGetMemoryInfo_v2": GPU_IS_LOST}]
+    _first, read, stopped = machine.probe(["start"], ["stop"], lost, ["start"], ["read"], ["stop"])
+    assert read.startswith("NVML does not answer: GPU is lost")
+    assert stopped == "the memory of the device was not told once in the trial: NVML does not answer: GPU is lost"
+
+
+def test_without_a_baseline_no_trial_begins(machine: Machine) -> None:
+    # NVML answers when it is opened, and not when the trial starts.
+    [why, *_] = machine.probe(["set", {"nvmlDeviceGetMemoryInfo_v2": GPU_IS_LOST}], ["start"])
+    assert why == "NVML does not answer: GPU is lost; run nvidia-smi"
+
+
+def test_the_drivers_version_is_told_and_its_absence_is_none(machine: Machine, bare_machine: Machine) -> None:
+    assert machine.ask("driver_version") == "560.35.03"
+    assert machine.ask("driver_version", nvmlInitWithFlags=DRIVER_NOT_LOADED) is None
+    assert machine.ask("driver_version", nvmlSystemGetDriverVersion=UNKNOWN) is None
+    assert bare_machine.ask("driver_version") is None
+
+
+def test_importing_the_room_loads_no_driver(machine: Machine) -> None:
+    assert machine.ask("imports") == {"libnvidia-ml loaded": False, "pynvml imported": False}
