@@ -9,6 +9,7 @@ decodes a full physical batch, and compares. Writes NAME.json and NAME.md beside
 import argparse
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any

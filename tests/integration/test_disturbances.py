@@ -78,15 +78,11 @@ def test_a_program_that_takes_the_processor_is_noticed_and_the_trial_repeated(
 
 
 def test_a_program_that_takes_memory_of_the_card_is_noticed_and_the_trial_repeated(demo_pair: dict[str, Path]) -> None:
-    def take(n_bytes: int) -> None:
-        code = f"from layertune.devices.emulated.ledger import Ledger; Ledger({ledger()}).take(9, {n_bytes})"
+    def take() -> None:
+        code = f"from layertune.devices.emulated.ledger import Ledger; Ledger({ledger()}).take(9, {64 * MIB})"
         subprocess.run([sys.executable, "-c", code], pass_fds=(ledger(),), check=True)
 
-    def give_back() -> None:
-        code = f"from layertune.devices.emulated.ledger import Ledger; Ledger({ledger()}).give_back(9, {64 * MIB})"
-        subprocess.run([sys.executable, "-c", code], pass_fds=(ledger(),), check=True)
-
-    outcome, (disturbed,) = measure_with(demo_pair["chat"], lambda: take(64 * MIB), give_back)
+    outcome, (disturbed,) = measure_with(demo_pair["chat"], take, calm=lambda: None)
     assert "another program took 64.0 MiB of the device" in disturbed.disturbances
     assert not any("another program took" in why for why in outcome.disturbances)
     assert any("another program took 64.0 MiB of the device" in warning for warning in outcome.warnings)

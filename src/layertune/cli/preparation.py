@@ -205,6 +205,7 @@ class Preparation:
             "processes": f"{self.limits.n_processes}",
             "objectives": ", ".join(objective.name for objective in self.config.resolved_objectives()),
             "measurement": self.config.measurement.model_dump_json(exclude={"reference_every", "max_attempts"}),
+            "finals": f"{self.config.finals.n_repeats} repetitions a round",
         }
         for name, model in self.config.models.items():
             identity[f"model {name}"] = " ".join(file_sha256(file) for file in self.shapes[name].files)

@@ -87,7 +87,7 @@ def _cpu_findings(use: HostUse, n_cores: int, n_threads_at_once: int) -> list[Fi
     foreign = use.foreign_cpu_s / use.window_s
     stolen = (use.stolen_cpu_s or 0.0) / use.window_s
     n_spare = max(0, n_cores - n_threads_at_once)
-    # With no core idle, whoever wants one more waits: then others took theirs from the models although some seemed spare.
+    # With no core idle, whoever wants one more waits: then others took theirs from the models, spare or not.
     full = use.own_cpu_s is not None and use.own_cpu_s / use.window_s + foreign + stolen > n_cores - _MAX_TAKEN_CORES
     # Time is stolen only from a core that somebody waits for: spare cores are no help.
     disturbs = foreign > (0 if full else n_spare) + _MAX_TAKEN_CORES or stolen > _MAX_TAKEN_CORES

@@ -4,10 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from layertune.config.objective import VRAM_PEAK, Objective
+from layertune.results.drift import CLEAR_DRIFT
 from layertune.results.statistics import Metric
 from layertune.results.trials import FinishedTrial
 from layertune.settings import SplitSettings
 from layertune.trial.outcome import ModelSamples
+
+# Repetitions share one load of the model, and scatter less than loads do.
+_LOAD_SPREAD = CLEAR_DRIFT / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +74,6 @@ def _interval(
         return n_ctx, n_ctx
     values: tuple[float, ...] = getattr(samples[objective.subject], objective.quantity)
     metric = Metric.of(values) if values else None
-    return None if metric is None or metric.low is None or metric.high is None else (metric.low, metric.high)
+    if metric is None or metric.low is None or metric.high is None:
+        return None
+    return min(metric.low, metric.median * (1 - _LOAD_SPREAD)), max(metric.high, metric.median * (1 + _LOAD_SPREAD))

@@ -11,7 +11,7 @@ from layertune.trial.interval import median_interval
 class Comparison:
     """How many times as much of something one setting has as another: the median ratio and its 95 % interval.
 
-    Without an interval, from figures that were measured once, the ratio alone counts.
+    Figures that were measured once have no interval, and show no clear difference.
     """
 
     ratio: float
@@ -21,9 +21,7 @@ class Comparison:
     @property
     def clear(self) -> bool:
         """Say whether the two differ: whether the interval leaves out 1."""
-        if self.low is None or self.high is None:
-            return self.ratio != 1
-        return self.low > 1 or self.high < 1
+        return self.low is not None and self.high is not None and not self.low <= 1 <= self.high
 
 
 def compare(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Comparison | None:

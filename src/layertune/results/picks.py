@@ -61,12 +61,14 @@ def _fastest(candidates: Sequence[Candidate], speed: Speed) -> Candidate:
 
 
 def _clearly_slower(one: Candidate, best: Candidate, speed: Speed) -> bool:
-    slower = speed(one.tokens_per_s) < speed(best.tokens_per_s)
+    """Without rounds in common, or with a single one, every difference counts: there is nothing to tell it from."""
     compared = compare(
         {number: speed(speeds) for number, speeds in one.rounds.items()},
         {number: speed(speeds) for number, speeds in best.rounds.items()},
     )
-    return slower and (compared is None or compared.clear)
+    if compared is None or compared.low is None:
+        return speed(one.tokens_per_s) < speed(best.tokens_per_s)
+    return compared.clear and compared.ratio < 1
 
 
 def candidates(front: Sequence[FinishedTrial]) -> list[Candidate]:

@@ -21,23 +21,26 @@ def without_ties(
 ) -> tuple[list[FinishedTrial], dict[int, int]]:
     """Return the front without its tied trials, and for each of these the number of the trial it is tied with.
 
-    The leanest comes first, and each further one stays unless one that stays beats it: to be tied is not transitive, so
-    a chain of ties must not end at a trial that is clearly worse. Trials that were measured once have no ties.
+    What nobody beats stays, and what it beats is tied with it; then the same among the rest. To beat by noise is not
+    transitive: a chain of ties must not end at a trial that is clearly worse, so each is tied with one that stays, and
+    of a circle the leanest stays. Trials that have not two rounds in common are not tied.
     """
-    if not all(trial.rounds for trial in front):
-        return list(front), {}
-    kept: list[FinishedTrial] = []
-    tied: dict[int, int] = {}
-    for trial in sorted(front, key=lambda each: (each.peak_bytes(), each.number)):
-        better = next((other for other in kept if _beats(other, trial, objectives)), None)
-        if better is None:
-            kept.append(trial)
-        else:
-            tied[trial.number] = better.number
+    left, kept, tied = list(front), list[FinishedTrial](), dict[int, int]()
+    while left:
+        unbeaten = [each for each in left if not any(_beats(other, each, objectives) for other in left)]
+        stay = unbeaten or [min(left, key=lambda each: (each.peak_bytes(), each.number))]
+        kept += stay
+        for each in left:
+            better = next((other for other in stay if _beats(other, each, objectives)), None)
+            if each not in stay and better is not None:
+                tied[each.number] = better.number
+        left = [each for each in left if each not in stay and each.number not in tied]
     return sorted(kept, key=lambda each: each.number), tied
 
 
 def _beats(other: FinishedTrial, trial: FinishedTrial, objectives: Sequence[Objective]) -> bool:
+    if len(other.rounds.keys() & trial.rounds.keys()) < 2:
+        return False
     signs = [_sign(objective, other, trial) for objective in objectives]
     return min(signs) >= 0 and max(signs) > 0
 

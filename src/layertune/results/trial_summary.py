@@ -18,6 +18,8 @@ _QUANTITIES = (*(field.name for field in fields(ModelSamples)), "tpot_s")
 
 _RUNNING = frozenset({"prefill", "depth", "together", "beside prefill"})
 
+_RUNNING = frozenset({"prefill", "depth", "together", "beside prefill"})
+
 # Beyond the resolution of llama.cpp's log and, on a GPU, the pages that its driver hands out.
 _NOTICED_BYTES = 2 * MIB
 
@@ -49,7 +51,7 @@ def trial_info(trial: FinishedTrial, plan_of: PlanFunction | None, tied_with: in
             "vram": vram,
             "host": HostInfo(peak_rss_bytes=outcome.peak_rss_bytes),
             "buffers": {name: _buffers(report.buffers) for name, report in outcome.models.items()},
-            "warnings": [*remarks(outcome), *_memory_verdicts(vram)],
+            "warnings": [*remarks(outcome), *_round_remarks(trial, outcome), *_memory_verdicts(vram)],
             "screening": first if trial.rounds else None,
         }
     )
@@ -70,6 +72,16 @@ def remarks(outcome: Measured) -> list[str]:
     return [*outcome.warnings, *(f"disturbed: {why}" for why in outcome.disturbances), *stopped]
 
 
+def _round_remarks(trial: FinishedTrial, first: Measured) -> list[str]:
+    """Return what is new of each round of the finals."""
+    return [
+        f"finals, round {number + 1}: {remark}"
+        for number, outcome in trial.rounds.items()
+        for remark in remarks(outcome)
+        if remark not in first.warnings
+    ]
+
+
 def _memory_verdicts(vram: VramInfo | None) -> list[str]:
     """Say where memory grew after the load, and where it did not come back."""
     if vram is None or "load" not in vram.split:
@@ -78,7 +90,7 @@ def _memory_verdicts(vram: VramInfo | None) -> list[str]:
         phase: split.unaccounted_bytes - vram.split["load"].unaccounted_bytes for phase, split in vram.split.items()
     }
     found = []
-    grown_bytes = max(beyond[phase] for phase in beyond if phase in ("prefill", "depth", "together", "beside prefill"))
+    grown_bytes = max((beyond_bytes for phase, beyond_bytes in beyond.items() if phase in _RUNNING), default=0)
     if grown_bytes > _NOTICED_BYTES:
         found.append(f"memory grew by {format_bytes(grown_bytes)} after the load")
     if beyond.get("unload", 0) > _NOTICED_BYTES:

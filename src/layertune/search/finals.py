@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 
 from layertune.config import Objective
 from layertune.results.bounds import clearly_beaten, trial_bounds
@@ -56,10 +57,13 @@ class Finals:
         plan = self._plan.finals
         for n_round in range(plan.n_rounds):
             rounds = self._record.rounds(self._n_trials)
-            if n_round >= MIN_ROUNDS and (time_is_up() or settled(rounds, plan.effort.target_spread)):
+            begun = any(n_round in of_finalist for of_finalist in rounds.values())
+            over = time_is_up() or settled(rounds, plan.effort.target_spread)
+            if n_round >= MIN_ROUNDS and over and not begun:
                 return
-            missing = [number for number in settings if n_round not in rounds.get(number, {})]
-            for n_done, number in enumerate(turns(missing, n_round, self._seed), start=1):
+            order = turns(list(settings), n_round, self._seed)
+            missing = [number for number in order if n_round not in rounds.get(number, {})]
+            for n_done, number in enumerate(missing, start=1):
                 outcome = self._measure(runner, n_round, number, settings[number])
                 self._record.add_round(self._n_trials, n_round, number, outcome)
                 on_round(RoundMeasured(number, n_round, len(missing) - n_done, outcome))
@@ -120,6 +124,5 @@ def _settled(rounds: Sequence[TrialOutcome], target_spread: float) -> bool:
 
 
 def _speed(trial: FinishedTrial) -> float:
-    """Return the sum of the models' speeds in tokens/s: only an order among trials that may all be on the front."""
-    metrics = [trial.metric(name, "tokens_per_s") for name in trial.settings]
-    return sum(metric.median for metric in metrics if metric is not None)
+    """Return the product of the models' speeds: an order in which none counts more for being the faster one."""
+    return prod(metric.median for name in trial.settings if (metric := trial.metric(name, "tokens_per_s")))

@@ -1,6 +1,6 @@
 """A study's life: opened or resumed, asked and told until something stops it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,10 @@ from layertune.results.trials import FinishedTrial
 from layertune.search.attempts import measure_in_quiet
 from layertune.search.constraints import check_smallest
 from layertune.search.deadline import Deadline
-from layertune.search.finals import Finals, finalists
+from layertune.search.finals import MIN_ROUNDS, Finals, finalists
 from layertune.search.identity import open_study, owner_of
 from layertune.search.plan import Event, Plan, ReferenceMeasured, TrialFinished, TrialStarted
+from layertune.search.prepared import PreparedRunner
 from layertune.search.record import Recorder, finished_trials, mend_trials, n_turns, read_settings
 from layertune.search.samplers import make_sampler
 from layertune.search.storage import storing
@@ -55,7 +56,6 @@ class Search:
             mend_trials(self._study, self._recorder, alone=self._alone)
             self._known: dict[SplitSettings, FinishedTrial] = {}
             self._read: set[int] = set()
-            self._prepared = False
             self._learn()
             self._enqueue_first()
 
@@ -66,16 +66,21 @@ class Search:
         return min(begun, default=datetime.now()).astimezone(UTC)  # Optuna's times are local and say no zone
 
     def finished(self) -> list[FinishedTrial]:
-        """Return the study's trials in order, with the finals over them."""
-        limits = self._plan.limits
+        """Return the study's trials in order, with the finals over them once these say enough of every finalist."""
+        limits, n_rounds = self._plan.limits, min(MIN_ROUNDS, self._plan.measuring.finals.n_rounds)
         with storing():
             trials = finished_trials(self._study, limits)
-            rounds = self._record.rounds(len(trials))
+        rounds = self._record.rounds(len(trials))
+        if any(len(rounds.get(finalist.number, {})) < n_rounds for finalist in self._finalists(trials)):
+            return trials
         return [with_rounds(trial, rounds.get(trial.number, {}), limits) for trial in trials]
 
+    def _finalists(self, trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
+        plan = self._plan
+        return finalists(trials, plan.objectives, plan.baselines, plan.measuring.finals.n_finalists)
+
     def references(self) -> list[Reference]:
-        with storing():
-            return self._record.references()
+        return self._record.references()
 
     def run(self, runner: TrialRunner, on_event: Callable[[Event], None]) -> str:
         """Run trials until a limit is reached or the space is exhausted, then the finals; return why the trials
@@ -88,8 +93,9 @@ class Search:
         """
         try:
             watch = Deadline(self._plan.timeout_s, self._plan.measuring.finals.n_rounds > 0)
-            why = self._run_trials(runner, on_event, watch)
-            self._hold_finals(runner, on_event, watch)
+            prepared = PreparedRunner(runner, self._plan.measuring.reference)
+            why = self._run_trials(prepared, on_event, watch)
+            self._hold_finals(prepared, on_event, watch)
             return why
         except KeyboardInterrupt as interrupt:
             with storing():
@@ -122,7 +128,7 @@ class Search:
                 n_repeats += 1
                 continue
             n_repeats = 0
-            self._measure_reference(runner, settings, on_event)
+            self._measure_reference(runner, on_event)
             on_event(TrialStarted(number, settings, len(known)))
             outcome = self._measure(runner, number, settings)
             with storing():
@@ -142,33 +148,25 @@ class Search:
         keep = partial(self._record.add_disturbed, str(number))
         return measure_in_quiet(runner, settings, measuring.effort, measuring.n_attempts, keep, give_up)
 
-    def _measure_reference(
-        self, runner: TrialRunner, settings: SplitSettings, on_event: Callable[[Event], None]
-    ) -> None:
-        """Before the first trial pay what only a first load costs; then, now and then, look whether the machine is
-        still the same."""
+    def _measure_reference(self, runner: TrialRunner, on_event: Callable[[Event], None]) -> None:
+        """Now and then look whether the machine is still the same."""
         measuring, n_trials = self._plan.measuring, len(self._known)
         reference = measuring.reference
-        if not self._prepared:
-            runner.prepare(reference or settings)
-            self._prepared = True
         if reference is None or measuring.n_between == 0 or n_trials % measuring.n_between != 0:
             return
-        with storing():
-            if any(each.n_trials == n_trials for each in self._record.references()):
-                return
-        outcome = runner.run(reference, measuring.effort)
+        if any(each.n_trials == n_trials for each in self._record.references()):
+            return
+        keep = partial(self._record.add_disturbed, f"reference {n_trials}")
+        outcome = measure_in_quiet(runner, reference, measuring.effort, measuring.n_attempts, keep)
         if isinstance(outcome, Measured):
-            with storing():
-                self._record.add_reference(n_trials, outcome)
-                on_event(ReferenceMeasured(worst_drift(self._record.references())))
+            self._record.add_reference(n_trials, outcome)
+            on_event(ReferenceMeasured(worst_drift(self._record.references())))
 
     def _hold_finals(self, runner: TrialRunner, on_event: Callable[[Event], None], watch: Deadline) -> None:
-        plan = self._plan
         with storing():
-            trials = finished_trials(self._study, plan.limits)
-        chosen = finalists(trials, plan.objectives, plan.baselines, plan.measuring.finals.n_finalists)
-        Finals(plan.measuring, self._record, len(trials), plan.seed).hold(chosen, runner, on_event, watch.is_over)
+            trials = finished_trials(self._study, self._plan.limits)
+        finals = Finals(self._plan.measuring, self._record, len(trials), self._plan.seed)
+        finals.hold(self._finalists(trials), runner, on_event, watch.is_over)
 
     def _ask(self) -> tuple[int, SplitSettings, bool]:
         """Return the next trial and what it runs, and whether it is settled: known, not possible or too large."""

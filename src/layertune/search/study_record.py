@@ -7,12 +7,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from optuna.study import Study
 
 from layertune.results.drift import Reference
 from layertune.results.trials import FinishedTrial
 from layertune.search.constraints import Limits
+from layertune.search.storage import storing
 from layertune.trial.outcome import OUTCOME, Measured, TrialOutcome
 
 _ROUND = re.compile(r"final (?P<n_trials>\d+) (?P<n_round>\d+) (?P<number>\d+)")
@@ -23,7 +25,10 @@ Rounds = dict[int, dict[int, TrialOutcome]]
 
 
 class StudyRecord:
-    """Finals belong to the trials they chose from: after further trials, by their number, new ones begin."""
+    """Finals belong to the trials they chose from: after further trials, by their number, new ones begin.
+
+    Every method raises StorageError where the storage cannot be read or written.
+    """
 
     def __init__(self, study: Study) -> None:
         self._study = study
@@ -36,13 +41,13 @@ class StudyRecord:
 
     def add_disturbed(self, of: str, outcome: Measured) -> None:
         """Keep a measurement that is made again; `of` says of what."""
-        n_kept = sum(key.startswith(f"disturbed {of} ") for key in self._study.user_attrs)
+        n_kept = sum(key.startswith(f"disturbed {of} ") for key in self._attributes())
         self._add(f"disturbed {of} {n_kept}", outcome)
 
     def rounds(self, n_trials: int) -> Rounds:
         """Return the rounds of the finals over `n_trials` trials."""
         found: Rounds = {}
-        for key, value in self._study.user_attrs.items():
+        for key, value in self._attributes().items():
             match = _ROUND.fullmatch(key)
             if match and int(match["n_trials"]) == n_trials:
                 of_finalist = found.setdefault(int(match["number"]), {})
@@ -52,7 +57,7 @@ class StudyRecord:
     def references(self) -> list[Reference]:
         """Return the reference measurements in their order."""
         found = []
-        for key, value in self._study.user_attrs.items():
+        for key, value in self._attributes().items():
             match = _REFERENCE.fullmatch(key)
             outcome = OUTCOME.validate_python(value) if match else None
             if match and isinstance(outcome, Measured):
@@ -60,7 +65,12 @@ class StudyRecord:
         return sorted(found, key=lambda each: each.n_trials)
 
     def _add(self, key: str, outcome: TrialOutcome) -> None:
-        self._study.set_user_attr(key, json.loads(OUTCOME.dump_json(outcome)))
+        with storing():
+            self._study.set_user_attr(key, json.loads(OUTCOME.dump_json(outcome)))
+
+    def _attributes(self) -> dict[str, Any]:
+        with storing():
+            return self._study.user_attrs
 
 
 def with_rounds(trial: FinishedTrial, rounds: Mapping[int, TrialOutcome], limits: Limits) -> FinishedTrial:

@@ -109,3 +109,10 @@ def test_equals_are_rarely_called_beaten_by_noise() -> None:
 
     n_beaten = sum(beaten(noisy(0), noisy(1)) is not None for _ in range(500))
     assert n_beaten <= 0.02 * 500
+
+
+def test_what_two_loads_of_one_setting_can_differ_by_beats_nobody() -> None:
+    """Repetitions of one load scatter less than loads do: drift.py has CLEAR_DRIFT for it."""
+    lucky_load = trial(2, {"chat": [20.6, 20.61, 20.59]}, peak_mib=100)
+    unlucky_load = trial(3, {"chat": [20.0, 20.01, 19.99]}, peak_mib=100)
+    assert beaten(unlucky_load, lucky_load) is None

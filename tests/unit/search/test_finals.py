@@ -23,7 +23,7 @@ from layertune.testing.fakes import Noise
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Failed, Infeasible, Measured, TrialOutcome
 from layertune.units import MIB
-from small_study import ROUNDS, plan, quiet, search, space, with_finals
+from small_study import ROUNDS, plan, quiet, search, space, stored, with_finals
 
 N_TRIALS = 9
 
@@ -155,7 +155,11 @@ def test_latencies_beside_a_prefill_are_measured_in_the_least_rounds_only() -> N
     assert runner.efforts == [ROUNDS] * MIN_ROUNDS * 4 + [replace(ROUNDS, n_beside_prefill=0)] * 2 * 4
     for outcome in (rounds[0][0], rounds[0][4]):
         assert isinstance(outcome, Measured)
-    told = [outcome.models["chat"].samples.ttft_s_beside_prefill for outcome in rounds[3].values() if isinstance(outcome, Measured)]
+    told = [
+        outcome.models["chat"].samples.ttft_s_beside_prefill
+        for outcome in rounds[3].values()
+        if isinstance(outcome, Measured)
+    ]
     assert [len(each) for each in told] == [1, 1, 1, 0, 0]
 
 
@@ -164,7 +168,9 @@ def test_a_disturbed_round_is_measured_again_and_the_finals_go_on() -> None:
     rounds = hold(runner, 3, n_attempts=2)
     assert len(runner.ran) == 3 * 4 + 1
     assert runner.ran[1] == runner.ran[2]
-    warnings = [outcome.warnings for each in rounds.values() for outcome in each.values() if isinstance(outcome, Measured)]
+    warnings = [
+        outcome.warnings for each in rounds.values() for outcome in each.values() if isinstance(outcome, Measured)
+    ]
     assert sorted(warnings)[-1] == ("measured again, since another program took 1 GiB",)
 
 
@@ -287,7 +293,9 @@ def test_a_finalist_whose_rounds_all_failed_is_no_contender() -> None:
 
 # From here on whole studies.
 
-FIRST = [space().settings({"chat.n_gpu_layers": chat, "code.n_gpu_layers": code}) for chat, code in ((0, 0), (7, 3), (2, 5))]
+FIRST = [
+    space().settings({"chat.n_gpu_layers": chat, "code.n_gpu_layers": code}) for chat, code in ((0, 0), (7, 3), (2, 5))
+]
 BASELINES = [space().canonical(FIRST[2])]
 
 
@@ -347,7 +355,7 @@ def test_a_study_that_is_interrupted_in_its_finals_measures_nothing_twice_and_lo
     runner.before = before
     with pytest.raises(Interrupted, match="interrupted after 5 trials; all of them are kept"):
         study(cut).run(runner, quiet)
-    assert sum(len(trial.rounds) for trial in study(cut).finished()) == into
+    assert sum(map(len, StudyRecord(stored(cut)).rounds(5).values())) == into
     again = FakeRunner()
     held = study(cut)
     held.run(again, quiet)

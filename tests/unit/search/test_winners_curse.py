@@ -75,4 +75,4 @@ def test_what_the_finals_claim_for_their_pick_is_much_nearer_to_the_truth_than_t
         by_search.append(claimed(trials) - 1)
         by_finals.append(claimed(after_finals(trials, runner)) - 1)
     assert mean(by_search) > 0.7 * spread
-    assert abs(mean(by_finals)) < mean(by_search) / 3
+    assert abs(mean(by_finals)) < mean(by_search) / 2  # not 0: the finals' own best was lucky in them

@@ -1,0 +1,167 @@
+"""Do the figures that a search claims survive being measured again?
+
+    python benchmarks/repeatability/measure.py [CONFIG] [--n 5] [--into benchmarks/repeatability]
+
+Runs the search N times, with another seed each time. After each, the balanced pick and what choosing by the best single
+trial would have picked are measured once more, in fresh workers, in turns; the claimed tokens/s are held against these.
+Writes repeatability.json (every sample) and repeatability.md. On the demo's emulated card the speeds are this CPU's.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from time import monotonic
+
+from layertune.config import load_config
+from layertune.devices.target import find_target
+from layertune.results.picks import Candidate, choose
+from layertune.results.result import Result, TrialInfo, load_result
+from layertune.results.statistics import Metric
+from layertune.settings import SplitSettings
+from layertune.trial.effort import Effort
+from layertune.trial.outcome import Measured
+from layertune.trial.process import ProcessTrialRunner, Workplace
+
+HERE = Path(__file__).parent
+N_ROUNDS = 6
+EFFORT = Effort(min_repeats=2, max_repeats=2, target_spread=0.01, warm_up_s=0.5, repeat_together=False)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What one search claims of one model's tokens/s, and what the same settings gave afterwards."""
+
+    run: int
+    chosen_by: str
+    trial: int
+    model: str
+    layers: str
+    claimed: float
+    rounds: list[list[float]]
+
+    @property
+    def measured(self) -> Metric:
+        return Metric.of_rounds(self.rounds)
+
+    @property
+    def overstated(self) -> float:
+        return self.claimed / self.measured.median - 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("config", type=Path, nargs="?", default=Path("configs/studies/demo.toml"))
+    parser.add_argument("--n", type=int, default=5)
+    parser.add_argument("--into", type=Path, default=HERE)
+    options = parser.parse_args()
+    claims: list[Claim] = []
+    for run in range(options.n):
+        started_s = monotonic()
+        claims += claims_of(run, options.config)
+        print(f"run {run + 1} of {options.n}: {monotonic() - started_s:.0f} s", flush=True)
+        write(options.into, options.config, claims)
+
+
+def claims_of(run: int, config_path: Path) -> list[Claim]:
+    """Search once, then measure its picks again."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", "from layertune.cli.main import run; run()", "search", str(config_path)]
+        subprocess.run([*command, "--study", f"{folder}/study", "--seed", str(run)], check=True, capture_output=True)
+        result = load_result(Path(folder) / "study")
+    chosen = {
+        "finals": (result.picked("balanced"), False),
+        "best single trial": (best_single_trial(result), True),
+    }
+    again = measure_again(config_path, run, [trial for trial, _ in chosen.values()])
+    return [
+        Claim(run, chosen_by, trial.number, model, layers_of(trial), claimed(trial, model, first), rounds)
+        for chosen_by, (trial, first) in chosen.items()
+        for model, rounds in again[trial.number].items()
+    ]
+
+
+def best_single_trial(result: Result) -> TrialInfo:
+    """Return the balanced pick among the figures of the search itself, as if there had been no finals."""
+    feasible = [trial for trial in result.trials if trial.state == "measured" and not trial.exceeded()]
+    candidates = [
+        Candidate(trial.number, {model: claimed(trial, model, True) for model in result.models}, 0)
+        for trial in feasible
+    ]
+    return result.trial(choose(candidates)["balanced"])
+
+
+def claimed(trial: TrialInfo, model: str, first: bool) -> float:
+    metrics = trial.screening if first and trial.screening is not None else trial.metrics
+    return (metrics or {})[model]["tokens_per_s"].median
+
+
+def layers_of(trial: TrialInfo) -> str:
+    return ", ".join(f"{name} {engine.n_gpu_layers}" for name, engine in trial.settings.items())
+
+
+def measure_again(config_path: Path, run: int, trials: Sequence[TrialInfo]) -> dict[int, dict[str, list[list[float]]]]:
+    """Return the samples of each trial's models, round by round, each measured by a fresh worker."""
+    config = load_config(config_path)
+    place = Workplace(
+        target=find_target(config.resolved_device(), config.emulated.n_threads),
+        paths={name: str(model.path) for name, model in config.models.items()},
+        workloads={name: (each.workload.n_prompt, each.workload.n_generate) for name, each in config.models.items()},
+        seed=1000 + run,
+        trial_timeout_s=config.search.trial_timeout,
+    )
+    found: dict[int, dict[str, list[list[float]]]] = {}
+    with closing(ProcessTrialRunner(place)) as runner:
+        for n_round in range(N_ROUNDS):
+            different = {trial.number: trial for trial in trials}
+            for trial in list(different.values())[:: 1 if n_round % 2 == 0 else -1]:
+                runner.close()
+                outcome = runner.run(SplitSettings.of(trial.settings), EFFORT)
+                if not isinstance(outcome, Measured):
+                    raise SystemExit(f"trial {trial.number} of run {run} was not measured again: {outcome}")
+                for model, report in outcome.models.items():
+                    rounds = found.setdefault(trial.number, {}).setdefault(model, [])
+                    rounds.append(list(report.samples.tokens_per_s))
+    return found
+
+
+def write(into: Path, config_path: Path, claims: Sequence[Claim]) -> None:
+    data = [asdict(claim) for claim in claims]
+    (into / "repeatability.json").write_text(json.dumps(data, indent=0) + "\n", encoding="utf-8")
+    text = report(config_path, claims)
+    (into / "repeatability.md").write_text(text, encoding="utf-8")
+    print(text, flush=True)
+
+
+def report(config_path: Path, claims: Sequence[Claim]) -> str:
+    device = load_config(config_path).device
+    lines = [
+        f"{config_path.as_posix()}, {device}" + ("; EMULATED, the speeds are a CPU's" if "emulated" in device else ""),
+        "",
+        "| run | chosen by | trial | layers | model | claimed tokens/s | measured again | overstated |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for each in claims:
+        metric = each.measured
+        interval = f"{metric.median:.2f} ({metric.low or 0:.2f} to {metric.high or 0:.2f})"
+        lines.append(
+            f"| {each.run + 1} | {each.chosen_by} | {each.trial} | {each.layers} | {each.model} | {each.claimed:.2f} | "
+            f"{interval} | {each.overstated:+.1%} |"
+        )
+    lines.append("")
+    for chosen_by in dict.fromkeys(each.chosen_by for each in claims):
+        over = [each.overstated for each in claims if each.chosen_by == chosen_by]
+        lines.append(
+            f"- chosen by {chosen_by}: median {median(over):+.1%}, worst {max(over):+.1%}, least {min(over):+.1%}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
