@@ -1,10 +1,11 @@
 """Do the figures that a search claims survive being measured again?
 
-    python benchmarks/repeatability/measure.py [CONFIG] [--n 5] [--into benchmarks/repeatability]
+    python benchmarks/repeatability/measure.py [CONFIG] [--n 5] [--into benchmarks/repeatability] [--render]
 
 Runs the search N times, with another seed each time. After each, the balanced pick and what choosing by the best single
 trial would have picked are measured once more, in fresh workers, in turns; the claimed tokens/s are held against these.
-Writes repeatability.json (every sample) and repeatability.md. On the demo's emulated card the speeds are this CPU's.
+Writes repeatability.json (every sample) and repeatability.md; --render only writes the latter from the former. On the
+demo's emulated card the speeds are this CPU's.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from layertune.trial.outcome import Measured
 from layertune.trial.process import ProcessTrialRunner, Workplace
 
 HERE = Path(__file__).parent
-N_ROUNDS = 6
+N_ROUNDS = 5
 EFFORT = Effort(min_repeats=2, max_repeats=2, target_spread=0.01, warm_up_s=0.5, repeat_together=False)
 
 
@@ -60,8 +61,13 @@ def main() -> None:
     parser.add_argument("config", type=Path, nargs="?", default=Path("configs/studies/demo.toml"))
     parser.add_argument("--n", type=int, default=5)
     parser.add_argument("--into", type=Path, default=HERE)
+    parser.add_argument("--render", action="store_true", help="measure nothing, render what was measured")
     options = parser.parse_args()
     claims: list[Claim] = []
+    if options.render:
+        data = json.loads((options.into / "repeatability.json").read_text(encoding="utf-8"))
+        write(options.into, options.config, [Claim(**each) for each in data])
+        return
     for run in range(options.n):
         started_s = monotonic()
         claims += claims_of(run, options.config)
@@ -156,11 +162,21 @@ def report(config_path: Path, claims: Sequence[Claim]) -> str:
         )
     lines.append("")
     for chosen_by in dict.fromkeys(each.chosen_by for each in claims):
-        over = [each.overstated for each in claims if each.chosen_by == chosen_by]
-        lines.append(
-            f"- chosen by {chosen_by}: median {median(over):+.1%}, worst {max(over):+.1%}, least {min(over):+.1%}"
-        )
+        chosen = [each for each in claims if each.chosen_by == chosen_by]
+        over = [each.overstated for each in chosen]
+        least, most = min(over), max(over)
+        lines.append(f"- chosen by {chosen_by}: median {median(over):+.1%}, from {least:+.1%} to {most:+.1%}")
+        lines += [agreement(model, chosen) for model in dict.fromkeys(each.model for each in chosen)]
     return "\n".join(lines) + "\n"
+
+
+def agreement(model: str, chosen: Sequence[Claim]) -> str:
+    """Say whether the intervals of one model's speed, measured again after each run, have a value in common."""
+    metrics = [each.measured for each in chosen if each.model == model]
+    low = max(metric.low or 0.0 for metric in metrics)
+    high = min(metric.high or 0.0 for metric in metrics)
+    common = f"share {low:.2f} to {high:.2f} tokens/s" if low <= high else "do not all overlap"
+    return f"  - {model}: the intervals of the {len(metrics)} picks measured again {common}"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ def provenance_lines(result: Result, trial: TrialInfo) -> list[str]:
     ]
     if device.kind == "emulated":
         lines.append("EMULATED: the speeds below are this CPU's, not a GPU's; the bytes are llama.cpp's own")
+    if trial.n_rounds > 0:
+        lines.append(f"the figures are those of {trial.n_rounds} rounds of the finals")
     for name, metrics in (trial.metrics or {}).items():
         workload = result.workload[name]
         # A single model has no others: its two rates are the same measurement made twice.
@@ -40,4 +42,7 @@ def _device(result: Result) -> str:
 
 
 def _rate(metric: MetricInfo) -> str:
-    return f"{metric.median:.1f} ± {metric.mad:.1f} tokens/s"
+    """Return the median and half its 95 % interval, where it has one."""
+    if metric.low is None or metric.high is None:
+        return f"{metric.median:.1f} tokens/s (n = {metric.n})"
+    return f"{metric.median:.1f} ± {(metric.high - metric.low) / 2:.1f} tokens/s"

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from finalists import finalist, rounds
+from finalists import trial as measured_once
 from finished_study import result
 from layertune.errors import UsageError
 from layertune.export import EXPORTERS, render_env, render_json
@@ -44,6 +46,19 @@ def test_a_trial_over_a_limit_says_so_in_its_env() -> None:
     trial = result().trial(1).model_copy(update={"violations": {"vram": 3.0 * MIB, "ram.chat": -1.0}})
     assert "# OVER ITS LIMIT: vram by 3.0 MiB\n" in render_env(result(), trial)
     assert "ram.chat" not in render_env(result(), trial)
+
+
+def test_the_env_says_which_figures_are_the_finals_and_how_sure_they_are() -> None:
+    finalists = [finalist(number, 100, chat=rounds(20.0, 21.0, 20.5), code=rounds(9.0, 9.1, 9.2)) for number in (0, 1)]
+    study = result(trials=finalists)
+    assert "# the figures are those of 3 rounds of the finals\n" in render_env(study, study.trial(0))
+    assert "# chat: 20.5 ± 1.6 tokens/s alone" in render_env(study, study.trial(0))
+
+
+def test_a_figure_of_one_sample_has_no_interval() -> None:
+    once = measured_once(0, {"chat": [20.0], "code": [9.0]})
+    study = result(trials=[once])
+    assert "# chat: 20.0 tokens/s (n = 1) alone" in render_env(study, study.trial(0))
 
 
 def test_a_single_model_on_a_cpu_has_no_others_and_no_vram() -> None:

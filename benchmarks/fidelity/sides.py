@@ -1,0 +1,161 @@
+"""The two sides of the comparison, each one process a turn: a trial's worker, and llama-bench.
+
+Both get the same file, device, threads, batches, flash attention and KV types; measure.py says what cannot be equal.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layertune.devices.conditions import HostUse
+from layertune.devices.emulated.ledger import Ledger
+from layertune.devices.hardware import n_usable_cores
+from layertune.devices.host_watch import HostWatch
+from layertune.devices.target import Target
+from layertune.settings import EngineSettings, SplitSettings
+from layertune.trial.effort import Effort
+from layertune.trial.outcome import Measured
+from layertune.trial.process import ProcessTrialRunner, Workplace
+
+LLAMA_BENCH = Path(__file__).parents[2] / "build" / "tools" / "bin" / "llama-bench"
+_NS_PER_S = 1e9
+_START_S = 60.0
+_TRIAL_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One comparison: a model, where it runs, its settings, and the tokens of one repetition."""
+
+    file: Path
+    target: Target
+    settings: EngineSettings
+    n_prompt: int
+    n_generate: int
+    n_repeats: int
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What one turn of one side measured, a value a repetition, in order; and how many cores other programs and the
+    hypervisor took meanwhile, in the mean over the turn."""
+
+    pp_tokens_per_s: tuple[float, ...]
+    tg_tokens_per_s: tuple[float, ...]
+    seconds: float
+    taken_cores: float
+
+
+def begin_watch() -> HostWatch:
+    watch = HostWatch(n_usable_cores())
+    watch.start()
+    return watch
+
+
+def taken_cores(use: HostUse) -> float:
+    """Return how many cores other programs and the hypervisor took, in the mean."""
+    return ((use.foreign_cpu_s or 0.0) + (use.stolen_cpu_s or 0.0)) / use.window_s
+
+
+def layertune(cell: Cell, seed: int) -> Samples:
+    """Run one trial in a fresh worker, as a search does."""
+    paths, workloads = {"model": str(cell.file)}, {"model": (cell.n_prompt, cell.n_generate)}
+    runner = ProcessTrialRunner(Workplace(cell.target, paths, workloads, seed, _TRIAL_TIMEOUT_S))
+    # The trial stops when it would ask for one more repetition than llama-bench's.
+    effort = Effort(min_repeats=cell.n_repeats, max_repeats=cell.n_repeats + 1, target_spread=0.0)
+    watch = begin_watch()
+    with closing(runner):
+        outcome = runner.run(SplitSettings.of({"model": cell.settings}), effort, lambda _progress: "enough")
+        use = watch.use()  # before the worker ends, while its children can still be asked
+    if not isinstance(outcome, Measured):
+        raise SystemExit(f"the trial of {cell} was not measured: {outcome}")
+    samples = outcome.models["model"].samples
+    return Samples(samples.pp_tokens_per_s, samples.tg_tokens_per_s, use.window_s, taken_cores(use))
+
+
+def llama_bench(cell: Cell) -> Samples:
+    """Run llama-bench for pp at depth 0, then for tg at the depth of our prompt: one process each."""
+    watch = begin_watch()
+    prompt = _ask_llama_bench(cell, ("-p", str(cell.n_prompt), "-n", "0", "-d", "0"))
+    answer = _ask_llama_bench(cell, ("-p", "0", "-n", str(cell.n_generate), "-d", str(cell.n_prompt)))
+    use = watch.use()
+    pp, tg = _tokens_per_s(prompt, cell.n_prompt), _tokens_per_s(answer, cell.n_generate)
+    return Samples(pp, tg, use.window_s, taken_cores(use))
+
+
+def llama_bench_version() -> str:
+    said = subprocess.run([str(LLAMA_BENCH), "--version"], capture_output=True, text=True, check=True)
+    return (said.stdout + said.stderr).splitlines()[0]
+
+
+def _ask_llama_bench(cell: Cell, test: Sequence[str]) -> dict[str, Any]:
+    with card(cell.target) if cell.target.kind == "emulated" else nullcontext() as endpoint:
+        device = () if endpoint is None else ("--rpc", endpoint)
+        command = [str(LLAMA_BENCH), *device, *_arguments(cell), *test]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} failed: {done.stderr[-400:]}")
+    (answer,) = json.loads(done.stdout)
+    return dict(answer)
+
+
+def _arguments(cell: Cell) -> list[str]:
+    settings = cell.settings
+    return [
+        *("-m", str(cell.file), "-o", "json", "-r", str(cell.n_repeats)),
+        *("-ngl", str(settings.n_gpu_layers), "-b", str(settings.n_batch), "-ub", str(settings.n_ubatch)),
+        *("-t", str(settings.n_threads), "-fa", settings.flash_attn),
+        *("-ctk", settings.type_k, "-ctv", settings.type_v),
+    ]
+
+
+def _tokens_per_s(answer: dict[str, Any], n_tokens: int) -> tuple[float, ...]:
+    return tuple(n_tokens * _NS_PER_S / sample_ns for sample_ns in answer["samples_ns"])
+
+
+@contextmanager
+def card(target: Target) -> Iterator[str]:
+    """Serve an emulated card for one other process, with the server that a trial starts; yield where it listens."""
+    ledger, port = Ledger.create(target.vram_bytes or 0), _free_port()
+    numbers = (os.getpid(), ledger.descriptor, 0, port, target.n_threads)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "layertune.devices.emulated.server", *map(str, numbers)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        pass_fds=(ledger.descriptor,),
+    )
+    try:
+        _wait_until_listening(process, port)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+        ledger.close()
+
+
+def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline_s = time.monotonic() + _START_S
+    while process.poll() is None and time.monotonic() < deadline_s:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise SystemExit("the emulated card's server did not start")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,59 @@
+"""The sentences under a study's table."""
+
+from dataclasses import replace
+
+from finalists import finalist, outcome, rounds
+from finished_study import result
+from layertune.cli.remarks import clock_words, disturbance_words, drift_words, finals_words, study_remarks
+from layertune.results.drift import Reference
+from layertune.results.result import ClockInfo
+from layertune.results.trials import FinishedTrial
+from layertune.trial.outcome import Measured
+
+PICK = finalist(0, 100, chat=rounds(20.0, 20.2, 19.9, 20.1), code=rounds(9.0, 9.1, 9.0, 8.9))
+EQUAL = finalist(1, 200, chat=rounds(20.2, 20.1, 20.3, 20.0), code=rounds(9.1, 9.0, 8.9, 9.0))
+
+
+def warned(trial: FinishedTrial, **changes: tuple[str, ...]) -> FinishedTrial:
+    assert isinstance(trial.outcome, Measured)
+    return replace(trial, outcome=replace(trial.outcome, **changes))
+
+
+def test_the_finals_say_how_many_were_measured_again_and_which_showed_no_difference() -> None:
+    words = finals_words(result(trials=[PICK, EQUAL]))
+    assert "2 settings measured again in 4 rounds" in words
+    assert "No clear difference, so left out for less memory: 1 = 0." in words
+
+
+def test_a_study_without_finals_says_that_its_figures_may_be_luck() -> None:
+    assert finals_words(result()).startswith("No finals were held")
+
+
+def test_a_machine_that_moved_is_told_by_the_farthest_reference() -> None:
+    at = [
+        Reference(8 * n, outcome({"chat": [20.0 * speed] * 3, "code": [9.0] * 3})) for n, speed in enumerate((1, 0.8))
+    ]
+    assert drift_words(result(references=at)) == (
+        "The machine ran at 80% of its first speed at times (2 reference runs)."
+    )
+    assert drift_words(result(references=at[:1])) == ""
+
+
+def test_what_stayed_disturbed_is_told_by_number() -> None:
+    crowded = warned(PICK, disturbances=("other programs took 1.00 cores",))
+    assert disturbance_words(result(trials=[crowded, EQUAL])) == (
+        "Disturbed although measured again: trial 0; result.json says by what."
+    )
+    assert disturbance_words(result(trials=[EQUAL])) == ""
+
+
+def test_what_every_trial_warns_of_is_said_once() -> None:
+    shared = [warned(trial, warnings=("4 threads share 2 cores",)) for trial in (PICK, EQUAL)]
+    assert study_remarks(result(trials=shared)).count("On every trial: 4 threads share 2 cores.") == 1
+
+
+def test_the_clock_tells_shares_of_the_whole_run() -> None:
+    clock = ClockInfo(wall_s=100, load_s=10, warm_up_s=15, measure_s=70, unload_s=1, overhead_s=4)
+    assert clock_words(clock) == (
+        "Of 1m 40s: 70.0% measuring, 15.0% warm-up, 10.0% loading, 1.0% unloading, 4.0% overhead."
+    )

@@ -1,0 +1,91 @@
+"""The order in which models are clocked; no model is loaded."""
+
+import threading
+from collections.abc import Callable
+
+from layertune.engine.timing import Timing
+from layertune.trial.effort import Effort
+from layertune.trial.rounds import run_alone, run_beside_prefill, run_together, warm_up
+
+
+def timing(tokens_per_s: float) -> Timing:
+    return Timing(n_prompt=1, n_generate=1, prompt_ns=0, first_token_ns=1, generate_ns=round(1e9 / tokens_per_s))
+
+
+class FakeContext:
+    """Is in a long prompt from `clear` to the end of `prefill`, which ends when it is cut."""
+
+    def __init__(self) -> None:
+        self.in_prompt = threading.Event()
+
+    def clear(self) -> None:
+        self.in_prompt.set()
+
+    def prefill(self, _tokens: object, *, cut: Callable[[], bool]) -> None:
+        while not cut():
+            pass
+        self.in_prompt.clear()
+
+
+class FakeModel:
+    """Stands for a loaded model: notes its name at each run, and has the speeds it is given, the last one for ever."""
+
+    def __init__(self, name: str, log: list[str], *speeds: float) -> None:
+        self.name = name
+        self.context = FakeContext()
+        self._log = log
+        self._speeds = list(speeds)
+
+    def run(self) -> Timing:
+        self._log.append(self.name)
+        return timing(self._speeds.pop(0) if len(self._speeds) > 1 else self._speeds[0])
+
+    def run_first_tokens(self) -> Timing:
+        return self.run()
+
+    def long_prompt(self) -> object:
+        return object()
+
+
+def test_the_warm_up_runs_every_workload_once_where_no_time_is_asked_for() -> None:
+    log: list[str] = []
+    warm_up([FakeModel("chat", log, 10.0), FakeModel("code", log, 5.0)], 0.0)
+    assert log == ["chat", "code"]
+
+
+def test_models_are_clocked_in_rounds_until_every_median_is_known_well_enough() -> None:
+    log: list[str] = []
+    steady, settling = FakeModel("chat", log, 10.0), FakeModel("code", log, 5.0, 6.0, 5.4, 5.5)
+    asked: list[int] = []
+    timings = run_alone(
+        [steady, settling], Effort(2, 40, 0.05), lambda seen: asked.append(len(seen["chat"])) or True, lambda _name: None
+    )
+    assert log[:4] == ["chat", "code", "chat", "code"]
+    assert len(timings["chat"]) == len(timings["code"]) == len(log) // 2 < 40
+    assert asked == list(range(2, len(timings["chat"])))
+
+
+def test_a_model_that_never_settles_is_clocked_as_often_as_allowed() -> None:
+    restless = FakeModel("chat", [], *(10.0 * factor for factor in (1, 2) * 9))
+    timings = run_alone([restless], Effort(2, 5, 0.01), lambda _seen: True, lambda _name: None)
+    assert [each.tokens_per_s for each in timings["chat"]] == [10, 20, 10, 20, 10]
+
+
+def test_clocking_ends_after_the_least_repetitions_where_nobody_wants_more() -> None:
+    restless = FakeModel("chat", [], 10.0, 20.0, 10.0, 20.0)
+    assert len(run_alone([restless], Effort(2, 9, 0.01), lambda _seen: False, lambda _name: None)["chat"]) == 2
+
+
+def test_together_every_model_has_its_repetitions() -> None:
+    log: list[str] = []
+    models = [FakeModel(name, log, 10.0) for name in ("chat", "code", "draft")]
+    timings = run_together(models, Effort(3, 5, 0.5))
+    assert all(len(of_model) >= 3 for of_model in timings.values())
+
+
+def test_each_model_runs_while_all_others_are_in_a_prompt() -> None:
+    log: list[str] = []
+    models = [FakeModel(name, log, 10.0) for name in ("chat", "code", "draft")]
+    timings = run_beside_prefill(models, 2)
+    assert {name: len(of_model) for name, of_model in timings.items()} == {"chat": 2, "code": 2, "draft": 2}
+    assert not any(model.context.in_prompt.is_set() for model in models)
