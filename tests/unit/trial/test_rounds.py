@@ -57,9 +57,12 @@ def test_models_are_clocked_in_rounds_until_every_median_is_known_well_enough() 
     log: list[str] = []
     steady, settling = FakeModel("chat", log, 10.0), FakeModel("code", log, 5.0, 6.0, 5.4, 5.5)
     asked: list[int] = []
-    timings = run_alone(
-        [steady, settling], Effort(2, 40, 0.05), lambda seen: asked.append(len(seen["chat"])) or True, lambda _name: None
-    )
+
+    def go_on(seen: dict[str, list[Timing]]) -> bool:
+        asked.append(len(seen["chat"]))
+        return True
+
+    timings = run_alone([steady, settling], Effort(2, 40, 0.05), go_on, lambda _name: None)
     assert log[:4] == ["chat", "code", "chat", "code"]
     assert len(timings["chat"]) == len(timings["code"]) == len(log) // 2 < 40
     assert asked == list(range(2, len(timings["chat"])))
