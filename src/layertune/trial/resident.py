@@ -125,12 +125,6 @@ class Residents:
         """Return what the weights take of the device by llama.cpp's own figures."""
         return sum(device_bytes(weights.model.buffers) for weights in self._weights.values())
 
-    def close(self) -> None:
-        for weights in self._weights.values():
-            weights.model.close()
-        self._weights.clear()
-        self._device.settle()
-
 
 def device_bytes(buffers: Mapping[str, BufferBytes]) -> int:
     """Return the total of every device but the host."""
