@@ -1,7 +1,7 @@
-"""Are layertune's pp and tg those of llama-bench? The same llama.cpp, model, device and settings, clocked by both.
+"""Are layertune's pp, tg and tokens/s those of llama-bench? One llama.cpp, model, device and settings, clocked by both.
 
     make models tools
-    python benchmarks/fidelity/measure.py [--quick] [--turns 5] [--wait 0] [--into FOLDER]
+    python benchmarks/fidelity/measure.py [--quick] [--turns 4] [--wait 0] [--into FOLDER]
 
 A turn is one trial's worker process of ours, then llama-bench's processes, cell after cell: layertune, llama-bench,
 layertune, … Each cell's figure is the median over the turns of ours / theirs, paired, where a side's value is the
@@ -60,7 +60,7 @@ Batches = tuple[int, int]  # n_batch, n_ubatch
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--quick", action="store_true", help="two cells of the smallest model, two turns")
     parser.add_argument("--wait", type=float, default=0.0, help="seconds that a turn may wait for a quiet machine")
     parser.add_argument("--into", type=Path, default=HERE, help="the folder to write to")
@@ -84,7 +84,7 @@ def small_cells() -> Iterator[Cell]:
     for name in DEMO_PAIR:
         file = ROOT / "models" / name
         every = read_shape(file).n_layer + 1
-        for batches in ((256, 256), (256, 64), (64, 64)):
+        for batches in ((256, 64), (64, 64)):
             yield cell(file, CPU, 0, batches, SMALL)
         for n_gpu_layers in (0, every // 2, every):
             yield cell(file, CARD, n_gpu_layers, (256, 256), SMALL)

@@ -50,6 +50,7 @@ class Samples:
 
     pp_tokens_per_s: tuple[float, ...]
     tg_tokens_per_s: tuple[float, ...]
+    tokens_per_s: tuple[float, ...]  # what a search maximises: generated tokens over the time of prompt and answer
     seconds: float
     taken_cores: float
 
@@ -77,18 +78,21 @@ def layertune(cell: Cell, seed: int) -> Samples:
         use = watch.use()  # before the worker ends, while its children can still be asked
     if not isinstance(outcome, Measured):
         raise SystemExit(f"the trial of {cell} was not measured: {outcome}")
-    samples = outcome.models["model"].samples
-    return Samples(samples.pp_tokens_per_s, samples.tg_tokens_per_s, use.window_s, taken_cores(use))
+    clocked = outcome.models["model"].samples
+    rates = (clocked.pp_tokens_per_s, clocked.tg_tokens_per_s, clocked.tokens_per_s)
+    return Samples(*rates, use.window_s, taken_cores(use))
 
 
 def llama_bench(cell: Cell) -> Samples:
-    """Run llama-bench for pp at depth 0, then for tg at the depth of our prompt: one process each."""
+    """Run llama-bench for pp, and for a prompt and its answer on one clock (pg); then, in another process because its
+    depths apply to all tests, for tg at the depth of our prompt."""
+    n_prompt, n_generate = str(cell.n_prompt), str(cell.n_generate)
     watch = begin_watch()
-    prompt = _ask_llama_bench(cell, ("-p", str(cell.n_prompt), "-n", "0", "-d", "0"))
-    answer = _ask_llama_bench(cell, ("-p", "0", "-n", str(cell.n_generate), "-d", str(cell.n_prompt)))
+    pp, pg = _ask_llama_bench(cell, ("-p", n_prompt, "-n", "0", "-pg", f"{n_prompt},{n_generate}", "-d", "0"))
+    (tg,) = _ask_llama_bench(cell, ("-p", "0", "-n", n_generate, "-d", n_prompt))
     use = watch.use()
-    pp, tg = _tokens_per_s(prompt, cell.n_prompt), _tokens_per_s(answer, cell.n_generate)
-    return Samples(pp, tg, use.window_s, taken_cores(use))
+    rates = (_rates(pp, cell.n_prompt), _rates(tg, cell.n_generate), _rates(pg, cell.n_generate))
+    return Samples(*rates, use.window_s, taken_cores(use))
 
 
 def llama_bench_version() -> str:
@@ -96,15 +100,14 @@ def llama_bench_version() -> str:
     return (said.stdout + said.stderr).splitlines()[0]
 
 
-def _ask_llama_bench(cell: Cell, test: Sequence[str]) -> dict[str, Any]:
+def _ask_llama_bench(cell: Cell, tests: Sequence[str]) -> list[dict[str, Any]]:
     with card(cell.target) if cell.target.kind == "emulated" else nullcontext() as endpoint:
         device = () if endpoint is None else ("--rpc", endpoint)
-        command = [str(LLAMA_BENCH), *device, *_arguments(cell), *test]
+        command = [str(LLAMA_BENCH), *device, *_arguments(cell), *tests]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)} failed: {done.stderr[-400:]}")
-    (answer,) = json.loads(done.stdout)
-    return dict(answer)
+    return list(json.loads(done.stdout))
 
 
 def _arguments(cell: Cell) -> list[str]:
@@ -117,8 +120,8 @@ def _arguments(cell: Cell) -> list[str]:
     ]
 
 
-def _tokens_per_s(answer: dict[str, Any], n_tokens: int) -> tuple[float, ...]:
-    return tuple(n_tokens * _NS_PER_S / sample_ns for sample_ns in answer["samples_ns"])
+def _rates(test: dict[str, Any], n_tokens: int) -> tuple[float, ...]:
+    return tuple(n_tokens * _NS_PER_S / sample_ns for sample_ns in test["samples_ns"])
 
 
 @contextmanager

@@ -8,14 +8,31 @@ from typing import Any, Literal
 from layertune.results.comparison import Comparison, compare
 
 GOAL = (0.98, 1.02)
-RATES: tuple[Literal["pp", "tg"], ...] = ("pp", "tg")
+Name = Literal["pp", "tg", "tokens/s"]
+# By the field of sides.Samples; tokens/s is the search's objective, and llama-bench's pg.
+RATES: dict[str, Name] = {"pp_tokens_per_s": "pp", "tg_tokens_per_s": "tg", "tokens_per_s": "tokens/s"}
+
+UNEQUAL = """What cannot be equal:
+
+- tg. llama-bench decodes the prompt before its first repetition only, and restores a copy of the KV cache before the
+  others; ours follow a prompt each time, as a user's do. Tokens after a prompt are slower, the first most, because the
+  prompt has taken the processor's caches: after_prompt.py. tokens/s has prompt and answer on one clock on both sides
+  (llama-bench's -pg), so there both pay.
+- n_ctx. llama-bench takes what the test needs, at most 160 tokens, which llama.cpp pads to our 256; an n_batch of 256
+  becomes that unpadded number, which one prompt still fits in.
+- Outputs. Ours has room for the logits of one token, as llama-server has, llama-bench's for a whole batch: memory only.
+- Thread pool. llama-bench attaches one; llama.cpp built with OpenMP computes with OpenMP's threads either way.
+- Tokens. Both feed random ones; llama-bench begins with BOS where the model has it.
+- Warm-up. llama-bench runs pp once or tg of one token, ours a full ubatch and then the whole workload once.
+- The loop around llama_decode is Python here and C++ there, and the libraries are two builds of one source.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """pp or tg of one cell: each side's median over its turns, in tokens/s, and how they compare, paired by turn."""
+    """One rate of one cell: each side's median over its turns, in tokens/s, and how they compare, paired by turn."""
 
-    name: Literal["pp", "tg"]
+    name: Name
     ours: float
     theirs: float
     comparison: Comparison
@@ -25,35 +42,38 @@ class Rate:
         return GOAL[0] <= self.comparison.ratio <= GOAL[1]
 
     def __str__(self) -> str:
-        return f"{self.ours:.1f} | {self.theirs:.1f} | {with_interval(self.comparison)}"
+        return f"{self.ours:.1f} / {self.theirs:.1f} | {with_interval(self.comparison)}"
 
 
-def rate(cell: dict[str, Any], name: Literal["pp", "tg"]) -> Rate:
+def rate(cell: dict[str, Any], field: str) -> Rate:
     ours, theirs = (
-        {number: median(turn[side][f"{name}_tokens_per_s"]) for number, turn in enumerate(cell["turns"])}
+        {number: median(turn[side][field]) for number, turn in enumerate(cell["turns"])}
         for side in ("layertune", "llama_bench")
     )
     compared = compare(ours, theirs)
     if compared is None:
         raise SystemExit(f"{cell['model']} has no turn")
-    return Rate(name, median(ours.values()), median(theirs.values()), compared)
+    return Rate(RATES[field], median(ours.values()), median(theirs.values()), compared)
 
 
 def render(record: dict[str, Any]) -> str:
-    rated = [(cell, [rate(cell, name) for name in RATES]) for cell in record["cells"]]
+    rated = [(cell, [rate(cell, field) for field in RATES]) for cell in record["cells"]]
     lines = [
         f"{len(rated)} cells, {len(record['cells'][0]['turns'])} turns, {record['minutes']:.0f} minutes on"
-        f" {record['machine']['n_cores']} cores. Ratios are layertune / llama-bench, with their 95 % interval.",
+        f" {record['machine']['n_cores']} cores. Rates are layertune's / llama-bench's in tokens/s, ratios are paired"
+        " by turn, with their 95 % interval.",
         f"{record['device_note']}.",
         "",
-        "| model | device | layers | batch/ubatch | threads | pp | llama-bench | ratio | tg | llama-bench | ratio |",
-        "|---|---|--:|--:|--:|--:|--:|---|--:|--:|---|",
+        "| model | device | layers | batch/ubatch | threads | pp | ratio | tg | ratio | tokens/s | ratio |",
+        "|---|---|--:|--:|--:|--:|---|--:|---|--:|---|",
         *(f"| {words(cell)} | {' | '.join(map(str, rates))} |" for cell, rates in rated),
         "",
         *(f"- {summary([rates[index] for _, rates in rated])}" for index in range(len(RATES))),
+        f"- {after_a_prompt(record)}",
         f"- {others(record)}",
         *(f"- {outlier(cell, each)}" for cell, rates in rated for each in rates if not each.inside),
         "",
+        UNEQUAL,
     ]
     return "\n".join(lines)
 
@@ -73,6 +93,13 @@ def summary(rates: Sequence[Rate]) -> str:
         f" {max(ratios):.3f}; {n_inside} of {len(rates)} within {GOAL[0]} and {GOAL[1]}, {n_unclear} not clearly"
         " different from 1"
     )
+
+
+def after_a_prompt(record: dict[str, Any]) -> str:
+    """Compare llama-bench's first repetition of tg, the only one that follows a prompt, with its later ones."""
+    series = [turn["llama_bench"]["tg_tokens_per_s"] for cell in record["cells"] for turn in cell["turns"]]
+    ratios = [first / median(later) for first, *later in series]
+    return f"llama-bench's own tg after a prompt is {median(ratios):.3f} of its tg after a restored KV cache (median)"
 
 
 def others(record: dict[str, Any]) -> str:
