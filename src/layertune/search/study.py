@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import optuna
+from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import TrialState
 
@@ -18,10 +19,12 @@ from layertune.search.constraints import check_smallest
 from layertune.search.deadline import Deadline
 from layertune.search.finals import MIN_ROUNDS, Finals, finalists
 from layertune.search.identity import open_study, owner_of
+from layertune.search.outlook import why_stop
 from layertune.search.plan import Event, Plan, ReferenceMeasured, TrialFinished, TrialStarted
 from layertune.search.prepared import PreparedRunner
-from layertune.search.record import Recorder, finished_trials, mend_trials, n_turns, read_settings
+from layertune.search.record import Recorder, finished_trials, mend_trials, n_turns, read_outlooks, read_settings
 from layertune.search.samplers import make_sampler
+from layertune.search.split_sampler import LayerSplitSampler, proposer
 from layertune.search.storage import storing
 from layertune.search.study_record import StudyRecord, with_rounds
 from layertune.settings import SplitSettings
@@ -46,12 +49,13 @@ class Search:
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._plan = plan
+        self._proposer = proposer(plan)
         self._walk = (plan.feasible or plan.space).shuffled(plan.seed)
         self._alone = isinstance(storage, JournalStorage)
         sampler = make_sampler(plan.sampler, plan.seed, turn=0)
         with storing():
             self._study = open_study(storage, plan.name, sampler, plan.objectives, plan.identity)
-            self._recorder = Recorder(self._study, storage, plan.objectives, plan.limits, owner_of(folder))
+            self._recorder = Recorder(self._study, storage, plan.objectives, plan.limits, owner_of(folder), plan.floors)
             self._record = StudyRecord(self._study)
             mend_trials(self._study, self._recorder, alone=self._alone)
             self._known: dict[SplitSettings, FinishedTrial] = {}
@@ -77,7 +81,8 @@ class Search:
 
     def _finalists(self, trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
         plan = self._plan
-        return finalists(trials, plan.objectives, plan.baselines, plan.measuring.finals.n_finalists)
+        n_most = plan.measuring.finals.n_finalists
+        return finalists(trials, plan.objectives, plan.baselines, n_most, plan.floors, plan.weights)
 
     def references(self) -> list[Reference]:
         return self._record.references()
@@ -116,10 +121,13 @@ class Search:
                     plan.feasible.check()
                 if smallest in known:
                     check_smallest(known[smallest], plan.limits)
+                outlooks = read_outlooks(self._study)
                 if len(known) >= plan.n_trials:
-                    return f"all {plan.n_trials} trials are done"
+                    return "; ".join([f"all {plan.n_trials} trials are done", *map(str, outlooks[-1:])])
                 if watch.trials_are_over():
-                    return "the time is up"
+                    return "; ".join(["the time is up", *map(str, outlooks[-1:])])
+                if enough := why_stop(outlooks):
+                    return enough
                 walking = plan.sampler == "grid" or n_repeats >= _MAX_REPEATS or len(known) >= self._n_settings()
                 if walking and not self._enqueue_unseen():
                     return "every setting that can fit has been tried"
@@ -171,10 +179,11 @@ class Search:
     def _ask(self) -> tuple[int, SplitSettings, bool]:
         """Return the next trial and what it runs, and whether it is settled: known, not possible or too large."""
         plan, space = self._plan, self._plan.space
-        self._study.sampler = make_sampler(plan.sampler, plan.seed, n_turns(self._study))
+        sampler = self._study.sampler = self._sampler()
         trial = self._study.ask(space.distributions())
         settings = space.canonical(space.settings(trial.params))
-        self._recorder.begin(trial, settings)
+        proposal = sampler.proposal if isinstance(sampler, LayerSplitSampler) else None
+        self._recorder.begin(trial, settings, None if proposal is None else proposal.outlook)
         same, feasible = self._known.get(settings), plan.feasible
         impossible = settings.impossible() if feasible is None else feasible.refused(settings)
         planned = {} if feasible is None or impossible is not None else feasible.violations(settings)
@@ -186,6 +195,15 @@ class Search:
         elif too_large:
             self._recorder.rule_out(trial.number, planned)
         return trial.number, settings, same is not None or impossible is not None or too_large
+
+    def _sampler(self) -> BaseSampler:
+        plan, turn = self._plan, n_turns(self._study)
+        if self._proposer is None:
+            return make_sampler(plan.sampler, plan.seed, turn)
+        finished = sorted(self._known.values(), key=lambda each: each.number)
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        others = [settings for trial in running if (settings := read_settings(trial)) is not None]
+        return LayerSplitSampler(plan.space, self._proposer, finished, others, plan.seed, turn)
 
     def _n_settings(self) -> int:
         return self._plan.space.n_settings() if self._plan.feasible is None else self._plan.feasible.n_settings()
