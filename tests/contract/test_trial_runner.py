@@ -1,4 +1,4 @@
-"""Every trial runner, the fake and the real one, keeps the promises of the seam."""
+"""Every trial runner, the fakes and the real one, keeps the promises of the seam."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,13 +9,14 @@ import pytest
 
 from layertune.devices.target import Target
 from layertune.settings import EngineSettings, SplitSettings
-from layertune.testing import FakeRunner, Noise
+from layertune.testing import FakeRunner, Noise, ReplayRunner
 from layertune.trial.effort import Effort
 from layertune.trial.messages import Progress
 from layertune.trial.outcome import OUTCOME, Infeasible, Measured
 from layertune.trial.process import ProcessTrialRunner, Workplace
 from layertune.trial.runner import TrialRunner
 from layertune.units import MIB
+from small_table import table
 
 pytestmark = pytest.mark.slow
 
@@ -30,10 +31,13 @@ def split(chat: int, code: int) -> SplitSettings:
     return SplitSettings.of({"chat": engine(chat), "code": engine(code)})
 
 
-@pytest.fixture(params=["fake", "emulated card"])
+@pytest.fixture(params=["fake", "replay", "emulated card"])
 def runner(request: pytest.FixtureRequest) -> Iterator[TrialRunner]:
     if request.param == "fake":
         yield FakeRunner(cap_bytes=CAP_BYTES, noise=Noise(repeat=0.01))
+        return
+    if request.param == "replay":
+        yield ReplayRunner(table(repeats=(0.98, 0.99, 1.01, 1.02)), CAP_BYTES)
         return
     request.getfixturevalue("needs_rpc")
     pair: dict[str, Path] = request.getfixturevalue("demo_pair")

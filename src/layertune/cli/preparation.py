@@ -29,7 +29,7 @@ from layertune.results.result import (
     WorkloadInfo,
 )
 from layertune.results.summary import Baseline, Planned, Provenance
-from layertune.search.baselines import baselines, corners
+from layertune.search.baselines import baselines, first_settings
 from layertune.search.constraints import Limits
 from layertune.search.feasible import FeasibleSpace
 from layertune.search.measuring import FinalsPlan, Measuring
@@ -168,12 +168,7 @@ class Preparation:
         return dump_config(self.config.model_copy(update=changes))
 
     def _first(self) -> list[SplitSettings]:
-        """What is measured before anything is searched: the corners and the baselines, as far as they fit."""
-        first = [self.space.smallest()]
-        if self.feasible is not None and self.limits.capacity_bytes is not None:
-            first = corners(self.space, self.feasible.planner, self.limits.capacity_bytes)
-        first += [each.settings for each in self.baselines() if each.settings is not None]
-        return [each for each in first if self.feasible is None or not self.feasible.exceeded(each)]
+        return first_settings(self.space, self.feasible, self.limits.capacity_bytes, self.baselines())
 
     def baselines(self) -> list[Baseline]:
         """Return the config's own baselines, then those that follow from the models and the budget."""

@@ -10,7 +10,7 @@ import typer
 from layertune.cli.planning import plan_models
 from layertune.config.scenario import Scenario, ScenarioConfig, ScenarioFile, load_scenarios
 from layertune.errors import UsageError
-from layertune.memory import GPU, BufferBytes, ModelMemory
+from layertune.memory import GPU, BufferBytes, EngineMemory
 from layertune.models import ModelShape, remembered_shape
 from layertune.models.known import find_known
 from layertune.models.standin import hollow_standin
@@ -122,7 +122,7 @@ def _judged(
     config: ScenarioConfig,
     scenario: Scenario,
     shapes: dict[str, ModelShape],
-    memories: Mapping[str, ModelMemory],
+    memories: Mapping[str, EngineMemory],
     budget_bytes: int,
 ) -> Judged:
     held = tuple(
@@ -160,7 +160,7 @@ def _engine(config: ScenarioConfig, n_gpu_layers: int) -> EngineSettings:
     )
 
 
-def _on_device(memory: ModelMemory, engine: EngineSettings) -> BufferBytes:
+def _on_device(memory: EngineMemory, engine: EngineSettings) -> BufferBytes:
     held = memory.plan(engine).devices[GPU].buffers()
     if held is None:
         raise UsageError(

@@ -3,12 +3,13 @@ say is handed in as values (`Anatomy`, `Projection`)."""
 
 from layertune.memory.buffers import GPU, HOST, BufferBytes
 from layertune.memory.plan import MemoryPlan, ModelPlan, PlannedBytes
-from layertune.memory.planner import ModelMemory, Planner
+from layertune.memory.planner import EngineMemory, ModelMemory, Planner
 
 __all__ = [
     "GPU",
     "HOST",
     "BufferBytes",
+    "EngineMemory",
     "MemoryPlan",
     "ModelMemory",
     "ModelPlan",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from layertune.memory.buffers import GPU, HOST, LOG_ERROR_BYTES
 from layertune.memory.cache import layer_bytes
@@ -62,11 +63,17 @@ class ModelMemory:
         return kv, "llama.cpp"
 
 
+class EngineMemory(Protocol):
+    """Knows what one model takes: `ModelMemory` computes it, a recorded table remembers it."""
+
+    def plan(self, settings: EngineSettings) -> ModelPlan: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Planner:
     """All models of a study on one device."""
 
-    models: Mapping[str, ModelMemory]
+    models: Mapping[str, EngineMemory]
     overhead: Overhead
     n_processes: int
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from layertune.memory import GPU, Planner
 from layertune.results.summary import Baseline
+from layertune.search.feasible import FeasibleSpace
 from layertune.search.space import SearchSpace
 from layertune.settings import SplitSettings
 from layertune.units import MIB
@@ -69,6 +70,17 @@ def corners(space: SearchSpace, planner: Planner, capacity_bytes: int) -> list[S
         )
         found.append(next(fitting, smallest))
     return found
+
+
+def first_settings(
+    space: SearchSpace, feasible: FeasibleSpace | None, capacity_bytes: int | None, rules: Sequence[Baseline]
+) -> list[SplitSettings]:
+    """Return what is measured before anything is searched: the corners and the baselines, as far as they fit."""
+    first = [space.smallest()]
+    if feasible is not None and capacity_bytes is not None:
+        first = corners(space, feasible.planner, capacity_bytes)
+    first += [each.settings for each in rules if each.settings is not None]
+    return [each for each in first if feasible is None or not feasible.exceeded(each)]
 
 
 class _Rules:

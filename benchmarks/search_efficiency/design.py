@@ -1,0 +1,51 @@
+"""Which pairs of engines a table measures, and in which order."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from layertune.settings import EngineSettings, SplitSettings
+from layertune.testing.table import CellKind
+
+N_REPEATS = 16
+N_JOINT = 60
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    kind: CellKind
+    settings: SplitSettings
+
+
+def design(engines: Mapping[str, Sequence[EngineSettings]], seed: int) -> list[PlannedCell]:
+    """Return the cells in a random order; the same seed gives the same.
+
+    Factor cells pair the models' engines at random: as many as the model with most has, so every engine is in one and
+    those of the others come again. Some are repeated, which tells the noise of the former model. Joint cells are
+    further random pairs.
+    """
+    generator = random.Random(seed)
+    n_factor = max(map(len, engines.values()))
+    columns = {name: _cycled(of_model, n_factor, generator) for name, of_model in engines.items()}
+    factor = [SplitSettings.of(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+    repeats = generator.sample(factor, min(N_REPEATS, n_factor))
+    joint: list[SplitSettings] = []
+    for _ in range(100 * N_JOINT):  # a small space has fewer pairs
+        pair = SplitSettings.of({name: generator.choice(of_model) for name, of_model in engines.items()})
+        if pair not in factor and pair not in joint:
+            joint.append(pair)
+        if len(joint) == N_JOINT:
+            break
+    cells = [PlannedCell("factor", each) for each in factor + repeats] + [PlannedCell("joint", each) for each in joint]
+    generator.shuffle(cells)
+    return cells
+
+
+def _cycled(engines: Sequence[EngineSettings], n: int, generator: random.Random) -> list[EngineSettings]:
+    """Return n of the engines: all of them once, then all again, each time in another order."""
+
+    def turns() -> Iterator[EngineSettings]:
+        while True:
+            yield from generator.sample(engines, len(engines))
+
+    return [engine for _, engine in zip(range(n), turns(), strict=False)]

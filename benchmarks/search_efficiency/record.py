@@ -1,0 +1,169 @@
+"""Record a table that searches are replayed on: every engine of two small models on the emulated card.
+
+    python benchmarks/search_efficiency/record.py benchmarks/search_efficiency/smollm2-gemma3.toml
+    python benchmarks/search_efficiency/record.py benchmarks/search_efficiency/gemma3-qwen05b.toml
+
+Takes a quarter to half an hour, on a quiet machine: the speeds are this CPU's. Measured cells are kept in
+build/search_efficiency/, so that a recording that was cut off goes on where it was; at the end tables/NAME.json.gz is
+written beside this file. --quick measures the first cells only and writes no table. design.py says which cells.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from time import monotonic
+
+from design import PlannedCell, design
+from pydantic import TypeAdapter
+
+from layertune.cli.preparation import Preparation, prepare
+from layertune.config import StudyConfig, load_config
+from layertune.memory import EngineMemory
+from layertune.models.known import find_known
+from layertune.models.standin import plan_standin
+from layertune.search.attempts import measure_in_quiet
+from layertune.search.space import SearchSpace
+from layertune.settings import EngineSettings
+from layertune.testing.noise import factorisation_error
+from layertune.testing.table import Cell, EnginePlan, ModelCell, RecordedTable, load_table, save_table
+from layertune.trial.effort import Effort
+from layertune.trial.outcome import Measured
+from layertune.trial.process import ProcessTrialRunner
+from layertune.units import format_bytes, format_duration
+
+HERE = Path(__file__).resolve().parent
+BUILD = HERE.parents[1] / "build" / "search_efficiency"
+EFFORT = Effort(min_repeats=2, max_repeats=2, target_spread=1.0, warm_up_s=0.0, repeat_together=False)
+N_ATTEMPTS = 2
+N_QUICK = 3
+
+_CELL: TypeAdapter[Cell] = TypeAdapter(Cell)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--quick", action="store_true", help=f"measure {N_QUICK} cells, anew, and write no table")
+    options = parser.parse_args()
+    config = load_config(options.config)
+    write_standins(config)
+    preparation = prepare(config)
+    planned = design(engines(preparation.space), config.seed)
+    log = BUILD / (f"{config.name}.quick.jsonl" if options.quick else f"{config.name}.cells.jsonl")
+    if options.quick:
+        log.unlink(missing_ok=True)
+    cells = record(preparation, planned[:N_QUICK] if options.quick else planned, log)
+    if not options.quick:
+        path = HERE / "tables" / f"{config.name}.json.gz"
+        save_table(table_of(preparation, cells), path)
+        print(summary(load_table(path), path))
+
+
+def write_standins(config: StudyConfig) -> None:
+    """Write the models that belong into the build folder and are missing; the others are downloaded by make models."""
+    for model in config.models.values():
+        if not model.path.exists() and model.path.resolve().is_relative_to(BUILD):
+            print(f"writing {model.path.name}, a stand-in", file=sys.stderr)
+            plan_standin(find_known(model.path.name)).write(model.path)
+
+
+def engines(space: SearchSpace) -> dict[str, list[EngineSettings]]:
+    """Return every engine that llama.cpp can run, once, in its canonical form."""
+    return {
+        name: list(dict.fromkeys(each.canonical(n_layer) for each in space.engines(name)))
+        for name, n_layer in space.n_layers.items()
+    }
+
+
+def record(preparation: Preparation, planned: Sequence[PlannedCell], log: Path) -> list[Cell]:
+    """Measure what the log has not yet, cell by cell, and return all cells."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    cells = read_log(log, planned)
+    n_before, started_s = len(cells), monotonic()
+    print(f"{len(planned)} cells, {n_before} of them measured before", file=sys.stderr)
+    with closing(ProcessTrialRunner(preparation.workplace())) as runner, log.open("a", encoding="utf-8") as file:
+        if n_before < len(planned):
+            runner.prepare(planned[n_before].settings)
+        for cell in planned[n_before:]:
+            cells.append(measure(runner, cell))
+            file.write(_CELL.dump_json(cells[-1]).decode() + "\n")
+            file.flush()
+            say(cells, len(planned), (monotonic() - started_s) / (len(cells) - n_before))
+    return cells
+
+
+def measure(runner: ProcessTrialRunner, cell: PlannedCell) -> Cell:
+    outcome = measure_in_quiet(runner, cell.settings, EFFORT, N_ATTEMPTS, keep=lambda _disturbed: None)
+    if not isinstance(outcome, Measured) or outcome.vram is None:
+        raise SystemExit(f"not measured: {cell.settings.as_dict()}: {outcome}; run again to go on")
+    models = {
+        name: ModelCell(cell.settings[name], report.samples, report.load_s) for name, report in outcome.models.items()
+    }
+    return Cell(cell.kind, models, outcome.vram.peak_bytes, outcome.disturbances)
+
+
+def read_log(log: Path, planned: Sequence[PlannedCell]) -> list[Cell]:
+    """Return the cells of a recording that was cut off; a line that was not written to its end is cut off the file."""
+    if not log.exists():
+        return []
+    whole, _, torn = log.read_bytes().rpartition(b"\n")
+    if torn:
+        log.write_bytes(whole + b"\n" if whole else b"")
+    cells = [_CELL.validate_json(line) for line in whole.splitlines()]
+    for cell, plan in zip(cells, planned, strict=False):
+        if (cell.kind, cell.settings) != (plan.kind, plan.settings):
+            raise SystemExit(f"{log} is of another design; remove it")
+    return cells
+
+
+def say(cells: Sequence[Cell], n_planned: int, mean_s: float) -> None:
+    cell, left_s = cells[-1], mean_s * (n_planned - len(cells))
+    layers = ", ".join(f"{name} {each.settings.n_gpu_layers}" for name, each in cell.models.items())
+    disturbed = f"; disturbed: {' and '.join(cell.disturbances)}" if cell.disturbances else ""
+    print(
+        f"cell {len(cells)} of {n_planned}, {cell.kind}: {layers}{disturbed}; {mean_s:.1f} s a cell, about "
+        f"{format_duration(mean_s * n_planned)} in all, {format_duration(left_s)} left",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def table_of(preparation: Preparation, cells: Sequence[Cell]) -> RecordedTable:
+    space, target, machine, build = preparation.space, preparation.target, preparation.machine, preparation.build
+    if preparation.feasible is None:
+        raise SystemExit("llama.cpp could not say what the models take")
+    planner = preparation.feasible.planner
+    size = format_bytes(target.vram_bytes or 0)
+    return RecordedTable(
+        name=preparation.config.name,
+        device=f"emulated card of {size}, {target.n_threads} device threads, on {machine.cpu_model}, "
+        f"{machine.n_cores} cores; llama.cpp {build.version} {build.commit}",
+        workloads=dict(preparation.workplace().workloads),
+        n_layers=dict(space.n_layers),
+        n_parallel=dict(space.n_parallel),
+        dimensions=space.dimensions,
+        plans={name: tuple(plans(planner.models[name], space, name)) for name in space.n_layers},
+        cells=tuple(cells),
+    )
+
+
+def plans(memory: EngineMemory, space: SearchSpace, name: str) -> Iterator[EnginePlan]:
+    for key in dict.fromkeys(each.memory_key(space.n_layers[name]) for each in space.engines(name)):
+        yield EnginePlan(key, memory.plan(key))
+
+
+def summary(table: RecordedTable, path: Path) -> str:
+    beside = [cell.peak_bytes - table.peak_bytes(cell.settings) for cell in table.cells]
+    n_disturbed = sum(bool(cell.disturbances) for cell in table.cells)
+    lines = [
+        f"{path.name}: {path.stat().st_size / 1000:.0f} kB, {len(table.cells)} cells, {n_disturbed} stayed disturbed, "
+        f"peaks {min(beside)} to {max(beside)} bytes above the plan",
+        *(f"{name}: {factorisation_error(table, name)}" for name in table.n_layers),
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The noise of a recorded table, as its own residuals: nothing is assumed of their distribution.
+
+A residual is a logarithm, so noise is a factor. pp and tg of one measurement are kept as a pair: what slows the machine
+slows both.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import exp, log, sqrt
+from random import Random
+from statistics import fmean, median, stdev
+
+from layertune.testing.table import ModelCell, RecordedTable, Speed
+
+Pair = tuple[float, float]  # of pp and of tg
+
+_NONE: Pair = (0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedNoise:
+    """One model's residuals: those of two loads of one engine, and those of two repetitions in one load."""
+
+    loads: tuple[Pair, ...]
+    repeats: tuple[Pair, ...]
+
+    @classmethod
+    def of(cls, table: RecordedTable, model: str) -> "RecordedNoise":
+        """A table that measures nothing twice has no noise."""
+        by_engine = table.cells_of(model).values()
+        repeats = _residuals(_repetitions(cell) for cells in by_engine for cell in cells)
+        loads = _residuals([_middle(cell) for cell in cells] for cells in by_engine)
+        n_repeats = median(len(cell.samples.pp_tokens_per_s) for cells in by_engine for cell in cells)
+        # A cell's median still has the noise of its repetitions, which a replay adds by itself.
+        pp, tg = (_share_of_loads(loads, repeats, phase, n_repeats) for phase in (0, 1))
+        return cls(tuple((pp * each[0], tg * each[1]) for each in loads) or (_NONE,), repeats or (_NONE,))
+
+    def load(self, speed: Speed, generator: Random) -> Speed:
+        """Return what a model of this true speed does after one load."""
+        return _scaled(speed, generator.choice(self.loads))
+
+    def repeat(self, speed: Speed, generator: Random) -> Speed:
+        """Return one repetition of a loaded model."""
+        return _scaled(speed, generator.choice(self.repeats))
+
+
+@dataclass(frozen=True, slots=True)
+class FactorisationError:
+    """How far a model's tokens/s beside another engine of the other model are from those of the factor cells.
+
+    All are of log ratios, which for a few percent are relative differences. `noise_…` is the same for factor cells
+    against the other factor cells of their engine: what two loads differ by alone. None where there are too few.
+    """
+
+    n_joint: int
+    bias: float | None
+    median_absolute: float | None
+    spread: float | None
+    n_noise: int
+    noise_median_absolute: float | None
+    noise_spread: float | None
+
+
+def factorisation_error(table: RecordedTable, model: str) -> FactorisationError:
+    """Compare every joint cell with its engine's factor cells; spreads are standard deviations."""
+    factor, joint = table.cells_of(model, "factor"), table.cells_of(model, "joint")
+    ratios = [
+        _rate(cell) - median(map(_rate, factor[engine]))
+        for engine, cells in joint.items()
+        if engine in factor
+        for cell in cells
+    ]
+    noise = [
+        _rate(cell) - median(map(_rate, [*cells[:place], *cells[place + 1 :]]))
+        for cells in factor.values()
+        if len(cells) > 1
+        for place, cell in enumerate(cells)
+    ]
+    return FactorisationError(
+        len(ratios),
+        median(ratios) if ratios else None,
+        median(map(abs, ratios)) if ratios else None,
+        stdev(ratios) if len(ratios) > 1 else None,
+        len(noise),
+        median(map(abs, noise)) if noise else None,
+        stdev(noise) if len(noise) > 1 else None,
+    )
+
+
+def _residuals(groups: Iterable[Sequence[Pair]]) -> tuple[Pair, ...]:
+    """Return what each value of a group differs by from the group's mean, larger by √(n / (n − 1)): a mean of n values
+    is nearer to each than the truth is by that (Bessel's correction; for a median it would depend on the noise)."""
+    found: list[Pair] = []
+    for group in groups:
+        if len(group) > 1:
+            larger = sqrt(len(group) / (len(group) - 1))
+            pp, tg = (fmean(values) for values in zip(*group, strict=True))
+            found += [(larger * (each[0] - pp), larger * (each[1] - tg)) for each in group]
+    return tuple(found)
+
+
+def _share_of_loads(loads: Sequence[Pair], repeats: Sequence[Pair], phase: int, n_repeats: float) -> float:
+    """Return by how much the residuals of cells are to shrink. Judged by typical residuals, not by the largest: one
+    outlier among the repetitions must not make the loads' noise vanish."""
+    of_cells = median(abs(each[phase]) for each in loads) if loads else 0.0
+    of_repeats = median(abs(each[phase]) for each in repeats) if repeats else 0.0
+    if of_cells == 0.0:
+        return 1.0
+    return sqrt(max(0.0, 1 - of_repeats**2 / n_repeats / of_cells**2))
+
+
+def _repetitions(cell: ModelCell) -> list[Pair]:
+    rates = zip(cell.samples.pp_tokens_per_s, cell.samples.tg_tokens_per_s, strict=True)
+    return [(log(pp), log(tg)) for pp, tg in rates]
+
+
+def _middle(cell: ModelCell) -> Pair:
+    return log(median(cell.samples.pp_tokens_per_s)), log(median(cell.samples.tg_tokens_per_s))
+
+
+def _rate(cell: ModelCell) -> float:
+    return log(median(cell.samples.tokens_per_s))
+
+
+def _scaled(speed: Speed, by: Pair) -> Speed:
+    return replace(
+        speed,
+        pp_tokens_per_s=speed.pp_tokens_per_s * exp(by[0]),
+        tg_tokens_per_s=speed.tg_tokens_per_s * exp(by[1]),
+    )

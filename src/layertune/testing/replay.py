@@ -1,0 +1,156 @@
+"""A trial runner that replays a recorded table with its measured noise: a search of an hour in a second."""
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from random import Random
+from statistics import median
+
+from layertune.memory.buffers import BufferBytes
+from layertune.settings import SplitSettings
+from layertune.testing.noise import RecordedNoise
+from layertune.testing.table import RecordedTable, Speed
+from layertune.trial.clock import Clock
+from layertune.trial.effort import Effort
+from layertune.trial.messages import Progress
+from layertune.trial.outcome import Infeasible, Measured, ModelReport, ModelSamples, TrialOutcome
+from layertune.trial.runner import GiveUp, never
+from layertune.vram.report import VramReport
+
+_Split = tuple[int, int]  # layers on the device, and of how many the experts are kept on the host
+
+
+class ReplayRunner:
+    """Runs settings of the table's space on a card of `cap_bytes`. The same seed and number of a run give the same
+    noise.
+
+    Of what happens beside other models the table has one sample a cell: `tokens_per_s_together` is a model's own speed
+    times its median share in the cells, and a long prompt of the others costs it that share twice. Times are simulated:
+    `spent` adds them up as the real runner does. `ran` has every run that began.
+    """
+
+    def __init__(self, table: RecordedTable, cap_bytes: int, seed: int = 0) -> None:
+        self.ran: list[SplitSettings] = []
+        self.spent = Clock()
+        self._table = table
+        self._cap_bytes = cap_bytes
+        self._seed = seed
+        self._noise = {name: RecordedNoise.of(table, name) for name in table.n_layers}
+        self._share = {name: _share_together(table, name) for name in table.n_layers}
+        self._loaded: dict[str, _Split] = {}
+
+    def prepare(self, settings: SplitSettings) -> None:
+        self.spent += Clock(load_s=self._load(settings))
+
+    def close(self) -> None:
+        self._loaded = {}
+
+    def run(self, settings: SplitSettings, effort: Effort, give_up: GiveUp = never) -> TrialOutcome:
+        """Raises KeyError where the table has no cell of an engine."""
+        generator = Random(f"{self._seed} replay {len(self.ran)}")
+        self.ran.append(settings)
+        load_s = self._load(settings)
+        excess_bytes = self._table.peak_bytes(settings) - self._cap_bytes
+        if excess_bytes > 0:
+            self.close()  # a refusal is the end of a worker
+            self.spent += Clock(load_s=load_s)
+            evidence = "the table's plan exceeds the card"
+            return Infeasible("load", self._refused(settings), evidence, excess_bytes, load_s)
+        outcome = self._measure(settings, effort, give_up, generator, load_s)
+        self.spent += outcome.clock
+        return outcome
+
+    def _load(self, settings: SplitSettings) -> float:
+        """Load what is not in memory with these layers, and return how long that takes."""
+        splits = {name: (engine.n_gpu_layers, engine.n_cpu_moe) for name, engine in settings.items()}
+        changed = [name for name, split in splits.items() if self._loaded.get(name) != split]
+        self._loaded = splits
+        return sum(self._table.true_load_s(name, settings[name]) for name in changed)
+
+    def _refused(self, settings: SplitSettings) -> str:
+        """Return the model that no longer fits: they load in turn."""
+        free_bytes = self._cap_bytes
+        for name, engine in settings.items():
+            free_bytes -= self._table.peak_bytes(SplitSettings.of({name: engine}))
+            if free_bytes < 0:
+                return name
+        raise ValueError("these settings fit")
+
+    def _measure(
+        self, settings: SplitSettings, effort: Effort, give_up: GiveUp, generator: Random, load_s: float
+    ) -> Measured:
+        speeds = {
+            name: self._noise[name].load(self._table.true_speed(name, engine), generator)
+            for name, engine in settings.items()
+        }
+        peak_bytes = self._table.peak_bytes(settings)
+        alone: dict[str, list[Speed]] = {name: [] for name in speeds}
+        stopped = None
+        for n_repeats in range(1, effort.max_repeats + 1):
+            for name, speed in speeds.items():
+                alone[name].append(self._noise[name].repeat(speed, generator))
+            if n_repeats < effort.min_repeats:
+                continue
+            if effort.enough([each.tokens_per_s for each in of_model] for of_model in alone.values()):
+                break
+            so_far = {name: _samples(of_model) for name, of_model in alone.items()}
+            stopped = give_up(Progress(so_far, peak_bytes))
+            if stopped is not None:
+                break
+        once = stopped is not None or not effort.repeat_together
+        n_together, n_beside = 1 if once else n_repeats, effort.n_beside_prefill if len(alone) > 1 else 0
+        clock = self._clock(alone, n_together, effort, load_s)
+        return Measured(
+            {
+                name: ModelReport(
+                    _samples(of_model, of_model[:n_together], of_model[:1] * n_beside, self._share[name]),
+                    self._buffers(settings, name),
+                    self._table.true_load_s(name, settings[name]),
+                    self._table.planner.models[name].plan(settings[name]).flash_attn,
+                )
+                for name, of_model in alone.items()
+            },
+            VramReport(peak_bytes, 0, "card", "ledger"),
+            peak_rss_bytes=self._table.planner.plan(settings).host_bytes or 0,
+            duration_s=clock.total_s,
+            clock=clock,
+            stopped=stopped,
+        )
+
+    def _buffers(self, settings: SplitSettings, name: str) -> dict[str, BufferBytes]:
+        planned = self._table.planner.models[name].plan(settings[name]).devices
+        return {device: held for device, each in planned.items() if (held := each.buffers()) is not None}
+
+    def _clock(self, alone: Mapping[str, Sequence[Speed]], n_together: int, effort: Effort, load_s: float) -> Clock:
+        """Return what the phases take as the real runner has them (trial/rounds.py); latencies are left out."""
+        round_s = sum(speeds[0].duration_s for speeds in alone.values())
+        together_s = max(speeds[0].duration_s / self._share[name] for name, speeds in alone.items())
+        return Clock(
+            load_s=load_s,
+            warm_up_s=round_s * max(1, ceil(effort.warm_up_s / round_s)),
+            measure_s=sum(each.duration_s for speeds in alone.values() for each in speeds) + n_together * together_s,
+        )
+
+
+def _samples(
+    alone: Sequence[Speed], together: Sequence[Speed] = (), beside: Sequence[Speed] = (), share: float = 1.0
+) -> ModelSamples:
+    """Return what these speeds make; the machine's `share` is left of them beside the other models."""
+    return ModelSamples(
+        pp_tokens_per_s=tuple(each.pp_tokens_per_s for each in alone),
+        tg_tokens_per_s=tuple(each.tg_tokens_per_s for each in alone),
+        ttft_s=tuple(each.ttft_s for each in alone),
+        tokens_per_s=tuple(each.tokens_per_s for each in alone),
+        tokens_per_s_together=tuple(each.tokens_per_s * share for each in together),
+        ttft_s_beside_prefill=tuple(each.ttft_s / share**2 for each in beside),
+        tpot_s_beside_prefill=tuple(1 / each.tg_tokens_per_s / share**2 for each in beside),
+    )
+
+
+def _share_together(table: RecordedTable, model: str) -> float:
+    """Return how much of its own speed a model keeps beside the others; an equal share where no cell tells."""
+    shares = [
+        median(samples.tokens_per_s_together) / median(samples.tokens_per_s)
+        for cell in table.cells
+        if (samples := cell.models[model].samples).tokens_per_s_together
+    ]
+    return median(shares) if shares else 1 / len(table.n_layers)
