@@ -86,6 +86,7 @@ class Preparation:
             sampler=search.sampler,
             seed=self.config.seed,
             n_trials=search.n_trials,
+            early_stop=search.early_stop,
             timeout_s=search.timeout,
             first=self._first(),
             feasible=self.feasible,

@@ -98,9 +98,7 @@ def _clock(spent: Clock, wall_s: float) -> ClockInfo:
     return ClockInfo(**asdict(spent), wall_s=wall_s, overhead_s=wall_s - spent.total_s)
 
 
-def _write(
-    preparation: Preparation, search: Search, folder: Path, clock: ClockInfo, stopped: str | None
-) -> Result:
+def _write(preparation: Preparation, search: Search, folder: Path, clock: ClockInfo, stopped: str | None) -> Result:
     result = summarise(
         preparation.provenance(search.created()),
         search.finished(),

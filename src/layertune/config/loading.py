@@ -54,8 +54,9 @@ def parse_config(table: dict[str, Any], *, source: str, folder: Path) -> StudyCo
         for name, model in config.models.items()
     }
     changes: dict[str, Any] = {"models": models}
-    if config.search.warm_start is not None:
-        changes["search"] = config.search.model_copy(update={"warm_start": folder / config.search.warm_start.expanduser()})
+    warm_start = config.search.warm_start
+    if warm_start is not None:
+        changes["search"] = config.search.model_copy(update={"warm_start": folder / warm_start.expanduser()})
     return config.model_copy(update=changes)
 
 

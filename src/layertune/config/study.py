@@ -128,10 +128,14 @@ class SearchConfig(_Table):
     )
     warm_start: Path | None = Field(
         default=None,
-        description="Another study of the same models (its folder or result.json) whose speeds layer-split begins with, "
-        "until its own trials say otherwise; relative to the config file.",
+        description="Another study of the same models (its folder or result.json) whose speeds layer-split begins "
+        "with, until its own trials say otherwise; relative to the config file.",
     )
     n_trials: int = Field(default=40, ge=1, description="Stop after this many finished trials.")
+    early_stop: bool = Field(
+        default=True,
+        description="With layer-split, stop before n_trials once another trial would add less than noise makes.",
+    )
     timeout: Duration | None = Field(default=None, description='Stop after this time, like "30m".')
     trial_timeout: Duration = Field(default=600.0, description="Give up on one trial after this time.")
 
@@ -250,8 +254,8 @@ class StudyConfig(_Table):
         return DeviceChoice.parse(self.device)
 
     def resolved_objectives(self) -> list[Objective]:
-        """Return the objectives, the default ones where the config names none (DESIGN, decision 7): a model with a floor
-        is fast enough there, so its speed is no objective then unless every model has one."""
+        """Return the objectives, the default ones where the config names none (DESIGN, decision 7): a model with a
+        floor is fast enough there, so its speed is no objective then unless every model has one."""
         names = self.objectives
         if names is None:
             names = [f"{name}.tokens_per_s" for name in self._to_be_fast()]

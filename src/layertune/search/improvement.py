@@ -51,7 +51,7 @@ def expected_improvement(objectives: Sequence[Expected], boxes: Boxes) -> Floats
 
 
 def _overlap(mean: Floats, std: Floats, lower: Floats, upper: Floats) -> Floats:
-    """Return E[upper − max(lower, y)] where that is positive, y normal: the integral of P(y ≤ t) over the box's side."""
+    """Return E[upper − max(lower, y)] where that is positive, y normal: the integral of P(y ≤ t) over a box's side."""
     return _below(mean[:, None], std[:, None], upper[None, :]) - _below(mean[:, None], std[:, None], lower[None, :])
 
 

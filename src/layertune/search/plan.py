@@ -31,6 +31,7 @@ class Plan:
     sampler: SamplerName
     seed: int
     n_trials: int
+    early_stop: bool
     timeout_s: float | None
     first: Sequence[SplitSettings] = ()
     feasible: FeasibleSpace | None = None

@@ -59,12 +59,13 @@ class Proposer:
         self._models = {
             name: ModelEngines(
                 list(space.engines(name)),
+                n_layer,
                 feasible.engine_bytes(name),
                 feasible.planner.models[name],
                 workloads[name],
                 (elsewhere or {}).get(name, ()),
             )
-            for name in space.n_layers
+            for name, n_layer in space.n_layers.items()
         }
 
     def propose(
@@ -119,7 +120,8 @@ class Proposer:
         whole = hypervolume(reached[unbeaten(reached)], reference)
         outlook = None
         if volume > 0:
-            noise = max(each.noise for each in speeds.values())
+            # One of the points on the front moves by that much, and with it that point's part of the hypervolume.
+            noise = max(each.noise for each in speeds.values()) / len(unbeaten(front))
             outlook = Outlook(gain=float(gains[best] / volume), missing=float(whole / volume - 1), noise=noise)
         return Proposal(self._settings(candidates[best]), outlook)
 

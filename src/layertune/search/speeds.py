@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layertune.config.study import Workload
-from layertune.memory import GPU, HOST
-from layertune.memory.planner import ModelMemory
+from layertune.memory import GPU, HOST, EngineMemory
 from layertune.search.time_model import Floats, Places, TimeModel, Times
 from layertune.settings import EngineSettings
 from layertune.trial.outcome import ModelSamples
@@ -80,15 +79,16 @@ class ModelEngines:
     def __init__(
         self,
         engines: Sequence[EngineSettings],
+        n_layer: int,
         device_bytes: NDArray[np.int64],
-        memory: ModelMemory,
+        memory: EngineMemory,
         workload: Workload,
         elsewhere: Sequence[Observation] = (),
     ) -> None:
-        """`elsewhere` is what other hardware measured of the model: its shape is believed until trials say otherwise."""
+        """`elsewhere` is what other hardware measured: its shape is believed until trials say otherwise."""
         first: dict[EngineSettings, int] = {}
         for place, engine in enumerate(engines):
-            first.setdefault(engine.canonical(memory.n_layer), place)
+            first.setdefault(engine.canonical(n_layer), place)
         self.rows = {canonical: row for row, canonical in enumerate(first)}
         self.engines = [engines[place] for place in first.values()]
         self.device_bytes = device_bytes[list(first.values())]
@@ -151,7 +151,7 @@ def _rate(n_tokens: int, mean_s: Floats, std_s: Floats) -> Figure:
     return Figure(-rate, rate * std_s / mean_s)
 
 
-def _places(engines: Sequence[EngineSettings], memory: ModelMemory) -> Places:
+def _places(engines: Sequence[EngineSettings], memory: EngineMemory) -> Places:
     plans = [memory.plan(engine).devices for engine in engines]
     host = np.array([plan[HOST].weights_bytes for plan in plans], dtype=float)
     whole = np.array([plan[HOST].weights_bytes + plan[GPU].weights_bytes for plan in plans], dtype=float)
@@ -166,7 +166,8 @@ def _places(engines: Sequence[EngineSettings], memory: ModelMemory) -> Places:
 
 
 def measured_rows(
-    models: Mapping[str, ModelEngines], trials: Sequence[tuple[Mapping[str, EngineSettings], Mapping[str, ModelSamples]]]
+    models: Mapping[str, ModelEngines],
+    trials: Sequence[tuple[Mapping[str, EngineSettings], Mapping[str, ModelSamples]]],
 ) -> dict[str, list[tuple[int, ModelSamples]]]:
     """Return what was measured by model: the row of each engine and its samples."""
     return {

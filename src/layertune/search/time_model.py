@@ -127,7 +127,7 @@ def _log_likelihood(seen: Places, observed: Floats, belief: Belief) -> float:
     covariance = _covariance(seen, seen, belief) + np.diag((belief.noise * observed) ** 2 + _JITTER)
     factor = np.linalg.cholesky(covariance)
     whitened = np.linalg.solve(factor, observed - 1.0)
-    prior = -np.log(belief.noise / 0.02) ** 2 / 2 - np.log(belief.roughness / 0.05) ** 2 / 4
+    prior = -(np.log(belief.noise / 0.02) ** 2) / 2 - np.log(belief.roughness / 0.05) ** 2 / 4
     return float(-0.5 * whitened @ whitened - np.log(np.diag(factor)).sum() + prior)
 
 

@@ -40,7 +40,9 @@ def test_a_model_of_another_shape_tells_nothing(tmp_path: Path) -> None:
 
 
 def test_a_study_of_none_of_the_models_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"search\.warm_start: .* measured none of these models; give a study of models"):
+    with pytest.raises(
+        ConfigError, match=r"search\.warm_start: .* measured none of these models; give a study of models"
+    ):
         read_elsewhere(written(tmp_path, result()), {"third": shape()})
 
 

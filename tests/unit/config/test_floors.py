@@ -41,7 +41,7 @@ def test_a_floor_is_written_as_it_is_read() -> None:
     ],
 )
 def test_a_malformed_floor_says_how_to_write_it(text: str, why: str) -> None:
-    with pytest.raises(ConfigError, match="x.toml") as refused:
+    with pytest.raises(ConfigError, match=r"x\.toml") as refused:
         parsed(floors=[text])
     assert why in str(refused.value)
 

@@ -10,7 +10,9 @@ from layertune.search.hypervolume import Floats, hypervolume, undominated_boxes
 
 # Few distinct values, so that ties and equal points are common.
 points = st.integers(1, 4).flatmap(
-    lambda m: st.integers(1, 6).flatmap(lambda n: arrays(float, (n, m), elements=st.sampled_from([0.0, 0.25, 0.5, 1.0])))
+    lambda m: st.integers(1, 6).flatmap(
+        lambda n: arrays(float, (n, m), elements=st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+    )
 )
 
 

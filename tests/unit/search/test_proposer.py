@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def test_where_models_take_long_to_load_the_split_changes_less_often() -> None:
             timed = replace(outcome, models=reports, clock=Clock(measure_s=1.0))
             trials.append(FinishedTrial(number, space.canonical(settings), timed, {}))
             settings = ask(proposer, trials).settings
-        pairs = zip(trials, trials[1:], strict=False)
+        pairs = pairwise(trials)
         return sum(
             one.settings[name].n_gpu_layers != next_one.settings[name].n_gpu_layers
             for one, next_one in pairs

@@ -19,7 +19,7 @@ ENGINES = [
 
 
 def engines(elsewhere: Sequence[Observation] = ()) -> ModelEngines:
-    return ModelEngines(ENGINES, np.arange(len(ENGINES)), MEMORY, WORKLOAD, elsewhere)
+    return ModelEngines(ENGINES, N_LAYER, np.arange(len(ENGINES)), MEMORY, WORKLOAD, elsewhere)
 
 
 def samples(pp: float, tg: float, together: float | None = None) -> ModelSamples:
@@ -34,7 +34,7 @@ def measured(model: ModelEngines, *n_gpu_layers: int, together: float | None = N
 
 def test_engines_that_run_alike_are_one() -> None:
     beyond = [*ENGINES, small_shapes.engine(N_LAYER + 5), small_shapes.engine(3, n_batch=512, n_ubatch=300)]
-    assert len(ModelEngines(beyond, np.arange(len(beyond)), MEMORY, WORKLOAD)) == len(ENGINES) + 1
+    assert len(ModelEngines(beyond, N_LAYER, np.arange(len(beyond)), MEMORY, WORKLOAD)) == len(ENGINES) + 1
 
 
 def test_what_was_measured_is_believed() -> None:
@@ -63,12 +63,15 @@ def test_all_at_once_is_slower_by_what_was_measured() -> None:
 
 
 def test_another_study_lends_the_shape_of_its_curve() -> None:
-    elsewhere = [(small_shapes.engine(each), samples(1000 + 900 * each**2, 100 + 90 * each**2)) for each in range(14)]
-    here = [(row, samples(10 + 9 * each**2, 1 + 0.9 * each**2)) for row, each in ((0, 0), (39, 13))]
+    def kinked(n_gpu_layers: int) -> float:
+        return 10 + n_gpu_layers + (6 if n_gpu_layers > 6 else 0)
+
+    elsewhere = [(small_shapes.engine(each), samples(90 * kinked(each), 9 * kinked(each))) for each in range(14)]
     model = engines(elsewhere)
+    rows = {each: model.rows[small_shapes.engine(each).canonical(N_LAYER)] for each in (0, 4, 8, 13)}
+    here = [(rows[each], samples(10 * kinked(each), kinked(each))) for each in (0, 13)]
     token_s = model.learn(here).token.mean_s
-    middle = model.rows[small_shapes.engine(7).canonical(N_LAYER)]
-    assert token_s[middle] == pytest.approx(1 / (1 + 0.9 * 49), rel=0.25)
+    assert [token_s[rows[each]] for each in (4, 8)] == pytest.approx([1 / kinked(4), 1 / kinked(8)], rel=0.08)
 
 
 def test_an_engine_of_another_context_tells_of_the_nearest_one() -> None:
