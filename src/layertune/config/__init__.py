@@ -1,7 +1,8 @@
-"""What a user writes: the study config and its TOML file."""
+"""What a user writes: the study config, the hardware profile, and their TOML files."""
 
 from layertune.config.device import DeviceChoice, EmulatedOptions
 from layertune.config.dimension import IntRange, dimension_values
+from layertune.config.hardware import HardwareProfile, dump_hardware, load_hardware
 from layertune.config.loading import dump_config, load_config, parse_config
 from layertune.config.objective import Objective
 from layertune.config.study import (
@@ -20,6 +21,7 @@ __all__ = [
     "Deployment",
     "DeviceChoice",
     "EmulatedOptions",
+    "HardwareProfile",
     "HostLimits",
     "IntRange",
     "ModelConfig",
@@ -30,6 +32,8 @@ __all__ = [
     "Workload",
     "dimension_values",
     "dump_config",
+    "dump_hardware",
     "load_config",
+    "load_hardware",
     "parse_config",
 ]
