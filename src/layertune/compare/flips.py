@@ -121,4 +121,4 @@ def _by_speed(there: TrialInfo, theirs: TrialInfo) -> tuple[Why, str]:
     if faster:
         trade = f" and slower for {' and '.join(slower)}" if slower else ""
         return "preference", f"{measured}: clearly faster for {' and '.join(faster)}{trade} ({figures})"
-    return "tie", f"{measured}: no clear difference ({figures}), and the pick of equals is the one with less memory"
+    return "tie", f"{measured}: no clear difference ({figures}), so the flip is within the noise"
