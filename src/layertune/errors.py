@@ -10,6 +10,7 @@
     │   ├── StudyLocked       1  another layertune is working on this study
     │   └── StudyMismatch     2  the study was made on other hardware, models or llama.cpp build
     ├── ResultFileError       2  a study folder or result.json cannot be read
+    ├── UnlikeStudies         2  studies to compare measured other models or workloads
     ├── NothingFits           3  no setting of the space fits the budget
     └── Interrupted         130  Ctrl-C; all finished trials are kept
 
@@ -31,6 +32,7 @@ __all__ = [
     "StorageError",
     "StudyLocked",
     "StudyMismatch",
+    "UnlikeStudies",
     "UsageError",
 ]
 
@@ -82,6 +84,10 @@ class StudyMismatch(StorageError):
 
 
 class ResultFileError(LayertuneError):
+    exit_status = 2
+
+
+class UnlikeStudies(LayertuneError):
     exit_status = 2
 
 

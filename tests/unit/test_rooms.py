@@ -23,6 +23,7 @@ ROOMS = (
     "results",
     "search",
     "export",
+    "compare",
     "cli",
     "testing",
 )

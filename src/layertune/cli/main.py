@@ -142,6 +142,41 @@ def export(
     command.run(study, format, pick, output)
 
 
+@app.command(
+    epilog="Examples: layertune compare studies/rtx4050 studies/emulated-4gib  ·  "
+    "layertune compare studies/demo laptop/result.json --markdown"
+)
+def compare(
+    studies: Annotated[
+        list[Path], typer.Argument(metavar="STUDY STUDY…", help="Study folders or result.json files, two or more.")
+    ],
+    json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of tables.")] = False,
+) -> None:
+    """Hold studies of the same models on other devices or budgets against the first.
+
+    What they picked, which settings flip and why, and what the smaller budget costs.
+    """
+    from layertune.cli import compare as command
+
+    command.run(studies, as_json=json, as_markdown=markdown)
+
+
+@app.command(
+    epilog="Examples: layertune profile -o configs/hardware/mine.toml  ·  "
+    "layertune profile --device emulated:6GiB --json"
+)
+def profile(
+    device: DeviceOption = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write here.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Write JSON instead of TOML.")] = False,
+) -> None:
+    """Describe this machine as a hardware profile: device, memory and how fast it is, power, llama.cpp build."""
+    from layertune.cli import profile as command
+
+    command.run(device, output, as_json=json)
+
+
 @app.command(epilog="Example: layertune doctor --json")
 def doctor(json: Json = False) -> None:
     """Say whether this machine can offload and measure, and if not, the command that mends it."""

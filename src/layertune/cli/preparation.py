@@ -4,12 +4,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from layertune.cli.hardware import hardware_info
 from layertune.cli.planning import Planning, plan_study
 from layertune.cli.warm_start import read_elsewhere
 from layertune.config import StudyConfig, dump_config
@@ -19,15 +19,7 @@ from layertune.devices.target import Target
 from layertune.engine.library import BuildInfo
 from layertune.errors import BuildError, ConfigError
 from layertune.models import ModelShape, file_sha256
-from layertune.results.result import (
-    BudgetInfo,
-    CpuInfo,
-    DeviceInfo,
-    HardwareInfo,
-    LlamaCpp,
-    ModelInfo,
-    WorkloadInfo,
-)
+from layertune.results.result import BudgetInfo, LlamaCpp, ModelInfo, WorkloadInfo
 from layertune.results.summary import Baseline, Planned, Provenance
 from layertune.search.baselines import baselines, first_settings
 from layertune.search.constraints import Limits
@@ -146,7 +138,7 @@ class Preparation:
             sampler=self.config.search.sampler,
             seed=self.config.seed,
             llama_cpp=LlamaCpp(version=self.build.version, commit=self.build.commit),
-            hardware=self._hardware(),
+            hardware=hardware_info(self.target, self.machine),
             models={name: _model_info(shape) for name, shape in self.shapes.items()},
             workload={name: WorkloadInfo(**model.workload.model_dump()) for name, model in models.items()},
             budget=BudgetInfo(vram_bytes=self.limits.vram_bytes, margin_bytes=self.limits.margin_bytes),
@@ -185,25 +177,9 @@ class Preparation:
             raise ConfigError(f"baselines.{taken}: layertune computes one of that name", remedy="rename yours")
         return found
 
-    def _hardware(self) -> HardwareInfo:
-        target, driver = self.target, None
-        if target.kind == "gpu":
-            from layertune.vram.nvml import driver_version
-
-            driver = driver_version()
-        device = DeviceInfo(kind=target.kind, name=target.name, vram_bytes=target.vram_bytes, driver=driver)
-        cpu = CpuInfo(model=self.machine.cpu_model, n_cores=self.machine.n_cores)
-        marks = f"{device!r} {cpu!r} {target.n_threads} {self.machine.ram_bytes // GIB}"
-        return HardwareInfo(
-            fingerprint=sha256(marks.encode()).hexdigest()[:16],
-            device=device,
-            cpu=cpu,
-            ram_bytes=self.machine.ram_bytes,
-        )
-
     def _identity(self) -> dict[str, str]:
         """All that must be the same for two trials to be comparable, in words that a refusal can quote."""
-        hardware, build = self._hardware(), self.build
+        hardware, build = hardware_info(self.target, self.machine), self.build
         device = hardware.device
         threads = f", {self.target.n_threads} threads" if self.target.n_threads else ""
         identity = {

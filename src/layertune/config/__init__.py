@@ -1,7 +1,8 @@
-"""What a user writes: the study config and its TOML file."""
+"""What a user writes: the study config, the hardware profile, and their TOML files."""
 
 from layertune.config.device import DeviceChoice, EmulatedOptions
 from layertune.config.dimension import IntRange, dimension_values
+from layertune.config.hardware import HardwareProfile, dump_hardware, load_hardware
 from layertune.config.loading import dump_config, load_config, parse_config
 from layertune.config.objective import Floor, Objective
 from layertune.config.study import (
@@ -21,6 +22,7 @@ __all__ = [
     "DeviceChoice",
     "EmulatedOptions",
     "Floor",
+    "HardwareProfile",
     "HostLimits",
     "IntRange",
     "ModelConfig",
@@ -31,6 +33,8 @@ __all__ = [
     "Workload",
     "dimension_values",
     "dump_config",
+    "dump_hardware",
     "load_config",
+    "load_hardware",
     "parse_config",
 ]

@@ -65,13 +65,13 @@ def dump_config(config: StudyConfig) -> str:
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
 
 
-def first_problem(error: ValidationError) -> str:
-    """Return the first wrong key and what it accepts, in words."""
+def first_problem(error: ValidationError, docs: str = "docs/configuration.md") -> str:
+    """Return the first wrong key and what it accepts, in words; `docs` has the keys."""
     problem = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in problem["loc"] if part not in FORMS)
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {key}; see docs/configuration.md for the keys"
+        return f"unknown key {key}; see {docs} for the keys"
     if problem["type"] == "missing":
         return f"{key} is missing; add it"
     if problem["type"] == "union_tag_invalid":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from layertune.devices.conditions import Finding, HostUse, findings
 from layertune.devices.hardware import n_usable_cores
+from layertune.devices.power import battery
 
 if TYPE_CHECKING:
     import psutil
@@ -184,10 +185,5 @@ def _swapped_in_bytes() -> int | None:
 
 
 def _unplugged_percent() -> float | None:
-    import psutil
-
-    try:
-        battery = psutil.sensors_battery()
-    except (psutil.Error, OSError, NotImplementedError, AttributeError):  # AttributeError: a platform without it
-        return None
-    return battery.percent if battery is not None and battery.power_plugged is False else None
+    found = battery()
+    return found.percent if found is not None and found.plugged_in is False else None

@@ -124,6 +124,15 @@ def driver_version() -> str | None:
         _shut_down()
 
 
+def power_limit_w(pci_bus_id: str) -> float | None:
+    """Return what the card on `pci_bus_id` may draw now, in watts; None where the driver does not tell."""
+    try:
+        with _opened(pci_bus_id) as card:
+            return float(pynvml.nvmlDeviceGetEnforcedPowerLimit(card)) / 1000
+    except DeviceError:
+        return None
+
+
 @contextlib.contextmanager
 def _opened(pci_bus_id: str) -> Iterator[Any]:
     """NVML stays initialised where the body succeeds: NVML counts, and the process's end closes what is left."""

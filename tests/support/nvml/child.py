@@ -121,6 +121,10 @@ def main() -> None:
         from layertune.vram.nvml import driver_version
 
         said = driver_version()
+    elif task["what"] == "power_limit_w":
+        from layertune.vram.nvml import power_limit_w
+
+        said = power_limit_w(PCI_BUS_ID)
     elif task["what"] == "watch opened":
         from layertune.devices.target import Target
         from layertune.vram.opening import open_watch

@@ -196,5 +196,11 @@ def test_the_drivers_version_is_told_and_its_absence_is_none(machine: Machine, b
     assert bare_machine.ask("driver_version") is None
 
 
+def test_the_power_limit_is_in_watts_and_its_absence_is_none(machine: Machine, bare_machine: Machine) -> None:
+    assert machine.ask("power_limit_w", limit=35_500) == 35.5
+    assert machine.ask("power_limit_w", nvmlDeviceGetEnforcedPowerLimit=NOT_SUPPORTED) is None
+    assert bare_machine.ask("power_limit_w") is None
+
+
 def test_importing_the_room_loads_no_driver(machine: Machine) -> None:
     assert machine.ask("imports") == {"libnvidia-ml loaded": False, "pynvml imported": False}

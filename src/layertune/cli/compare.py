@@ -1,0 +1,78 @@
+"""layertune compare: studies side by side, as tables on standard output, as Markdown, or as JSON."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from layertune.cli.compare_sheets import Sheet, pair_lines, remarks, sheets
+from layertune.cli.console import open_console
+from layertune.compare import StudiesCompared, compare_studies
+from layertune.errors import UsageError
+from layertune.results.result import FILE_NAME, load_result
+
+
+def run(studies: Sequence[Path], *, as_json: bool, as_markdown: bool) -> None:
+    if len(studies) < 2:
+        raise UsageError("one study has nothing to be compared with", remedy="give two study folders or more")
+    if as_json and as_markdown:
+        raise UsageError("--json and --markdown are two outputs", remedy="choose one")
+    results = [load_result(path) for path in studies]
+    compared = compare_studies(list(zip(labels(studies), results, strict=True)))
+    if as_json:
+        typer.echo(json.dumps(asdict(compared), indent=1))
+    elif as_markdown:
+        typer.echo(markdown(compared), nl=False)
+    else:
+        print_comparison(compared)
+
+
+def labels(studies: Sequence[Path]) -> list[str]:
+    """Return short names that tell the studies apart: folders' and files' names, numbered where two are the same."""
+    names = [_name(path.resolve()) for path in studies]
+    return [
+        name if names.count(name) == 1 else f"{name} ({names[: at + 1].count(name)})" for at, name in enumerate(names)
+    ]
+
+
+def print_comparison(compared: StudiesCompared) -> None:
+    console = open_console()
+    for sheet in sheets(compared):
+        console.print(_table(sheet))
+    for pair in compared.pairs:
+        console.print(Text(f"\n{pair.first} → {pair.other}", style="bold"))
+        for line in pair_lines(pair):
+            console.print(Text(line))
+    console.print(Text("\n" + "\n".join(remarks(compared))))
+
+
+def markdown(compared: StudiesCompared) -> str:
+    parts = []
+    for sheet in sheets(compared):
+        lines = [_row(sheet.headings), "|" + "---|" * len(sheet.headings), *map(_row, sheet.rows)]
+        parts.append(f"### {sheet.title}\n\n" + "\n".join(lines))
+    parts += [f"### {pair.first} → {pair.other}\n\n" + "\n\n".join(pair_lines(pair)) for pair in compared.pairs]
+    return "\n\n".join([*parts, *remarks(compared)]) + "\n"
+
+
+def _name(path: Path) -> str:
+    if path.is_dir():
+        return path.name
+    return path.parent.name if path.name == FILE_NAME else path.stem
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _table(sheet: Sheet) -> Table:
+    table = Table(title=Text(f"\n{sheet.title}"), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for heading in sheet.headings:
+        table.add_column(Text(heading), overflow="fold")
+    for row in sheet.rows:
+        table.add_row(*map(Text, row))
+    return table

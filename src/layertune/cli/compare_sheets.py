@@ -1,0 +1,152 @@
+"""What `layertune compare` prints, as tables and sentences that know nothing of how they are shown."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+from layertune.compare.cost import Cost, ModelCost
+from layertune.compare.studies import PairCompared, StudiesCompared
+from layertune.compare.summary import Pick, Speed, StudySummary
+from layertune.settings import EngineSettings
+from layertune.units import format_bytes
+
+_NONE = "–"
+# What a pick's column shows of each model; the rest of its settings are in the JSON.
+_SHOWN = {"n_gpu_layers": "layers", "n_ctx": "-c", "n_batch": "-b", "n_ubatch": "-ub", "n_threads": "-t"}
+_USUAL = {field.name: field.default for field in fields(EngineSettings)}
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def study_sheet(compared: StudiesCompared) -> Sheet:
+    """Return a row a study: where it was made, and how good its front is."""
+    headings = ("study", "device", "memory", "budget", "figures", "front", "hypervolume")
+    rows = tuple(
+        (
+            each.label,
+            f"{each.device}{' (EMULATED)' if each.emulated else ''}",
+            _bytes(each.vram_bytes),
+            _bytes(each.capacity_bytes),
+            "SCREENING ONLY" if each.screening_only else "finals",
+            f"{each.n_front} of {each.n_measured} measured",
+            _share(compared.hypervolumes[each.label]),
+        )
+        for each in compared.studies
+    )
+    return Sheet("Studies", headings, rows)
+
+
+def pick_sheet(compared: StudiesCompared, pick: str) -> Sheet:
+    """Return a row a study: what this pick sets, how fast that is, and what it takes."""
+    models = [name for study in compared.studies for each in study.picks.values() for name in each.models]
+    names = tuple(dict.fromkeys(models))
+    headings = ["study", "trial"]
+    for name in names:
+        headings += [name, f"{name} tokens/s alone", "together"]
+    rows = [_pick_row(study, study.picks.get(pick), names) for study in compared.studies]
+    return Sheet(f"Pick: {pick}", (*headings, "peak VRAM"), tuple(rows))
+
+
+def sheets(compared: StudiesCompared) -> list[Sheet]:
+    picks = dict.fromkeys(name for study in compared.studies for name in study.picks)
+    return [study_sheet(compared), *(pick_sheet(compared, pick) for pick in picks)]
+
+
+def remarks(compared: StudiesCompared) -> list[str]:
+    """Return what to know of all the tables."""
+    found = []
+    if compared.reference is not None:
+        parts = [
+            f"{name} {_figure(name, worst)} to {_figure(name, best)}"
+            for name, worst, best in zip(
+                compared.reference.objectives, compared.reference.worst, compared.reference.best, strict=True
+            )
+        ]
+        found.append(f"Hypervolume: share of the box from the worst to the best value of {', '.join(parts)}.")
+    else:
+        found.append("No hypervolume: the studies have no objectives, or no front, in common.")
+    found.append("± is the 95 % interval of the median.")
+    if any(study.emulated for study in compared.studies):
+        found.append("EMULATED: bytes are exact, speeds are the processor's that emulated the card, not a GPU's.")
+    if any(study.screening_only for study in compared.studies):
+        found.append(
+            "SCREENING ONLY: no finals were held, so the figures were measured once and include who was lucky."
+        )
+    return found
+
+
+def pair_lines(pair: PairCompared) -> Iterator[str]:
+    """Yield one study beside the first, in sentences."""
+    if pair.hardware:
+        changes = "; ".join(f"{each.what} {each.first} → {each.other}" for each in pair.hardware)
+        yield f"Hardware differs: {changes}."
+    else:
+        yield "Made on the same hardware with the same llama.cpp."
+    shared = pair.overlap
+    threads = "" if shared.threads_count else ", whatever their threads: the cores are not as many"
+    yield (
+        f"Fronts share {shared.n_shared} settings: {_part(shared.n_shared, shared.n_first)} of {pair.first}'s, "
+        f"{_part(shared.n_shared, shared.n_other)} of {pair.other}'s{threads}."
+    )
+    if pair.flips.knobs:
+        knobs = "; ".join(f"{each.model} {each.knob} {each.first} → {each.other}" for each in pair.flips.knobs)
+        yield f"Balanced pick: {knobs}."
+    yield f"Why ({pair.flips.why}): {pair.flips.reason}."
+    if pair.cost is not None:
+        yield cost_line(pair.cost)
+
+
+def cost_line(cost: Cost) -> str:
+    parts = ", ".join(f"{model} {_percent(each)}" for model, each in cost.models.items())
+    whose = "with an equal budget" if cost.equal_budgets else "under the smaller budget"
+    return f"{cost.smaller} beside {cost.larger}, {whose}: {parts}."
+
+
+def _pick_row(study: StudySummary, pick: Pick | None, names: Sequence[str]) -> tuple[str, ...]:
+    if pick is None:
+        return (study.label, *[_NONE] * (1 + 3 * len(names)), _NONE)
+    cells = [study.label, str(pick.trial)]
+    for name in names:
+        model = pick.models[name]
+        cells += [_settings(model.settings), _speed(model.alone), _speed(model.together)]
+    return (*cells, _bytes(pick.peak_bytes))
+
+
+def _settings(engine: EngineSettings) -> str:
+    """Return the settings that every reader knows, and of the others those that are not as usual."""
+    shown = [f"{words} {getattr(engine, name)}" for name, words in _SHOWN.items()]
+    others = [name for name in _USUAL if name not in _SHOWN and getattr(engine, name) != _USUAL[name]]
+    return " ".join([*shown, *(f"{name} {getattr(engine, name)}" for name in others)])
+
+
+def _percent(cost: ModelCost) -> str:
+    if cost.low is None or cost.high is None:
+        return f"{cost.percent:+.1f} % (no interval)"
+    unclear = "" if cost.clear else ", no clear difference"
+    return f"{cost.percent:+.1f} % ({cost.low:+.1f} to {cost.high:+.1f} %{unclear})"
+
+
+def _speed(speed: Speed) -> str:
+    if speed.low is None or speed.high is None:
+        return f"{speed.tokens_per_s:.1f}"
+    return f"{speed.tokens_per_s:.1f} ±{(speed.high - speed.low) / 2:.1f}"
+
+
+def _figure(objective: str, value: float) -> str:
+    return format_bytes(round(value)) if objective.endswith("_bytes") else f"{value:.4g}"
+
+
+def _bytes(size_bytes: int | None) -> str:
+    return _NONE if size_bytes is None else format_bytes(size_bytes)
+
+
+def _share(volume: float | None) -> str:
+    return _NONE if volume is None else f"{volume:.1%}"
+
+
+def _part(n_shared: int, n_all: int) -> str:
+    return f"{n_shared / n_all:.0%}" if n_all else "none"

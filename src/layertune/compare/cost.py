@@ -1,0 +1,70 @@
+"""What the smaller budget costs: the balanced picks' speeds, one study's over the other's."""
+
+from dataclasses import dataclass
+from math import exp, log, sqrt
+
+from layertune.compare.summary import Speed, balanced, capacity_bytes, speed
+from layertune.results.result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCost:
+    """How much faster a model is under the smaller budget, in percent of the larger one's speed; negative is slower.
+
+    `low` and `high` are its 95 % interval, None where a speed has none; `clear` says whether it leaves out 0.
+    """
+
+    percent: float
+    low: float | None
+    high: float | None
+    clear: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """By model. With equal budgets the other study takes the smaller one's place."""
+
+    smaller: str
+    larger: str
+    equal_budgets: bool
+    models: dict[str, ModelCost]
+
+
+def cost(first_label: str, first: Result, label: str, other: Result) -> Cost | None:
+    """Return what the smaller budget of the two costs; None where a study has no pick."""
+    larger, smaller = (first_label, first), (label, other)
+    first_bytes, other_bytes = capacity_bytes(first), capacity_bytes(other)
+    if (first_bytes or 0) < (other_bytes or 0):  # without a device there is no budget, which is the least of all
+        larger, smaller = smaller, larger
+    less, more = balanced(smaller[1]), balanced(larger[1])
+    if less is None or more is None:
+        return None
+    models = {}
+    for model in first.models:
+        under, over = speed(less, model), speed(more, model)
+        if under is not None and over is not None and over.tokens_per_s > 0:
+            models[model] = model_cost(under, over)
+    return Cost(smaller[0], larger[0], first_bytes == other_bytes, models)
+
+
+def model_cost(under: Speed, over: Speed) -> ModelCost:
+    """Compare two speeds of different studies, which have no rounds in common to pair.
+
+    The interval of the ratio comes of both intervals by the method of variance estimates recovery, on the logarithms
+    (Zou and Donner, Construction of confidence limits about effect measures, Statistics in Medicine 27, 2008).
+    """
+    ratio = under.tokens_per_s / over.tokens_per_s
+    ends = (under.low, under.high, over.low, over.high)
+    known = [end for end in ends if end is not None and end > 0]
+    if len(known) < len(ends) or ratio <= 0:  # a missing end, or one that reaches 0 and has no logarithm
+        return ModelCost(_percent(ratio), None, None, clear=False)
+    under_low, under_high, over_low, over_high = (log(end) for end in known)
+    middle_under, middle_over = log(under.tokens_per_s), log(over.tokens_per_s)
+    below = sqrt((middle_under - under_low) ** 2 + (over_high - middle_over) ** 2)
+    above = sqrt((under_high - middle_under) ** 2 + (middle_over - over_low) ** 2)
+    low, high = ratio * exp(-below), ratio * exp(above)
+    return ModelCost(_percent(ratio), _percent(low), _percent(high), clear=not low <= 1 <= high)
+
+
+def _percent(ratio: float) -> float:
+    return 100 * (ratio - 1)

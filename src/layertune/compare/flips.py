@@ -1,0 +1,124 @@
+"""Which settings the other study picks otherwise, and why."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+from layertune.compare.summary import balanced, capacity_bytes, speed
+from layertune.results.result import Result, TrialInfo
+from layertune.settings import EngineSettings
+from layertune.units import format_bytes
+
+# same        both pick the same settings
+# memory      the first's pick does not fit the other's limits, by its recorded bytes or in a trial there
+# bandwidth   it fits and was measured there: clearly slower for one model at least, and clearly faster for none
+# preference  it fits and was measured there: clearly faster for one model, so the other front's pick trades
+# tie         it fits and was measured there: the intervals overlap for every model, so the difference is not one
+# unknown     it fits by its bytes, and no interval of it was measured there; or a study has no pick
+Why = Literal["same", "memory", "bandwidth", "preference", "tie", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    model: str
+    knob: str
+    first: int | str
+    other: int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """From the first study's balanced pick to the other's; `reason` is `why` in a sentence with its figures."""
+
+    knobs: tuple[Flip, ...]
+    why: Why
+    reason: str
+
+
+def flips(first: Result, other: Result) -> Flips:
+    ours, theirs = balanced(first), balanced(other)
+    if ours is None or theirs is None:
+        return Flips((), "unknown", "no measured trial keeps the budget, so there is no pick to hold against the other")
+    knobs = _changed(ours, theirs)
+    if not knobs:
+        return Flips(knobs, "same", "both studies pick the same settings")
+    why, reason = _why(ours, theirs, other)
+    return Flips(knobs, why, reason)
+
+
+def _changed(ours: TrialInfo, theirs: TrialInfo) -> tuple[Flip, ...]:
+    return tuple(
+        Flip(model, field.name, getattr(engine, field.name), getattr(theirs.settings[model], field.name))
+        for model, engine in ours.settings.items()
+        for field in fields(EngineSettings)
+        if getattr(engine, field.name) != getattr(theirs.settings[model], field.name)
+    )
+
+
+def _why(ours: TrialInfo, theirs: TrialInfo, other: Result) -> tuple[Why, str]:
+    there = _same_settings(ours, other)
+    if there is not None and (refused := _refused(there)):
+        return "memory", f"the first's settings were tried there as trial {there.number}: {refused}"
+    too_much = _too_much(ours, capacity_bytes(other))
+    if too_much and (there is None or there.state != "measured"):
+        return "memory", too_much
+    if there is None or there.state != "measured":
+        return "unknown", "the first's settings fit by their bytes and were not measured there"
+    return _by_speed(there, theirs)
+
+
+def _same_settings(ours: TrialInfo, other: Result) -> TrialInfo | None:
+    """Return the trial there with the first's settings; one that differs in threads only counts where none is equal."""
+    equal = [trial for trial in other.trials if trial.settings == ours.settings]
+    wanted = _without_threads(ours.settings)
+    equal += [trial for trial in other.trials if _without_threads(trial.settings) == wanted]
+    return equal[0] if equal else None
+
+
+def _without_threads(settings: dict[str, EngineSettings]) -> dict[str, EngineSettings]:
+    return {name: replace(engine, n_threads=1) for name, engine in settings.items()}
+
+
+def _refused(there: TrialInfo) -> str:
+    if there.state == "infeasible":
+        return f"infeasible, {there.reason}"
+    over = [f"{name} exceeded by {format_bytes(round(excess))}" for name, excess in there.exceeded().items()]
+    return ", ".join(over)
+
+
+def _too_much(ours: TrialInfo, capacity: int | None) -> str:
+    """Say by how much the first's settings exceed the other budget, by what was recorded of them; else nothing."""
+    if ours.vram is None or capacity is None:
+        return ""
+    planned_bytes, peak_bytes = ours.vram.planned_bytes or 0, ours.vram.peak_bytes
+    needed_bytes = max(planned_bytes, peak_bytes)
+    if needed_bytes <= capacity:
+        return ""
+    source = "at its measured peak" if peak_bytes >= planned_bytes else "by plan"
+    excess = format_bytes(needed_bytes - capacity)
+    return (
+        f"the first's settings take {format_bytes(needed_bytes)} {source}, the other budget is "
+        f"{format_bytes(capacity)}: {excess} too much"
+    )
+
+
+def _by_speed(there: TrialInfo, theirs: TrialInfo) -> tuple[Why, str]:
+    """Hold the first's settings against the other's pick, both as measured there."""
+    slower, faster, words, sure = [], [], [], True
+    for model in theirs.settings:
+        mine, picked = speed(there, model), speed(theirs, model)
+        if mine is None or picked is None or (behind := mine.slower_than(picked)) is None:
+            sure = False
+            continue
+        slower += [model] if behind else []
+        faster += [model] if picked.slower_than(mine) else []
+        words.append(f"{model} {mine.tokens_per_s:.1f} instead of {picked.tokens_per_s:.1f} tokens/s")
+    measured = f"the first's settings fit and were measured there as trial {there.number}"
+    if not sure:
+        return "unknown", f"{measured}, without an interval: whether they are slower cannot be said"
+    figures = ", ".join(words)
+    if slower and not faster:
+        return "bandwidth", f"{measured}: clearly slower for {' and '.join(slower)} ({figures})"
+    if faster:
+        trade = f" and slower for {' and '.join(slower)}" if slower else ""
+        return "preference", f"{measured}: clearly faster for {' and '.join(faster)}{trade} ({figures})"
+    return "tie", f"{measured}: no clear difference ({figures}), so the flip is within the noise"

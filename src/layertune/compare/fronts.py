@@ -1,0 +1,110 @@
+"""Two fronts as a whole: how much of what can be had each of them has, and which settings they share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layertune.config.objective import VRAM_PEAK, Objective
+from layertune.results.result import Result, TrialInfo
+from layertune.search.hypervolume import hypervolume
+from layertune.settings import SplitSettings
+
+# A latency has no natural worst value: the worst that was seen, and a little more so that it counts too.
+_BEYOND = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The worst corner and the best values that all hypervolumes are measured between, by objective."""
+
+    objectives: tuple[str, ...]
+    worst: tuple[float, ...]
+    best: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """How many settings of each front are on the other one too, of how many. Threads count on equal cores only."""
+
+    n_shared: int
+    n_first: int
+    n_other: int
+    threads_count: bool
+
+
+def hypervolumes(results: Sequence[Result]) -> tuple[Reference | None, list[float | None]]:
+    """Return each front's hypervolume as a share of the box between the common reference and the best of all fronts.
+
+    Speeds and contexts are worst at 0, memory at the largest budget, a latency a little beyond the worst of all fronts.
+    An objective that has one value everywhere is left out. A study without a front has none, and neither has any study
+    where their objectives are unlike or a figure of one is missing.
+    """
+    none: list[float | None] = [None] * len(results)
+    if any(other.objectives != results[0].objectives for other in results[1:]):
+        return None, none
+    objectives = [Objective(each.name, each.direction) for each in results[0].objectives]
+    costs = [_costs(result, objectives) for result in results]
+    whole = np.concatenate(costs)
+    if len(whole) == 0 or np.isnan(whole).any():
+        return None, none
+    best, worst = whole.min(axis=0), _worst(objectives, results, whole)
+    kept = worst > best
+    if not kept.any():
+        return None, none
+    signs = _signs(objectives)
+    reference = Reference(
+        tuple(each.name for each, keeps in zip(objectives, kept, strict=True) if keeps),
+        tuple((worst * signs + 0.0)[kept].tolist()),  # not -0
+        tuple((best * signs)[kept].tolist()),
+    )
+    box, corner = (worst - best)[kept], np.ones(kept.sum())
+    return reference, [hypervolume((each[:, kept] - best[kept]) / box, corner) if len(each) else None for each in costs]
+
+
+def overlap(first: Result, other: Result) -> Overlap:
+    threads_count = first.hardware.cpu.n_cores == other.hardware.cpu.n_cores
+    fronts = [{_form(result.trial(number), threads_count) for number in result.pareto} for result in (first, other)]
+    return Overlap(len(fronts[0] & fronts[1]), len(fronts[0]), len(fronts[1]), threads_count)
+
+
+def _form(trial: TrialInfo, threads_count: bool) -> SplitSettings:
+    """Return settings that are equal where only the machines' cores differ."""
+    engines = sorted(trial.settings.items())
+    return SplitSettings.of(
+        {name: engine if threads_count else replace(engine, n_threads=1) for name, engine in engines}
+    )
+
+
+def _costs(result: Result, objectives: Sequence[Objective]) -> NDArray[np.float64]:
+    """Return the front as costs, less being better, of shape (n, m); NaN stands for a figure that is missing."""
+    rows = [[_value(result.trial(number), each) for each in objectives] for number in result.pareto]
+    return np.array(rows, dtype=np.float64).reshape(len(rows), len(objectives)) * _signs(objectives)
+
+
+def _value(trial: TrialInfo, objective: Objective) -> float:
+    if objective.name == VRAM_PEAK:
+        return float(trial.vram.peak_bytes) if trial.vram is not None else 0.0  # on the CPU, in every trial
+    if objective.quantity == "n_ctx" and objective.subject in trial.settings:
+        return float(trial.settings[objective.subject].n_ctx)
+    metric = (trial.metrics or {}).get(objective.subject, {}).get(objective.quantity)
+    return float("nan") if metric is None else metric.median
+
+
+def _worst(
+    objectives: Sequence[Objective], results: Sequence[Result], whole: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    worst: NDArray[np.float64] = whole.max(axis=0)
+    beyond = worst + _BEYOND * (worst - whole.min(axis=0))
+    budgets = [result.budget.vram_bytes or 0 for result in results]
+    for at, objective in enumerate(objectives):
+        if objective.name == VRAM_PEAK:
+            worst[at] = max(worst[at], *budgets)
+        else:
+            worst[at] = 0.0 if objective.direction == "maximize" else beyond[at]
+    return worst
+
+
+def _signs(objectives: Sequence[Objective]) -> NDArray[np.float64]:
+    return np.array([-1.0 if each.direction == "maximize" else 1.0 for each in objectives])

@@ -1,0 +1,62 @@
+"""Several studies against the first of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from layertune.compare.cost import Cost, cost
+from layertune.compare.flips import Flips, flips
+from layertune.compare.fronts import Overlap, Reference, hypervolumes, overlap
+from layertune.compare.likeness import Difference, hardware_differences, refuse_unlike
+from layertune.compare.summary import StudySummary, summary
+from layertune.results.result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class PairCompared:
+    """One study beside the first one."""
+
+    first: str
+    other: str
+    hardware: tuple[Difference, ...]
+    overlap: Overlap
+    flips: Flips
+    cost: Cost | None
+
+
+@dataclass(frozen=True, slots=True)
+class StudiesCompared:
+    """`hypervolumes` by label, all between the same `reference`; None where there is nothing in common to measure."""
+
+    studies: tuple[StudySummary, ...]
+    reference: Reference | None
+    hypervolumes: dict[str, float | None]
+    pairs: tuple[PairCompared, ...]
+
+
+def compare_studies(studies: Sequence[tuple[str, Result]]) -> StudiesCompared:
+    """Compare two studies or more, each with the label to call it by; labels are unlike each other.
+
+    Raises:
+        UnlikeStudies: they measured other models or other workloads.
+    """
+    (first_label, first), *others = studies
+    for label, other in others:
+        refuse_unlike(first_label, first, label, other)
+    reference, volumes = hypervolumes([result for _, result in studies])
+    labels = [label for label, _ in studies]
+    return StudiesCompared(
+        studies=tuple(summary(label, result) for label, result in studies),
+        reference=reference,
+        hypervolumes=dict(zip(labels, volumes, strict=True)),
+        pairs=tuple(
+            PairCompared(
+                first=first_label,
+                other=label,
+                hardware=tuple(hardware_differences(first, other)),
+                overlap=overlap(first, other),
+                flips=flips(first, other),
+                cost=cost(first_label, first, label, other),
+            )
+            for label, other in others
+        ),
+    )

@@ -1,0 +1,109 @@
+"""What one study brings to a comparison: its device, its budget, and its picks with their figures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from layertune.results.result import Result, TrialInfo
+from layertune.results.trial_info import MetricInfo
+from layertune.settings import EngineSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """A median in tokens/s and its 95 % interval, None where the figure was measured once."""
+
+    tokens_per_s: float
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, metric: MetricInfo) -> "Speed":
+        return cls(metric.median, metric.low, metric.high)
+
+    def slower_than(self, other: "Speed") -> bool | None:
+        """Say whether the intervals leave no doubt that this is slower; None where one is missing."""
+        if self.high is None or self.low is None or other.low is None or other.high is None:
+            return None
+        return self.high < other.low
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPick:
+    settings: EngineSettings
+    alone: Speed
+    together: Speed
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A trial that was picked; `bytes` are None on a device without memory of its own."""
+
+    trial: int
+    models: Mapping[str, ModelPick]
+    peak_bytes: int | None
+    planned_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StudySummary:
+    """`capacity_bytes` is the budget without its margin, None on the CPU.
+
+    `screening_only` marks a study without finals: its figures were measured once, and include who was lucky.
+    """
+
+    label: str
+    study: str
+    created: str
+    device: str
+    emulated: bool
+    vram_bytes: int | None
+    capacity_bytes: int | None
+    screening_only: bool
+    n_measured: int
+    n_front: int
+    picks: Mapping[str, Pick]
+
+
+def summary(label: str, result: Result) -> StudySummary:
+    device = result.hardware.device
+    return StudySummary(
+        label=label,
+        study=result.study.name,
+        created=result.study.created,
+        device=device.name,
+        emulated=device.kind == "emulated",
+        vram_bytes=device.vram_bytes,
+        capacity_bytes=capacity_bytes(result),
+        screening_only=not any(trial.n_rounds for trial in result.trials),
+        n_measured=sum(trial.state == "measured" for trial in result.trials),
+        n_front=len(result.pareto),
+        picks={name: _pick(result.trial(number)) for name, number in result.picks.items()},
+    )
+
+
+def capacity_bytes(result: Result) -> int | None:
+    """Return what all models may take of the device, None where it has no memory of its own."""
+    budget = result.budget
+    return None if budget.vram_bytes is None else budget.vram_bytes - budget.margin_bytes
+
+
+def balanced(result: Result) -> TrialInfo | None:
+    """Return the balanced pick, None where no trial keeps the budget."""
+    return result.trial(result.picks["balanced"]) if "balanced" in result.picks else None
+
+
+def speed(trial: TrialInfo, model: str) -> Speed | None:
+    """Return a model's speed alone in its workload, None where the trial was not measured."""
+    return None if trial.metrics is None else Speed.of(trial.metrics[model]["tokens_per_s"])
+
+
+def _pick(trial: TrialInfo) -> Pick:
+    models = {
+        name: ModelPick(
+            trial.settings[name], Speed.of(metrics["tokens_per_s"]), Speed.of(metrics["tokens_per_s_together"])
+        )
+        for name, metrics in (trial.metrics or {}).items()
+    }
+    if trial.vram is None:
+        return Pick(trial.number, models, None, None)
+    return Pick(trial.number, models, trial.vram.peak_bytes, trial.vram.planned_bytes)

@@ -1,0 +1,70 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compared import Row, study
+from layertune.compare.cost import cost, model_cost
+from layertune.compare.summary import Speed
+
+LARGE = study([Row((37, 29), (10, 5), 900)])
+SMALL = study([Row((37, 20), (9, 4), 600)], budget_mib=700)
+
+speeds = st.builds(
+    lambda middle, below, above: Speed(middle, middle * (1 - below), middle * (1 + above)),
+    st.floats(0.1, 1000),
+    st.floats(0, 0.9),
+    st.floats(0, 0.9),
+)
+
+
+@pytest.mark.parametrize("order", [("large", "small"), ("small", "large")], ids=" first".join)
+def test_the_smaller_budget_s_cost_is_the_same_in_either_order(order: tuple[str, str]) -> None:
+    named = {"large": LARGE, "small": SMALL}
+    found = cost(order[0], named[order[0]], order[1], named[order[1]])
+    assert found is not None
+    assert (found.smaller, found.larger, found.equal_budgets) == ("small", "large", False)
+    assert found.models["chat"].percent == pytest.approx(-10)
+    assert found.models["code"].percent == pytest.approx(-20)
+    assert found.models["code"].clear
+
+
+def test_equal_budgets_are_said_to_be_equal() -> None:
+    found = cost("a", LARGE, "b", LARGE)
+    assert found is not None
+    assert (found.equal_budgets, found.models["chat"].percent, found.models["chat"].clear) == (True, 0, False)
+
+
+def test_without_a_pick_there_is_no_cost() -> None:
+    assert cost("a", LARGE, "b", study([Row((1, 1), (1, 1), 1)], None)) is None
+
+
+@pytest.mark.parametrize("over", [Speed(10, None, None), Speed(10, -5, 25)], ids=["one sample", "reaches 0"])
+def test_a_speed_without_a_usable_interval_gives_none(over: Speed) -> None:
+    found = model_cost(Speed(9, 8.9, 9.1), over)
+    assert (found.low, found.high, found.clear) == (None, None, False)
+    assert found.percent == pytest.approx(-10)
+
+
+def test_a_speed_known_exactly_leaves_the_other_s_interval() -> None:
+    found = model_cost(Speed(9, 8.1, 9.9), Speed(10, 10, 10))
+    assert (found.low, found.high) == (pytest.approx(-19), pytest.approx(-1))
+
+
+@given(speeds, speeds)
+def test_the_interval_holds_the_figure_and_lies_within_the_worst_case(under: Speed, over: Speed) -> None:
+    found = model_cost(under, over)
+    assert found.low is not None
+    assert found.high is not None
+    low, middle, high = (1 + each / 100 for each in (found.low, found.percent, found.high))
+    nearly = 1 + 1e-9
+    assert (under.low or 0) / (over.high or 1) <= low * nearly + 1e-12
+    assert low <= middle * nearly + 1e-12
+    assert middle <= high * nearly + 1e-12
+    assert high <= (under.high or 0) / (over.low or 1) * nearly + 1e-12
+
+
+@given(speeds, speeds)
+def test_a_difference_is_clear_in_both_directions_or_in_none(under: Speed, over: Speed) -> None:
+    forth, back = model_cost(under, over), model_cost(over, under)
+    if min(abs(end) for end in (forth.low, forth.high, back.low, back.high) if end is not None) > 1e-6:
+        assert forth.clear == back.clear

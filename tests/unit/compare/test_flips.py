@@ -1,0 +1,86 @@
+import pytest
+
+from compared import Row, study
+from layertune.compare.flips import Flip, Flips, flips
+
+BIG = Row((37, 29), (10, 5), 900)
+SMALL = Row((37, 20), (10, 4), 600)
+
+
+def why(first: list[Row], other: list[Row], pick: int, *, budget_mib: float = 1000, n_cores: int = 4) -> Flips:
+    """Hold the first row of `first` against trial `pick` of `other`."""
+    return flips(study(first), study(other, pick, budget_mib=budget_mib, n_cores=n_cores))
+
+
+def test_equal_picks_flip_nothing() -> None:
+    assert why([BIG], [SMALL, BIG], 1) == Flips((), "same", "both studies pick the same settings")
+
+
+def test_every_changed_knob_is_named_with_its_model() -> None:
+    found = why([BIG], [Row((30, 29), (9, 5), 600, changes={"n_batch": 128})], 0)
+    assert found.knobs == (
+        Flip("chat", "n_gpu_layers", 37, 30),
+        Flip("chat", "n_batch", 256, 128),
+        Flip("code", "n_batch", 256, 128),
+    )
+
+
+def test_what_does_not_fit_the_other_budget_is_memory_bound_by_its_recorded_bytes() -> None:
+    found = why([BIG], [SMALL], 0, budget_mib=700)
+    assert found.why == "memory"
+    assert found.reason == (
+        "the first's settings take 900.0 MiB at its measured peak, the other budget is 700.0 MiB: 200.0 MiB too much"
+    )
+
+
+def test_a_pick_that_just_fits_is_not_memory_bound() -> None:
+    assert why([BIG], [SMALL], 0, budget_mib=900).why == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [
+        (Row((37, 29), (10, 5), 900, state="infeasible"), "trial 1: infeasible, load code: no room"),
+        (Row((37, 29), (10, 5), 900, over_mib=50), "trial 1: vram exceeded by 50.0 MiB"),
+    ],
+    ids=["refused", "over a limit"],
+)
+def test_what_was_tried_there_in_vain_is_memory_bound_whatever_was_recorded_here(there: Row, words: str) -> None:
+    found = why([BIG], [SMALL, there], 0)
+    assert (found.why, words in found.reason) == ("memory", True)
+
+
+def test_what_fits_and_was_measured_slower_is_bandwidth_bound() -> None:
+    found = why([BIG], [SMALL, Row((37, 29), (10, 3), 900)], 0)
+    assert found.why == "bandwidth"
+    assert found.reason.endswith(
+        "as trial 1: clearly slower for code (chat 10.0 instead of 10.0 tokens/s, code 3.0 instead of 4.0 tokens/s)"
+    )
+
+
+def test_intervals_that_overlap_are_a_tie() -> None:
+    assert why([BIG], [SMALL, Row((37, 29), (10, 3.9), 900, spread=0.05)], 0).why == "tie"
+
+
+def test_what_was_faster_for_one_model_there_is_a_preference() -> None:
+    found = why([BIG], [SMALL, Row((37, 29), (12, 3), 900)], 0)
+    assert found.why == "preference"
+    assert "clearly faster for chat and slower for code" in found.reason
+
+
+def test_without_an_interval_nothing_is_claimed() -> None:
+    found = why([BIG], [SMALL, Row((37, 29), (10, 1), 900, spread=None)], 0)
+    assert (found.why, "without an interval" in found.reason) == ("unknown", True)
+
+
+def test_what_was_not_measured_there_is_not_known_to_be_slower() -> None:
+    assert why([BIG], [SMALL], 0).why == "unknown"
+
+
+def test_a_trial_that_differs_in_threads_only_is_found_on_a_machine_of_other_cores() -> None:
+    there = Row((37, 29), (10, 3), 900, changes={"n_threads": 16})
+    assert why([BIG], [SMALL, there], 0, n_cores=16).why == "bandwidth"
+
+
+def test_without_a_pick_there_is_nothing_to_hold_against_the_other() -> None:
+    assert flips(study([BIG]), study([SMALL], None)).why == "unknown"

@@ -1,0 +1,65 @@
+from typing import Any
+
+import pytest
+
+from compared import Row, study
+from layertune.compare import compare_studies
+from layertune.compare.likeness import hardware_differences
+from layertune.errors import UnlikeStudies
+from layertune.results.result import Result, WorkloadInfo
+
+FIRST = study([Row((37, 20), (10, 5), 900)])
+
+
+def changed(**parts: Any) -> Result:
+    return FIRST.model_copy(update=parts)
+
+
+def other_file() -> Result:
+    code = FIRST.models["code"].model_copy(update={"sha256": "cd" * 32, "file": "code-q8.gguf"})
+    return changed(models=FIRST.models | {"code": code})
+
+
+def other_workload() -> Result:
+    return changed(workload=FIRST.workload | {"chat": WorkloadInfo(n_prompt=512, n_generate=16)})
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (other_file(), r"code is another file \(code.gguf and code-q8.gguf, sha256 ab… and cdcdcdcdcdcd…\)"),
+        (other_workload(), r"chat's workload is 64 prompt \+ 16 generated tokens and 512 \+ 16"),
+        (changed(models={"chat": FIRST.models["chat"]}), "the models are chat, code and chat"),
+    ],
+    ids=["file", "workload", "models"],
+)
+def test_studies_of_unlike_models_or_workloads_are_refused_with_the_reason(other: Result, words: str) -> None:
+    with pytest.raises(UnlikeStudies, match=f"^a and b cannot be compared: {words}") as caught:
+        compare_studies([("a", FIRST), ("b", other)])
+    assert caught.value.exit_status == 2
+
+
+def test_the_third_study_is_held_against_the_first_too() -> None:
+    with pytest.raises(UnlikeStudies, match="a and c cannot be compared"):
+        compare_studies([("a", FIRST), ("b", FIRST), ("c", other_file())])
+
+
+def test_a_model_s_file_may_have_another_name() -> None:
+    renamed = FIRST.models["code"].model_copy(update={"file": "elsewhere.gguf"})
+    compare_studies([("a", FIRST), ("b", changed(models=FIRST.models | {"code": renamed}))])
+
+
+def test_the_same_machine_differs_in_nothing() -> None:
+    assert hardware_differences(FIRST, FIRST) == []
+
+
+def test_what_differs_between_two_machines_is_named_with_both_values() -> None:
+    other = study(
+        [Row((37, 20), (10, 5), 900)], budget_mib=6141, n_cores=16, device="NVIDIA GeForce RTX 4050 Laptop GPU"
+    )
+    found = {each.what: (each.first, each.other) for each in hardware_differences(FIRST, other)}
+    assert found == {
+        "device": ("emulated card (EMULATED)", "NVIDIA GeForce RTX 4050 Laptop GPU"),
+        "device memory": ("1000.0 MiB", "6141.0 MiB"),
+        "cores": ("4", "16"),
+    }
