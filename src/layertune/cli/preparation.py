@@ -21,6 +21,7 @@ from layertune.results.result import (
     CpuInfo,
     DeviceInfo,
     HardwareInfo,
+    HostLimitsInfo,
     LlamaCpp,
     ModelInfo,
     WorkloadInfo,
@@ -142,6 +143,9 @@ class Preparation:
             budget=BudgetInfo(vram_bytes=self.limits.vram_bytes, margin_bytes=self.limits.margin_bytes),
             objectives=self.config.resolved_objectives(),
             baselines=self.baselines(),
+            host_limits=HostLimitsInfo(
+                n_cpus=self.config.host.n_cpus, ram_per_model_bytes=self.config.host.ram_per_model
+            ),
         )
 
     def resolved_toml(self, folder: Path) -> str:
