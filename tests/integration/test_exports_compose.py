@@ -1,4 +1,4 @@
-"""Exports as docker-compose reads them: the compose export, `.env`, and the worksheet's own compose with its two repairs."""
+"""Exports as docker-compose reads them: the compose export, `.env`, and the worksheet's compose with its two repairs."""
 
 import os
 import shlex
@@ -16,7 +16,7 @@ from layertune.export import EXPORTERS, picked_for_worksheet, quote
 from layertune.results.result import Result
 from names import AWKWARD
 from readers import shell_words
-from served import TOOLS, WITHOUT_GPU, served
+from served import TOOLS, WITHOUT_GPU, context_value, served
 
 pytestmark = [
     pytest.mark.slow,
@@ -155,7 +155,7 @@ def test_the_worksheets_own_compose_runs_its_env(demo_pair: dict[str, Path], tmp
         assert command[command.index("--n-gpu-layers") + 1] == str(engine.n_gpu_layers)
         log = start_and_ask(command, demo_pair[name], made.models[name].file, tmp_path)
         for field in ("n_ctx", "n_batch", "n_ubatch"):
-            assert f"{field:<13} = {getattr(engine, field)}\n" in log
+            assert context_value(log, field) == str(getattr(engine, field)), field
 
 
 def start_and_ask(command: list[str], gguf: Path, file: str, folder: Path) -> str:

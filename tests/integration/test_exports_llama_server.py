@@ -18,7 +18,7 @@ from layertune.export import EXPORTERS
 from layertune.results.result import Result
 from names import AWKWARD
 from readers import SHELL, unit_words
-from served import TOOLS, WITHOUT_GPU, Served, served
+from served import TOOLS, WITHOUT_GPU, Served, context_value, served
 
 pytestmark = [
     pytest.mark.slow,
@@ -132,14 +132,8 @@ def check(server: Served, study: Result, name: str) -> None:
     """The context that the server made is the trial's, whatever it was asked for."""
     engine, log = study.picked("balanced").settings[name], server.logged()
     for field in ("n_ctx", "n_batch", "n_ubatch"):
-        assert int(found(log, rf"llama_context: {field}\s+= (\d+)")) == getattr(engine, field), field
-    assert int(found(log, r"llama_context: n_seq_max\s+= (\d+)")) == engine.n_parallel
-    assert found(log, r"llama_context: flash_attn\s+= (\w+)") in ("enabled", "auto")
+        assert context_value(log, field) == str(getattr(engine, field)), field
+    assert context_value(log, "n_seq_max") == str(engine.n_parallel)
+    assert context_value(log, "flash_attn") in ("enabled", "auto")
     assert server.ask("/props")["total_slots"] == engine.n_parallel
     assert server.ask("/completion", {"prompt": "Hello", "n_predict": 2})["tokens_predicted"] >= 1
-
-
-def found(log: str, pattern: str) -> str:
-    match = re.search(pattern, log)
-    assert match is not None, f"{pattern} is not in {log[-3000:]}"
-    return match[1]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import time
@@ -75,3 +76,10 @@ def _wait(process: subprocess.Popen[bytes], server: Served) -> None:
         else:
             return
     raise AssertionError(f"llama-server did not answer: {server.logged()[-3000:]}")
+
+
+def context_value(log: str, field: str) -> str:
+    """Return what llama.cpp says of the context that it made."""
+    match = re.search(rf"llama_context: {field}\s+= (\S+)", log)
+    assert match is not None, f"{field} is not in {log[-3000:]}"
+    return match[1]

@@ -6,8 +6,8 @@ from layertune.units import MIB
 
 _MOST_MIB = 8192  # llama-server's own default (common/common.h, cache_ram_mib)
 
-# A server's RAM beside llama.cpp's buffers: code, tokenizer, requests, a GPU driver's pages. An estimate: llama-server
-# takes a third of it on a CPU, and nobody has measured it on a GPU yet.
+# A server's RAM beside llama.cpp's buffers: code, tokenizer, requests, a GPU driver's pages. An estimate: on a CPU
+# llama-server was seen to take 36 and 66 MiB with the demo's models; on a GPU nobody has measured it yet.
 _SERVER_BYTES = 512 * MIB
 
 

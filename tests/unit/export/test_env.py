@@ -1,4 +1,5 @@
 import json
+from importlib.util import find_spec
 from io import StringIO
 
 import pytest
@@ -79,18 +80,20 @@ def test_compose_and_a_shell_read_any_file_name_back_or_it_is_refused(name: str)
         assert shell_variables(text, list(variables)) == variables
 
 
+@pytest.mark.skipif(find_spec("dotenv") is None, reason="no python-dotenv here")
 @settings(deadline=None)
 @given(HOSTILE)
 @example("${HOME}")
 def test_python_dotenv_reads_any_file_name_back_or_it_is_refused(name: str) -> None:
     """As docker-compose 1 does, which replaces variables also between single quotes."""
-    dotenv = pytest.importorskip("dotenv", reason="no python-dotenv here")
+    from dotenv import dotenv_values
+
     study = result(file=name)
     try:
         text = render_env(study, study.trial(1))
     except UsageError:
         return
-    assert dotenv.dotenv_values(stream=StringIO(text))["CHAT_MODEL"] == name
+    assert dotenv_values(stream=StringIO(text))["CHAT_MODEL"] == name
 
 
 @given(HOSTILE)
