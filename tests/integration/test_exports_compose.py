@@ -1,6 +1,7 @@
-"""Exports as docker-compose reads them: the compose export, `.env`, and the worksheet's compose with its two repairs."""
+"""Exports as docker-compose reads them: the compose export, `.env`, and the worksheet's compose with two repairs."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -25,29 +26,37 @@ pytestmark = [
     ),
 ]
 
-# As the worksheet has it, but for what it needs to start: no comments in the commands, an image and ports.
-REPAIRED = """\
+WORKSHEETS = """\
 services:
   inference-chat:
-    image: ghcr.io/ggml-org/llama.cpp:server-cuda
-    ports: ["8001:8001"]
     command: >
       --host 0.0.0.0 --port 8001
       --model /models/${CHAT_MODEL:-Qwen2.5-3B-Instruct-Q4_K_M.gguf}
-      --n-gpu-layers ${CHAT_N_GPU_LAYERS:-999}
+      --n-gpu-layers ${CHAT_N_GPU_LAYERS:-999}  # 전체 GPU
       -c 1024 -b 128 -t 4
       --parallel 1 --cont-batching
 
   inference-code:
-    image: ghcr.io/ggml-org/llama.cpp:server-cuda
-    ports: ["8004:8001"]
     command: >
       --host 0.0.0.0 --port 8001
       --model /models/${CODE_MODEL:-qwen2.5-coder-7b-instruct-q4_k_m.gguf}
-      --n-gpu-layers ${CODE_N_GPU_LAYERS:-20}
+      --n-gpu-layers ${CODE_N_GPU_LAYERS:-20}   # 일부 CPU 오프로드
       -c 1024 -b 128 -t 4
       --parallel 1 --cont-batching
 """
+_IMAGE = "    image: ghcr.io/ggml-org/llama.cpp:server-cuda\n"
+
+
+def without_comments(compose: str) -> str:
+    return re.sub(r" +#.*", "", compose)
+
+
+def with_images(compose: str) -> str:
+    for name, port in (("chat", 8001), ("code", 8004)):
+        ports = f'    ports: ["{port}:8001"]\n'
+        compose = compose.replace(f"  inference-{name}:\n", f"  inference-{name}:\n{_IMAGE}{ports}")
+    return compose
+
 
 EACH = pytest.mark.parametrize("made", [demo, recorded, worksheet], ids=["demo", "recorded 3B + 7B", "worksheet"])
 needs_server = pytest.mark.skipif(
@@ -149,13 +158,25 @@ def test_what_compose_makes_of_it_starts_the_server(made: Any, demo_pair: dict[s
 def test_the_worksheets_own_compose_runs_its_env(demo_pair: dict[str, Path], tmp_path: Path) -> None:
     made = worksheet(20, 22)
     trial = picked_for_worksheet(made, "code")
-    found = services(tmp_path, {"compose.yml": REPAIRED}, EXPORTERS["env"](made, trial, "/models"))
+    repaired = with_images(without_comments(WORKSHEETS))
+    found = services(tmp_path, {"compose.yml": repaired}, EXPORTERS["env"](made, trial, "/models"))
     for name, engine in trial.settings.items():
         command = words(found[f"inference-{name}"])
         assert command[command.index("--n-gpu-layers") + 1] == str(engine.n_gpu_layers)
         log = start_and_ask(command, demo_pair[name], made.models[name].file, tmp_path)
         for field in ("n_ctx", "n_batch", "n_ubatch"):
             assert context_value(log, field) == str(getattr(engine, field)), field
+
+
+@needs_server
+def test_without_either_repair_it_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="neither an image nor a build context"):
+        services(tmp_path, {"compose.yml": without_comments(WORKSHEETS)})
+    command = words(services(tmp_path, {"compose.yml": with_images(WORKSHEETS)})["inference-code"])
+    assert command[6:13] == ["--n-gpu-layers", "20", "#", "일부", "CPU", "오프로드", "-c"]
+    answer = subprocess.run([str(TOOLS / "llama-server"), *command], capture_output=True, text=True, check=False)
+    assert answer.returncode != 0
+    assert "invalid argument: #" in answer.stderr + answer.stdout
 
 
 def start_and_ask(command: list[str], gguf: Path, file: str, folder: Path) -> str:

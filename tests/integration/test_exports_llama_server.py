@@ -134,6 +134,7 @@ def check(server: Served, study: Result, name: str) -> None:
     for field in ("n_ctx", "n_batch", "n_ubatch"):
         assert context_value(log, field) == str(getattr(engine, field)), field
     assert context_value(log, "n_seq_max") == str(engine.n_parallel)
-    assert context_value(log, "flash_attn") in ("enabled", "auto")
+    assert context_value(log, "flash_attn") == "enabled"
+    assert context_value(log, "kv_unified") == "false"
     assert server.ask("/props")["total_slots"] == engine.n_parallel
     assert server.ask("/completion", {"prompt": "Hello", "n_predict": 2})["tokens_predicted"] >= 1
