@@ -5,13 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deployments import CONTAINERS, named
 from finished_study import result
 from layertune.errors import UsageError
 from layertune.export import EXPORTERS, MODELS_DIR
 from layertune.results.result import Result
-from readers import modelfile_commands, preset_sections, shell_words, unit_words
+from readers import llama_swap_words, modelfile_commands, preset_sections, shell_words, unit_words
 
 GOLDEN = Path(__file__).parent / "golden"
 SERVED = [format for format in EXPORTERS if format not in ("env", "json")]
@@ -74,6 +75,15 @@ def test_the_router_serves_the_same_flags_without_an_address() -> None:
     section = preset_sections(export("preset", result())["preset.ini"])["code"]
     assert section.pop("load-on-startup") == "true"
     assert section == {option: value for option, value in flags.items() if option not in ("host", "port", "alias")}
+
+
+def test_llama_swap_holds_all_models_at_once_and_loads_them_at_the_start() -> None:
+    config = yaml.safe_load(export("llama-swap", result())["llama-swap.yaml"])
+    assert config["groups"]["together"] == {"swap": False, "exclusive": True, "members": ["chat", "code"]}
+    assert config["hooks"]["on_startup"]["preload"] == list(config["models"]) == ["chat", "code"]
+    words = llama_swap_words(config, "code")
+    served = shell_words(export("llama-server", result())["code.sh"])
+    assert words == ["llama-server", *("${PORT}" if word == "8004" else word for word in served)]
 
 
 def test_ollama_gets_the_context_of_one_slot_and_the_physical_batch() -> None:
