@@ -61,7 +61,8 @@ def picked_for_worksheet(result: Result, pick: str) -> TrialInfo:
     if trial not in runs:
         there = ", ".join(str(each.number) for each in runs)
         raise UsageError(
-            f"trial {pick} is none that the worksheet's compose can run", remedy=f"choose one of {there}, or balanced"
+            f"trial {pick} is none within the budget that the worksheet's compose can run",
+            remedy=f"choose one of {there}, or balanced",
         )
     return trial
 

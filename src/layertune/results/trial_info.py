@@ -9,7 +9,7 @@ from layertune.settings import EngineSettings
 # What every measured trial has; `tpot_s`, and both latencies beside a prefill, came later or are a finalist's only.
 METRICS = frozenset(("pp_tokens_per_s", "tg_tokens_per_s", "ttft_s", "tokens_per_s", "tokens_per_s_together"))
 
-_MAY_BE_NONE = frozenset(("n_gpu_layers", "n_cpu_moe"))
+_MAY_BE_ZERO = frozenset(("n_gpu_layers", "n_cpu_moe"))
 
 
 class Part(BaseModel):
@@ -101,7 +101,7 @@ class TrialInfo(Part):
     def _check_whole(self) -> "TrialInfo":
         for name, engine in self.settings.items():
             for field, value in engine.as_dict().items():
-                least = 0 if field in _MAY_BE_NONE else 1
+                least = 0 if field in _MAY_BE_ZERO else 1
                 if isinstance(value, int) and value < least:
                     raise ValueError(f"settings.{name}.{field} is {value}; it is {least} or more")
         if self.metrics is None:

@@ -23,7 +23,9 @@ def test_picks_are_chosen_again_among_the_trials_it_can_run() -> None:
 
 def test_a_trial_of_other_values_is_none_that_it_can_run() -> None:
     mixed = study([both(WORKSHEET) | {"code": replace(WORKSHEET, n_batch=256)}, both(WORKSHEET)], DEMO_FILES)
-    with pytest.raises(UsageError, match="trial 0 is none that the worksheet's compose can run; choose one of 1, or"):
+    with pytest.raises(
+        UsageError, match="trial 0 is none within the budget that the worksheet's compose can run; choose one of 1"
+    ):
         picked_for_worksheet(mixed, "0")
 
 
