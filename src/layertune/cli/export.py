@@ -4,19 +4,38 @@ from pathlib import Path
 
 import typer
 
-from layertune.cli.files import write_text
+from layertune.cli.files import write_files
 from layertune.errors import UsageError
-from layertune.export import EXPORTERS
-from layertune.results.result import load_result
+from layertune.export import EXPORTERS, REPAIRS, ignored_keys, picked_for_worksheet
+from layertune.results.result import Result, TrialInfo, load_result
 
 
-def run(study: Path, format: str, pick: str, output: Path | None) -> None:
+def run(study: Path, format: str, pick: str, *, compat: str | None, models_dir: str, output: Path | None) -> None:
     if format not in EXPORTERS:
         raise UsageError(f"{format!r} is no export format", remedy=f"choose one of {', '.join(EXPORTERS)}")
+    if compat not in (None, "worksheet"):
+        raise UsageError(f"nothing is known of {compat!r}", remedy="leave --compat out, or choose worksheet")
+    if compat is not None and format != "env":
+        raise UsageError(f"--compat {compat} is about a .env file", remedy="use it with --format env")
     result = load_result(study)
-    text = EXPORTERS[format](result, result.picked(pick))
-    if output is None:
-        typer.echo(text, nl=False)
+    trial = result.picked(pick) if compat is None else picked_for_worksheet(result, pick)
+    files = EXPORTERS[format](result, trial, models_dir)
+    if output is not None:
+        for path in write_files(output, files):
+            typer.echo(f"wrote {path}", err=True)
     else:
-        write_text(output, text)
-        typer.echo(f"wrote {output}", err=True)
+        typer.echo(_as_one(files), nl=False)
+    if compat is not None:
+        _warn(result, trial)
+
+
+def _as_one(files: dict[str, str]) -> str:
+    """Return one text; several files each under its name, as head(1) prints them."""
+    if len(files) == 1:
+        return "".join(files.values())
+    return "\n".join(f"==> {name} <==\n{text}" for name, text in files.items())
+
+
+def _warn(result: Result, trial: TrialInfo) -> None:
+    for line in (*(f"warning: {sentence}" for sentence in ignored_keys(result, trial)), *REPAIRS):
+        typer.echo(line, err=True)

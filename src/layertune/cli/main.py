@@ -129,17 +129,37 @@ def pareto(study: Study, json: Json = False) -> None:
     command.run(study, as_json=json)
 
 
-@app.command(epilog="Example: layertune export studies/demo --format env --pick balanced -o .env")
+@app.command(
+    epilog="Examples: layertune export studies/demo --format env --pick balanced -o .env  ·  "
+    "layertune export studies/demo --format env --compat worksheet  ·  "
+    "layertune export studies/demo --format compose --models-dir /srv/models -o compose.yml  ·  "
+    "layertune export studies/demo --format systemd --pick 17 -o units/"
+)
 def export(
     study: Study,
-    format: Annotated[str, typer.Option(metavar="env|json", help="What to write.")] = "env",
+    format: Annotated[
+        str,
+        typer.Option(
+            metavar="env|compose|llama-server|preset|llama-swap|ollama|systemd|json", help="What reads the files."
+        ),
+    ] = "env",
     pick: Annotated[str, typer.Option(metavar="balanced|MODEL|lean|TRIAL", help="Which trial.")] = "balanced",
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write here.")] = None,
+    compat: Annotated[
+        str | None,
+        typer.Option(metavar="worksheet", help="For a reader with settings of its own: only trials that have them."),
+    ] = None,
+    models_dir: Annotated[
+        str, typer.Option(metavar="DIR", help="Where the model files are on the machine that serves them.")
+    ] = "/models",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE|DIR", help="Write here; several files go into a folder."),
+    ] = None,
 ) -> None:
-    """Turn one trial of a study into a file that deploys it."""
+    """Turn one trial of a study into the files that deploy it."""
     from layertune.cli import export as command
 
-    command.run(study, format, pick, output)
+    command.run(study, format, pick, compat=compat, models_dir=models_dir, output=output)
 
 
 @app.command(

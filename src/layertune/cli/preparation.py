@@ -19,7 +19,7 @@ from layertune.devices.target import Target
 from layertune.engine.library import BuildInfo
 from layertune.errors import BuildError, ConfigError
 from layertune.models import ModelShape, file_sha256
-from layertune.results.result import BudgetInfo, LlamaCpp, ModelInfo, WorkloadInfo
+from layertune.results.result import BudgetInfo, HostLimitsInfo, LlamaCpp, ModelInfo, WorkloadInfo
 from layertune.results.summary import Baseline, Planned, Provenance
 from layertune.search.baselines import baselines, first_settings
 from layertune.search.constraints import Limits
@@ -146,6 +146,9 @@ class Preparation:
             floors=self.config.resolved_floors(),
             weights=self.config.resolved_weights(),
             baselines=self.baselines(),
+            host_limits=HostLimitsInfo(
+                n_cpus=self.config.host.n_cpus, ram_per_model_bytes=self.config.host.ram_per_model
+            ),
         )
 
     def resolved_toml(self, folder: Path) -> str:

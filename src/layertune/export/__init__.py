@@ -1,11 +1,44 @@
-"""What a pick becomes in other programs' files. Every exporter renders text from a `Result` and touches no file."""
+"""What a pick becomes in other programs' files: every exporter renders files by name from a `Result`, and writes none.
+
+`models_dir` is where the model files are on the machine that serves them.
+"""
 
 from collections.abc import Callable
 
+from layertune.export import env, record
+from layertune.export.compose import render_compose
 from layertune.export.env import quote, render_env
+from layertune.export.llama_server import render_llama_server
+from layertune.export.llama_swap import render_llama_swap
+from layertune.export.ollama import render_ollama
+from layertune.export.paths import MODELS_DIR
+from layertune.export.preset import render_preset
 from layertune.export.record import render_json
+from layertune.export.systemd import render_systemd
+from layertune.export.worksheet import REPAIRS, ignored_keys, picked_for_worksheet
 from layertune.results.result import Result, TrialInfo
 
-EXPORTERS: dict[str, Callable[[Result, TrialInfo], str]] = {"env": render_env, "json": render_json}
+Exporter = Callable[[Result, TrialInfo, str], dict[str, str]]
 
-__all__ = ["EXPORTERS", "quote", "render_env", "render_json"]
+EXPORTERS: dict[str, Exporter] = {
+    "env": lambda result, trial, _models_dir: {env.FILE_NAME: render_env(result, trial)},
+    "compose": render_compose,
+    "llama-server": render_llama_server,
+    "preset": render_preset,
+    "llama-swap": render_llama_swap,
+    "ollama": render_ollama,
+    "systemd": render_systemd,
+    "json": lambda result, trial, _models_dir: {record.FILE_NAME: render_json(result, trial)},
+}
+
+__all__ = [
+    "EXPORTERS",
+    "MODELS_DIR",
+    "REPAIRS",
+    "Exporter",
+    "ignored_keys",
+    "picked_for_worksheet",
+    "quote",
+    "render_env",
+    "render_json",
+]

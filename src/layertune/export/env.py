@@ -2,36 +2,36 @@
 
 A value that could mean anything to either reader is in single quotes, which both take literally: POSIX shell (2.2.2)
 up to the next quote, compose (compose-go, dotenv/parser.go, extractVarValue) up to the next one without a backslash
-before it. A name with a quote or a backslash is therefore refused, and so is a line break: no file name can start a
-second line or an expansion. Model names are plain words, which `Result` sees to.
+before it. A name with a quote or a backslash is therefore refused, and so are a line break and `${`, which
+docker-compose 1 replaces between single quotes too: no file name can start a second line or an expansion. Model names
+are plain words, which `Result` sees to.
 """
 
 import re
 
-from layertune.errors import UsageError
-from layertune.export.provenance import provenance_lines
+from layertune.export.flags import server_flags
+from layertune.export.paths import cannot_hold
+from layertune.export.provenance import comment
 from layertune.results.result import Result, TrialInfo
 
+FILE_NAME = ".env"
+
 _PLAIN = re.compile(r"[A-Za-z0-9._/+-]+", re.ASCII)
-_KEYS = (
-    ("N_GPU_LAYERS", "n_gpu_layers"),
-    ("N_CTX", "n_ctx"),
-    ("N_BATCH", "n_batch"),
-    ("N_UBATCH", "n_ubatch"),
-    ("THREADS", "n_threads"),
-)
 
 
 def render_env(result: Result, trial: TrialInfo) -> str:
     """Raises UsageError where a model's file name cannot be quoted safely."""
-    lines = [f"# {line}" for line in provenance_lines(result, trial)]
+    lines = comment(result, trial)
     for name, model in result.models.items():
-        prefix, engine = name.upper(), trial.settings[name]
-        lines += ["", f"{prefix}_MODEL={quote(model.file)}"]
-        lines += [f"{prefix}_{key}={getattr(engine, field)}" for key, field in _KEYS]
-        if engine.n_cpu_moe:
-            lines.append(f"{prefix}_N_CPU_MOE={engine.n_cpu_moe}")
+        lines += ["", f"{name.upper()}_MODEL={quote(model.file)}"]
+        lines += [f"{key}={value}" for key, value in tuned(result, trial, name).items()]
     return "\n".join(lines) + "\n"
+
+
+def tuned(result: Result, trial: TrialInfo, name: str) -> dict[str, str]:
+    """Return the variables of one model, without its file."""
+    flags = server_flags(result, trial, name)
+    return {f"{name.upper()}_{flag.key}": flag.value for flag in flags if flag.key is not None}
 
 
 def quote(value: str) -> str:
@@ -42,9 +42,6 @@ def quote(value: str) -> str:
     """
     if _PLAIN.fullmatch(value):
         return value
-    if "'" in value or "\\" in value or not value.isprintable():
-        raise UsageError(
-            f"the file name {value!r} cannot stand in a .env file",
-            remedy="rename the model file without quotes, backslashes and control characters",
-        )
+    if "'" in value or "\\" in value or "${" in value or not value.isprintable():
+        raise cannot_hold(value, "a .env file", "quotes, backslashes, `${` and control characters")
     return f"'{value}'"

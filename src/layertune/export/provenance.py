@@ -5,6 +5,11 @@ from layertune.results.trial_info import MetricInfo
 from layertune.units import format_bytes
 
 
+def comment(result: Result, trial: TrialInfo, mark: str = "#") -> list[str]:
+    """Return the provenance as comment lines."""
+    return [f"{mark} {line}" for line in provenance_lines(result, trial)]
+
+
 def provenance_lines(result: Result, trial: TrialInfo) -> list[str]:
     """Return lines of printable text: study, trial, hardware, measured speeds, peak VRAM of the budget, limits
     that the trial does not keep (one that is named by its number may exceed some)."""

@@ -21,6 +21,7 @@ __all__ = [
     "CpuInfo",
     "DeviceInfo",
     "HardwareInfo",
+    "HostLimitsInfo",
     "LlamaCpp",
     "ModelInfo",
     "ObjectiveInfo",
@@ -91,6 +92,13 @@ class BudgetInfo(Part):
     margin_bytes: int
 
 
+class HostLimitsInfo(Part):
+    """What each model's container may use of the host; None is all of it."""
+
+    n_cpus: int | None = Field(ge=1)
+    ram_per_model_bytes: int | None = Field(ge=0)
+
+
 class ObjectiveInfo(Part):
     name: str
     direction: Literal["maximize", "minimize"]
@@ -154,6 +162,7 @@ class Result(Part):
     models: dict[ModelName, ModelInfo]
     workload: dict[str, WorkloadInfo]
     budget: BudgetInfo
+    host_limits: HostLimitsInfo | None = None
     objectives: list[ObjectiveInfo]
     plan: PlanInfo | None = None
     baselines: dict[str, BaselineInfo] = Field(default_factory=dict)

@@ -16,6 +16,7 @@ from layertune.results.result import (
     ClockInfo,
     ComparisonInfo,
     HardwareInfo,
+    HostLimitsInfo,
     LlamaCpp,
     ModelInfo,
     ObjectiveInfo,
@@ -57,6 +58,7 @@ class Provenance:
     floors: Sequence[Floor] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
     baselines: Sequence[Baseline] = ()
+    host_limits: HostLimitsInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ def summarise(
         models=dict(provenance.models),
         workload=dict(provenance.workload),
         budget=provenance.budget,
+        host_limits=provenance.host_limits,
         objectives=[ObjectiveInfo(name=each.name, direction=each.direction) for each in provenance.objectives],
         plan=None if planned is None else _plan_info(planned),
         baselines={each.name: _baseline(each, trials, plan, n_layers, pick) for each in provenance.baselines},

@@ -9,6 +9,8 @@ from layertune.settings import EngineSettings
 # What every measured trial has; `tpot_s`, and both latencies beside a prefill, came later or are a finalist's only.
 METRICS = frozenset(("pp_tokens_per_s", "tg_tokens_per_s", "ttft_s", "tokens_per_s", "tokens_per_s_together"))
 
+_MAY_BE_ZERO = frozenset(("n_gpu_layers", "n_cpu_moe"))
+
 
 class Part(BaseModel):
     """Unknown fields are kept out silently: a newer layertune of the same schema version may have added some."""
@@ -75,6 +77,7 @@ class TrialInfo(Part):
 
     A finalist's `metrics` are those of its `n_rounds` rounds of the finals, samples in the order of the rounds; what
     the search measured first is in `screening`. `tied_with` is the trial that it shows no clear difference from.
+    `flash_attn` says by model what llama.cpp made of "auto", where it said so.
     """
 
     number: int = Field(ge=0)
@@ -92,12 +95,15 @@ class TrialInfo(Part):
     n_rounds: int = 0
     screening: dict[str, dict[str, MetricInfo]] | None = None
     tied_with: int | None = None
+    flash_attn: dict[str, bool] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_whole(self) -> "TrialInfo":
         for name, engine in self.settings.items():
-            if engine.n_gpu_layers < 0:
-                raise ValueError(f"settings.{name}.n_gpu_layers is {engine.n_gpu_layers}; a count is 0 or more")
+            for field, value in engine.as_dict().items():
+                least = 0 if field in _MAY_BE_ZERO else 1
+                if isinstance(value, int) and value < least:
+                    raise ValueError(f"settings.{name}.{field} is {value}; it is {least} or more")
         if self.metrics is None:
             if self.state == "measured":
                 raise ValueError("the trial was measured and has no metrics")

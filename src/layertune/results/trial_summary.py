@@ -51,6 +51,9 @@ def trial_info(trial: FinishedTrial, plan_of: PlanFunction | None, tied_with: in
             "buffers": {name: _buffers(report.buffers) for name, report in outcome.models.items()},
             "warnings": [*remarks(outcome), *_round_remarks(trial, outcome), *_memory_verdicts(vram)],
             "screening": first if trial.rounds else None,
+            "flash_attn": {
+                name: report.flash_attn for name, report in outcome.models.items() if report.flash_attn is not None
+            },
         }
     )
 

@@ -61,7 +61,11 @@ def test_the_version_is_the_packages() -> None:
         (["search", "--model", "chat={tiny}", "--device", "cpu", "--set", "chat.n_ctx=64"], 2, "needs 640 tokens"),
         (["search", "--model", "chat={tiny}", "--device", "cpu", "--storage", "gopher://x"], 2, "is not a storage URL"),
         (["pareto", "nowhere"], 2, "cannot read nowhere"),
-        (["export", "nowhere", "--format", "docx"], 2, "'docx' is no export format; choose one of env, json"),
+        (
+            ["export", "nowhere", "--format", "docx"],
+            2,
+            "'docx' is no export format; choose one of env, compose, llama-server",
+        ),
         (["standin", "Llama-9", "-o", "x.gguf"], 2, "no stand-in is known for 'Llama-9'"),
         (["standin", "{text}", "-o", "x.gguf"], 2, "is not a GGUF file"),
         (["search", "--nonsense"], 2, "No such option"),

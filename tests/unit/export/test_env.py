@@ -1,31 +1,19 @@
 import json
-import os
-import re
-import shutil
-import subprocess
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from importlib.util import find_spec
+from io import StringIO
 
 import pytest
 from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 from finalists import finalist, rounds
 from finalists import trial as measured_once
 from finished_study import result
 from layertune.errors import UsageError
-from layertune.export import EXPORTERS, render_env, render_json
+from layertune.export import render_env, render_json
 from layertune.results.result import Result, TrialInfo
 from layertune.units import MIB
-
-GOLDEN = Path(__file__).parent / "golden"
-SHELL = shutil.which("sh")
-
-
-@pytest.mark.parametrize("format", ["env", "json"])
-def test_an_export_is_the_golden_one(format: str) -> None:
-    golden = (GOLDEN / f"chat.{format}").read_text(encoding="utf-8")
-    assert EXPORTERS[format](result(), result().picked("chat")) == golden
+from names import HOSTILE
+from readers import SHELL, compose_variables, shell_variables
 
 
 def test_the_env_says_when_the_card_was_emulated() -> None:
@@ -36,10 +24,6 @@ def test_the_json_is_read_back_as_the_same_trial() -> None:
     record = json.loads(render_json(result(), result().trial(1)))
     assert TrialInfo.model_validate(record["trial"]) == result().trial(1)
     assert record["hardware"]["device"]["kind"] == "emulated"
-
-
-def test_every_format_of_the_help_is_there() -> None:
-    assert list(EXPORTERS) == ["env", "json"]
 
 
 def test_a_trial_over_a_limit_says_so_in_its_env() -> None:
@@ -78,9 +62,6 @@ def test_a_single_model_on_a_cpu_has_no_others_and_no_vram() -> None:
     assert "CODE_" not in text
 
 
-HOSTILE = st.text(st.sampled_from("'\"\\$`#={}();&|<>~*?!%: \t\n\r\x85\xa0\u2028-ab한") | st.characters(codec="utf-8"))
-
-
 @settings(max_examples=60, deadline=None)
 @given(HOSTILE)
 @example("a'\nEVIL=1")
@@ -92,11 +73,27 @@ def test_compose_and_a_shell_read_any_file_name_back_or_it_is_refused(name: str)
         text = render_env(study, study.trial(1))
     except UsageError:
         return
-    variables = read_as_compose(text)
+    variables = compose_variables(text)
     assert variables["CHAT_MODEL"] == name
-    assert list(variables) == list(read_as_compose(render_env(result(), result().trial(1))))
+    assert list(variables) == list(compose_variables(render_env(result(), result().trial(1))))
     if SHELL is not None:
-        assert read_as_shell(text, list(variables)) == variables
+        assert shell_variables(text, list(variables)) == variables
+
+
+@pytest.mark.skipif(find_spec("dotenv") is None, reason="no python-dotenv here")
+@settings(deadline=None)
+@given(HOSTILE)
+@example("${HOME}")
+def test_python_dotenv_reads_any_file_name_back_or_it_is_refused(name: str) -> None:
+    """As docker-compose 1 does, which replaces variables also between single quotes."""
+    from dotenv import dotenv_values
+
+    study = result(file=name)
+    try:
+        text = render_env(study, study.trial(1))
+    except UsageError:
+        return
+    assert dotenv_values(stream=StringIO(text))["CHAT_MODEL"] == name
 
 
 @given(HOSTILE)
@@ -104,45 +101,12 @@ def test_no_word_of_the_provenance_leaves_the_comment(word: str) -> None:
     study = result(name=word, sampler=word)
     device = study.hardware.device.model_copy(update={"name": word})
     study = study.model_copy(update={"hardware": study.hardware.model_copy(update={"device": device})})
-    assert read_as_compose(render_env(study, study.trial(1))) == read_as_compose(
+    assert compose_variables(render_env(study, study.trial(1))) == compose_variables(
         render_env(result(), result().trial(1))
     )
 
 
-def read_as_shell(text: str, names: list[str]) -> dict[str, str]:
-    """Source the text as a file and let a child process print what it inherited."""
-    with TemporaryDirectory() as folder:
-        (Path(folder) / ".env").write_text(text, encoding="utf-8")
-        command = [SHELL or "sh", "-c", "set -eua; . ./.env; exec env -0"]
-        printed = subprocess.run(command, cwd=folder, capture_output=True, check=True, env={"PATH": os.defpath})
-        assert [file.name for file in Path(folder).iterdir()] == [".env"]
-    pairs = dict(line.split("=", 1) for line in printed.stdout.decode().split("\0") if line)
-    return {name: pairs[name] for name in names}
-
-
-def read_as_compose(text: str) -> dict[str, str]:
-    """The rules of compose-go's dotenv/parser.go, as far as this format goes: nothing may be left to expand."""
-    variables: dict[str, str] = {}
-    rest = text
-    while rest := rest.lstrip():
-        if rest.startswith("#"):
-            rest = rest.partition("\n")[2]
-            continue
-        key, _, rest = rest.partition("=")
-        assert re.fullmatch(r"[A-Z0-9_]+", key)
-        if rest.startswith("'"):
-            end = re.compile(r"(?<!\\)'").search(rest, 1)
-            assert end is not None
-            variables[key], rest = rest[1 : end.start()], rest[end.end() :]
-            assert rest.startswith("\n")
-        else:
-            value, _, rest = rest.partition("\n")
-            assert "$" not in value
-            variables[key] = value.partition("#")[0].rstrip()
-    return variables
-
-
-@pytest.mark.parametrize("name", ["a'b.gguf", "a\nB=1.gguf", "a\\.gguf", "a\x1b.gguf", "a\udcff.gguf"])
+@pytest.mark.parametrize("name", ["a'b.gguf", "a\nB=1.gguf", "a\\.gguf", "a\x1b.gguf", "a\udcff.gguf", "${HOME}.gguf"])
 def test_a_name_that_quotes_cannot_hold_is_refused(name: str) -> None:
     study = result(file=name)
     with pytest.raises(UsageError, match=r"cannot stand in a \.env file; rename"):
@@ -150,7 +114,7 @@ def test_a_name_that_quotes_cannot_hold_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["$(touch pwned).gguf", "`id`.gguf", "${HOME}.gguf", "# x.gguf", "a b.gguf", "한국어.gguf"]
+    "name", ["$(touch pwned).gguf", "`id`.gguf", "$HOME.gguf", "# x.gguf", "a b.gguf", "한국어.gguf"]
 )
 def test_nothing_in_a_name_is_expanded(name: str) -> None:
     study = result(file=name)

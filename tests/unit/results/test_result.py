@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from finished_study import result
 from layertune.errors import ResultFileError, StorageError, UsageError
-from layertune.export import EXPORTERS
+from layertune.export import EXPORTERS, MODELS_DIR
 from layertune.results.result import Result, load_result, write_result
 
 
@@ -151,7 +151,7 @@ def test_whatever_stands_in_a_result_it_is_exported_or_refused(data: st.DataObje
             read = load_result(Path(folder))
             for pick in read.picks:
                 for render in EXPORTERS.values():
-                    render(read, read.picked(pick))
+                    render(read, read.picked(pick), MODELS_DIR)
 
 
 def test_picks_are_found_by_name_and_by_number() -> None:

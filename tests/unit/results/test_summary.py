@@ -3,6 +3,7 @@
 from finished_study import result, settings
 from layertune.memory import GPU
 from layertune.memory.residuals import Correction
+from layertune.results.result import HostLimitsInfo, Result
 from layertune.results.summary import Baseline, Planned
 from small_shapes import planner, shape
 
@@ -68,3 +69,20 @@ def test_a_baseline_names_the_trial_that_measured_it() -> None:
     assert found["too large"].trial is None
     assert found["too large"].planned_bytes == PLANNER.plan(settings(37, 37)).device_bytes
     assert (found["evicts"].settings, found["evicts"].trial, found["evicts"].planned_bytes) == (None, None, None)
+
+
+def test_a_result_tells_what_an_export_needs_beside_the_settings() -> None:
+    limits = HostLimitsInfo(n_cpus=4, ram_per_model_bytes=6_000_000_000)
+    found = result(host_limits=limits)
+    assert found.host_limits == limits
+    assert found.trial(1).flash_attn == {"chat": True, "code": True}
+    assert found.trial(2).flash_attn == {}
+
+
+def test_a_result_of_before_that_was_kept_is_still_read() -> None:
+    data = result().model_dump()
+    del data["host_limits"]
+    for trial in data["trials"]:
+        del trial["flash_attn"]
+    found = Result.model_validate(data)
+    assert (found.host_limits, found.trial(1).flash_attn) == (None, {})

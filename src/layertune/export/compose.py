@@ -1,0 +1,99 @@
+"""The worksheet's compose file, repaired: one llama-server for each model, every tuned flag from `.env` with a default.
+
+A list holds the command, so no argument is split, and no comment can become one. Compose replaces `$` in every value
+(compose-go, template/template.go), so a literal one is doubled.
+"""
+
+from layertune.export.flags import Flag, address_flags, ports, server_flags
+from layertune.export.paths import is_plain, model_path
+from layertune.export.provenance import comment
+from layertune.export.yaml_text import double_quoted
+from layertune.results.result import Result, TrialInfo
+
+FILE_NAME = "compose.yml"
+
+_PORT = "8001"  # inside each container
+_IMAGE = "ghcr.io/ggml-org/llama.cpp:server"
+
+
+def render_compose(result: Result, trial: TrialInfo, models_dir: str) -> dict[str, str]:
+    """Raises UsageError where a model's file name cannot be held."""
+    gpu = result.hardware.device.kind != "cpu"
+    lines = [
+        *comment(result, trial),
+        "#",
+        "# Reads the .env of the same pick (layertune export --format env); without one, the defaults are that pick's.",
+        "# LLAMA_SERVER_IMAGE should hold the llama.cpp named above, which was measured.",
+        "services:",
+    ]
+    for name in result.models:
+        lines += [
+            f"  inference-{name}:",
+            f'    image: "${{LLAMA_SERVER_IMAGE:-{_IMAGE}{"-cuda" if gpu else ""}}}"',
+            "    restart: unless-stopped",
+            *_command(result, trial, name),
+            *_folder_and_port(result, name, models_dir),
+            *_limits(result, gpu=gpu),
+        ]
+    return {FILE_NAME: "\n".join(lines) + "\n"}
+
+
+def _command(result: Result, trial: TrialInfo, name: str) -> list[str]:
+    model_path(result, name, "/models")  # for its refusals
+    words = [
+        *(word for flag in address_flags(name, "0.0.0.0", _PORT) for word in (f"--{flag.option}", flag.value)),
+        "--model",
+    ]
+    lines = [double_quoted(word) for word in words]
+    lines.append(_variable(f"{name.upper()}_MODEL", result.models[name].file, before="/models/"))
+    for flag in server_flags(result, trial, name):
+        lines += [double_quoted(f"--{flag.option}"), _value(name, flag)]
+    return ["    command:", *(f"      - {line}" for line in lines)]
+
+
+def _value(name: str, flag: Flag) -> str:
+    return double_quoted(flag.value) if flag.key is None else _variable(f"{name.upper()}_{flag.key}", flag.value)
+
+
+def _variable(variable: str, default: str, before: str = "") -> str:
+    """Return a variable with its default, or the literal value where a default would mean more than its characters."""
+    value = f"${{{variable}:-{default}}}" if is_plain(default) else default.replace("$", "$$")
+    return double_quoted(before + value)
+
+
+def _folder_and_port(result: Result, name: str, models_dir: str) -> list[str]:
+    port = f"127.0.0.1:${{{name.upper()}_PORT:-{ports(result)[name]}}}:{_PORT}"
+    return [
+        "    volumes:",
+        "      - type: bind",
+        f"        source: {_variable('MODELS_DIR', models_dir)}",
+        "        target: /models",
+        "        read_only: true",
+        "    ports:",
+        f"      - {double_quoted(port)}",
+        "    healthcheck:",
+        f'      test: ["CMD", "curl", "--fail", "--silent", "http://localhost:{_PORT}/health"]',
+        "      interval: 10s",
+        "      timeout: 5s",
+        "      retries: 6",
+        "      start_period: 300s",  # a large model from a slow disk
+    ]
+
+
+def _limits(result: Result, *, gpu: bool) -> list[str]:
+    limits, lines = result.host_limits, []
+    if limits is not None and limits.n_cpus is not None:
+        lines.append(f'          cpus: "{limits.n_cpus}.0"')
+    if limits is not None and limits.ram_per_model_bytes is not None:
+        lines.append(f'          memory: "{limits.ram_per_model_bytes}b"')
+    if lines:
+        lines.insert(0, "        limits:")
+    if gpu:
+        lines += [
+            "        reservations:",
+            "          devices:",
+            "            - driver: nvidia",
+            "              count: 1",
+            "              capabilities: [gpu]",
+        ]
+    return ["    deploy:", "      resources:", *lines] if lines else []

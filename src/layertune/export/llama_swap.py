@@ -1,0 +1,54 @@
+"""The configuration of llama-swap: all models in one group that may run together, because they were measured so.
+
+Three readers follow each other (llama-swap, internal/config): macros `${env.X}` in the raw text, YAML, macros `${X}` in
+the values; a command's lines that begin with `#` are dropped and what is left is split as a shell would, without
+expanding anything. So `${` is taken apart by closing and opening its quotes, and a line break is refused.
+"""
+
+import shlex
+
+from layertune.export.flags import Flag, address_flags, server_flags
+from layertune.export.paths import cannot_hold, model_path
+from layertune.export.provenance import comment
+from layertune.export.yaml_text import double_quoted, escaped
+from layertune.results.result import Result, TrialInfo
+
+FILE_NAME = "llama-swap.yaml"
+
+
+def render_llama_swap(result: Result, trial: TrialInfo, models_dir: str) -> dict[str, str]:
+    """Raises UsageError where a model's file name cannot be held."""
+    names = ", ".join(double_quoted(name) for name in result.models)
+    lines = [
+        # A macro is replaced in comments too.
+        *(line.replace("${", "$ {") for line in comment(result, trial)),
+        "#",
+        f"# llama-swap --config {FILE_NAME}",
+        "healthCheckTimeout: 600",  # seconds that a large model may take to load
+        "models:",
+        *(line for name in result.models for line in _model(result, trial, name, models_dir)),
+        "groups:",
+        "  together:",
+        "    swap: false",
+        # Any model outside the group would take memory that the group was measured to need.
+        "    exclusive: true",
+        f"    members: [{names}]",
+        "hooks:",
+        "  on_startup:",
+        f"    preload: [{names}]",
+    ]
+    return {FILE_NAME: "\n".join(lines) + "\n"}
+
+
+def _model(result: Result, trial: TrialInfo, name: str, models_dir: str) -> list[str]:
+    path = model_path(result, name, models_dir)
+    if "\n" in path:
+        raise cannot_hold(path, "a llama-swap configuration", "line breaks")
+    flags = [
+        *address_flags(name, "127.0.0.1", "${PORT}"),
+        Flag("model", shlex.quote(path).replace("${", "$''{")),
+        *server_flags(result, trial, name),
+    ]
+    # A line break in a double-quoted YAML text is a blank.
+    words = [f"      --{flag.option} {escaped(flag.value)}" for flag in flags]
+    return [f"  {double_quoted(name)}:", '    cmd: "llama-server', *words[:-1], f'{words[-1]}"']

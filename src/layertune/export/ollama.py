@@ -1,0 +1,85 @@
+"""A Modelfile of ollama for each model.
+
+ollama starts llama-server itself and has a parameter for some of its flags only (ollama, llm/llama_server.go). What is
+its server's environment, and what it has no word for, is said in comments; where that would take other memory than was
+measured, the export is refused. Its text is what stands between the first and the last `"` of a line, and it drops what
+is not printable (parser/parser.go).
+"""
+
+from layertune.errors import UsageError
+from layertune.export.flags import flash_attention
+from layertune.export.paths import cannot_hold, model_path
+from layertune.export.provenance import comment
+from layertune.results.result import Result, TrialInfo
+
+
+def render_ollama(result: Result, trial: TrialInfo, models_dir: str) -> dict[str, str]:
+    """Raises UsageError where a model's file name cannot be held, or ollama cannot run the settings."""
+    environment = _environment(trial)
+    return {
+        f"{name}.Modelfile": "\n".join(
+            [
+                *comment(result, trial),
+                "#",
+                f"# ollama create {name} -f {name}.Modelfile",
+                f"# Its server, for all models: {environment} OLLAMA_MAX_LOADED_MODELS={len(result.models)}",
+                *_differences(trial, name),
+                f'FROM "{_path(result, name, models_dir)}"',
+                *(f"PARAMETER {key} {value}" for key, value in _parameters(trial, name).items()),
+            ]
+        )
+        + "\n"
+        for name in result.models
+    }
+
+
+def _parameters(trial: TrialInfo, name: str) -> dict[str, int]:
+    engine = trial.settings[name]
+    return {
+        "num_gpu": engine.n_gpu_layers,
+        "num_ctx": engine.n_ctx // engine.n_parallel,  # of one slot
+        "num_batch": engine.n_ubatch,  # both of llama-server's batches; the physical one takes the memory
+        "num_thread": engine.n_threads,
+    }
+
+
+def _differences(trial: TrialInfo, name: str) -> list[str]:
+    """Say what will not be as it was measured."""
+    engine = trial.settings[name]
+    lines = ["# NOT AS MEASURED: ollama has no --fit off, --cache-ram and --threads-batch"]
+    if engine.n_batch != engine.n_ubatch:
+        lines.append(f"# NOT AS MEASURED: --batch-size {engine.n_batch}; ollama has one for both batches")
+    return lines
+
+
+def _environment(trial: TrialInfo) -> str:
+    """Return what ollama has for the whole server only, so that all models must have the same."""
+    by_name: dict[str, set[str]] = {
+        "OLLAMA_KV_CACHE_TYPE": {kind for each in trial.settings.values() for kind in (each.type_k, each.type_v)},
+        "OLLAMA_NUM_PARALLEL": {str(each.n_parallel) for each in trial.settings.values()},
+        "OLLAMA_FLASH_ATTENTION": {flash_attention(trial, name) for name in trial.settings},
+    }
+    for variable, values in by_name.items():
+        if len(values) > 1:
+            raise UsageError(
+                f"trial {trial.number} cannot run in ollama: it has one {variable} for all models, "
+                f"and the trial has {' and '.join(sorted(values))}",
+                remedy="choose another pick or format",
+            )
+    if any(each.n_cpu_moe for each in trial.settings.values()):
+        raise UsageError(
+            f"trial {trial.number} cannot run in ollama: it has no word for n_cpu_moe",
+            remedy="choose another pick or format",
+        )
+    flash = {"on": "1", "off": "0"}
+    chosen = {variable: flash.get(value, value) for variable, (value,) in by_name.items()}
+    if chosen["OLLAMA_FLASH_ATTENTION"] == "auto":
+        del chosen["OLLAMA_FLASH_ATTENTION"]  # which is ollama's own choice without it
+    return " ".join(f"{variable}={value}" for variable, value in chosen.items())
+
+
+def _path(result: Result, name: str, models_dir: str) -> str:
+    path = model_path(result, name, models_dir)
+    if not path.isprintable():
+        raise cannot_hold(path, "a Modelfile", "characters that are not printable")
+    return path

@@ -1,0 +1,66 @@
+"""A systemd unit for each model's llama-server.
+
+A word of ExecStart in double quotes holds every character by C's escapes; `%` and `$` are doubled (systemd.service(5),
+"Command lines"; systemd.syntax(7), "Quoting").
+"""
+
+from layertune.export.llama_server import command
+from layertune.export.paths import is_plain
+from layertune.export.provenance import comment
+from layertune.results.result import Result, TrialInfo
+
+
+def render_systemd(result: Result, trial: TrialInfo, models_dir: str) -> dict[str, str]:
+    """Raises UsageError where a model's file name cannot be held."""
+    return {
+        f"llama-server-{name}.service": "\n".join(_unit(result, trial, name, models_dir)) + "\n"
+        for name in result.models
+    }
+
+
+def _unit(result: Result, trial: TrialInfo, name: str, models_dir: str) -> list[str]:
+    program, *words = command(result, trial, name, models_dir)
+    options = [f"  {option} {_quoted(value)}" for option, value in zip(words[::2], words[1::2], strict=True)]
+    return [
+        *comment(result, trial),
+        "[Unit]",
+        f"Description=llama-server of the model {name}",
+        "After=network.target",
+        "",
+        "[Service]",
+        " \\\n".join([f"ExecStart={program}", *options]),
+        "Restart=on-failure",
+        "RestartSec=5",
+        *_limits(result),
+        "",
+        "[Install]",
+        "WantedBy=multi-user.target",
+    ]
+
+
+def _quoted(word: str) -> str:
+    return word if is_plain(word) else f'"{_escaped(word)}"'
+
+
+def _escaped(word: str) -> str:
+    """What is not printable is written byte by byte: a unit with certain characters of UTF-8 in it is not read."""
+    found = ""
+    for char in word:
+        if char in '"\\':
+            found += f"\\{char}"
+        elif char in "%$":
+            found += char * 2
+        elif char.isprintable():
+            found += char
+        else:
+            found += "".join(f"\\x{byte:02x}" for byte in char.encode())
+    return found
+
+
+def _limits(result: Result) -> list[str]:
+    limits, lines = result.host_limits, []
+    if limits is not None and limits.n_cpus is not None:
+        lines.append(f"CPUQuota={limits.n_cpus}00%")
+    if limits is not None and limits.ram_per_model_bytes is not None:
+        lines.append(f"MemoryMax={limits.ram_per_model_bytes}")
+    return lines

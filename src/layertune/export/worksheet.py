@@ -1,0 +1,92 @@
+"""The worksheet's own compose file as the reader of a `.env` (`--compat worksheet`).
+
+It reads each model's file and layers only, and has the rest in its command: `-c 1024 -b 128 -t 4 --parallel 1`, all
+else as llama-server has it by default. So only a trial that was measured with exactly that may be exported to it.
+"""
+
+from layertune.errors import UsageError
+from layertune.export.env import tuned
+from layertune.export.paths import cannot_hold, is_plain
+from layertune.results.picks import Candidate, choose
+from layertune.results.result import Result, TrialInfo
+from layertune.settings import EngineSettings
+
+_MODELS = ("chat", "code")
+_READS = "N_GPU_LAYERS"
+_SEARCHED = ("n_ctx=1024", "n_batch=128", "n_threads=4")
+_HAS = {
+    "N_CTX": "-c 1024",
+    "N_BATCH": "-b 128",
+    "N_UBATCH": "-b 128",
+    "THREADS": "-t 4",
+    "PARALLEL": "--parallel 1",
+    "CACHE_RAM": "llama-server's default, 8192 MiB, which may be more than its container has",
+}
+
+REPAIRS = (
+    "the worksheet's compose cannot start as written and needs two repairs:",
+    "1. delete the two comments behind --n-gpu-layers: within `command: >` they are arguments of llama-server",
+    "2. give both services an image and ports, like `image: ghcr.io/ggml-org/llama.cpp:server-cuda` and "
+    '`ports: ["8001:8001"]` (chat), `ports: ["8004:8001"]` (code)',
+)
+
+
+def picked_for_worksheet(result: Result, pick: str) -> TrialInfo:
+    """Return what `pick` names among the trials that the worksheet's compose can run.
+
+    Raises:
+        UsageError: there is none, or its file names cannot stand in that compose.
+    """
+    if set(result.models) != set(_MODELS):
+        raise UsageError(
+            f"the worksheet's compose serves {' and '.join(_MODELS)}; this study has {', '.join(result.models)}",
+            remedy="name the models so, or export the compose file too: --format compose",
+        )
+    for model in result.models.values():
+        if not is_plain(model.file):
+            # Its command is one text, which compose splits after it has put the name in.
+            raise cannot_hold(model.file, "the worksheet's compose", "blanks and signs")
+    runs = [trial for trial in result.trials if _runs(trial)]
+    finalists = [trial for trial in runs if trial.n_rounds > 0]
+    picks = choose([_candidate(trial) for trial in finalists or runs])
+    if not picks:
+        fixed = " ".join(f"--set {name}.{key}" for name in result.models for key in _SEARCHED)
+        raise UsageError(
+            "no measured trial within the budget has the worksheet's -c 1024 -b 128 -t 4 for both models",
+            remedy=f"search with {fixed}",
+        )
+    if not pick.isdigit():
+        return result.picked(str(picks[pick]) if pick in picks else pick)
+    trial = result.picked(pick)
+    if trial not in runs:
+        there = ", ".join(str(each.number) for each in runs)
+        raise UsageError(
+            f"trial {pick} is none within the budget that the worksheet's compose can run",
+            remedy=f"choose one of {there}, or balanced",
+        )
+    return trial
+
+
+def ignored_keys(result: Result, trial: TrialInfo) -> list[str]:
+    """Return a sentence for each variable of the `.env` that the worksheet's compose does not read."""
+    return [
+        f"{variable}={value} is not read by the worksheet's compose, which has {_HAS.get(key, 'the default')}"
+        for name in result.models
+        for variable, value in tuned(result, trial, name).items()
+        if (key := variable.removeprefix(f"{name.upper()}_")) != _READS
+    ]
+
+
+def _runs(trial: TrialInfo) -> bool:
+    return trial.state == "measured" and not trial.exceeded() and all(map(_is_fixed, trial.settings.values()))
+
+
+def _is_fixed(engine: EngineSettings) -> bool:
+    return engine == EngineSettings(
+        n_gpu_layers=engine.n_gpu_layers, n_ctx=1024, n_batch=128, n_ubatch=128, n_threads=4
+    )
+
+
+def _candidate(trial: TrialInfo) -> Candidate:
+    speeds = {name: metrics["tokens_per_s"].median for name, metrics in (trial.metrics or {}).items()}
+    return Candidate(trial.number, speeds, trial.vram.peak_bytes if trial.vram is not None else 0)

@@ -1,0 +1,80 @@
+"""What the flags say beside a trial's own numbers: flash attention, the prompt cache, experts."""
+
+from dataclasses import replace
+
+import pytest
+
+from deployments import CONTAINERS, recorded
+from finished_study import result
+from layertune.export.flags import ports, server_flags
+from layertune.results.result import HostLimitsInfo, Result
+from layertune.results.trial_info import BufferInfo, TrialInfo
+from layertune.units import GIB, MIB
+
+
+def flags(study: Result, trial: TrialInfo, name: str = "chat") -> dict[str, str]:
+    return {flag.option: flag.value for flag in server_flags(study, trial, name)}
+
+
+@pytest.mark.parametrize(("became", "flag"), [(True, "on"), (False, "off"), (None, "auto")])
+def test_flash_attention_is_exported_as_what_llama_cpp_made_of_it(became: bool | None, flag: str) -> None:
+    trial = result().trial(1).model_copy(update={"flash_attn": {} if became is None else {"chat": became}})
+    assert flags(result(), trial)["flash-attn"] == flag
+
+
+def test_flash_attention_that_was_asked_for_stays() -> None:
+    trial = result().trial(1)
+    settings = trial.settings | {"chat": replace(trial.settings["chat"], flash_attn="off")}
+    assert flags(result(), trial.model_copy(update={"settings": settings}))["flash-attn"] == "off"
+
+
+def with_host_buffers(weights_bytes: int, kv_bytes: int) -> TrialInfo:
+    on_host = BufferInfo(weights_bytes=weights_bytes, kv_bytes=kv_bytes, compute_bytes=0, output_bytes=0)
+    return result().trial(1).model_copy(update={"buffers": {"chat": {"host": on_host}}})
+
+
+def test_the_prompt_cache_is_what_the_containers_ram_leaves() -> None:
+    study = result(host_limits=HostLimitsInfo(n_cpus=None, ram_per_model_bytes=4 * GIB))
+    chat = study.models["chat"].model_copy(update={"file_bytes": 3 * GIB})
+    study = study.model_copy(update={"models": study.models | {"chat": chat}})
+    assert flags(study, with_host_buffers(GIB, 100 * MIB))["cache-ram"] == str(4096 - 512 - 1024 - 100)
+
+
+def test_repacked_weights_count_once_as_in_the_search() -> None:
+    study = result(host_limits=HostLimitsInfo(n_cpus=None, ram_per_model_bytes=4 * GIB))
+    chat = study.models["chat"].model_copy(update={"file_bytes": GIB})
+    study = study.model_copy(update={"models": study.models | {"chat": chat}})
+    assert flags(study, with_host_buffers(2 * GIB, 0))["cache-ram"] == str(4096 - 512 - 1024)
+
+
+def test_a_container_that_is_full_has_no_prompt_cache() -> None:
+    study = result(host_limits=HostLimitsInfo(n_cpus=None, ram_per_model_bytes=100 * MIB))
+    assert flags(study, study.trial(1))["cache-ram"] == "0"
+
+
+def test_without_a_limit_each_model_counts_on_its_share_of_the_machine() -> None:
+    study = result()  # 16 GiB and two models, whose files have a byte each
+    assert flags(study, study.trial(1))["cache-ram"] == str(8192 - 512 - 1)
+
+
+def test_the_prompt_cache_is_at_most_llama_servers_default() -> None:
+    study = result(host_limits=HostLimitsInfo(n_cpus=None, ram_per_model_bytes=64 * GIB))
+    assert flags(study, study.trial(1))["cache-ram"] == "8192"
+
+
+def test_experts_are_named_where_some_stay_on_the_host() -> None:
+    trial = result().trial(1)
+    settings = trial.settings | {"chat": replace(trial.settings["chat"], n_cpu_moe=7)}
+    assert flags(result(), trial.model_copy(update={"settings": settings}))["n-cpu-moe"] == "7"
+    assert "n-cpu-moe" not in flags(result(), trial)
+
+
+def test_every_flag_pins_a_value() -> None:
+    for name, engine in recorded().picked("balanced").settings.items():
+        found = flags(recorded(), recorded().picked("balanced"), name)
+        assert found["n-gpu-layers"] == str(engine.n_gpu_layers)
+        assert all(value and value != "-1" for value in found.values())
+
+
+def test_the_worksheets_two_models_are_served_where_it_asks_them() -> None:
+    assert ports(result(host_limits=CONTAINERS)) == {"chat": 8001, "code": 8004}
