@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -29,7 +29,6 @@ from layertune.trial.effort import Effort
 from layertune.trial.outcome import Infeasible
 
 TABLES = Path(__file__).resolve().parent / "tables"
-_SUFFIX = ".json.gz"
 
 SHARES = (0.95, 0.98)
 PICKED_AFTER = (15, 30)
@@ -39,13 +38,21 @@ EFFORT = Effort(min_repeats=3, max_repeats=10, target_spread=0.02, warm_up_s=0.5
 
 
 @dataclass(frozen=True)
-class Race:
-    """Who searches where: `cap` is the card's size as a share of what both models need whole; `with_vram` is whether
-    peak memory is an objective beside the speeds; `planned` is whether the search knows beforehand what fits."""
+class Field:
+    """Where searches race. `n_threads` fixes the host's threads where the table has several; `cap` is the card's size
+    as a share of what both models need whole; `with_vram` is whether peak memory is an objective beside the speeds."""
 
     table: str
+    n_threads: int | None
     cap: float
     with_vram: bool
+
+
+@dataclass(frozen=True)
+class Race:
+    """Who searches where; `planned` is whether the search knows beforehand what fits."""
+
+    field: Field
     sampler: SamplerName
     planned: bool
     seed: int
@@ -74,8 +81,8 @@ class Run:
 
 
 def run(race: Race) -> Run:
-    table, truth = opened(race.table, race.cap, race.with_vram)
-    runner, watch = ReplayRunner(table, cap_bytes(table, race.cap), race.seed), Stopwatch()
+    table, truth = opened(race.field)
+    runner, watch = ReplayRunner(table, cap_bytes(table, race.field.cap), race.seed), Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         search = Search(plan(table, race), InMemoryStorage(), Path(folder))
         search.run(runner, watch.on_event)
@@ -96,14 +103,14 @@ def run(race: Race) -> Run:
 
 def plan(table: RecordedTable, race: Race) -> Plan:
     """Return the plan that the command line would make (cli/preparation.py), without finals and references."""
-    capacity_bytes = cap_bytes(table, race.cap)
+    capacity_bytes = cap_bytes(table, race.field.cap)
     limits = Limits(capacity_bytes, 0, None, n_processes=len(table.n_layers), file_bytes={})
     feasible = FeasibleSpace(table.space, table.planner, limits) if race.planned else None
     rules = baselines(table.space, table.planner, capacity_bytes, capacity_bytes) if race.planned else []
     return Plan(
         name=table.name,
         space=table.space,
-        objectives=objectives(table, race.with_vram),
+        objectives=objectives(table, race.field.with_vram),
         limits=limits,
         identity={"table": table.name},
         sampler=race.sampler,
@@ -134,21 +141,21 @@ def stopping_at(search: Search, n_first: int) -> int | None:
 
 def balanced(trials: Sequence[FinishedTrial], table: RecordedTable, race: Race) -> SplitSettings:
     """Return the settings of layertune's own pick by the noisy figures of these trials (results/summary.py)."""
-    wanted = objectives(table, race.with_vram)
+    wanted = objectives(table, race.field.with_vram)
     best, _ = without_ties(front(trials, wanted), wanted)
     number = choose(candidates(best))["balanced"]
     return next(trial.settings for trial in best if trial.number == number)
 
 
-def names() -> list[str]:
-    """Return the names of all tables that are there."""
-    return sorted(path.name.removesuffix(_SUFFIX) for path in TABLES.glob(f"*{_SUFFIX}"))
-
-
 @cache
-def opened(name: str, cap: float, with_vram: bool) -> tuple[RecordedTable, Truth]:
-    table = load_table(TABLES / f"{name}{_SUFFIX}")
-    return table, Truth(table, cap_bytes(table, cap), with_vram=with_vram)
+def opened(field: Field) -> tuple[RecordedTable, Truth]:
+    table = load_table(TABLES / f"{field.table}.json.gz")
+    if field.n_threads is not None:
+        dimensions = tuple(
+            replace(each, values=(field.n_threads,)) if each.field == "n_threads" else each for each in table.dimensions
+        )
+        table = replace(table, dimensions=dimensions)
+    return table, Truth(table, cap_bytes(table, field.cap), with_vram=field.with_vram)
 
 
 def cap_bytes(table: RecordedTable, cap: float) -> int:

@@ -12,6 +12,7 @@ _HEADER = (
     *(f"to {share:.0%}" for share in SHARES),
     *(f"regret after {n}" for n in PICKED_AFTER),
     "to the next trial",
+    "would end by itself",
     *(f"without plan: to {share:.0%}" for share in SHARES),
     "refused",
 )
@@ -23,16 +24,16 @@ def report(runs: Sequence[Run], oracles: Sequence[Oracle], skipped: Mapping[str,
     lines = [
         f"{n_seeds} seeds, {n_trials} trials at most. Each figure is the median, with the 90th percentile in brackets:",
         "trials to the share of the exhaustive hypervolume; how much slower the balanced pick truly is than the best;",
-        "time from one trial's end to the next one's start; the trials again, and how many of them did not fit, where",
-        "nobody knows beforehand what fits.",
+        "time from one trial's end to the next one's start; when layer-split would end by itself, with which share; the",
+        "trials again, and how many of them did not fit, where nobody knows beforehand what fits.",
         "",
         "**all cards**",
         "",
         *table(runs, oracles),
     ]
     for oracle in oracles:
-        here = [each for each in runs if (each.race.table, each.race.cap) == (oracle.table, oracle.cap)]
-        lines += ["", f"**{oracle.table}** with {oracle.words}", "", *table(here, [oracle])]
+        here = [each for each in runs if each.race.field == oracle.field]
+        lines += ["", f"**{oracle.field.table}** with {oracle.words}", "", *table(here, [oracle])]
     lines += ["", *(f"Skipped: {name}: {why}." for name, why in skipped.items())]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -51,6 +52,7 @@ def table(runs: Sequence[Run], oracles: Sequence[Oracle]) -> list[str]:
                     *trials_to(planned),
                     *(percent([each.regret[place] for each in planned]) for place in range(len(PICKED_AFTER))),
                     milliseconds([each.next_trial_s for each in planned]),
+                    ends(planned),
                     *trials_to(blind),
                     counts([each.n_refused for each in blind], inf),
                 )
@@ -70,6 +72,16 @@ def trials_to(runs: Sequence[Run]) -> list[str]:
         counts([inf if (n := each.n_trials_to[place]) is None else n for each in runs], most)
         for place in range(len(SHARES))
     ]
+
+
+def ends(runs: Sequence[Run]) -> str:
+    """Say after how many trials searches end by themselves, in the median, and with which share of the hypervolume."""
+    found = [each.stopped for each in runs if each.stopped is not None]
+    if not found:
+        return "never"
+    n_trials, shares = zip(*found, strict=True)
+    often = f" ({len(found)} of {len(runs)})" if len(found) < len(runs) else ""
+    return f"after {median(n_trials):g}{often}, with {median(shares):.1%} (least {min(shares):.1%})"
 
 
 def counts(values: Sequence[float], most: float) -> str:

@@ -16,19 +16,17 @@ from layertune.config import Floor, Objective
 from layertune.config.objective import VRAM_PEAK
 from layertune.config.study import Workload
 from layertune.results.trials import FinishedTrial
-from layertune.search.candidates import Rows, combinations, promising, unbeaten
+from layertune.search.candidates import Rows, combinations, promising
 from layertune.search.feasible import FeasibleSpace
-from layertune.search.hypervolume import hypervolume, undominated_boxes
-from layertune.search.improvement import Expected, expected_improvement
+from layertune.search.improvement import Expected
 from layertune.search.outlook import Outlook
+from layertune.search.prospects import Prospects
 from layertune.search.space import SearchSpace
 from layertune.search.speeds import ModelEngines, Observation, Speeds, measured_rows
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import Measured
 
 Floats = NDArray[np.float64]
-
-_FAR = 3.0  # standard deviations: what nothing is expected to be better than
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,29 +99,10 @@ class Proposer:
             return None
         measured = self._rows_of([each.settings for each in trials if each.feasible() is not None])
         both = np.concatenate([candidates, measured])
-        expected = self._expected(both, speeds)
-        reaches = self._chance_to_reach(both, speeds)
-        costs = np.stack([each.of_candidates() for each in expected], axis=1)
-        reference = costs.max(axis=0)
-        spread = np.stack([each.std[each.places] for each in expected], axis=1)
-        ideal = (costs - _FAR * spread).min(axis=0)
-        tells = reference > ideal  # an objective that is the same everywhere tells nothing apart
-        expected = [each for each, tell in zip(expected, tells, strict=True) if tell]
-        costs, reference, ideal = costs[:, tells], reference[tells], ideal[tells]
-        likely = reaches > 1 / 2
-        front = costs[len(candidates) :][likely[len(candidates) :]]
-        boxes = undominated_boxes(front, reference, ideal)
-        gains = (expected_improvement(expected, boxes) * reaches)[: len(candidates)]
-        best = int(np.argmax(gains / self._seconds(candidates, trials, speeds)))
-        volume = hypervolume(front, reference)
-        reached = costs[likely]
-        whole = hypervolume(reached[unbeaten(reached)], reference)
-        outlook = None
-        if volume > 0:
-            # One of the points on the front moves by that much, and with it that point's part of the hypervolume.
-            noise = max(each.noise for each in speeds.values()) / len(unbeaten(front))
-            outlook = Outlook(gain=float(gains[best] / volume), missing=float(whole / volume - 1), noise=noise)
-        return Proposal(self._settings(candidates[best]), outlook)
+        prospects = Prospects(self._expected(both, speeds), self._chance_to_reach(both, speeds), len(candidates))
+        best = int(np.argmax(prospects.gains / self._seconds(candidates, trials, speeds)))
+        noise = max(each.noise for each in speeds.values())
+        return Proposal(self._settings(candidates[best]), prospects.outlook(best, noise))
 
     def _any(self, seen: Rows, generator: np.random.Generator) -> Proposal | None:
         """Return a random setting of those that fit: nothing is known of some model's speed."""

@@ -1,0 +1,52 @@
+"""What measuring each candidate may add to the front of what was measured, by what the model expects of all of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layertune.search.candidates import unbeaten
+from layertune.search.hypervolume import hypervolume, undominated_boxes
+from layertune.search.improvement import Expected, expected_improvement
+from layertune.search.outlook import Outlook
+
+Floats = NDArray[np.float64]
+
+_FAR = 3.0  # standard deviations: what nothing is expected to be better than
+
+# Boxes grow fast with points and objectives, and what is missing hardly does beyond the most promising ones.
+_MOST_MISSING = 100
+
+
+class Prospects:
+    """`expected` are the objectives of the candidates and, after these, of the measured settings; `reaches` is how
+    likely each is above all floors. `gains` are the candidates' expected improvements of the hypervolume.
+
+    The front is that of the means, not of the figures: who was lucky does not stand out.
+    """
+
+    def __init__(self, expected: Sequence[Expected], reaches: Floats, n_candidates: int) -> None:
+        costs = np.stack([each.of_candidates() for each in expected], axis=1)
+        spread = np.stack([each.std[each.places] for each in expected], axis=1)
+        reference, ideal = costs.max(axis=0), (costs - _FAR * spread).min(axis=0)
+        tells = reference > ideal  # an objective that is the same everywhere tells nothing apart
+        told = [each for each, tell in zip(expected, tells, strict=True) if tell]
+        self._reference, costs, likely = reference[tells], costs[:, tells], reaches > 1 / 2
+        self._candidates = costs[:n_candidates]
+        self._likely = likely[:n_candidates]
+        measured = costs[n_candidates:][likely[n_candidates:]]
+        self._front = measured[unbeaten(measured)]
+        boxes = undominated_boxes(self._front, self._reference, ideal[tells])
+        self.gains = (expected_improvement(told, boxes) * reaches)[:n_candidates]
+
+    def outlook(self, chosen: int, noise: float) -> Outlook | None:
+        """Return what the candidate `chosen` and all of them may bring; `noise` is a measurement's, relative. None
+        where the front has no volume yet."""
+        volume = hypervolume(self._front, self._reference)
+        if volume <= 0:
+            return None
+        best = np.argsort(-self.gains, kind="stable")[:_MOST_MISSING]
+        reached = np.concatenate([self._front, self._candidates[best][self._likely[best]]])
+        whole = hypervolume(reached[unbeaten(reached)], self._reference)
+        # One of the points on the front moves by the noise, and with it that point's part of the hypervolume.
+        return Outlook(float(self.gains[chosen] / volume), float(whole / volume - 1), noise / len(self._front))
