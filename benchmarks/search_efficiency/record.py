@@ -78,19 +78,22 @@ def engines(space: SearchSpace) -> dict[str, list[EngineSettings]]:
 
 
 def record(preparation: Preparation, planned: Sequence[PlannedCell], log: Path) -> list[Cell]:
-    """Measure what the log has not yet, cell by cell, and return all cells."""
+    """Measure what the log has not yet, cell by cell, then what stayed disturbed once more; return all cells."""
     log.parent.mkdir(parents=True, exist_ok=True)
     cells = read_log(log, planned)
     n_before, started_s = len(cells), monotonic()
     print(f"{len(planned)} cells, {n_before} of them measured before", file=sys.stderr)
     with closing(ProcessTrialRunner(preparation.workplace())) as runner, log.open("a", encoding="utf-8") as file:
-        if n_before < len(planned):
-            runner.prepare(planned[n_before].settings)
+        runner.prepare(planned[0].settings)
         for cell in planned[n_before:]:
             cells.append(measure(runner, cell))
             file.write(_CELL.dump_json(cells[-1]).decode() + "\n")
             file.flush()
             say(cells, len(planned), (monotonic() - started_s) / (len(cells) - n_before))
+        for place, cell in enumerate(cells):
+            if cell.disturbances:
+                cells[place] = measure(runner, planned[place])
+    log.write_text("".join(_CELL.dump_json(cell).decode() + "\n" for cell in cells), encoding="utf-8")
     return cells
 
 

@@ -24,7 +24,7 @@ def report(runs: Sequence[Run], oracles: Sequence[Oracle], skipped: Mapping[str,
     lines = [
         f"{n_seeds} seeds, {n_trials} trials at most. Each figure is the median, with the 90th percentile in brackets:",
         "trials to the share of the exhaustive hypervolume; how much slower the balanced pick truly is than the best;",
-        "time from one trial's end to the next one's start; when layer-split would end by itself, with which share; the",
+        "time from one trial's end to the next one's start; when layer-split would end by itself, with which share;",
         "trials again, and how many of them did not fit, where nobody knows beforehand what fits.",
         "",
         "**all cards**",

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# A single calm outlook may be a lucky one.
-_N_CALM = 3
+# A single calm outlook may be a lucky one, and the first proposals are made knowing little.
+_N_CALM = 4
+_LEAST = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,6 @@ class Outlook:
 def why_stop(outlooks: Sequence[Outlook]) -> str | None:
     """Return why no further trial is worth its time, None while one may be; `outlooks` of all proposals in order."""
     last = outlooks[-_N_CALM:]
-    if len(last) < _N_CALM or not all(each.calm() for each in last):
+    if len(outlooks) < _LEAST or not all(each.calm() for each in last):
         return None
     return f"{last[-1]}; the noise of one measurement makes {last[-1].noise:.1%}"

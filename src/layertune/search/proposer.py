@@ -72,11 +72,12 @@ class Proposer:
         """Return what to measure after these trials and beside those `running` on other machines; None where nothing
         that fits is left."""
         measured = [(each.settings, each.outcome) for each in trials if isinstance(each.outcome, Measured)]
-        samples = [
-            (dict(settings.items()), {name: report.samples for name, report in outcome.models.items()})
-            for settings, outcome in measured
-        ]
-        rows = measured_rows(self._models, samples)
+        # What stayed disturbed may be slow by any factor; it teaches only where there is nothing better.
+        quiet = [each for each in measured if not each[1].disturbances] or measured
+        rows = measured_rows(
+            self._models,
+            [(settings, {name: each.samples for name, each in outcome.models.items()}) for settings, outcome in quiet],
+        )
         seen = self._rows_of([each.settings for each in trials] + list(running))
         if not all(rows.values()):
             return self._any(seen, generator)

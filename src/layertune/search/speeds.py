@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from layertune.config.study import Workload
 from layertune.memory import GPU, HOST, EngineMemory
 from layertune.search.time_model import Floats, Places, TimeModel, Times
-from layertune.settings import EngineSettings
+from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import ModelSamples
 
 # An engine and what was measured of it.
@@ -167,7 +167,7 @@ def _places(engines: Sequence[EngineSettings], memory: EngineMemory) -> Places:
 
 def measured_rows(
     models: Mapping[str, ModelEngines],
-    trials: Sequence[tuple[Mapping[str, EngineSettings], Mapping[str, ModelSamples]]],
+    trials: Sequence[tuple[SplitSettings, Mapping[str, ModelSamples]]],
 ) -> dict[str, list[tuple[int, ModelSamples]]]:
     """Return what was measured by model: the row of each engine and its samples."""
     return {

@@ -53,6 +53,6 @@ def test_a_front_without_volume_has_no_outlook() -> None:
 
 
 def test_an_objective_that_is_the_same_everywhere_tells_nothing_apart() -> None:
-    costs = np.array([row[:1] + [7.0] for row in CANDIDATES + MEASURED])
+    costs = np.array([[*row[:1], 7.0] for row in CANDIDATES + MEASURED])
     same = [Expected(column, np.zeros(len(costs)), np.arange(len(costs))) for column in costs.T]
     assert Prospects(same, np.ones(len(costs)), 3).gains == pytest.approx([0, 0, 0], abs=1e-6)
