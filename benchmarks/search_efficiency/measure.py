@@ -1,0 +1,109 @@
+"""How many trials does a search need? Every sampler on recorded tables, whose truth is known.
+
+    python benchmarks/search_efficiency/measure.py [--samplers tpe random …] [--seeds 20] [--tables NAME…]
+
+Runs the real search with replayed trials (record.py writes the tables), each sampler with the same seeds, with the
+planner's feasible set and without. Trials are counted until the true figures of what was visited, not the noisy ones
+that the search saw, have 95 % and 98 % of the hypervolume that trying everything would have. Prints Markdown, and
+writes efficiency.md and, with every run, efficiency.json beside this file; --render only writes the former from the
+latter.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic
+from typing import get_args
+
+from optuna.storages import InMemoryStorage
+from oracle import Oracle, oracles
+from pydantic import TypeAdapter
+from race import Race, Run, names, opened, plan, run
+from rows import name_of, report
+
+from layertune.config.study import SamplerName
+from layertune.errors import UsageError
+from layertune.search.study import Search
+from layertune.units import format_duration
+
+HERE = Path(__file__).resolve().parent
+SAMPLERS = ("layer-split", "tpe", "gp", "nsga2", "random")
+
+_RUNS: TypeAdapter[list[Run]] = TypeAdapter(list[Run])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--samplers", nargs="+", default=list(SAMPLERS))
+    parser.add_argument("--tables", nargs="+", default=names(), help="by their names; all of them by default")
+    parser.add_argument("--caps", nargs="+", type=float, default=[0.45, 0.7], help="shares of what both need whole")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--into", type=Path, default=HERE)
+    parser.add_argument("--render", action="store_true", help="run nothing, render what was run")
+    options = parser.parse_args()
+    if options.render:
+        data = json.loads((options.into / "efficiency.json").read_text(encoding="utf-8"))
+        oracle = [Oracle(**each) for each in data["oracles"]]
+        write(options.into, _RUNS.validate_python(data["runs"]), oracle, data["skipped"])
+        return
+    if not options.tables:
+        parser.error("there is no table; record.py writes them")
+    fields = [(table, cap) for table in options.tables for cap in options.caps]
+    ways = [(sampler, planned) for sampler in options.samplers for planned in (True, False)]
+    skipped = {way: why for way in ways if (why := unavailable(*way, *fields[0])) is not None}
+    races = [
+        Race(table, cap, *way, seed, options.trials)
+        for seed in range(options.seeds)
+        for table, cap in fields
+        for way in ways
+        if way not in skipped
+    ]
+    said = {name_of(*way): why for way, why in skipped.items()}
+    print("\n".join(f"skipped: {name}: {why}" for name, why in said.items()), file=sys.stderr)
+    write(options.into, list(run_all(races, options.jobs)), oracles(fields), said)
+
+
+def unavailable(sampler: str, planned: bool, table: str, cap: float) -> str | None:
+    """Return why this layertune or this machine cannot search this way, None where it can."""
+    if sampler not in get_args(SamplerName):
+        return "this layertune has no sampler of that name"
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            race = Race(table, cap, sampler, planned, seed=0, n_trials=1)
+            Search(plan(opened(table, cap)[0], race), InMemoryStorage(), Path(folder))
+        except UsageError as error:
+            return str(error)
+    return None
+
+
+def run_all(races: Sequence[Race], n_jobs: int) -> Iterator[Run]:
+    """Yield the runs in the order of the races."""
+    started_s = monotonic()
+    with ProcessPoolExecutor(n_jobs) as pool:
+        futures = [pool.submit(run, race) for race in races]
+        for n_done, _ in enumerate(as_completed(futures), 1):
+            if n_done % 20 == 0 or n_done == len(races):
+                spent_s = monotonic() - started_s
+                left = format_duration(spent_s / n_done * (len(races) - n_done))
+                print(f"{n_done} of {len(races)} searches, {left} left", file=sys.stderr, flush=True)
+        yield from (future.result() for future in futures)
+
+
+def write(into: Path, runs: Sequence[Run], found: Sequence[Oracle], skipped: Mapping[str, str]) -> None:
+    rows = ",\n".join(json.dumps(asdict(each)) for each in runs)
+    head = {"oracles": [asdict(each) for each in found], "skipped": dict(skipped)}
+    text = json.dumps(head, indent=0).removesuffix("\n}") + f',\n"runs": [\n{rows}\n]\n}}\n'
+    (into / "efficiency.json").write_text(text, encoding="utf-8")
+    (into / "efficiency.md").write_text(report(runs, found, skipped), encoding="utf-8")
+    print(report(runs, found, skipped))
+
+
+if __name__ == "__main__":
+    main()

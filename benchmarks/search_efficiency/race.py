@@ -1,0 +1,149 @@
+"""One search on a recorded table: the real `Search`, whose trials are replayed."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from optuna.storages import InMemoryStorage
+from truth import Truth, whole_bytes
+
+from layertune.config import Objective
+from layertune.config.study import SamplerName
+from layertune.results.picks import candidates, choose
+from layertune.results.ties import without_ties
+from layertune.results.trials import FinishedTrial, front
+from layertune.search.baselines import baselines, first_settings
+from layertune.search.constraints import Limits
+from layertune.search.feasible import FeasibleSpace
+from layertune.search.measuring import Measuring
+from layertune.search.plan import Event, Plan, TrialFinished, TrialStarted
+from layertune.search.study import Search
+from layertune.settings import SplitSettings
+from layertune.testing import RecordedTable, ReplayRunner, load_table
+from layertune.trial.effort import Effort
+from layertune.trial.outcome import Infeasible
+
+TABLES = Path(__file__).resolve().parent / "tables"
+_SUFFIX = ".json.gz"
+
+SHARES = (0.95, 0.98)
+PICKED_AFTER = (15, 30)
+
+# A study's defaults (config/study.py, Measurement), with the default objectives' single run of all models at once.
+EFFORT = Effort(min_repeats=3, max_repeats=10, target_spread=0.02, warm_up_s=0.5, repeat_together=False)
+
+
+@dataclass(frozen=True)
+class Race:
+    """Who searches where: `cap` is the card's size as a share of what both models need whole; `planned` is whether the
+    search knows beforehand what fits."""
+
+    table: str
+    cap: float
+    sampler: SamplerName
+    planned: bool
+    seed: int
+    n_trials: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """What became of a race. `n_trials_to` are the trials to each of SHARES, None where there were too few; `regret` is
+    how much worse the balanced pick after each of PICKED_AFTER trials truly is than the best setting there is;
+    `next_trial_s` is the median time from the end of a trial to the start of the next; `simulated_s` is what the
+    trials would have taken."""
+
+    race: Race
+    n_ran: int
+    n_refused: int
+    n_trials_to: tuple[int | None, ...]
+    share: float
+    regret: tuple[float, ...]
+    next_trial_s: float
+    simulated_s: float
+
+
+def run(race: Race) -> Run:
+    table, truth = opened(race.table, race.cap)
+    runner, watch = ReplayRunner(table, cap_bytes(table, race.cap), race.seed), Stopwatch()
+    with tempfile.TemporaryDirectory() as folder:
+        search = Search(plan(table, race), InMemoryStorage(), Path(folder))
+        search.run(runner, watch.on_event)
+    trials = search.finished()
+    return Run(
+        race,
+        len(runner.ran),
+        sum(isinstance(trial.outcome, Infeasible) for trial in trials),
+        tuple(truth.n_trials_to(share, runner.ran) for share in SHARES),
+        truth.share(runner.ran),
+        tuple(1 - truth.score(balanced(trials[:n], table)) / truth.best_score for n in PICKED_AFTER),
+        median(watch.waits_s),
+        runner.spent.total_s,
+    )
+
+
+def plan(table: RecordedTable, race: Race) -> Plan:
+    """Return the plan that the command line would make (cli/preparation.py), without finals and references."""
+    capacity_bytes = cap_bytes(table, race.cap)
+    limits = Limits(capacity_bytes, 0, None, n_processes=len(table.n_layers), file_bytes={})
+    feasible = FeasibleSpace(table.space, table.planner, limits) if race.planned else None
+    rules = baselines(table.space, table.planner, capacity_bytes, capacity_bytes) if race.planned else []
+    return Plan(
+        name=table.name,
+        space=table.space,
+        objectives=objectives(table),
+        limits=limits,
+        identity={"table": table.name},
+        sampler=race.sampler,
+        seed=race.seed,
+        n_trials=race.n_trials,
+        timeout_s=None,
+        first=first_settings(table.space, feasible, capacity_bytes, rules),
+        feasible=feasible,
+        measuring=Measuring(EFFORT),
+    )
+
+
+def objectives(table: RecordedTable) -> list[Objective]:
+    names = list(table.n_layers)
+    return [Objective.named(each, names) for each in (*(f"{name}.tokens_per_s" for name in names), "vram.peak_bytes")]
+
+
+def balanced(trials: Sequence[FinishedTrial], table: RecordedTable) -> SplitSettings:
+    """Return the settings of layertune's own pick by the noisy figures of these trials (results/summary.py)."""
+    best, _ = without_ties(front(trials, objectives(table)), objectives(table))
+    number = choose(candidates(best))["balanced"]
+    return next(trial.settings for trial in best if trial.number == number)
+
+
+def names() -> list[str]:
+    """Return the names of all tables that are there."""
+    return sorted(path.name.removesuffix(_SUFFIX) for path in TABLES.glob(f"*{_SUFFIX}"))
+
+
+@cache
+def opened(name: str, cap: float) -> tuple[RecordedTable, Truth]:
+    table = load_table(TABLES / f"{name}{_SUFFIX}")
+    return table, Truth(table, cap_bytes(table, cap))
+
+
+def cap_bytes(table: RecordedTable, cap: float) -> int:
+    return round(cap * whole_bytes(table))
+
+
+class Stopwatch:
+    """Times what a search does between two trials: it learns from the last and asks until one is to be run."""
+
+    def __init__(self) -> None:
+        self.waits_s: list[float] = []
+        self._since_s = perf_counter()
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, TrialStarted):
+            self.waits_s.append(perf_counter() - self._since_s)
+        elif isinstance(event, TrialFinished):
+            self._since_s = perf_counter()

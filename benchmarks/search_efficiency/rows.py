@@ -1,0 +1,101 @@
+"""The report of a measurement: one table for each card, and one over all of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil, inf, isinf
+from statistics import median
+
+from oracle import Oracle
+from race import PICKED_AFTER, SHARES, Run
+
+_HEADER = (
+    "sampler",
+    *(f"to {share:.0%}" for share in SHARES),
+    *(f"regret after {n}" for n in PICKED_AFTER),
+    "to the next trial",
+    *(f"without plan: to {share:.0%}" for share in SHARES),
+    "refused",
+)
+
+
+def report(runs: Sequence[Run], oracles: Sequence[Oracle], skipped: Mapping[str, str]) -> str:
+    """Return the Markdown."""
+    n_seeds, n_trials = len({each.race.seed for each in runs}), max(each.race.n_trials for each in runs)
+    lines = [
+        f"{n_seeds} seeds, {n_trials} trials at most. Each figure is the median, with the 90th percentile in brackets:",
+        "trials to the share of the exhaustive hypervolume; how much slower the balanced pick truly is than the best;",
+        "time from one trial's end to the next one's start; the trials again, and how many of them did not fit, where",
+        "nobody knows beforehand what fits.",
+        "",
+        "**all cards**",
+        "",
+        *table(runs, oracles),
+    ]
+    for oracle in oracles:
+        here = [each for each in runs if (each.race.table, each.race.cap) == (oracle.table, oracle.cap)]
+        lines += ["", f"**{oracle.table}** with {oracle.words}", "", *table(here, [oracle])]
+    lines += ["", *(f"Skipped: {name}: {why}." for name, why in skipped.items())]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def table(runs: Sequence[Run], oracles: Sequence[Oracle]) -> list[str]:
+    lines = [_line(_HEADER), "|---|" + "--:|" * (len(_HEADER) - 1)]
+    for sampler in dict.fromkeys(each.race.sampler for each in runs):
+        planned, blind = (
+            [each for each in runs if each.race.sampler == sampler and each.race.planned is way]
+            for way in (True, False)
+        )
+        lines.append(
+            _line(
+                (
+                    sampler,
+                    *trials_to(planned),
+                    *(percent([each.regret[place] for each in planned]) for place in range(len(PICKED_AFTER))),
+                    milliseconds([each.next_trial_s for each in planned]),
+                    *trials_to(blind),
+                    counts([each.n_refused for each in blind], inf),
+                )
+            )
+        )
+    perfect = (f"{median(each.n_trials_to[place] for each in oracles):g}" for place in range(len(SHARES)))
+    return [*lines, _line(("oracle", *perfect, *("" for _ in _HEADER[len(SHARES) + 1 :])))]
+
+
+def name_of(sampler: str, planned: bool) -> str:
+    return sampler if planned else f"{sampler} without plan"
+
+
+def trials_to(runs: Sequence[Run]) -> list[str]:
+    most = max((each.race.n_trials for each in runs), default=0)
+    return [
+        counts([inf if (n := each.n_trials_to[place]) is None else n for each in runs], most)
+        for place in range(len(SHARES))
+    ]
+
+
+def counts(values: Sequence[float], most: float) -> str:
+    """A search that its trials were too few for counts as one that takes more than any."""
+
+    def text(value: float) -> str:
+        return f"> {most:g}" if isinf(value) else f"{value:g}"
+
+    return _both(values, text)
+
+
+def percent(values: Sequence[float]) -> str:
+    return _both(values, lambda value: f"{value:.1%}")
+
+
+def milliseconds(values: Sequence[float]) -> str:
+    return _both(values, lambda value: f"{1000 * value:.0f} ms")
+
+
+def _both(values: Sequence[float], text: Callable[[float], str]) -> str:
+    """Return the median and the 90th percentile, the least value that 90 % do not exceed."""
+    if not values:
+        return ""
+    ninetieth = sorted(values)[ceil(0.9 * len(values)) - 1]
+    return f"{text(median(values))} ({text(ninetieth)})"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
