@@ -55,13 +55,15 @@ def main() -> None:
         return
     if not options.tables:
         parser.error("there is no table; record.py writes them")
-    fields = [(table, cap) for table in options.tables for cap in options.caps]
+    fields = [
+        (table, cap, with_vram) for with_vram in (False, True) for table in options.tables for cap in options.caps
+    ]
     ways = [(sampler, planned) for sampler in options.samplers for planned in (True, False)]
     skipped = {way: why for way in ways if (why := unavailable(*way, *fields[0])) is not None}
     races = [
-        Race(table, cap, *way, seed, options.trials)
+        Race(*field, *way, seed, options.trials)
         for seed in range(options.seeds)
-        for table, cap in fields
+        for field in fields
         for way in ways
         if way not in skipped
     ]
@@ -70,14 +72,14 @@ def main() -> None:
     write(options.into, list(run_all(races, options.jobs)), oracles(fields), said)
 
 
-def unavailable(sampler: str, planned: bool, table: str, cap: float) -> str | None:
+def unavailable(sampler: str, planned: bool, table: str, cap: float, with_vram: bool) -> str | None:
     """Return why this layertune or this machine cannot search this way, None where it can."""
     if sampler not in get_args(SamplerName):
         return "this layertune has no sampler of that name"
     with tempfile.TemporaryDirectory() as folder:
         try:
-            race = Race(table, cap, sampler, planned, seed=0, n_trials=1)
-            Search(plan(opened(table, cap)[0], race), InMemoryStorage(), Path(folder))
+            race = Race(table, cap, with_vram, sampler, planned, seed=0, n_trials=1)
+            Search(plan(opened(table, cap, with_vram)[0], race), InMemoryStorage(), Path(folder))
         except UsageError as error:
             return str(error)
     return None

@@ -14,17 +14,18 @@ class Oracle:
 
     table: str
     cap: float
+    with_vram: bool
     words: str
     n_trials_to: tuple[int, ...]
 
 
-def oracles(fields: Sequence[tuple[str, float]]) -> list[Oracle]:
+def oracles(fields: Sequence[tuple[str, float, bool]]) -> list[Oracle]:
     """Return one for each table and cap."""
-    return [oracle(name, cap) for name, cap in fields]
+    return [oracle(*field) for field in fields]
 
 
-def oracle(name: str, cap: float) -> Oracle:
-    table, truth = opened(name, cap)
+def oracle(name: str, cap: float, with_vram: bool) -> Oracle:
+    table, truth = opened(name, cap, with_vram)
     n_trials_to: list[int] = []
     for n_trials, share in enumerate(truth.greedy(), 1):
         n_trials_to += [n_trials for wanted in SHARES[len(n_trials_to) :] if share >= wanted]
@@ -34,4 +35,4 @@ def oracle(name: str, cap: float) -> Oracle:
         f"{format_bytes(cap_bytes(table, cap))}, {cap:.0%} of what both models need whole: {truth.n_settings} of "
         f"{table.space.n_settings()} settings fit, {len(truth.front)} are on the front. {table.device}"
     )
-    return Oracle(name, cap, words, tuple(n_trials_to))
+    return Oracle(name, cap, with_vram, words, tuple(n_trials_to))

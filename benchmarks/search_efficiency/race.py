@@ -11,7 +11,7 @@ from time import perf_counter
 from optuna.storages import InMemoryStorage
 from truth import Truth, whole_bytes
 
-from layertune.config import Objective
+from layertune.config import Objective, Workload
 from layertune.config.study import SamplerName
 from layertune.results.picks import candidates, choose
 from layertune.results.ties import without_ties
@@ -20,6 +20,7 @@ from layertune.search.baselines import baselines, first_settings
 from layertune.search.constraints import Limits
 from layertune.search.feasible import FeasibleSpace
 from layertune.search.measuring import Measuring
+from layertune.search.outlook import why_stop
 from layertune.search.plan import Event, Plan, TrialFinished, TrialStarted
 from layertune.search.study import Search
 from layertune.settings import SplitSettings
@@ -39,11 +40,12 @@ EFFORT = Effort(min_repeats=3, max_repeats=10, target_spread=0.02, warm_up_s=0.5
 
 @dataclass(frozen=True)
 class Race:
-    """Who searches where: `cap` is the card's size as a share of what both models need whole; `planned` is whether the
-    search knows beforehand what fits."""
+    """Who searches where: `cap` is the card's size as a share of what both models need whole; `with_vram` is whether
+    peak memory is an objective beside the speeds; `planned` is whether the search knows beforehand what fits."""
 
     table: str
     cap: float
+    with_vram: bool
     sampler: SamplerName
     planned: bool
     seed: int
@@ -52,10 +54,13 @@ class Race:
 
 @dataclass(frozen=True)
 class Run:
-    """What became of a race. `n_trials_to` are the trials to each of SHARES, None where there were too few; `regret` is
-    how much worse the balanced pick after each of PICKED_AFTER trials truly is than the best setting there is;
-    `next_trial_s` is the median time from the end of a trial to the start of the next; `simulated_s` is what the
-    trials would have taken."""
+    """What became of a race.
+
+    `n_trials_to` are the trials to each of SHARES, None where there were too few; `regret` is how much worse the
+    balanced pick after each of PICKED_AFTER trials truly is than the best setting there is; `stopped` is after how many
+    trials layer-split would have ended by itself, and with which share, None where it would not have; `next_trial_s` is
+    the median time from the end of a trial to the start of the next; `simulated_s` is what the trials would have taken.
+    """
 
     race: Race
     n_ran: int
@@ -63,16 +68,18 @@ class Run:
     n_trials_to: tuple[int | None, ...]
     share: float
     regret: tuple[float, ...]
+    stopped: tuple[int, float] | None
     next_trial_s: float
     simulated_s: float
 
 
 def run(race: Race) -> Run:
-    table, truth = opened(race.table, race.cap)
+    table, truth = opened(race.table, race.cap, race.with_vram)
     runner, watch = ReplayRunner(table, cap_bytes(table, race.cap), race.seed), Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         search = Search(plan(table, race), InMemoryStorage(), Path(folder))
         search.run(runner, watch.on_event)
+        stop = stopping_at(search, len(plan(table, race).first))
     trials = search.finished()
     return Run(
         race,
@@ -80,7 +87,8 @@ def run(race: Race) -> Run:
         sum(isinstance(trial.outcome, Infeasible) for trial in trials),
         tuple(truth.n_trials_to(share, runner.ran) for share in SHARES),
         truth.share(runner.ran),
-        tuple(1 - truth.score(balanced(trials[:n], table)) / truth.best_score for n in PICKED_AFTER),
+        tuple(1 - truth.score(balanced(trials[:n], table, race)) / truth.best_score for n in PICKED_AFTER),
+        None if stop is None else (stop, truth.share(runner.ran[:stop])),
         median(watch.waits_s),
         runner.spent.total_s,
     )
@@ -95,27 +103,39 @@ def plan(table: RecordedTable, race: Race) -> Plan:
     return Plan(
         name=table.name,
         space=table.space,
-        objectives=objectives(table),
+        objectives=objectives(table, race.with_vram),
         limits=limits,
         identity={"table": table.name},
         sampler=race.sampler,
         seed=race.seed,
         n_trials=race.n_trials,
+        early_stop=False,
         timeout_s=None,
         first=first_settings(table.space, feasible, capacity_bytes, rules),
         feasible=feasible,
+        workloads={name: Workload(n_prompt=n[0], n_generate=n[1]) for name, n in table.workloads.items()},
         measuring=Measuring(EFFORT),
     )
 
 
-def objectives(table: RecordedTable) -> list[Objective]:
+def objectives(table: RecordedTable, with_vram: bool) -> list[Objective]:
     names = list(table.n_layers)
-    return [Objective.named(each, names) for each in (*(f"{name}.tokens_per_s" for name in names), "vram.peak_bytes")]
+    wanted = [*(f"{name}.tokens_per_s" for name in names), *(["vram.peak_bytes"] if with_vram else [])]
+    return [Objective.named(each, names) for each in wanted]
 
 
-def balanced(trials: Sequence[FinishedTrial], table: RecordedTable) -> SplitSettings:
+def stopping_at(search: Search, n_first: int) -> int | None:
+    """Return after how many trials the search would have ended had it been allowed to."""
+    outlooks = search.outlooks()
+    calm = (n for n in range(1, len(outlooks) + 1) if why_stop(outlooks[:n]) is not None)
+    n_asked = next(calm, None)
+    return None if n_asked is None else n_first + n_asked
+
+
+def balanced(trials: Sequence[FinishedTrial], table: RecordedTable, race: Race) -> SplitSettings:
     """Return the settings of layertune's own pick by the noisy figures of these trials (results/summary.py)."""
-    best, _ = without_ties(front(trials, objectives(table)), objectives(table))
+    wanted = objectives(table, race.with_vram)
+    best, _ = without_ties(front(trials, wanted), wanted)
     number = choose(candidates(best))["balanced"]
     return next(trial.settings for trial in best if trial.number == number)
 
@@ -126,9 +146,9 @@ def names() -> list[str]:
 
 
 @cache
-def opened(name: str, cap: float) -> tuple[RecordedTable, Truth]:
+def opened(name: str, cap: float, with_vram: bool) -> tuple[RecordedTable, Truth]:
     table = load_table(TABLES / f"{name}{_SUFFIX}")
-    return table, Truth(table, cap_bytes(table, cap))
+    return table, Truth(table, cap_bytes(table, cap), with_vram=with_vram)
 
 
 def cap_bytes(table: RecordedTable, cap: float) -> int:

@@ -14,7 +14,8 @@ from layertune.search.hypervolume import hypervolume
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.testing import RecordedTable
 
-Costs = NDArray[np.float64]  # one row a setting: each model's tokens/s, negative, then the bytes; less is better
+# One row a setting: each model's tokens/s, negative, then the bytes where they are an objective; less is better.
+Costs = NDArray[np.float64]
 
 
 class Truth:
@@ -24,8 +25,9 @@ class Truth:
     the same, as that of a model of which no layer fits, is left out.
     """
 
-    def __init__(self, table: RecordedTable, cap_bytes: int) -> None:
+    def __init__(self, table: RecordedTable, cap_bytes: int, *, with_vram: bool) -> None:
         self._table, self._cap_bytes = table, cap_bytes
+        self._n_objectives = len(table.n_layers) + with_vram
         self._engines = {name: engines(table, name) for name in table.n_layers}
         rates, taken = zip(*(self._figures(name) for name in self._engines), strict=True)
         totals = reduce(np.add.outer, taken)
@@ -36,7 +38,7 @@ class Truth:
             -rate[fits.any(axis=tuple(axis for axis in range(fits.ndim) if axis != place))].min()
             for place, rate in enumerate(rates)
         ]
-        self._reference = np.array([*worst, totals[fits].max()])
+        self._reference = np.array([*worst, totals[fits].max()])[: self._n_objectives]
         self.n_settings = int(fits.sum())
         self.best_score = float(np.where(fits, reduce(np.multiply.outer, rates), 0).max() ** (1 / len(rates)))
         self.front = self._front(rates, taken)
@@ -102,7 +104,7 @@ class Truth:
             for row in product(*kept)
             if (total := sum(n_bytes for _, n_bytes in row)) <= self._cap_bytes
         ]
-        costs = np.unique(np.array(rows, dtype=np.float64), axis=0)
+        costs = np.unique(np.array(rows, dtype=np.float64)[:, : self._n_objectives], axis=0)
         return costs[pareto_front(costs, ["minimize"] * costs.shape[1])]
 
     def _costs(self, chosen: Sequence[SplitSettings]) -> Costs:
@@ -111,7 +113,7 @@ class Truth:
         for settings in chosen:
             found = self._table.true_metrics(settings)
             row = [*(-speed.tokens_per_s for speed in found.models.values()), found.peak_bytes]
-            rows.append(row if found.peak_bytes <= self._cap_bytes else list(self._reference))
+            rows.append(row[: self._n_objectives] if found.peak_bytes <= self._cap_bytes else list(self._reference))
         return np.array(rows, dtype=np.float64).reshape(len(rows), len(self._reference))
 
 

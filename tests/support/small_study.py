@@ -50,6 +50,7 @@ def plan(**changes: Any) -> Plan:
         "sampler": "tpe",
         "seed": 1,
         "n_trials": 12,
+        "early_stop": True,
         "timeout_s": None,
     }
     return Plan(**values | changes)

@@ -33,6 +33,7 @@ ONLY_IN = {
     "psutil": {"devices"},
     "pynvml": {"vram"},
     "optuna": {"search"},
+    "scipy": {"search"},
     "typer": {"cli"},
     "rich": {"cli"},
 }

@@ -26,7 +26,8 @@ def front_json(result: Result) -> str:
 def print_front(result: Result) -> None:
     """Print the front on standard output."""
     console = open_console()
-    console.print(front_table(result) if result.pareto else "No measured trial keeps the budget.")
+    floors = " and ".join(["keeps the budget", *(f"reaches {floor}" for floor in result.floors)])
+    console.print(front_table(result) if result.pareto else f"No measured trial {floors}.")
     if result.baselines:
         console.print(baseline_table(result))
     remarks = study_remarks(result)

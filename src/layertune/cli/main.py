@@ -64,7 +64,10 @@ def search(
     trials: Annotated[int | None, typer.Option(min=1, help="Stop after this many trials.")] = None,
     timeout: Annotated[str | None, typer.Option(metavar="TIME", help="Stop after this time, like 30m.")] = None,
     sampler: Annotated[
-        str | None, typer.Option(metavar="tpe|gp|nsga2|random|grid", help="Which trial is next.")
+        str | None, typer.Option(metavar="layer-split|tpe|gp|nsga2|random|grid", help="Which trial is next.")
+    ] = None,
+    warm_start: Annotated[
+        Path | None, typer.Option(metavar="STUDY", help="Begin with the speeds that this study measured elsewhere.")
     ] = None,
     set_: Settings = None,
     storage: Annotated[
@@ -80,7 +83,7 @@ def search(
     from layertune.cli import search as command
     from layertune.cli.overrides import Overrides
 
-    overrides = Overrides(model or [], budget, device, set_ or [], trials, timeout, sampler, seed, study)
+    overrides = Overrides(model or [], budget, device, set_ or [], trials, timeout, sampler, seed, study, warm_start)
     try:
         command.run(config, overrides, storage=storage, folder=study, resume=resume, dry_run=dry_run, as_json=json)
     except KeyboardInterrupt as interrupt:  # before or after the trials, which say more

@@ -24,6 +24,7 @@ class Overrides:
     sampler: str | None = None
     seed: int | None = None
     folder: Path | None = None
+    warm_start: Path | None = None
 
 
 def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
@@ -51,6 +52,7 @@ def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
         (search, "n_trials", overrides.n_trials),
         (search, "timeout", overrides.timeout),
         (search, "sampler", overrides.sampler),
+        (search, "warm_start", None if overrides.warm_start is None else str(Path.cwd() / overrides.warm_start)),
     ):
         if value is not None:
             section[key] = value

@@ -1,14 +1,17 @@
 """Everything a study needs to know before its first trial, gathered without loading a model."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from layertune.cli.planning import Planning, plan_study
+from layertune.cli.warm_start import read_elsewhere
 from layertune.config import StudyConfig, dump_config
 from layertune.devices.hardware import Machine, this_machine
 from layertune.devices.inspection import inspect
@@ -32,6 +35,7 @@ from layertune.search.feasible import FeasibleSpace
 from layertune.search.measuring import FinalsPlan, Measuring
 from layertune.search.plan import Plan
 from layertune.search.space import SearchSpace
+from layertune.search.speeds import Observation
 from layertune.settings import SplitSettings
 from layertune.trial.effort import Effort
 from layertune.trial.process import Workplace
@@ -51,6 +55,7 @@ class Preparation:
     space: SearchSpace
     limits: Limits
     feasible: FeasibleSpace | None
+    elsewhere: Mapping[str, Sequence[Observation]]
 
     @property
     def shapes(self) -> dict[str, ModelShape]:
@@ -81,12 +86,17 @@ class Preparation:
             sampler=search.sampler,
             seed=self.config.seed,
             n_trials=search.n_trials,
+            early_stop=search.early_stop,
             timeout_s=search.timeout,
             first=self._first(),
             feasible=self.feasible,
             baselines=frozenset(
                 self.space.canonical(each.settings) for each in self.baselines() if each.settings is not None
             ),
+            floors=self.config.resolved_floors(),
+            weights=self.config.resolved_weights(),
+            elsewhere=self.elsewhere,
+            workloads={name: model.workload for name, model in self.config.models.items()},
             measuring=self._measuring(),
         )
 
@@ -141,16 +151,22 @@ class Preparation:
             workload={name: WorkloadInfo(**model.workload.model_dump()) for name, model in models.items()},
             budget=BudgetInfo(vram_bytes=self.limits.vram_bytes, margin_bytes=self.limits.margin_bytes),
             objectives=self.config.resolved_objectives(),
+            floors=self.config.resolved_floors(),
+            weights=self.config.resolved_weights(),
             baselines=self.baselines(),
         )
 
     def resolved_toml(self, folder: Path) -> str:
-        """Return the config as the study folder keeps it: its model paths are relative to the folder."""
+        """Return the config as the study folder keeps it: its paths are relative to the folder."""
         models = {
             name: model.model_copy(update={"path": Path(_relative(model.path, folder))})
             for name, model in self.config.models.items()
         }
-        return dump_config(self.config.model_copy(update={"models": models}))
+        changes: dict[str, Any] = {"models": models}
+        search = self.config.search
+        if search.warm_start is not None:
+            changes["search"] = search.model_copy(update={"warm_start": Path(_relative(search.warm_start, folder))})
+        return dump_config(self.config.model_copy(update=changes))
 
     def _first(self) -> list[SplitSettings]:
         return first_settings(self.space, self.feasible, self.limits.capacity_bytes, self.baselines())
@@ -202,6 +218,8 @@ class Preparation:
             "measurement": self.config.measurement.model_dump_json(exclude={"reference_every", "max_attempts"}),
             "finals": f"{self.config.finals.n_repeats} repetitions a round",
         }
+        if self.config.floors:
+            identity["floors"] = ", ".join(self.config.floors)
         for name, model in self.config.models.items():
             identity[f"model {name}"] = " ".join(file_sha256(file) for file in self.shapes[name].files)
             identity[f"workload {name}"] = f"{model.workload.n_prompt} + {model.workload.n_generate} tokens"
@@ -218,6 +236,7 @@ def prepare(config: StudyConfig) -> Preparation:
     Raises:
         ModelFileError: a model cannot be read.
         DeviceError: the device is not here.
+        ResultFileError, ConfigError: there is nothing of these models to begin with where `search.warm_start` says.
     """
     planning, machine, build = plan_study(config), this_machine(), inspect().build
     target, shapes = planning.target, planning.shapes
@@ -241,7 +260,9 @@ def prepare(config: StudyConfig) -> Preparation:
         feasible = FeasibleSpace(space, planning.planner(), limits)
     except BuildError as error:
         typer.echo(f"no plan: {error}; whether a setting fits, its trial will tell", err=True)
-    return Preparation(config, planning, machine, build, space, limits, feasible)
+    warm_start = config.search.warm_start
+    elsewhere = {} if warm_start is None else read_elsewhere(warm_start, shapes)
+    return Preparation(config, planning, machine, build, space, limits, feasible, elsewhere)
 
 
 def _ask_llama_cpp(planning: Planning, space: SearchSpace) -> None:

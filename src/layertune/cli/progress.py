@@ -25,7 +25,7 @@ class SearchProgress:
     def __init__(self, plan: Plan, finished: Sequence[FinishedTrial]) -> None:
         self._n_trials = plan.n_trials
         self._n_rounds = plan.measuring.finals.n_rounds
-        self._objectives = plan.objectives
+        self._plan = plan
         self._finished = list(finished)
         self._started_s = time.monotonic()
         self._n_before = len(self._finished)
@@ -93,7 +93,8 @@ class SearchProgress:
         self._console.print(line, markup=False, soft_wrap=True)
 
     def _best(self) -> str:
-        picks = choose(candidates(front(self._finished, self._objectives)))
+        plan = self._plan
+        picks = choose(candidates(front(self._finished, plan.objectives, plan.floors)), plan.weights)
         return f"best: trial {picks['balanced']}" if picks else "best: none yet"
 
     def _time_left(self) -> str:

@@ -57,40 +57,55 @@ def run(
         if not config_file.exists():
             write_text(config_file, preparation.resolved_toml(folder))
         runner = ProcessTrialRunner(preparation.workplace())
+        stopped = None
         try:
-            _measure(preparation, search, runner)
+            stopped = _measure(preparation, search, runner)
         finally:
             runner.close()
-            result = _write(preparation, search, folder, _clock(runner.spent, time.monotonic() - started_s))
+            clock = _clock(runner.spent, time.monotonic() - started_s)
+            result = _write(preparation, search, folder, clock, stopped)
     if as_json:
         typer.echo(json.dumps(result.model_dump(mode="json")))
     else:
         print_front(result)
     if not result.pareto:
-        raise NothingFits("no measured trial keeps the limits", remedy="raise the budget, or lower n_ctx or n_batch")
+        raise _nothing_chosen(result)
     typer.echo(f"wrote {folder / FILE_NAME} and {folder / '.env'} (the balanced pick)", err=True)
 
 
-def _measure(preparation: Preparation, search: Search, runner: ProcessTrialRunner) -> None:
+def _measure(preparation: Preparation, search: Search, runner: ProcessTrialRunner) -> str:
+    """Search, say why it stopped, and return that."""
     plan = preparation.plan()
     progress = SearchProgress(plan, search.finished())
     runner.on_stage = progress.on_stage
     with progress:
         why = search.run(runner, progress.on_event)
     typer.echo(f"stopped: {why}", err=True)
+    return why
+
+
+def _nothing_chosen(result: Result) -> NothingFits:
+    if not result.floors or not any(trial.state == "measured" and not trial.exceeded() for trial in result.trials):
+        return NothingFits("no measured trial keeps the limits", remedy="raise the budget, or lower n_ctx or n_batch")
+    floors = " and ".join(result.floors)
+    return NothingFits(
+        f"no measured trial keeps the limits and reaches {floors}",
+        remedy=f"lower the floor; what was measured is in {FILE_NAME}",
+    )
 
 
 def _clock(spent: Clock, wall_s: float) -> ClockInfo:
     return ClockInfo(**asdict(spent), wall_s=wall_s, overhead_s=wall_s - spent.total_s)
 
 
-def _write(preparation: Preparation, search: Search, folder: Path, clock: ClockInfo) -> Result:
+def _write(preparation: Preparation, search: Search, folder: Path, clock: ClockInfo, stopped: str | None) -> Result:
     result = summarise(
         preparation.provenance(search.created()),
         search.finished(),
         preparation.planned(),
         references=search.references(),
         clock=clock,
+        stopped=stopped,
     )
     write_result(result, folder / FILE_NAME)
     env = folder / ".env"

@@ -3,7 +3,7 @@
 from layertune.config.device import DeviceChoice, EmulatedOptions
 from layertune.config.dimension import IntRange, dimension_values
 from layertune.config.loading import dump_config, load_config, parse_config
-from layertune.config.objective import Objective
+from layertune.config.objective import Floor, Objective
 from layertune.config.study import (
     Budget,
     Deployment,
@@ -20,6 +20,7 @@ __all__ = [
     "Deployment",
     "DeviceChoice",
     "EmulatedOptions",
+    "Floor",
     "HostLimits",
     "IntRange",
     "ModelConfig",

@@ -13,7 +13,7 @@ from layertune.errors import ConfigError
 
 
 def load_config(path: Path) -> StudyConfig:
-    """Read a config file; model paths in it are relative to the file.
+    """Read a config file; paths in it are relative to the file.
 
     Raises:
         ConfigError: the file is missing or unreadable, is not TOML, or a key in it is wrong.
@@ -40,7 +40,7 @@ def read_table(path: Path, what: str) -> dict[str, Any]:
 
 
 def parse_config(table: dict[str, Any], *, source: str, folder: Path) -> StudyConfig:
-    """Validate a config table from `source`; relative model paths are taken from `folder`.
+    """Validate a config table from `source`; relative paths are taken from `folder`.
 
     Raises:
         ConfigError: naming the first wrong key and what it accepts.
@@ -53,7 +53,11 @@ def parse_config(table: dict[str, Any], *, source: str, folder: Path) -> StudyCo
         name: model.model_copy(update={"path": folder / model.path.expanduser()})
         for name, model in config.models.items()
     }
-    return config.model_copy(update={"models": models})
+    changes: dict[str, Any] = {"models": models}
+    warm_start = config.search.warm_start
+    if warm_start is not None:
+        changes["search"] = config.search.model_copy(update={"warm_start": folder / warm_start.expanduser()})
+    return config.model_copy(update=changes)
 
 
 def dump_config(config: StudyConfig) -> str:

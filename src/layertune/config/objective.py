@@ -2,8 +2,11 @@
 
 MODEL.tokens_per_s   MODEL.tokens_per_s_together   MODEL.pp_tokens_per_s   MODEL.tg_tokens_per_s
 MODEL.ttft_s         MODEL.tpot_s                  MODEL.n_ctx             vram.peak_bytes
+
+A floor is what one of a model's must reach: `chat.tokens_per_s >= 20`, or for a time `chat.ttft_s <= 2`.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,3 +50,36 @@ class Objective:
         raise ValueError(
             f"{name!r} is not an objective; the models are {', '.join(models)}; write one of {known}, {VRAM_PEAK}"
         )
+
+
+_FLOOR = re.compile(r"\s*(?P<name>[a-z0-9_.]+)\s*(?P<sign>>=|<=)\s*(?P<value>[0-9]+(\.[0-9]+)?)\s*", re.ASCII)
+_SIGNS: dict[Direction, str] = {"maximize": ">=", "minimize": "<="}
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What a setting must reach in a measured quantity, at least or, where less is better, at most."""
+
+    objective: Objective
+    value: float
+
+    @classmethod
+    def parse(cls, text: str, models: list[str]) -> "Floor":
+        """Raises ValueError with how to write one."""
+        match = _FLOOR.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not a floor; write it like {models[0]}.tokens_per_s >= 20")
+        objective = Objective.named(match["name"], models)
+        sign = _SIGNS[objective.direction]
+        if objective.name == VRAM_PEAK:
+            raise ValueError(f"{text!r}: memory has a limit already; set budget.vram")
+        if match["sign"] != sign:
+            raise ValueError(f"{text!r}: {objective.name} is to be {sign} something")
+        return cls(objective, float(match["value"]))
+
+    def shortfall(self, value: float) -> float:
+        """Return by how much a value misses the floor, at most 0 where it reaches it."""
+        return self.value - value if self.objective.direction == "maximize" else value - self.value
+
+    def __str__(self) -> str:
+        return f"{self.objective.name} {_SIGNS[self.objective.direction]} {self.value:g}"

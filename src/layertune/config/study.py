@@ -23,10 +23,10 @@ from layertune.config.dimension import (
     LayerDimension,
     dimension_values,
 )
-from layertune.config.objective import VRAM_PEAK, Objective
+from layertune.config.objective import VRAM_PEAK, Floor, Objective
 from layertune.units import parse_bytes, parse_duration
 
-SamplerName = Literal["tpe", "gp", "nsga2", "random", "grid"]
+SamplerName = Literal["layer-split", "tpe", "gp", "nsga2", "random", "grid"]
 
 _MODEL_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _RESERVED_NAMES = frozenset({"vram", "host", "balanced", "lean"})
@@ -123,10 +123,27 @@ class Deployment(_Table):
 class SearchConfig(_Table):
     """How the study searches."""
 
-    sampler: SamplerName = Field(default="tpe", description="Which trial comes next.")
+    sampler: SamplerName = Field(
+        default="layer-split", description="Which trial comes next; layer-split alone knows when it is done."
+    )
+    warm_start: Path | None = Field(
+        default=None,
+        description="Another study of the same models (its folder or result.json) whose speeds layer-split begins "
+        "with, until its own trials say otherwise; relative to the config file.",
+    )
     n_trials: int = Field(default=40, ge=1, description="Stop after this many finished trials.")
+    early_stop: bool = Field(
+        default=True,
+        description="With layer-split, stop before n_trials once another trial would add less than noise makes.",
+    )
     timeout: Duration | None = Field(default=None, description='Stop after this time, like "30m".')
     trial_timeout: Duration = Field(default=600.0, description="Give up on one trial after this time.")
+
+    @model_validator(mode="after")
+    def _check_warm_start(self) -> "SearchConfig":
+        if self.warm_start is not None and self.sampler != "layer-split":
+            raise ValueError(f"warm_start is for the sampler layer-split, and this one is {self.sampler}")
+        return self
 
 
 class Measurement(_Table):
@@ -192,6 +209,15 @@ class StudyConfig(_Table):
         description="What to optimise; without it, each model's tokens_per_s, its n_ctx where searched, and peak VRAM.",
     )
 
+    floors: list[str] = Field(
+        default_factory=list,
+        description='What a setting must reach to be chosen, like "chat.tokens_per_s >= 20" or "code.ttft_s <= 3". '
+        "A model whose tokens_per_s has a floor is no objective beyond it.",
+    )
+    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="How much a model's speed counts in the balanced pick; 1 where not named."
+    )
+
     @field_validator("models")
     @classmethod
     def _check_names(cls, models: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
@@ -218,17 +244,21 @@ class StudyConfig(_Table):
                     f"models.{name}: n_threads = {most} is more than its container has, host.n_cpus = "
                     f"{self.host.n_cpus}; lower the one or raise the other"
                 )
+        for name in self.weights.keys() - self.models.keys():
+            raise ValueError(f"weights.{name}: there is no such model; the models are {', '.join(self.models)}")
         self.resolved_objectives()
+        self.resolved_floors()
         return self
 
     def resolved_device(self) -> DeviceChoice:
         return DeviceChoice.parse(self.device)
 
     def resolved_objectives(self) -> list[Objective]:
-        """Return the objectives, the default ones where the config names none (DESIGN, decision 7)."""
+        """Return the objectives, the default ones where the config names none (DESIGN, decision 7): a model with a
+        floor is fast enough there, so its speed is no objective then unless every model has one."""
         names = self.objectives
         if names is None:
-            names = [f"{name}.tokens_per_s" for name in self.models]
+            names = [f"{name}.tokens_per_s" for name in self._to_be_fast()]
             names += [
                 f"{name}.n_ctx"
                 for name, model in self.models.items()
@@ -236,3 +266,15 @@ class StudyConfig(_Table):
             ]
             names.append(VRAM_PEAK)
         return [Objective.named(name, list(self.models)) for name in names]
+
+    def resolved_weights(self) -> dict[str, float]:
+        """Return how much each model counts in the balanced pick; one that only has to reach its floor does not."""
+        fast = self._to_be_fast()
+        return {name: self.weights.get(name, 1.0) if name in fast else 0.0 for name in self.models}
+
+    def _to_be_fast(self) -> list[str]:
+        floored = {floor.objective.name for floor in self.resolved_floors()}
+        return [name for name in self.models if f"{name}.tokens_per_s" not in floored] or list(self.models)
+
+    def resolved_floors(self) -> list[Floor]:
+        return [Floor.parse(text, list(self.models)) for text in self.floors]

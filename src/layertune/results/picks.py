@@ -1,8 +1,8 @@
 """Which trial of the front to deploy.
 
     NAME      the fastest for that model
-    balanced  the highest geometric mean, over the models, of a model's speed relative to its best on the front: scale
-              free, so a 7B model's 5 tokens/s weigh as much as a 3B model's 12
+    balanced  the highest weighted geometric mean, over the models, of a model's speed relative to its best on the
+              front: scale free, so a 7B model's 5 tokens/s weigh as much as a 3B model's 12
     lean      the least VRAM among the trials that keep LEAN_SHARE of the balanced pick's score
 
 Speed is the median `tokens_per_s` of the workload. Among trials of no clear difference the one with the least VRAM is
@@ -13,11 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from operator import itemgetter
+from types import MappingProxyType
 
 from layertune.results.comparison import compare
 from layertune.results.trials import FinishedTrial
 
 LEAN_SHARE = 0.9
+
+EQUAL: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +37,16 @@ class Candidate:
 Speed = Callable[[Mapping[str, float]], float]
 
 
-def choose(candidates: Sequence[Candidate]) -> dict[str, int]:
-    """Return the trial number of every pick; empty without candidates."""
+def choose(candidates: Sequence[Candidate], weights: Mapping[str, float] = EQUAL) -> dict[str, int]:
+    """Return the trial number of every pick; empty without candidates. A model without a weight counts once."""
     if not candidates:
         return {}
     models = list(candidates[0].tokens_per_s)
     fastest = {model: max(each.tokens_per_s[model] for each in candidates) for model in models}
 
     def score(speeds: Mapping[str, float]) -> float:
-        return float(prod(speeds[model] / fastest[model] for model in models) ** (1 / len(models)))
+        parts = (float(speeds[model] / fastest[model]) ** weights.get(model, 1.0) for model in models)
+        return float(prod(parts) ** (1 / sum(weights.get(model, 1.0) for model in models)))
 
     balanced = _fastest(candidates, score)
     picks = {"balanced": balanced.number}

@@ -157,6 +157,9 @@ class Result(Part):
     objectives: list[ObjectiveInfo]
     plan: PlanInfo | None = None
     baselines: dict[str, BaselineInfo] = Field(default_factory=dict)
+    floors: list[str] = Field(default_factory=list)
+    weights: dict[str, float] = Field(default_factory=dict)
+    stopped: str | None = None
     trials: list[TrialInfo]
     pareto: list[int]
     picks: dict[str, int]

@@ -1,11 +1,11 @@
 """From finished trials to a `Result`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 import layertune
-from layertune.config.objective import Objective
+from layertune.config.objective import Floor, Objective
 from layertune.memory import Planner
 from layertune.memory.residuals import Correction
 from layertune.results.drift import Reference, drifts
@@ -54,6 +54,8 @@ class Provenance:
     workload: Mapping[str, WorkloadInfo]
     budget: BudgetInfo
     objectives: Sequence[Objective]
+    floors: Sequence[Floor] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)
     baselines: Sequence[Baseline] = ()
 
 
@@ -74,10 +76,12 @@ def summarise(
     *,
     references: Sequence[Reference] = (),
     clock: ClockInfo | None = None,
+    stopped: str | None = None,
 ) -> Result:
-    """Return the whole study: all its trials, the front and the picks among it. `planned` is None without a plan."""
-    best, tied = without_ties(front(trials, provenance.objectives), provenance.objectives)
-    picks = choose(candidates(best))
+    """Return the whole study: all its trials, the front and the picks among it. `planned` is None without a plan,
+    `stopped` says why the trials ended, None where they were interrupted."""
+    best, tied = without_ties(front(trials, provenance.objectives, provenance.floors), provenance.objectives)
+    picks = choose(candidates(best), provenance.weights)
     by_number = {trial.number: trial for trial in trials}
     pick = by_number.get(picks.get("balanced", -1))
     plan = planned.planner.plan if planned is not None else None
@@ -99,6 +103,9 @@ def summarise(
         plan=None if planned is None else _plan_info(planned),
         baselines={each.name: _baseline(each, trials, plan, n_layers, pick) for each in provenance.baselines},
         trials=[trial_info(trial, plan, tied.get(trial.number)) for trial in trials],
+        floors=list(map(str, provenance.floors)),
+        weights=dict(provenance.weights),
+        stopped=stopped,
         pareto=[trial.number for trial in best],
         picks=picks,
         references=_references(references),

@@ -18,8 +18,6 @@ _QUANTITIES = (*(field.name for field in fields(ModelSamples)), "tpot_s")
 
 _RUNNING = frozenset({"prefill", "depth", "together", "beside prefill"})
 
-_RUNNING = frozenset({"prefill", "depth", "together", "beside prefill"})
-
 # Beyond the resolution of llama.cpp's log and, on a GPU, the pages that its driver hands out.
 _NOTICED_BYTES = 2 * MIB
 

@@ -6,7 +6,7 @@ from statistics import median
 
 import numpy as np
 
-from layertune.config.objective import VRAM_PEAK, Objective
+from layertune.config.objective import VRAM_PEAK, Floor, Objective
 from layertune.results.pareto import pareto_front
 from layertune.results.statistics import Metric
 from layertune.settings import SplitSettings
@@ -81,9 +81,17 @@ def contenders(trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
     return [trial for trial in feasible if trial.rounds] or feasible
 
 
-def front(trials: Sequence[FinishedTrial], objectives: Sequence[Objective]) -> list[FinishedTrial]:
-    """Return the contenders that no other dominates in their medians, in the order of their numbers."""
-    there = contenders(trials)
+def missed(trial: FinishedTrial, floors: Sequence[Floor]) -> list[Floor]:
+    """Return the floors that a measured trial's medians do not reach."""
+    return [floor for floor in floors if floor.shortfall(objective_value(floor.objective, trial)) > 0]
+
+
+def front(
+    trials: Sequence[FinishedTrial], objectives: Sequence[Objective], floors: Sequence[Floor] = ()
+) -> list[FinishedTrial]:
+    """Return the contenders above all floors that no other dominates in their medians, in the order of their
+    numbers."""
+    there = [trial for trial in contenders(trials) if not missed(trial, floors)]
     if not there:
         return []
     values = [[objective_value(objective, trial) for objective in objectives] for trial in there]

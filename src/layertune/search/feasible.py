@@ -28,7 +28,7 @@ class FeasibleSpace:
         self._space = space
         self.planner = planner
         self._limits = limits
-        self._tables = [self._table(name) for name in space.n_layers]
+        self._tables = {name: self._table(name) for name in space.n_layers}
         self.correction: Correction | None = None
 
     def learn(self, trials: Sequence[FinishedTrial]) -> None:
@@ -49,7 +49,7 @@ class FeasibleSpace:
         plan = self.planner.plan(settings)
         excess: dict[str, float] = {}
         if self._limits.capacity_bytes is not None and plan.device_bytes is not None:
-            excess[VRAM] = float(plan.device_bytes + plan.log_error_bytes - self._room_bytes())
+            excess[VRAM] = float(plan.device_bytes + plan.log_error_bytes - self.room_bytes())
         for name, model in plan.models.items():
             planned = model.devices[HOST].buffers()
             if planned is not None and self._limits.ram_per_model_bytes is not None:
@@ -69,17 +69,17 @@ class FeasibleSpace:
 
     def n_settings(self) -> int:
         """Return how many settings fit: those that run as one engine counted apart."""
-        *others, last = self._tables
+        *others, last = self._tables.values()
         sums = np.zeros(1, dtype=np.int64)
         for table in others:
             sums = np.minimum(np.add.outer(sums, table).ravel(), _NEVER)
-        return int(np.searchsorted(np.sort(last), self._room_bytes() - sums, side="right").sum())
+        return int(np.searchsorted(np.sort(last), self.room_bytes() - sums, side="right").sum())
 
     def check(self) -> None:
         """Raises NothingFits where no setting keeps the limits, with what the smallest would need."""
         if self.n_settings() > 0:
             return
-        least_bytes = sum(int(table.min()) for table in self._tables)
+        least_bytes = sum(int(table.min()) for table in self._tables.values())
         if least_bytes >= _NEVER:
             raise NothingFits(
                 "no setting of the space keeps the RAM limit or is one that llama.cpp accepts",
@@ -95,16 +95,21 @@ class FeasibleSpace:
         """Yield every setting that fits once, in a seeded random order."""
         indices = permuted(self._space.n_settings(), random.Random(seed))
         while block := list(islice(indices, _BLOCK)):
-            places = np.unravel_index(np.array(block), [len(table) for table in self._tables])
+            places = np.unravel_index(np.array(block), [len(table) for table in self._tables.values()])
             needed = sum(
-                (table[place] for table, place in zip(self._tables, places, strict=True)),
+                (table[place] for table, place in zip(self._tables.values(), places, strict=True)),
                 start=np.zeros(len(block), dtype=np.int64),
             )
-            for index in np.flatnonzero(needed <= self._room_bytes()):
+            for index in np.flatnonzero(needed <= self.room_bytes()):
                 yield self._space.at(block[index])
 
-    def _room_bytes(self) -> int:
-        """What the buffers may take together: the budget without its margin, overheads and headroom."""
+    def engine_bytes(self, model: str) -> NDArray[np.int64]:
+        """Return what every engine of one model takes of the device by plan, in the space's order; more than any device
+        has where llama.cpp would refuse it or it breaks the RAM limit."""
+        return self._tables[model]
+
+    def room_bytes(self) -> int:
+        """Return what the buffers may take together: the budget without its margin, overheads and headroom."""
         capacity_bytes = self._limits.capacity_bytes
         if capacity_bytes is None:
             return _NEVER - 1

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 
-from layertune.config import Objective
+from layertune.config import Floor, Objective
 from layertune.results.bounds import clearly_beaten, trial_bounds
-from layertune.results.picks import candidates, choose
+from layertune.results.picks import EQUAL, candidates, choose
 from layertune.results.statistics import Metric
 from layertune.results.trials import FinishedTrial, front
 from layertune.search.attempts import measure_in_quiet
@@ -81,14 +81,16 @@ def finalists(
     objectives: Sequence[Objective],
     baselines: Collection[SplitSettings],
     n_most: int,
+    floors: Sequence[Floor] = (),
+    weights: Mapping[str, float] = EQUAL,
 ) -> list[FinishedTrial]:
     """Return what is measured again, in the order of their numbers.
 
     All baselines that were measured; then, up to `n_most`, the picks, the front, and what noise may have kept off it.
     """
     feasible = [trial for trial in trials if trial.feasible() is not None]
-    first = front(feasible, objectives)
-    picked = set(choose(candidates(first)).values())
+    first = front(feasible, objectives, floors)
+    picked = set(choose(candidates(first), weights).values())
     on_front = {trial.number for trial in first}
     near = [
         trial for trial in feasible if clearly_beaten(trial_bounds(objectives, trial), feasible, objectives) is None

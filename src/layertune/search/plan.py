@@ -3,14 +3,15 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from layertune.config import Objective
-from layertune.config.study import SamplerName
+from layertune.config import Floor, Objective
+from layertune.config.study import SamplerName, Workload
 from layertune.results.trials import FinishedTrial
 from layertune.search.constraints import Limits
 from layertune.search.feasible import FeasibleSpace
 from layertune.search.finals import RoundMeasured
 from layertune.search.measuring import Measuring
 from layertune.search.space import SearchSpace
+from layertune.search.speeds import Observation
 from layertune.settings import SplitSettings
 
 
@@ -19,7 +20,7 @@ class Plan:
     """What a study is about. `identity` is all that must be the same for its figures to be comparable.
 
     `baselines` are the canonical settings that the finals measure in any case. Without `feasible`, nobody knows what
-    fits before it is loaded.
+    fits before it is loaded. `elsewhere` is what another study measured of the same models, for a warm start.
     """
 
     name: str
@@ -30,10 +31,15 @@ class Plan:
     sampler: SamplerName
     seed: int
     n_trials: int
+    early_stop: bool
     timeout_s: float | None
     first: Sequence[SplitSettings] = ()
     feasible: FeasibleSpace | None = None
     baselines: Collection[SplitSettings] = ()
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
+    floors: Sequence[Floor] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)
+    elsewhere: Mapping[str, Sequence[Observation]] = field(default_factory=dict)
     measuring: Measuring = field(default_factory=Measuring)
 
 

@@ -12,6 +12,7 @@ A FAIL has no constraint: nothing is known of its memory, and no sampler reads i
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from optuna.storages import BaseStorage
@@ -19,15 +20,16 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import TypeAdapter
 
-from layertune.config import Objective
+from layertune.config import Floor, Objective
 from layertune.results.trials import FinishedTrial, objective_value
 from layertune.search.constraints import Limits
+from layertune.search.outlook import Outlook
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import OUTCOME, Infeasible, Measured, TrialOutcome
 
 OWNER, SETTINGS, OUTCOME_KEY, SAME_AS = "owner", "settings", "outcome", "same_as"
 INTERRUPTED, RESUMES = "interrupted", "resumes"
-IMPOSSIBLE, PLANNED = "impossible", "planned"
+IMPOSSIBLE, PLANNED, OUTLOOK = "impossible", "planned", "outlook"
 
 # What optuna-dashboard 0.21 reads. Optuna itself has one attribute for each constraint and counts these as further
 # ones, the same for every trial: which of two trials violates more stays as it is.
@@ -44,16 +46,25 @@ class Recorder:
     """Writes one study's trials; `owner` marks those of this study folder in a storage that others write too."""
 
     def __init__(
-        self, study: Study, storage: BaseStorage, objectives: Sequence[Objective], limits: Limits, owner: str
+        self,
+        study: Study,
+        storage: BaseStorage,
+        objectives: Sequence[Objective],
+        limits: Limits,
+        owner: str,
+        floors: Sequence[Floor] = (),
     ) -> None:
         self._study = study
         self._storage = storage
         self._objectives = tuple(objectives)
         self._limits = limits
+        self._floors = tuple(floors)
         self.owner = owner
 
-    def begin(self, trial: Trial, settings: SplitSettings) -> None:
+    def begin(self, trial: Trial, settings: SplitSettings, outlook: Outlook | None = None) -> None:
         trial.set_user_attr(OWNER, self.owner)
+        if outlook is not None:
+            trial.set_user_attr(OUTLOOK, asdict(outlook))
         trial.set_user_attr(SETTINGS, settings.as_dict())
 
     def reject(self, number: int, why: str) -> None:
@@ -83,11 +94,13 @@ class Recorder:
         trial = self._trial(number)
         violations = self._limits.violations(outcome)
         finished = FinishedTrial(number, settings, outcome, violations)
-        self._constrain(trial, violations)
         if isinstance(outcome, Measured):
+            below = {str(floor): floor.shortfall(objective_value(floor.objective, finished)) for floor in self._floors}
+            self._constrain(trial, violations | below)
             self._study.tell(number, [objective_value(objective, finished) for objective in self._objectives])
         else:
             # FAIL teaches a sampler nothing; PRUNED with a violated constraint says "not here".
+            self._constrain(trial, violations)
             infeasible = isinstance(outcome, Infeasible)
             self._study.tell(number, state=TrialState.PRUNED if infeasible else TrialState.FAIL)
         return finished
@@ -104,7 +117,8 @@ class Recorder:
         """Queue an interrupted trial's settings; a trial cut off before it had all its parameters has none."""
         params = trial.system_attrs.get("fixed_params") or (trial.params if SETTINGS in trial.user_attrs else None)
         if params is not None:
-            self._study.enqueue_trial(params, user_attrs={RESUMES: trial.number})
+            kept = {key: value for key, value in trial.user_attrs.items() if key == OUTLOOK}
+            self._study.enqueue_trial(params, user_attrs={RESUMES: trial.number} | kept)
 
     def _constrain(self, trial: Trial, violations: Mapping[str, float]) -> None:
         for name, excess in violations.items():
@@ -181,6 +195,12 @@ def finished_trials(study: Study, limits: Limits, beyond: Collection[int] = ()) 
         if stored is not None:
             finished.append(FinishedTrial(trial.number, *stored, limits.violations(stored[1])))
     return finished
+
+
+def read_outlooks(study: Study) -> list[Outlook]:
+    """Return the outlooks of all proposals that were not cut off, in order."""
+    attributes = [trial.user_attrs for trial in study.get_trials(deepcopy=False)]
+    return [Outlook(**each[OUTLOOK]) for each in attributes if OUTLOOK in each and INTERRUPTED not in each]
 
 
 def n_turns(study: Study) -> int:

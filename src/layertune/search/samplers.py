@@ -33,13 +33,15 @@ def make_sampler(name: SamplerName, seed: int, turn: int) -> BaseSampler:
     A sampler kept over the study would start its random numbers anew after a resume and repeat its first proposals.
     Made anew, the same finished trials lead to the same next trial, whether the study was cut off in between or not;
     but for nsga2, whose population leaves queued trials out, a trial that was interrupted and queued again among them.
-    The grid is not a sampler: the study queues the space itself, setting by setting.
+    The grid is not a sampler: the study queues the space itself, setting by setting. Nor is layer-split made here: it
+    needs to know what fits, and where nobody does, it is no better than tpe.
 
     Raises:
         UsageError: a package that this sampler needs is not installed.
     """
     turn_seed = random.Random(f"{seed} {turn}").getrandbits(32)
     makers: dict[SamplerName, Callable[[], BaseSampler]] = {
+        "layer-split": lambda: TPESampler(seed=turn_seed, multivariate=True),
         "tpe": lambda: TPESampler(seed=turn_seed, multivariate=True),
         "gp": lambda: _gp(turn_seed),
         "nsga2": lambda: NSGAIISampler(seed=turn_seed, population_size=_POPULATION),

@@ -7,20 +7,21 @@ from pathlib import Path
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.trial import TrialState
 
 from layertune.errors import Interrupted
 from layertune.results.bounds import bounds, clearly_beaten
 from layertune.results.drift import Reference, worst_drift
 from layertune.results.trials import FinishedTrial
+from layertune.search.asking import Asking
 from layertune.search.attempts import measure_in_quiet
 from layertune.search.constraints import check_smallest
 from layertune.search.deadline import Deadline
 from layertune.search.finals import MIN_ROUNDS, Finals, finalists
 from layertune.search.identity import open_study, owner_of
+from layertune.search.outlook import Outlook, why_stop
 from layertune.search.plan import Event, Plan, ReferenceMeasured, TrialFinished, TrialStarted
 from layertune.search.prepared import PreparedRunner
-from layertune.search.record import Recorder, finished_trials, mend_trials, n_turns, read_settings
+from layertune.search.record import Recorder, finished_trials, mend_trials, read_outlooks
 from layertune.search.samplers import make_sampler
 from layertune.search.storage import storing
 from layertune.search.study_record import StudyRecord, with_rounds
@@ -28,9 +29,6 @@ from layertune.settings import SplitSettings
 from layertune.trial.messages import Progress
 from layertune.trial.outcome import Measured, TrialOutcome
 from layertune.trial.runner import TrialRunner
-
-# A sampler that proposes known engines this often in a row has converged on them; an unseen setting comes next.
-_MAX_REPEATS = 20
 
 
 class Search:
@@ -46,18 +44,18 @@ class Search:
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._plan = plan
-        self._walk = (plan.feasible or plan.space).shuffled(plan.seed)
         self._alone = isinstance(storage, JournalStorage)
         sampler = make_sampler(plan.sampler, plan.seed, turn=0)
         with storing():
             self._study = open_study(storage, plan.name, sampler, plan.objectives, plan.identity)
-            self._recorder = Recorder(self._study, storage, plan.objectives, plan.limits, owner_of(folder))
+            self._recorder = Recorder(self._study, storage, plan.objectives, plan.limits, owner_of(folder), plan.floors)
             self._record = StudyRecord(self._study)
             mend_trials(self._study, self._recorder, alone=self._alone)
             self._known: dict[SplitSettings, FinishedTrial] = {}
             self._read: set[int] = set()
             self._learn()
-            self._enqueue_first()
+            self._asking = Asking(plan, self._study, self._recorder, self._known)
+            self._asking.queue_first()
 
     def created(self) -> datetime:
         """Return when the first trial began, now where none has; a study that is resumed keeps its date."""
@@ -77,10 +75,16 @@ class Search:
 
     def _finalists(self, trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
         plan = self._plan
-        return finalists(trials, plan.objectives, plan.baselines, plan.measuring.finals.n_finalists)
+        n_most = plan.measuring.finals.n_finalists
+        return finalists(trials, plan.objectives, plan.baselines, n_most, plan.floors, plan.weights)
 
     def references(self) -> list[Reference]:
         return self._record.references()
+
+    def outlooks(self) -> list[Outlook]:
+        """Return what each proposal of layer-split promised, in order."""
+        with storing():
+            return read_outlooks(self._study)
 
     def run(self, runner: TrialRunner, on_event: Callable[[Event], None]) -> str:
         """Run trials until a limit is reached or the space is exhausted, then the finals; return why the trials
@@ -108,7 +112,6 @@ class Search:
     def _run_trials(self, runner: TrialRunner, on_event: Callable[[Event], None], watch: Deadline) -> str:
         plan, space, known = self._plan, self._plan.space, self._known
         smallest = space.canonical(space.smallest())
-        n_repeats = 0
         while True:
             with storing():
                 self._learn()
@@ -116,18 +119,17 @@ class Search:
                     plan.feasible.check()
                 if smallest in known:
                     check_smallest(known[smallest], plan.limits)
+                outlooks = read_outlooks(self._study)
                 if len(known) >= plan.n_trials:
-                    return f"all {plan.n_trials} trials are done"
+                    return "; ".join([f"all {plan.n_trials} trials are done", *map(str, outlooks[-1:])])
                 if watch.trials_are_over():
-                    return "the time is up"
-                walking = plan.sampler == "grid" or n_repeats >= _MAX_REPEATS or len(known) >= self._n_settings()
-                if walking and not self._enqueue_unseen():
-                    return "every setting that can fit has been tried"
-                number, settings, settled = self._ask()
-            if settled:
-                n_repeats += 1
-                continue
-            n_repeats = 0
+                    return "; ".join(["the time is up", *map(str, outlooks[-1:])])
+                if plan.early_stop and (enough := why_stop(outlooks)):
+                    return enough
+                asked = self._asking.ask()
+            if asked is None:
+                return "every setting that can fit has been tried"
+            number, settings = asked
             self._measure_reference(runner, on_event)
             on_event(TrialStarted(number, settings, len(known)))
             outcome = self._measure(runner, number, settings)
@@ -168,28 +170,6 @@ class Search:
         finals = Finals(self._plan.measuring, self._record, len(trials), self._plan.seed)
         finals.hold(self._finalists(trials), runner, on_event, watch.is_over)
 
-    def _ask(self) -> tuple[int, SplitSettings, bool]:
-        """Return the next trial and what it runs, and whether it is settled: known, not possible or too large."""
-        plan, space = self._plan, self._plan.space
-        self._study.sampler = make_sampler(plan.sampler, plan.seed, n_turns(self._study))
-        trial = self._study.ask(space.distributions())
-        settings = space.canonical(space.settings(trial.params))
-        self._recorder.begin(trial, settings)
-        same, feasible = self._known.get(settings), plan.feasible
-        impossible = settings.impossible() if feasible is None else feasible.refused(settings)
-        planned = {} if feasible is None or impossible is not None else feasible.violations(settings)
-        too_large = any(excess > 0 for excess in planned.values())
-        if same is not None:
-            self._recorder.finish(trial.number, settings, same.outcome, same.number)
-        elif impossible is not None:
-            self._recorder.reject(trial.number, impossible)
-        elif too_large:
-            self._recorder.rule_out(trial.number, planned)
-        return trial.number, settings, same is not None or impossible is not None or too_large
-
-    def _n_settings(self) -> int:
-        return self._plan.space.n_settings() if self._plan.feasible is None else self._plan.feasible.n_settings()
-
     def _learn(self) -> None:
         """Read what finished since the last time, other machines' trials in a shared storage among it."""
         learned = False
@@ -199,32 +179,3 @@ class Search:
             learned = True
         if learned and self._plan.feasible is not None:
             self._plan.feasible.learn(list(self._known.values()))
-
-    def _enqueue_first(self) -> None:
-        """Queue what the plan wants first, but for what a study cut off before has queued or run."""
-        space = self._plan.space
-        queued = {
-            space.canonical(space.settings(trial.system_attrs["fixed_params"]))
-            for trial in self._study.get_trials(deepcopy=False)
-            if "fixed_params" in trial.system_attrs
-        }
-        for settings in self._plan.first:
-            engines = space.canonical(settings)
-            if engines not in queued and engines not in self._known:
-                queued.add(engines)
-                self._study.enqueue_trial(space.params(settings))
-
-    def _enqueue_unseen(self) -> bool:
-        """Queue a setting whose engines nobody has run or is running, unless others wait; say whether one is left.
-
-        They come in a seeded random order, from a walk that passes each setting of the space once.
-        """
-        trials = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
-        if any(trial.state == TrialState.WAITING for trial in trials):
-            return True
-        space = self._plan.space
-        taken = self._known.keys() | {settings for trial in trials if (settings := read_settings(trial)) is not None}
-        unseen = next((settings for settings in self._walk if space.canonical(settings) not in taken), None)
-        if unseen is not None:
-            self._study.enqueue_trial(space.params(unseen))
-        return unseen is not None

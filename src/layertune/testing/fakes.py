@@ -136,9 +136,12 @@ def _measured(settings: SplitSettings, samples: Mapping[str, ModelSamples]) -> M
 
 
 def _samples(alone: Sequence[float], together: Sequence[float] = (), beside: Sequence[float] = ()) -> ModelSamples:
-    """Return what belongs to these speeds in tokens/s: alone, with all models at once, and beside long prompts."""
+    """Return what belongs to these speeds in tokens/s: alone, with all models at once, and beside long prompts.
+
+    A prompt takes next to no time, so that a workload's tokens/s are those of its generation.
+    """
     return ModelSamples(
-        pp_tokens_per_s=tuple(speed * 10 for speed in alone),
+        pp_tokens_per_s=tuple(speed * 10_000 for speed in alone),
         tg_tokens_per_s=tuple(alone),
         ttft_s=tuple(1 / speed for speed in alone),
         tokens_per_s=tuple(alone),

@@ -112,6 +112,13 @@ def test_ties_go_to_less_memory_then_to_the_earlier_trial() -> None:
     assert set(choose(trials).values()) == {1}
 
 
+def test_a_model_that_counts_more_moves_the_balanced_pick() -> None:
+    there = [Candidate(0, {"chat": 30.0, "code": 10.0}, 1), Candidate(1, {"chat": 18.0, "code": 15.0}, 1)]
+    assert choose(there)["balanced"] == 0
+    assert choose(there, {"code": 3.0})["balanced"] == 1
+    assert choose(there, {"chat": 0.0})["balanced"] == 1
+
+
 def test_without_candidates_there_is_no_pick() -> None:
     assert choose([]) == {}
 

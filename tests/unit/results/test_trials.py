@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finalists import CHAT, CODE, VRAM, finalist, outcome, rounds, split, trial
-from layertune.config import Objective
-from layertune.results.trials import FinishedTrial, contenders, front, objective_value
+from layertune.config import Floor, Objective
+from layertune.results.trials import FinishedTrial, contenders, front, missed, objective_value
 from layertune.trial.outcome import Failed
 from layertune.units import MIB
 
@@ -84,3 +84,15 @@ def test_a_trial_that_was_not_measured_has_no_figures_to_ask_for() -> None:
     crashed = FinishedTrial(7, split(1, "chat"), Failed("crashed", "SIGSEGV", (), 0.1), {})
     with pytest.raises(ValueError, match="trial 7 was not measured"):
         objective_value(CHAT, crashed)
+
+
+def test_a_floor_counts_for_the_rounds_of_the_finals() -> None:
+    floor = Floor.parse("chat.tokens_per_s >= 21", ["chat"])
+    lucky_at_first = replace(trial(2, {"chat": [99.0]}, peak_mib=10), rounds=finalist(2, 5, chat=rounds(19.0)).rounds)
+    assert missed(AGAIN, [floor]) == []
+    assert missed(lucky_at_first, [floor]) == [floor]
+    assert front([AGAIN, lucky_at_first], [CHAT, VRAM], [floor]) == [AGAIN]
+
+
+def test_below_every_floor_there_is_no_front() -> None:
+    assert front([AGAIN], [CHAT], [Floor.parse("chat.tokens_per_s >= 1000", ["chat"])]) == []

@@ -1,0 +1,46 @@
+"""What another study measured of the same models, to begin a search with."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from layertune.errors import ConfigError
+from layertune.models import ModelShape
+from layertune.results.result import Result, TrialInfo, load_result
+from layertune.search.speeds import Observation
+from layertune.trial.outcome import ModelSamples
+
+
+def read_elsewhere(study: Path, shapes: Mapping[str, ModelShape]) -> dict[str, list[Observation]]:
+    """Return by model what `study` measured of models with the same name, architecture and layers.
+
+    Raises:
+        ResultFileError: it cannot be read.
+        ConfigError: it has none of these models.
+    """
+    result = load_result(study)
+    found = {name: _observations(result, name) for name, shape in shapes.items() if _is_alike(result, name, shape)}
+    if not any(found.values()):
+        raise ConfigError(
+            f"search.warm_start: {study} measured none of these models",
+            remedy="give a study of models with the same names, architectures and layers",
+        )
+    return found
+
+
+def _is_alike(result: Result, name: str, shape: ModelShape) -> bool:
+    model = result.models.get(name)
+    return model is not None and (model.architecture, model.n_layer) == (shape.architecture, shape.n_layer)
+
+
+def _observations(result: Result, name: str) -> list[Observation]:
+    return [
+        (trial.settings[name].canonical(result.models[name].n_layer), _samples(trial, name))
+        for trial in result.trials
+        if trial.metrics is not None
+    ]
+
+
+def _samples(trial: TrialInfo, name: str) -> ModelSamples:
+    metrics = (trial.metrics or {})[name]
+    quantities = ("pp_tokens_per_s", "tg_tokens_per_s", "ttft_s", "tokens_per_s", "tokens_per_s_together")
+    return ModelSamples(**{quantity: tuple(metrics[quantity].samples) for quantity in quantities})

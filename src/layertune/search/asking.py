@@ -1,0 +1,107 @@
+"""What a study is asked for next: what is queued, what a sampler proposes, or in the end what nobody has tried."""
+
+from collections.abc import Mapping
+
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import TrialState
+
+from layertune.results.trials import FinishedTrial
+from layertune.search.plan import Plan
+from layertune.search.record import Recorder, n_turns, read_settings
+from layertune.search.samplers import make_sampler
+from layertune.search.split_sampler import LayerSplitSampler, proposer
+from layertune.settings import SplitSettings
+
+# A sampler that proposes known engines this often in a row has converged on them; an unseen setting comes next.
+_MAX_REPEATS = 20
+
+
+class Asking:
+    """Asks one study; `known` are its finished trials by their settings, and grows as they finish."""
+
+    def __init__(
+        self, plan: Plan, study: Study, recorder: Recorder, known: Mapping[SplitSettings, FinishedTrial]
+    ) -> None:
+        self._plan = plan
+        self._study = study
+        self._recorder = recorder
+        self._known = known
+        self._proposer = proposer(plan)
+        self._walk = (plan.feasible or plan.space).shuffled(plan.seed)
+
+    def queue_first(self) -> None:
+        """Queue what the plan wants first, but for what a study cut off before has queued or run."""
+        space = self._plan.space
+        queued = {
+            space.canonical(space.settings(trial.system_attrs["fixed_params"]))
+            for trial in self._study.get_trials(deepcopy=False)
+            if "fixed_params" in trial.system_attrs
+        }
+        for settings in self._plan.first:
+            engines = space.canonical(settings)
+            if engines not in queued and engines not in self._known:
+                queued.add(engines)
+                self._study.enqueue_trial(space.params(settings))
+
+    def ask(self) -> tuple[int, SplitSettings] | None:
+        """Return the number of the next trial and what it runs; None once every setting that can fit has been tried.
+
+        What needs no run, because it is known, not possible or too large, is told to the study at once.
+        """
+        n_repeats = 0
+        walking = self._plan.sampler == "grid" or len(self._known) >= self._n_settings()
+        while True:
+            if (walking or n_repeats >= _MAX_REPEATS) and not self._queue_unseen():
+                return None
+            number, settings, settled = self._ask()
+            if not settled:
+                return number, settings
+            n_repeats += 1
+
+    def _ask(self) -> tuple[int, SplitSettings, bool]:
+        """Return the next trial and what it runs, and whether it is settled: known, not possible or too large."""
+        plan, space = self._plan, self._plan.space
+        sampler = self._study.sampler = self._sampler()
+        trial = self._study.ask(space.distributions())
+        settings = space.canonical(space.settings(trial.params))
+        proposal = sampler.proposal if isinstance(sampler, LayerSplitSampler) else None
+        self._recorder.begin(trial, settings, None if proposal is None else proposal.outlook)
+        same, feasible = self._known.get(settings), plan.feasible
+        impossible = settings.impossible() if feasible is None else feasible.refused(settings)
+        planned = {} if feasible is None or impossible is not None else feasible.violations(settings)
+        too_large = any(excess > 0 for excess in planned.values())
+        if same is not None:
+            self._recorder.finish(trial.number, settings, same.outcome, same.number)
+        elif impossible is not None:
+            self._recorder.reject(trial.number, impossible)
+        elif too_large:
+            self._recorder.rule_out(trial.number, planned)
+        return trial.number, settings, same is not None or impossible is not None or too_large
+
+    def _sampler(self) -> BaseSampler:
+        plan, turn = self._plan, n_turns(self._study)
+        if self._proposer is None:
+            return make_sampler(plan.sampler, plan.seed, turn)
+        finished = sorted(self._known.values(), key=lambda each: each.number)
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        others = [settings for trial in running if (settings := read_settings(trial)) is not None]
+        return LayerSplitSampler(plan.space, self._proposer, finished, others, plan.seed, turn)
+
+    def _n_settings(self) -> int:
+        return self._plan.space.n_settings() if self._plan.feasible is None else self._plan.feasible.n_settings()
+
+    def _queue_unseen(self) -> bool:
+        """Queue a setting whose engines nobody has run or is running, unless others wait; say whether one is left.
+
+        They come in a seeded random order, from a walk that passes each setting of the space once.
+        """
+        trials = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
+        if any(trial.state == TrialState.WAITING for trial in trials):
+            return True
+        space = self._plan.space
+        taken = self._known.keys() | {settings for trial in trials if (settings := read_settings(trial)) is not None}
+        unseen = next((settings for settings in self._walk if space.canonical(settings) not in taken), None)
+        if unseen is not None:
+            self._study.enqueue_trial(space.params(unseen))
+        return unseen is not None

@@ -1,0 +1,64 @@
+"""The joint settings that a proposal is chosen among: every combination of the models' engines that fits."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layertune.search.speeds import Figure
+
+Rows = NDArray[np.intp]
+
+_MOST_PAIRS = 2_000_000
+_MOST_CANDIDATES = 20_000
+
+
+def combinations(
+    device_bytes: Sequence[NDArray[np.int64]], kept: Sequence[Rows], room_bytes: int, generator: np.random.Generator
+) -> Rows:
+    """Return the combinations of rows, shape (c, number of models), whose bytes together are at most `room_bytes`.
+
+    `kept` are the rows of each model to combine. Of very many combinations a random part is returned.
+    """
+    found = np.zeros((1, 0), dtype=np.intp)
+    taken = np.zeros(1, dtype=np.int64)
+    for model, rows in enumerate(kept):
+        later = sum(int(device_bytes[other][kept[other]].min()) for other in range(model + 1, len(kept)))
+        if len(found) * len(rows) > _MOST_PAIRS:
+            some = generator.choice(len(found), max(1, _MOST_PAIRS // len(rows)), replace=False)
+            found, taken = found[some], taken[some]
+        needed = taken[:, None] + device_bytes[model][rows][None, :]
+        before, here = np.nonzero(needed <= room_bytes - later)
+        found = np.concatenate([found[before], rows[here][:, None]], axis=1)
+        taken = needed[before, here]
+    if len(found) > _MOST_CANDIDATES:
+        found = found[generator.choice(len(found), _MOST_CANDIDATES, replace=False)]
+    return found
+
+
+def promising(device_bytes: NDArray[np.int64], figures: Sequence[Figure]) -> Rows:
+    """Return the rows of one model that may be on a front: those that no other clearly beats.
+
+    Another beats an engine that needs as little of the device at most, and whose figures at their likely worst are
+    better than the engine's at their likely best.
+    """
+    worst = np.stack([each.mean + each.std for each in figures], axis=1)
+    best = np.stack([each.mean - each.std for each in figures], axis=1)
+    kept = np.ones(len(device_bytes), dtype=bool)
+    for champion in np.argsort(worst.sum(axis=1)):
+        if kept[champion]:
+            beaten = (device_bytes >= device_bytes[champion]) & (worst[champion] < best).all(axis=1)
+            kept &= ~beaten
+    return np.flatnonzero(kept)
+
+
+def unbeaten(costs: NDArray[np.float64]) -> Rows:
+    """Return the rows of `costs`, shape (n, m), that no other dominates; of equal ones the first."""
+    order = np.lexsort(costs.T[::-1])
+    left = order
+    front: list[int] = []
+    while len(left):
+        first, left = left[0], left[1:]
+        front.append(int(first))
+        left = left[(costs[left] < costs[first]).any(axis=1)]
+    return np.array(sorted(front), dtype=np.intp)

@@ -1,0 +1,35 @@
+"""What more trials could bring, and when that is too little to be told from noise."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# A single calm outlook may be a lucky one.
+_N_CALM = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """As a trial was proposed, in shares of the hypervolume of the front so far: what it was expected to add, what all
+    settings together would add by the model, and what the noise of one measurement on the front amounts to."""
+
+    gain: float
+    missing: float
+    noise: float
+
+    def calm(self) -> bool:
+        """Say whether the best trial that is left adds less than noise does."""
+        return self.gain < self.noise
+
+    def __str__(self) -> str:
+        return (
+            f"by the model another trial adds {self.gain:.1%} to the front's hypervolume, and all settings together "
+            f"{self.missing:.1%}"
+        )
+
+
+def why_stop(outlooks: Sequence[Outlook]) -> str | None:
+    """Return why no further trial is worth its time, None while one may be; `outlooks` of all proposals in order."""
+    last = outlooks[-_N_CALM:]
+    if len(last) < _N_CALM or not all(each.calm() for each in last):
+        return None
+    return f"{last[-1]}; the noise of one measurement makes {last[-1].noise:.1%}"

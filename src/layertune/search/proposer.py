@@ -1,0 +1,213 @@
+"""Which setting to measure next: the one whose measurement is expected to add most to the front per second.
+
+What is known makes few trials enough: which settings fit is exact, by plan; peak memory is their sum; and every trial
+teaches each model's own curve. Only the curves are uncertain, so the expected improvement is over them alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from layertune.config import Floor, Objective
+from layertune.config.objective import VRAM_PEAK
+from layertune.config.study import Workload
+from layertune.results.trials import FinishedTrial
+from layertune.search.candidates import Rows, combinations, promising, unbeaten
+from layertune.search.feasible import FeasibleSpace
+from layertune.search.hypervolume import hypervolume, undominated_boxes
+from layertune.search.improvement import Expected, expected_improvement
+from layertune.search.outlook import Outlook
+from layertune.search.space import SearchSpace
+from layertune.search.speeds import ModelEngines, Observation, Speeds, measured_rows
+from layertune.settings import EngineSettings, SplitSettings
+from layertune.trial.outcome import Measured
+
+Floats = NDArray[np.float64]
+
+_FAR = 3.0  # standard deviations: what nothing is expected to be better than
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A setting to measure; without an outlook where nothing is known yet."""
+
+    settings: SplitSettings
+    outlook: Outlook | None
+
+
+class Proposer:
+    """Proposes settings of one study; what it knows of the space is worked out once."""
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        feasible: FeasibleSpace,
+        objectives: Sequence[Objective],
+        workloads: Mapping[str, Workload],
+        floors: Sequence[Floor] = (),
+        elsewhere: Mapping[str, Sequence[Observation]] | None = None,
+    ) -> None:
+        """`elsewhere` is what other hardware measured, by model."""
+        self._space = space
+        self._feasible = feasible
+        self._objectives = objectives
+        self._floors = floors
+        self._models = {
+            name: ModelEngines(
+                list(space.engines(name)),
+                n_layer,
+                feasible.engine_bytes(name),
+                feasible.planner.models[name],
+                workloads[name],
+                (elsewhere or {}).get(name, ()),
+            )
+            for name, n_layer in space.n_layers.items()
+        }
+
+    def propose(
+        self, trials: Sequence[FinishedTrial], running: Sequence[SplitSettings], generator: np.random.Generator
+    ) -> Proposal | None:
+        """Return what to measure after these trials and beside those `running` on other machines; None where nothing
+        that fits is left."""
+        measured = [(each.settings, each.outcome) for each in trials if isinstance(each.outcome, Measured)]
+        samples = [
+            (dict(settings.items()), {name: report.samples for name, report in outcome.models.items()})
+            for settings, outcome in measured
+        ]
+        rows = measured_rows(self._models, samples)
+        seen = self._rows_of([each.settings for each in trials] + list(running))
+        if not all(rows.values()):
+            return self._any(seen, generator)
+        speeds = {name: model.learn(rows[name]) for name, model in self._models.items()}
+        return self._best(trials, seen, speeds, generator)
+
+    def _best(
+        self,
+        trials: Sequence[FinishedTrial],
+        seen: Rows,
+        speeds: Mapping[str, Speeds],
+        generator: np.random.Generator,
+    ) -> Proposal | None:
+        candidates = self._combine([self._promising(name, each) for name, each in speeds.items()], generator)
+        candidates = candidates[~_among(candidates, seen)]
+        if len(candidates) == 0:
+            everything = self._combine([np.arange(len(model)) for model in self._models.values()], generator)
+            candidates = everything[~_among(everything, seen)]
+        if len(candidates) == 0:
+            return None
+        measured = self._rows_of([each.settings for each in trials if each.feasible() is not None])
+        both = np.concatenate([candidates, measured])
+        expected = self._expected(both, speeds)
+        reaches = self._chance_to_reach(both, speeds)
+        costs = np.stack([each.of_candidates() for each in expected], axis=1)
+        reference = costs.max(axis=0)
+        spread = np.stack([each.std[each.places] for each in expected], axis=1)
+        ideal = (costs - _FAR * spread).min(axis=0)
+        tells = reference > ideal  # an objective that is the same everywhere tells nothing apart
+        expected = [each for each, tell in zip(expected, tells, strict=True) if tell]
+        costs, reference, ideal = costs[:, tells], reference[tells], ideal[tells]
+        likely = reaches > 1 / 2
+        front = costs[len(candidates) :][likely[len(candidates) :]]
+        boxes = undominated_boxes(front, reference, ideal)
+        gains = (expected_improvement(expected, boxes) * reaches)[: len(candidates)]
+        best = int(np.argmax(gains / self._seconds(candidates, trials, speeds)))
+        volume = hypervolume(front, reference)
+        reached = costs[likely]
+        whole = hypervolume(reached[unbeaten(reached)], reference)
+        outlook = None
+        if volume > 0:
+            # One of the points on the front moves by that much, and with it that point's part of the hypervolume.
+            noise = max(each.noise for each in speeds.values()) / len(unbeaten(front))
+            outlook = Outlook(gain=float(gains[best] / volume), missing=float(whole / volume - 1), noise=noise)
+        return Proposal(self._settings(candidates[best]), outlook)
+
+    def _any(self, seen: Rows, generator: np.random.Generator) -> Proposal | None:
+        """Return a random setting of those that fit: nothing is known of some model's speed."""
+        everything = [np.arange(len(model)) for model in self._models.values()]
+        candidates = self._combine(everything, generator)
+        left = candidates[~_among(candidates, seen)]
+        if len(left) == 0:
+            return None
+        return Proposal(self._settings(left[generator.integers(len(left))]), None)
+
+    def _combine(self, kept: Sequence[Rows], generator: np.random.Generator) -> Rows:
+        needed = [model.device_bytes for model in self._models.values()]
+        return combinations(needed, kept, self._feasible.room_bytes(), generator)
+
+    def _promising(self, name: str, speeds: Speeds) -> Rows:
+        wanted = [*self._objectives, *(floor.objective for floor in self._floors)]
+        figures = [speeds.figure(each.quantity) for each in wanted if each.subject == name]
+        device_bytes = self._models[name].device_bytes
+        return promising(device_bytes, figures) if figures else np.arange(len(device_bytes))
+
+    def _expected(self, candidates: Rows, speeds: Mapping[str, Speeds]) -> list[Expected]:
+        columns = {name: candidates[:, index] for index, name in enumerate(self._models)}
+        expected = []
+        for objective in self._objectives:
+            if objective.name == VRAM_PEAK:
+                taken = sum(model.device_bytes[columns[name]] for name, model in self._models.items())
+                bytes_, places = np.unique(taken, return_inverse=True)
+                expected.append(Expected(bytes_.astype(float), np.zeros(len(bytes_)), places))
+            else:
+                figure = speeds[objective.subject].figure(objective.quantity)
+                expected.append(Expected(figure.mean, figure.std, columns[objective.subject]))
+        return expected
+
+    def _chance_to_reach(self, candidates: Rows, speeds: Mapping[str, Speeds]) -> Floats:
+        """Return how likely each candidate is to be above all floors."""
+        chance = np.ones(len(candidates))
+        for floor in self._floors:
+            model = floor.objective.subject
+            figure = speeds[model].figure(floor.objective.quantity)
+            at_most = -floor.value if floor.objective.direction == "maximize" else floor.value
+            of_engines = ndtr((at_most - figure.mean) / np.maximum(figure.std, 1e-12 * np.abs(figure.mean)))
+            chance *= of_engines[candidates[:, list(self._models).index(model)]]
+        return chance
+
+    def _seconds(self, candidates: Rows, trials: Sequence[FinishedTrial], speeds: Mapping[str, Speeds]) -> Floats:
+        """Return how long each candidate's trial would take: the loads of the models whose split changes, and the
+        workloads as many times as a trial runs them."""
+        outcomes = [each.outcome for each in trials if isinstance(each.outcome, Measured)]
+        last = trials[-1].settings
+        loads = np.zeros(len(candidates))
+        work = np.zeros(len(candidates))
+        for index, (name, model) in enumerate(self._models.items()):
+            changes = np.array([_split(engine) != _split(last[name]) for engine in model.engines])
+            load_s = median(outcome.models[name].load_s for outcome in outcomes)
+            loads += load_s * changes[candidates[:, index]]
+            work += speeds[name].workload_s()[candidates[:, index]]
+        runs = median(
+            (outcome.clock.warm_up_s + outcome.clock.measure_s)
+            / sum(self._models[name].workload_s(report.samples) for name, report in outcome.models.items())
+            for outcome in outcomes
+        )
+        seconds = loads + runs * work
+        return seconds if seconds.min() > 0 else np.ones(len(candidates))
+
+    def _rows_of(self, settings: Sequence[SplitSettings]) -> Rows:
+        found = [
+            [model.rows[each[name]] for name, model in self._models.items()]
+            for each in settings
+            if all(each[name] in model.rows for name, model in self._models.items())
+        ]
+        return np.array(found, dtype=np.intp).reshape(len(found), len(self._models))
+
+    def _settings(self, rows: Rows) -> SplitSettings:
+        return SplitSettings.of(
+            {name: model.engines[row] for (name, model), row in zip(self._models.items(), rows, strict=True)}
+        )
+
+
+def _among(candidates: Rows, seen: Rows) -> NDArray[np.bool_]:
+    """Return which candidates are among the rows `seen`."""
+    taken = set(map(tuple, seen.tolist()))
+    return np.fromiter((tuple(row) in taken for row in candidates.tolist()), dtype=bool, count=len(candidates))
+
+
+def _split(engine: EngineSettings) -> tuple[int, int]:
+    """Return what has to be the same for a model's weights to stay loaded."""
+    return engine.n_gpu_layers, engine.n_cpu_moe

@@ -1,0 +1,45 @@
+from itertools import product
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layertune.results.pareto import pareto_front
+from layertune.search import candidates
+from layertune.search.speeds import Figure
+
+GENERATOR = np.random.default_rng(0)
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=5), min_size=1, max_size=3), st.integers(0, 20))
+def test_combinations_are_those_that_fit(needed: list[list[int]], room: int) -> None:
+    device_bytes = [np.array(each, dtype=np.int64) for each in needed]
+    found = candidates.combinations(device_bytes, [np.arange(len(each)) for each in needed], room, GENERATOR)
+    fitting = [
+        rows
+        for rows in product(*(range(len(each)) for each in needed))
+        if sum(each[row] for each, row in zip(needed, rows, strict=True)) <= room
+    ]
+    assert sorted(map(tuple, found.tolist())) == fitting
+
+
+def test_of_very_many_combinations_some_are_returned() -> None:
+    needed = [np.ones(3000, dtype=np.int64)] * 2
+    found = candidates.combinations(needed, [np.arange(3000)] * 2, 2, GENERATOR)
+    assert len(found) == 20_000
+    assert len(np.unique(found, axis=0)) == 20_000
+
+
+def test_an_engine_that_another_clearly_beats_is_not_promising() -> None:
+    figure = Figure(mean=np.array([1.0, 2.0, 1.1, 2.0]), std=np.array([0.1, 0.1, 0.1, 5.0]))
+    # The second is slower and larger, the third no slower by what is known, the last may be anything.
+    assert candidates.promising(np.array([1, 2, 3, 3]), [figure]).tolist() == [0, 2, 3]
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=20))
+def test_the_unbeaten_are_the_front_without_its_doubles(costs: list[tuple[int, int, int]]) -> None:
+    values = np.array(costs, dtype=float)
+    kept = values[candidates.unbeaten(values)]
+    front = np.unique(values[pareto_front(values, ["minimize"] * 3)], axis=0)
+    assert np.array_equal(np.unique(kept, axis=0), front)
+    assert len(kept) == len(front)

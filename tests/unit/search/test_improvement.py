@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from layertune.search.hypervolume import hypervolume, undominated_boxes
+from layertune.search.improvement import Expected, expected_improvement
+
+FRONT = np.array([[0.2, 0.8, 0.4], [0.6, 0.3, 0.7], [0.5, 0.5, 0.1]])
+REFERENCE, IDEAL = np.ones(3), np.full(3, -1.0)
+MEANS = np.array([[0.3, 0.4, 0.3], [0.7, 0.9, 0.9], [0.1, 0.1, 0.6]])
+
+
+def improvement(stds: list[float]) -> list[float]:
+    objectives = [
+        Expected(MEANS[:, index], np.full(len(MEANS), std), np.arange(len(MEANS))) for index, std in enumerate(stds)
+    ]
+    return expected_improvement(objectives, undominated_boxes(FRONT, REFERENCE, IDEAL)).tolist()
+
+
+def gain(point: np.ndarray) -> float:
+    return hypervolume(np.vstack([FRONT, np.maximum(point, IDEAL)]), REFERENCE) - hypervolume(FRONT, REFERENCE)
+
+
+def test_what_is_certain_adds_its_own_hypervolume() -> None:
+    assert improvement([0.0, 0.0, 0.0]) == pytest.approx([gain(mean) for mean in MEANS], abs=1e-9)
+
+
+def test_what_is_uncertain_adds_the_mean_over_what_it_may_be() -> None:
+    stds = [0.1, 0.2, 0.0]
+    generator = np.random.default_rng(0)
+    drawn = [np.mean([gain(mean + generator.normal(0, 1, 3) * stds) for _ in range(3000)]) for mean in MEANS]
+    assert improvement(stds) == pytest.approx(drawn, abs=0.01)
+
+
+def test_candidates_share_the_figures_of_their_places() -> None:
+    both = [Expected(np.array([0.3, 0.1]), np.array([0.05, 0.0]), np.array([0, 0, 1])) for _ in range(2)]
+    gains = expected_improvement(both, undominated_boxes(np.zeros((0, 2)), np.ones(2), np.full(2, -1.0)))
+    assert gains[0] == gains[1] == pytest.approx(0.7**2, abs=1e-6)
+    assert gains[2] == pytest.approx(0.9**2)

@@ -1,0 +1,20 @@
+from layertune.search.outlook import Outlook, why_stop
+
+CALM, HOPEFUL = Outlook(0.001, 0.008, 0.004), Outlook(0.05, 0.2, 0.004)
+
+
+def test_several_calm_outlooks_in_a_row_end_a_study() -> None:
+    why = why_stop([HOPEFUL, CALM, CALM, CALM])
+    assert why is not None
+    assert "another trial adds 0.1% to the front's hypervolume, and all settings together 0.8%" in why
+    assert "the noise of one measurement makes 0.4%" in why
+
+
+def test_one_that_is_hopeful_keeps_it_going() -> None:
+    assert why_stop([CALM, CALM, HOPEFUL]) is None
+    assert why_stop([CALM, HOPEFUL, CALM, CALM]) is None
+
+
+def test_too_few_outlooks_say_nothing() -> None:
+    assert why_stop([]) is None
+    assert why_stop([CALM, CALM]) is None
