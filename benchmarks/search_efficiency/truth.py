@@ -21,7 +21,8 @@ Costs = NDArray[np.float64]
 class Truth:
     """The settings of a table that fit `cap_bytes`, and how much of their front a choice of them covers.
 
-    The reference point of hypervolumes is each objective's worst value among them.
+    The reference point of hypervolumes is each objective's worst value among them; an objective in which they are all
+    the same, as that of a model of which no layer fits, is left out.
     """
 
     def __init__(self, table: RecordedTable, cap_bytes: int, *, with_vram: bool) -> None:
@@ -41,11 +42,12 @@ class Truth:
         self.n_settings = int(fits.sum())
         self.best_score = float(np.where(fits, reduce(np.multiply.outer, rates), 0).max() ** (1 / len(rates)))
         self.front = self._front(rates, taken)
-        self.volume = hypervolume(self.front, self._reference)
+        self._varies = self.front.min(axis=0) < self._reference
+        self.volume = self._volume(self.front)
 
     def share(self, chosen: Sequence[SplitSettings]) -> float:
         """Return the share of the exhaustive hypervolume that these settings have; those that do not fit have none."""
-        return hypervolume(self._costs(chosen), self._reference) / self.volume
+        return self._volume(self._costs(chosen)) / self.volume
 
     def n_trials_to(self, share: float, ran: Sequence[SplitSettings]) -> int | None:
         """Return how many of the trials, in their order, it took to reach this share; None where all were too few."""
@@ -53,7 +55,7 @@ class Truth:
         low, high = 0, len(ran) + 1  # more trials never have less
         while high - low > 1:
             middle = (low + high) // 2
-            reached = hypervolume(costs[:middle], self._reference) >= share * self.volume
+            reached = self._volume(costs[:middle]) >= share * self.volume
             low, high = (low, middle) if reached else (middle, high)
         return high if high <= len(ran) else None
 
@@ -69,17 +71,20 @@ class Truth:
         """
         chosen = np.empty((0, self.front.shape[1]))
         volume = 0.0
-        queue = [(-hypervolume(self.front[[place]], self._reference), place) for place in range(len(self.front))]
+        queue = [(-self._volume(self.front[[place]]), place) for place in range(len(self.front))]
         heapq.heapify(queue)
         while queue:
             _, place = heapq.heappop(queue)
             with_it = np.vstack([chosen, self.front[[place]]])
-            added = hypervolume(with_it, self._reference) - volume
+            added = self._volume(with_it) - volume
             if queue and added < -queue[0][0]:
                 heapq.heappush(queue, (-added, place))
                 continue
             chosen, volume = with_it, volume + added
             yield volume / self.volume
+
+    def _volume(self, costs: Costs) -> float:
+        return hypervolume(costs[:, self._varies], self._reference[self._varies])
 
     def _figures(self, name: str) -> tuple[Costs, NDArray[np.int64]]:
         """Return a model's engines' tokens/s and bytes."""

@@ -84,6 +84,14 @@ def test_repetitions_stay_within_the_effort(runner: TrialRunner) -> None:
         assert report.samples.ttft_s_beside_prefill == ()
 
 
+def test_models_never_run_at_once_where_that_is_not_asked_for(runner: TrialRunner) -> None:
+    outcome = runner.run(split(5, 2), replace(EFFORT, together=False))
+    assert isinstance(outcome, Measured)
+    for report in outcome.models.values():
+        assert len(report.samples.tokens_per_s) >= 2
+        assert report.samples.tokens_per_s_together == ()
+
+
 def test_each_model_is_clocked_beside_the_others_prompts_where_asked(runner: TrialRunner) -> None:
     outcome = runner.run(split(5, 2), replace(EFFORT, n_beside_prefill=2))
     assert isinstance(outcome, Measured)

@@ -111,7 +111,8 @@ class FakeRunner:
             if stopped is not None:
                 break
         once = stopped is not None or not effort.repeat_together
-        together = {name: samples[:1] if once else samples for name, samples in alone.items()}
+        n_together = 0 if not effort.together else 1 if once else n_repeats
+        together = {name: samples[:n_together] for name, samples in alone.items()}
         n_beside = effort.n_beside_prefill if len(alone) > 1 else 0
         found = {
             name: _samples(alone[name], [each / 2 for each in together[name]], [repeat(name) for _ in range(n_beside)])

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from math import ceil
 from random import Random
-from statistics import median
 
 from layertune.memory.buffers import BufferBytes
 from layertune.settings import SplitSettings
@@ -23,9 +22,9 @@ class ReplayRunner:
     """Runs settings of the table's space on a card of `cap_bytes`. The same seed and number of a run give the same
     noise.
 
-    Of what happens beside other models the table has one sample a cell: `tokens_per_s_together` is a model's own speed
-    times its median share in the cells, and a long prompt of the others costs it that share twice. Times are simulated:
-    `spent` adds them up as the real runner does. `ran` has every run that began.
+    Of what happens beside other models the table tells nothing: every model then has an equal share of the machine, and
+    beside long prompts a share of that share. Times are simulated, and `spent` adds them up as the real runner does.
+    `ran` has every run that began.
     """
 
     def __init__(self, table: RecordedTable, cap_bytes: int, seed: int = 0) -> None:
@@ -35,7 +34,7 @@ class ReplayRunner:
         self._cap_bytes = cap_bytes
         self._seed = seed
         self._noise = {name: RecordedNoise.of(table, name) for name in table.n_layers}
-        self._share = {name: _share_together(table, name) for name in table.n_layers}
+        self._share = 1 / len(table.n_layers)
         self._loaded: dict[str, _Split] = {}
 
     def prepare(self, settings: SplitSettings) -> None:
@@ -97,12 +96,13 @@ class ReplayRunner:
             if stopped is not None:
                 break
         once = stopped is not None or not effort.repeat_together
-        n_together, n_beside = 1 if once else n_repeats, effort.n_beside_prefill if len(alone) > 1 else 0
+        n_together = 0 if not effort.together else 1 if once else n_repeats
+        n_beside = effort.n_beside_prefill if len(alone) > 1 else 0
         clock = self._clock(alone, n_together, effort, load_s)
         return Measured(
             {
                 name: ModelReport(
-                    _samples(of_model, of_model[:n_together], of_model[:1] * n_beside, self._share[name]),
+                    _samples(of_model, of_model[:n_together], of_model[:1] * n_beside, self._share),
                     self._buffers(settings, name),
                     self._table.true_load_s(name, settings[name]),
                     self._table.planner.models[name].plan(settings[name]).flash_attn,
@@ -123,7 +123,7 @@ class ReplayRunner:
     def _clock(self, alone: Mapping[str, Sequence[Speed]], n_together: int, effort: Effort, load_s: float) -> Clock:
         """Return what the phases take as the real runner has them (trial/rounds.py); latencies are left out."""
         round_s = sum(speeds[0].duration_s for speeds in alone.values())
-        together_s = max(speeds[0].duration_s / self._share[name] for name, speeds in alone.items())
+        together_s = max(speeds[0].duration_s for speeds in alone.values()) / self._share
         return Clock(
             load_s=load_s,
             warm_up_s=round_s * max(1, ceil(effort.warm_up_s / round_s)),
@@ -144,13 +144,3 @@ def _samples(
         ttft_s_beside_prefill=tuple(each.ttft_s / share**2 for each in beside),
         tpot_s_beside_prefill=tuple(1 / each.tg_tokens_per_s / share**2 for each in beside),
     )
-
-
-def _share_together(table: RecordedTable, model: str) -> float:
-    """Return how much of its own speed a model keeps beside the others; an equal share where no cell tells."""
-    shares = [
-        median(samples.tokens_per_s_together) / median(samples.tokens_per_s)
-        for cell in table.cells
-        if (samples := cell.models[model].samples).tokens_per_s_together
-    ]
-    return median(shares) if shares else 1 / len(table.n_layers)

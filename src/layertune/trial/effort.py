@@ -12,7 +12,8 @@ class Effort:
 
     `min_repeats` and `max_repeats` bound the repetitions. Before them the workload runs unmeasured, once and for at
     least `warm_up_s`. Without `repeat_together` all models run at once a single time, which is enough to see what they
-    take. `n_beside_prefill` is how often each model is also clocked while the others are in a long prompt.
+    take; without `together` they never do, and nothing is told of it. `n_beside_prefill` is how often each model is
+    also clocked while the others are in a long prompt.
     """
 
     min_repeats: int
@@ -20,6 +21,7 @@ class Effort:
     target_spread: float
     warm_up_s: float = 0.0
     repeat_together: bool = True
+    together: bool = True
     n_beside_prefill: int = 0
 
     def once(self) -> "Effort":

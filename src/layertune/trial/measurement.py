@@ -131,10 +131,12 @@ class _Trial:
     def _clock(self, loaded: Sequence[Loaded], effort: Effort) -> dict[str, ModelReport]:
         with self._stopwatch.part("measure"):
             alone = rounds.run_alone(loaded, effort, self._go_on, lambda name: self._announce(Stage("solo", name)))
-            self._announce(Stage("together"))
-            once = self._stopped is not None or not effort.repeat_together
-            together = rounds.run_together(loaded, effort.once() if once else effort)
-            self._mark("together", loaded)
+            together: rounds.Timings = {each.name: [] for each in loaded}
+            if effort.together:
+                self._announce(Stage("together"))
+                once = self._stopped is not None or not effort.repeat_together
+                together = rounds.run_together(loaded, effort.once() if once else effort)
+                self._mark("together", loaded)
             beside: rounds.Timings = {each.name: [] for each in loaded}
             if effort.n_beside_prefill > 0 and len(loaded) > 1:
                 self._announce(Stage("beside_prefill"))
