@@ -125,7 +125,8 @@ class ModelEngines:
 
         def distance(engine: EngineSettings) -> float:
             doublings = (abs(log2(getattr(engine, field) / getattr(other, field))) for field in _DOUBLING)
-            return sum(doublings) + sum(getattr(engine, field) != getattr(other, field) for field in _CHOICES)
+            n_unlike = sum(getattr(engine, field) != getattr(other, field) for field in _CHOICES)
+            return float(sum(doublings) + n_unlike)
 
         alike = [row for row, each in enumerate(self._canonical) if each.n_gpu_layers == other.n_gpu_layers]
         return min(alike, key=lambda row: distance(self._canonical[row]), default=None)

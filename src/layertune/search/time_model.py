@@ -7,8 +7,9 @@ Batches, threads and the like bend that line, the less the nearer they are. How 
 measurement, is chosen by the marginal likelihood.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,26 +101,25 @@ def _best_belief(seen: Places, observed: Floats, departures: Sequence[float]) ->
     if len(observed) < 3:
         return belief
     best = _log_likelihood(seen, observed, belief)
+    variations: list[Callable[[Belief], list[Belief]]] = [
+        lambda other: [replace(other, departure=value) for value in departures],
+        lambda other: [replace(other, noise=value) for value in _NOISE],
+        lambda other: [replace(other, roughness=value) for value in _ROUGHNESS],
+        lambda other: [replace(other, length=value) for value in _LENGTH],
+        *(partial(_reaching, place=place) for place in range(n_others)),
+    ]
     for _ in range(2):
-        candidates: Mapping[str, Sequence[float]] = {
-            "departure": departures,
-            "noise": _NOISE,
-            "roughness": _ROUGHNESS,
-            "length": _LENGTH,
-        }
-        for name, values in candidates.items():
-            for value in values:
-                changed = replace(belief, **{name: value})
-                likelihood = _log_likelihood(seen, observed, changed)
-                if likelihood > best:
-                    belief, best = changed, likelihood
-        for index in range(n_others):
-            for value in _REACH:
-                changed = replace(belief, reach=(*belief.reach[:index], value, *belief.reach[index + 1 :]))
+        for vary in variations:
+            for changed in vary(belief):
                 likelihood = _log_likelihood(seen, observed, changed)
                 if likelihood > best:
                     belief, best = changed, likelihood
     return belief
+
+
+def _reaching(belief: Belief, place: int) -> list[Belief]:
+    """Return the belief with every reach of one setting."""
+    return [replace(belief, reach=(*belief.reach[:place], value, *belief.reach[place + 1 :])) for value in _REACH]
 
 
 def _log_likelihood(seen: Places, observed: Floats, belief: Belief) -> float:
