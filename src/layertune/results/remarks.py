@@ -3,7 +3,7 @@
 from collections import Counter
 
 from layertune.results.drift import CLEAR_DRIFT
-from layertune.results.result import ClockInfo, PlanInfo, Result
+from layertune.results.result import BaselineInfo, ClockInfo, ComparisonInfo, PlanInfo, Result
 from layertune.units import format_bytes, format_duration
 
 
@@ -71,6 +71,26 @@ def clock_words(clock: ClockInfo) -> str:
     )
     words = ", ".join(f"{spent_s / clock.wall_s:.1%} {name}" for name, spent_s in shares)
     return f"Of {format_duration(clock.wall_s)}: {words}."
+
+
+def gain_words(compared: ComparisonInfo | None) -> str:
+    """Say how much faster the balanced pick is, where the rounds of the finals show it to differ at all."""
+    if compared is None:
+        return ""
+    if not compared.clear:
+        return "no clear difference"
+    return f"{compared.ratio - 1:+.0%}"
+
+
+def baseline_words(baseline: BaselineInfo, capacity_bytes: int | None) -> str:
+    """Say what became of a baseline."""
+    if baseline.trial is not None:
+        return f"trial {baseline.trial}"
+    if baseline.settings is None:
+        return "would evict a model"
+    if baseline.planned_bytes is None or capacity_bytes is None or baseline.planned_bytes <= capacity_bytes:
+        return "not measured"
+    return f"not run: {format_bytes(baseline.planned_bytes - capacity_bytes)} over the budget"
 
 
 def _common_warnings(result: Result) -> list[str]:
