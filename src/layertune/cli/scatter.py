@@ -42,22 +42,27 @@ def scatter(points: Sequence[Point], width: int) -> str:
     The axes run from the least to the most, and say so.
     """
     columns = _canvas_width(width)
-    (left, right), (bottom, top) = (_range([point[axis] for point in points]) for axis in (0, 1))
+    left, right = _range([x for x, _, _ in points])
+    bottom, top = _range([y for _, y, _ in points])
     canvas = [[" "] * columns for _ in range(_HIGH)]
     for x, y, text in points:
         row = round((top - y) / (top - bottom) * (_HIGH - 1))
         column = min(round((x - left) / (right - left) * (columns - 1)), columns - len(text))
         canvas[row][column : column + len(text)] = text
-    labels = {0: f"{top:.4g}", _HIGH - 1: f"{bottom:.4g}"}
+    labels = {0: _short(top), _HIGH - 1: _short(bottom)}
     lines = [f"{labels.get(at, ''):>{_GUTTER - 2}} │{''.join(row).rstrip()}" for at, row in enumerate(canvas)]
-    first = f"{left:.4g}"
-    scale = f"{first}{f'{right:.4g}':>{columns - len(first)}}"
+    first = _short(left)
+    scale = f"{first}{_short(right):>{columns - len(first)}}"
     return "\n".join([*lines, f"{'':{_GUTTER - 1}}└{'─' * columns}", f"{'':{_GUTTER}}{scale}"])
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     return (low, high) if high > low else (low - 1, high + 1)
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _canvas_width(width: int) -> int:

@@ -23,8 +23,10 @@ class Chart:
     height: int
 
     @classmethod
-    def of(cls, x: Axis, y: Axis, width: int, height: int) -> "Chart":
-        return cls(x.spanning(_LEFT, width - _RIGHT), y.spanning(height - _BOTTOM, _TOP), width, height)
+    def of(cls, x: Axis, y: Axis, width: int, height: int, below: int = 0) -> "Chart":
+        """Return a chart that leaves `below` under the name of its horizontal axis."""
+        bottom = height - _BOTTOM - below
+        return cls(x.spanning(_LEFT, width - _RIGHT), y.spanning(bottom, _TOP), width, height)
 
     def svg(self, name: str, *marks: Html) -> Html:
         """Return the figure; `name` is what a screen reader calls it."""
@@ -37,7 +39,7 @@ class Chart:
         texts = [
             *(text(self.x(at), bottom + 16, tick_text(at), "middle") for at in self.x.ticks),
             *(text(left - 6, self.y(at) + 4, tick_text(at), "end") for at in self.y.ticks),
-            text((left + right) / 2, self.height - 6, self.x.label, "middle", "label"),
+            text((left + right) / 2, bottom + _BOTTOM - 6, self.x.label, "middle", "label"),
             Html(
                 f'<text class="label" text-anchor="middle" transform="translate(13 {(top + bottom) / 2:.1f}) '
                 f'rotate(-90)">{escape(self.y.label)}</text>'
@@ -57,15 +59,17 @@ def text(x: float, y: float, words: str, anchor: str = "start", kind: str = "tic
     return Html(f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>')
 
 
-def mark(shape: Html, tip: str, values: tuple[float, float], link: str = "") -> Html:
+def mark(shape: Html, tip: str, values: tuple[float, float], link: str = "", *, in_order: bool = True) -> Html:
     """Return a shape that tells `tip` when it is pointed at and, with a link, when it is reached by keyboard.
 
-    `values` are the exact figures it stands for.
+    `values` are the exact figures it stands for. Of several marks of a trial only one is to be `in_order`: the others
+    would make Tab stop at it again and again.
     """
     attributes = f'class="mark" data-x="{values[0]!r}" data-y="{values[1]!r}"'
     title = f"<title>{escape(tip)}</title>"
     if link:
-        return Html(f'<a {attributes} href="#{escape(link)}">{title}{shape}</a>')
+        order = "" if in_order else ' tabindex="-1"'
+        return Html(f'<a {attributes} href="#{escape(link)}"{order}>{title}{shape}</a>')
     return Html(f"<g {attributes}>{title}{shape}</g>")
 
 

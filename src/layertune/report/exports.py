@@ -21,7 +21,7 @@ def exports_section(result: Result) -> Html:
 
 
 def _formats(result: Result, source: Source) -> Html:
-    return join(details(name, _files(result, source, name)) for name in EXPORTERS)
+    return join(details(name, _files(result, source, name), "to-copy") for name in EXPORTERS)
 
 
 def _files(result: Result, source: Source, name: str) -> Html:

@@ -28,7 +28,7 @@ def front_section(result: Result) -> Html:
     return section(
         "front",
         "Pareto front",
-        paragraph(finals_words(result)),
+        paragraph(finals_words(result, "(low–high)")),
         figure(_CAPTION, *pictures(result)),
         shown,
         _commands(result),
@@ -54,7 +54,7 @@ def _commands(result: Result) -> Html:
     for source in chosen(result, result.pareto):
         text = "\n".join(command_text(result, source.trial, name) for name in result.models)
         parts.append(Html(f"<h3>trial {source.trial.number}</h3><pre>{escape(text)}</pre>"))
-    return details("Commands of every trial on the front", join(parts)) if parts else Html("")
+    return details("Commands of every trial on the front", join(parts), "to-copy") if parts else Html("")
 
 
 def _baselines(result: Result) -> Html:
@@ -72,7 +72,6 @@ def _baseline_row(result: Result, name: str, baseline: BaselineInfo) -> list[Htm
         Html(f"{escape(model)} {count(engine.n_gpu_layers, at + pointer('settings', model, 'n_gpu_layers'))}")
         for model, engine in (baseline.settings or {}).items()
     ]
-    planned = baseline.planned_bytes
     became = escape(baseline_words(baseline, result.budget.capacity_bytes()))
     if baseline.trial is not None:
         became = Html(f"trial {count(baseline.trial, at + '/trial')}")
@@ -80,10 +79,16 @@ def _baseline_row(result: Result, name: str, baseline: BaselineInfo) -> list[Htm
         escape(name),
         escape(baseline.note),
         join(layers, ", ") or escape("–"),
-        NOT_RECORDED if planned is None else size(planned, at + "/planned_bytes"),
+        _planned(baseline, at),
         became,
         *(_gain(baseline, model, at) for model in result.models),
     ]
+
+
+def _planned(baseline: BaselineInfo, at: str) -> Html:
+    if baseline.planned_bytes is not None:
+        return size(baseline.planned_bytes, at + "/planned_bytes")
+    return NOT_RECORDED if baseline.settings is not None else escape("–")
 
 
 def _gain(baseline: BaselineInfo, model: str, at: str) -> Html:

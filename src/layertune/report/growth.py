@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from layertune.config.objective import VRAM_PEAK, Objective
+from layertune.config.objective import Objective
+from layertune.results.objective_figures import objective_figure
 from layertune.results.pareto import pareto_front
 from layertune.results.result import Result, TrialInfo
 from layertune.search.hypervolume import hypervolume
@@ -53,13 +54,5 @@ def _without_dominated(costs: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _costs(trial: TrialInfo, objectives: Sequence[Objective]) -> NDArray[np.float64]:
     """Return a trial's objectives, less being better; NaN stands for a figure that is missing."""
-    return np.array([_value(trial, each) * (-1 if each.direction == "maximize" else 1) for each in objectives])
-
-
-def _value(trial: TrialInfo, objective: Objective) -> float:
-    if objective.name == VRAM_PEAK:
-        return float(trial.vram.peak_bytes) if trial.vram is not None else 0.0  # on the CPU, in every trial
-    if objective.quantity == "n_ctx" and objective.subject in trial.settings:
-        return float(trial.settings[objective.subject].n_ctx)
-    metric = (trial.screening or trial.metrics or {}).get(objective.subject, {}).get(objective.quantity)
-    return float("nan") if metric is None else metric.median
+    values = [objective_figure(trial, each, trial.screening or trial.metrics) for each in objectives]
+    return np.array(values, dtype=np.float64) * [-1 if each.direction == "maximize" else 1 for each in objectives]

@@ -36,7 +36,7 @@ def history_section(result: Result) -> Html:
 
 def _picture(there: list[Source], grown: Growth, width: int) -> Html:
     x = axis("finished trials", [len(there)], whole=True)
-    y = axis("hypervolume (%)", [100.0])
+    y = axis("hypervolume (%)", [100 * share for share in grown.shares])
     chart = Chart.of(x, y, width, round(width * 0.5))
     steps = [f"M{chart.x(0):.1f} {chart.y(0):.1f}"]
     marks = []

@@ -1,12 +1,12 @@
 """Names beside points, where there is room for them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from layertune.report.chart import text
 from layertune.report.markup import Html
 
 # Of the page's 11 px figure font: a mean advance, and the height of a line.
-_ADVANCE, _HEIGHT, _GAP = 6.2, 12.0, 8.0
+_ADVANCE, _HEIGHT, _GAP = 6.4, 12.0, 12.0
 
 Box = tuple[float, float, float, float]
 
@@ -14,23 +14,34 @@ Box = tuple[float, float, float, float]
 def place(points: Sequence[tuple[float, float, str]], inside: Box, taken: Sequence[Box] = ()) -> Html:
     """Return a label for each (x, y, words), in that order, unless it would cover another or leave `inside`.
 
-    A label that finds no place is left out: the point still tells its name, and the table has it.
+    Where the words find no place, their first one is tried. What finds none is left out: the point still tells its
+    name, and the table has it.
     """
     boxes, drawn = list(taken), list[Html]()
     for x, y, words in points:
-        width = _ADVANCE * len(words)
-        for left, middle in (
-            (x + _GAP, y),
-            (x - width / 2, y - _GAP - _HEIGHT / 2),
-            (x - width / 2, y + _GAP + _HEIGHT / 2),
-            (x - _GAP - width, y),
-        ):
-            box = (left, middle - _HEIGHT / 2, left + width, middle + _HEIGHT / 2)
-            if _within(box, inside) and not any(_overlap(box, other) for other in boxes):
+        for told in dict.fromkeys((words, words.split(" ")[0])):
+            box = next((box for box in _places(x, y, told) if _free(box, inside, boxes)), None)
+            if box is not None:
                 boxes.append(box)
-                drawn.append(text(left, middle + 4, words, kind="name"))
+                drawn.append(text(box[0], box[3] - 2, told, kind="name"))
                 break
     return Html("".join(drawn))
+
+
+def _places(x: float, y: float, words: str) -> Iterator[Box]:
+    """Give the places right of a point, above, below and left of it."""
+    width = _ADVANCE * len(words)
+    for left, middle in (
+        (x + _GAP, y),
+        (x - width / 2, y - _GAP - _HEIGHT / 2),
+        (x - width / 2, y + _GAP + _HEIGHT / 2),
+        (x - _GAP - width, y),
+    ):
+        yield left, middle - _HEIGHT / 2, left + width, middle + _HEIGHT / 2
+
+
+def _free(box: Box, inside: Box, boxes: Sequence[Box]) -> bool:
+    return _within(box, inside) and not any(_overlap(box, other) for other in boxes)
 
 
 def _within(box: Box, inside: Box) -> bool:

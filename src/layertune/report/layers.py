@@ -3,13 +3,13 @@
 from functools import partial
 
 from layertune.report.axis import axis
-from layertune.report.chart import Chart, both_widths, circle, figure, mark, path
+from layertune.report.chart import Chart, both_widths, circle, figure, mark, path, text
 from layertune.report.layer_fit import LayerFit, fit_layers
 from layertune.report.markup import Html, details, escape, join, paragraph, section
 from layertune.report.numbers import count, number, percent, pointer
 from layertune.report.source import Source, measured, speed_unit
 from layertune.report.table import table
-from layertune.report.tips import trial_tip
+from layertune.report.tips import model_lines, trial_name
 from layertune.results.result import Result
 
 _CAPTION = (
@@ -53,7 +53,8 @@ def _curve(chart: Chart, fit: LayerFit, points: list[tuple[int, float]]) -> Html
     n_steps = 48
     places = [first + (last - first) * step / n_steps for step in range(n_steps + 1)]
     drawn = [f"{chart.x(at):.1f} {chart.y(fit.tokens_per_s(at)):.1f}" for at in places]
-    return path("M" + "L".join(drawn), "fit")
+    label = text(chart.x.end - 4, chart.y.start - 8, f"fit: R² {fit.explained:.1%}", "end", "fit-name")
+    return join([path("M" + "L".join(drawn), "fit"), label])
 
 
 def _point(result: Result, chart: Chart, source: Source, model: str) -> Html:
@@ -66,7 +67,8 @@ def _point(result: Result, chart: Chart, source: Source, model: str) -> Html:
     if metric.low is not None and metric.high is not None:
         bar = path(f"M{x:.1f} {chart.y(metric.low):.1f}V{chart.y(metric.high):.1f}", "interval")
         shape = join([bar, shape])
-    return mark(shape, trial_tip(result, source, with_commands=False), (n_gpu_layers, metric.median))
+    tip = "\n".join([trial_name(result, source), *model_lines(source, model, speed_unit(result))])
+    return mark(shape, tip, (n_gpu_layers, metric.median))
 
 
 def _fits(fits: dict[str, LayerFit | None]) -> Html:

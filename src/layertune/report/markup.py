@@ -27,8 +27,9 @@ def paragraph(text: str, kind: str = "") -> Html:
     return Html(f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>")
 
 
-def details(summary: str, content: Html) -> Html:
-    return Html(f"<details><summary>{escape(summary)}</summary>{content}</details>")
+def details(summary: str, content: Html, kind: str = "") -> Html:
+    mark = f' class="{kind}"' if kind else ""
+    return Html(f"<details{mark}><summary>{escape(summary)}</summary>{content}</details>")
 
 
 def section(name: str, title: str, *content: Html) -> Html:

@@ -18,7 +18,7 @@ KINDS = {"weights": "weights", "kv": "KV cache", "compute": "compute and output"
 _CAPTION = (
     "Each bar is a pick's peak on the device: weights, KV cache and compute buffers as llama.cpp reported them, one "
     "part a model in the order of the table, then overhead, the peak beyond these buffers (driver, context; a little "
-    "below 0 is the log's rounding). The hatched part up to the dashed line, the budget without its margin, is "
+    "below 0 is the log's rounding). The pale part up to the dashed line, the budget without its margin, is "
     "headroom."
 )
 _ROW, _BAR = 58, 26
@@ -33,9 +33,8 @@ def memory_section(result: Result) -> Html:
     if not told:
         return section("memory", title, paragraph("Buffers on a device: not recorded."))
     pictures = both_widths(partial(_picture, result, told))
-    return section(
-        "memory", title, figure(_CAPTION, join([_legend(), pictures])), *(_table(result, *each) for each in told)
-    )
+    shown = figure(_CAPTION, join([_legend(), pictures]))
+    return section("memory", title, shown, _table(result, told))
 
 
 def distinct_picks(result: Result) -> list[tuple[str, Source]]:
@@ -97,7 +96,7 @@ def _bar(result: Result, told: tuple[str, Source, list[MemoryPart]], left: float
 
 def _segment(part: MemoryPart, x: float, y: float, width: float) -> Html:
     shape = Html(f'<rect class="part {part.kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{_BAR}"/>')
-    name = f"{part.model} {KINDS[part.kind]}".strip()
+    name = _name(part)
     # Six units a letter, and a margin: a name that its part is too short for is in the table.
     label = text(x + 5, y + 17, name, kind="in-part") if width > 6.4 * len(name) + 8 else Html("")
     return join([mark(shape, f"{name}: {format_bytes(part.n_bytes)}", (part.n_bytes, 0)), label])
@@ -115,13 +114,20 @@ def _legend() -> Html:
     return Html(f'<ul class="legend">{join(items)}</ul>')
 
 
-def _table(result: Result, names: str, source: Source, parts: list[MemoryPart]) -> Html:
-    rows = [[escape(f"{part.model} {KINDS[part.kind]}".strip()), part.figures] for part in parts]
-    rows.append([escape("peak"), source.peak()])
+def _table(result: Result, told: list[tuple[str, Source, list[MemoryPart]]]) -> Html:
+    """Return the parts as rows, and each picked trial as a column."""
     limit = result.budget.capacity_bytes()
-    rows.append([escape("budget without its margin"), NOT_RECORDED if limit is None else size(limit)])
-    rows.append([escape("headroom"), headroom_cell(result, source)])
-    return table(f"Trial {source.trial.number}: {names}", ["part", "VRAM"], rows)
+    budget = NOT_RECORDED if limit is None else size(limit)
+    rows = [[escape(_name(part)), *(parts[at].figures for _, _, parts in told)] for at, part in enumerate(told[0][2])]
+    rows.append([escape("peak"), *(source.peak() for _, source, _ in told)])
+    rows.append([escape("budget without its margin"), *(budget for _ in told)])
+    rows.append([escape("headroom"), *(headroom_cell(result, source) for _, source, _ in told)])
+    headings = ["part", *(f"trial {source.trial.number}: {names}" for names, source, _ in told)]
+    return table("VRAM of the picks", headings, rows)
+
+
+def _name(part: MemoryPart) -> str:
+    return f"{part.model} {KINDS[part.kind]}".strip()
 
 
 def headroom_cell(result: Result, source: Source) -> Html:

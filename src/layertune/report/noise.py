@@ -11,7 +11,7 @@ from layertune.results.result import ClockInfo, Result
 
 
 def noise_section(result: Result) -> Html:
-    remarks = join(Html(f"<li>{escape(remark)}</li>") for remark in study_remarks(result))
+    remarks = join(Html(f"<li>{escape(remark)}</li>") for remark in study_remarks(result, "(low–high)"))
     return section(
         "noise",
         "Noise and warnings",

@@ -4,8 +4,6 @@ Every figure is a `<data>` element whose `value` is the whole number and whose `
 of the place in result.json that it was read from. What was computed for the page has no pointer.
 """
 
-from collections.abc import Sequence
-
 from layertune.report.markup import Html, escape
 from layertune.units import format_bytes, format_duration
 
@@ -45,7 +43,3 @@ def percent(share: float, at: str = "") -> Html:
 def rate_text(value: float) -> str:
     """Return three digits or more: a large model on a CPU has tenths of a token a second to tell apart."""
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def words(parts: Sequence[str]) -> str:
-    return ", ".join(parts)

@@ -1,6 +1,6 @@
 
 "use strict";
-// Without this script a browser shows each point's <title> instead, and <pre> is copied by hand.
+// Without this script a browser shows each point's title instead, and exports are copied by hand.
 const tip = document.createElement("div");
 tip.className = "tip";
 tip.hidden = true;
@@ -30,8 +30,10 @@ for (const title of document.querySelectorAll(".mark > title")) {
   title.remove();
   mark.addEventListener("pointerenter", () => show(mark));
   mark.addEventListener("pointerleave", hide);
-  mark.addEventListener("focus", () => show(mark));
-  mark.addEventListener("blur", hide);
+  if (mark.localName === "a") {  // a listener on any other element of a figure would make it a stop of Tab, too
+    mark.addEventListener("focus", () => show(mark));
+    mark.addEventListener("blur", hide);
+  }
 }
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
 
@@ -49,10 +51,10 @@ for (const text of document.querySelectorAll("pre")) {
   text.before(button);
 }
 
-// Paper has nothing to click on.
+// Paper has nothing to click on, and nothing to copy from.
 let opened = [];
 addEventListener("beforeprint", () => {
-  opened = [...document.querySelectorAll("details:not([open])")];
+  opened = [...document.querySelectorAll("details:not([open], .to-copy)")];
   for (const each of opened) each.open = true;
 });
 addEventListener("afterprint", () => { for (const each of opened) each.open = false; });

@@ -38,10 +38,10 @@ class Source:
 
     def settings(self, model: str) -> Html:
         parts = [
-            Html(f"{escape(short)} {_value(value, self.at + pointer('settings', model, field))}")
+            Html(f"{escape(short)}\xa0{_value(value, self.at + pointer('settings', model, field))}")
             for field, short, value in told_settings(self.trial.settings[model])
         ]
-        return join(parts, " · ")
+        return join(parts, "\xa0· ")
 
     def number(self) -> Html:
         """Return the trial's number, as a link to all that is known of it."""

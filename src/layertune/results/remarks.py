@@ -7,8 +7,9 @@ from layertune.results.result import BaselineInfo, ClockInfo, ComparisonInfo, Pl
 from layertune.units import format_bytes, format_duration
 
 
-def study_remarks(result: Result) -> list[str]:
-    remarks = [finals_words(result)]
+def study_remarks(result: Result, interval: str = "±") -> list[str]:
+    """`interval` is how an interval is written beside its figure."""
+    remarks = [finals_words(result, interval)]
     if result.plan is not None:
         remarks.append(plan_words(result.plan))
     remarks += [drift_words(result), disturbance_words(result), *_common_warnings(result)]
@@ -17,7 +18,7 @@ def study_remarks(result: Result) -> list[str]:
     return [remark for remark in remarks if remark]
 
 
-def finals_words(result: Result) -> str:
+def finals_words(result: Result, interval: str = "±") -> str:
     """Say what the front's figures are: of the finals, or of the search alone."""
     finalists = [trial for trial in result.trials if trial.n_rounds > 0]
     if not finalists:
@@ -28,7 +29,7 @@ def finals_words(result: Result) -> str:
     left_out = f" No clear difference, so left out for less memory: {equals}." if tied else ""
     return (
         f"Front and picks are of the finals: {len(finalists)} settings measured again in {n_rounds} rounds, in turns; "
-        f"± is the 95 % interval of the median.{left_out}"
+        f"{interval} is the 95 % interval of the median.{left_out}"
     )
 
 

@@ -8,7 +8,8 @@ from finished_study import result
 from layertune.cli.scatter import front_plot, scatter
 from report_studies import models, on_gpu, recorded, without_device
 
-POINT = st.tuples(st.floats(0, 1e5), st.floats(0, 1e5), st.integers(0, 99999).map(str))
+FIGURE = st.integers(0, 10**8).map(lambda thousandths: thousandths / 1000)
+POINT = st.tuples(FIGURE, FIGURE, st.integers(0, 99999).map(str))
 
 
 @given(points=st.lists(POINT, min_size=1, max_size=20), width=st.integers(40, 200))

@@ -22,7 +22,7 @@ def test_no_label_leaves_the_figure_or_covers_another(points: list[tuple[float, 
     drawn = place(points, INSIDE)
     boxes = []
     for x, y, words in re.findall(r'x="([-\d.]+)" y="([-\d.]+)"[^>]*>([^<]*)<', drawn):
-        boxes.append((float(x), float(y), float(x) + 6.2 * len(words)))
+        boxes.append((float(x), float(y), float(x) + 6.4 * len(words)))
         assert boxes[-1][0] + 0.1 >= 0
         assert boxes[-1][2] <= 300.1
         assert 0 < boxes[-1][1] <= 200
