@@ -40,7 +40,8 @@ def _picture(result: Result, model: str, fit: LayerFit | None, width: int) -> Ht
     there = measured(result)
     metrics = [metric for source in there if (metric := source.metric(model, "tokens_per_s"))]
     n_most = result.models[model].n_layer + 1
-    x = axis(f"{model}: n_gpu_layers (of {n_most})", [n_most], whole=True)
+    layers = [source.trial.settings[model].n_gpu_layers for source in there]
+    x = axis(f"{model}: n_gpu_layers (of {n_most})", [n_most, *layers], whole=True)
     y = axis(f"{model}: {speed_unit(result)}", [metric.high or metric.median for metric in metrics])
     chart = Chart.of(x, y, width, round(width * 0.62))
     curve = [] if fit is None else [_curve(chart, fit, _points(there, model))]

@@ -136,4 +136,6 @@ def headroom_cell(result: Result, source: Source) -> Html:
     if left_over is None:
         return NOT_RECORDED
     left_bytes, at = left_over
-    return number(-float(left_bytes), format_bytes(left_bytes), at) if at else size(left_bytes)
+    if not at:
+        return size(left_bytes)
+    return number(source.trial.violations["vram"], format_bytes(left_bytes), at)

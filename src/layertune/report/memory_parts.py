@@ -35,7 +35,7 @@ def memory_parts(source: Source) -> list[MemoryPart] | None:
             ("kv", ("kv_bytes",)),
             ("compute", ("compute_bytes", "output_bytes")),
         )
-        for model in trial.buffers
+        for model in trial.settings
     ]
     overhead_bytes = trial.vram.unaccounted_bytes
     at = source.at + "/vram/unaccounted_bytes"
@@ -56,5 +56,5 @@ def _part(kind: str, model: str, source: Source, fields: tuple[str, ...]) -> Mem
 
 
 def _on_device(source: Source, model: str) -> list[tuple[str, BufferInfo]]:
-    held = (source.trial.buffers or {})[model]
+    held = (source.trial.buffers or {}).get(model, {})
     return [(device, buffers) for device, buffers in held.items() if device != HOST]

@@ -13,7 +13,7 @@ def study_remarks(result: Result, interval: str = "±") -> list[str]:
     if result.plan is not None:
         remarks.append(plan_words(result.plan))
     remarks += [drift_words(result), disturbance_words(result), *_common_warnings(result)]
-    if result.clock is not None:
+    if result.clock is not None and result.clock.wall_s > 0:
         remarks.append(clock_words(result.clock))
     return [remark for remark in remarks if remark]
 

@@ -6,6 +6,7 @@ from hashlib import sha256
 
 import pytest
 
+from finalists import trial
 from finished_study import result
 from layertune.report import render_report
 from layertune.results.result import BudgetInfo, ClockInfo, Result
@@ -64,6 +65,17 @@ def test_every_point_of_the_figures_is_drawn_at_a_figure_of_result_json(study: R
             assert (speeds[0], speeds[1]) in page.marks
         for name, speed in zip(names, speeds, strict=True):
             assert (each.settings[name].n_gpu_layers, speed) in page.marks
+
+
+def test_every_point_tells_its_trial_s_own_figures(study: Result) -> None:
+    html = render_report(study)
+    for each in study.trials:
+        for name, metrics in (each.metrics or {}).items():
+            speed = metrics["tokens_per_s"].median
+            told = f"{name}: {speed:.1f}" if speed >= 10 else f"{name}: {speed:.2f}"
+            values = f'data-x="{each.settings[name].n_gpu_layers}" data-y="{speed!r}"'
+            tips = re.findall(rf"{re.escape(values)}><title>trial {each.number}\b([^<]*)</title>", html)
+            assert any(told in tip for tip in tips)
 
 
 def test_the_page_asks_the_network_for_nothing(page: Page) -> None:
@@ -133,3 +145,12 @@ def test_the_clock_and_the_limits_of_a_budget_are_read_from_their_places() -> No
     shown = {figure.at: figure.text for figure in Page.of(render_report(study)).figures if figure.at}
     assert shown["/clock/measure_s"] == "1m 10s"
     assert shown["/budget/margin_bytes"] == "1.0 MiB"
+
+
+@pytest.mark.parametrize("speeds", [(1e-4, 2e-4), (1e7, 1.0), (5.0, 5.0), (5.0, 5.0 + 1e-15)])
+def test_speeds_of_any_size_are_drawn_within_the_figure(speeds: tuple[float, float]) -> None:
+    study = result(trials=[trial(at, {"chat": [speed], "code": [speed]}, 10) for at, speed in enumerate(speeds)])
+    html = render_report(study)
+    for x, y in re.findall(r'<circle class="\w+" cx="([^"]*)" cy="([^"]*)"', html):
+        assert 0 <= float(x) <= 560
+        assert 0 <= float(y) <= 460
