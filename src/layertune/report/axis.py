@@ -36,7 +36,7 @@ def axis(label: str, values: Sequence[float], *, whole: bool = False, from_zero:
     if low < top / 2 or low == top:
         low, margin = 0.0, 0.06 * top
     else:
-        margin = max(0.12 * (top - low), 0.01 * top)  # figures may differ by less than a float can be drawn apart
+        margin = max(0.12 * (top - low), 0.002 * top)  # figures may differ by less than a float can be drawn apart
         low -= margin
     step = _round_step((top - low) / _N_TICKS)
     if whole:
