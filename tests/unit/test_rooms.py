@@ -24,6 +24,7 @@ ROOMS = (
     "search",
     "export",
     "compare",
+    "report",
     "cli",
     "testing",
 )

@@ -5,17 +5,25 @@ from pathlib import Path
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from layertune.cli.console import open_console
-from layertune.cli.remarks import study_remarks
-from layertune.results.result import BaselineInfo, ComparisonInfo, Result, TrialInfo, load_result
+from layertune.cli.scatter import front_plot
+from layertune.results.remarks import baseline_words, gain_words, study_remarks
+from layertune.results.result import Result, TrialInfo, load_result
 from layertune.results.trial_info import MetricInfo
 from layertune.units import format_bytes
 
 
-def run(study: Path, *, as_json: bool) -> None:
+def run(study: Path, *, plot: bool, as_json: bool) -> None:
     result = load_result(study)
-    typer.echo(front_json(result)) if as_json else print_front(result)
+    if as_json:
+        typer.echo(front_json(result))
+        return
+    print_front(result)
+    console = open_console()
+    if plot or console.is_terminal:
+        console.print(Text("\n" + front_plot(result, console.width)), soft_wrap=True)
 
 
 def front_json(result: Result) -> str:
@@ -58,33 +66,13 @@ def baseline_table(result: Result) -> Table:
         table.add_column(heading, no_wrap=True)
     for name in result.models:
         table.add_column(f"balanced pick, {name}", no_wrap=True)
-    budget = result.budget
-    capacity_bytes = None if budget.vram_bytes is None else budget.vram_bytes - budget.margin_bytes
+    capacity_bytes = result.budget.capacity_bytes()
     for name, baseline in result.baselines.items():
         layers = ", ".join(f"{model} {engine.n_gpu_layers}" for model, engine in (baseline.settings or {}).items())
         planned = "–" if baseline.planned_bytes is None else format_bytes(baseline.planned_bytes)
-        gains = [_gain(baseline.balanced.get(model)) for model in result.models]
-        table.add_row(name, layers or "–", planned, _became(baseline, capacity_bytes), *gains)
+        gains = [gain_words(baseline.balanced.get(model)) for model in result.models]
+        table.add_row(name, layers or "–", planned, baseline_words(baseline, capacity_bytes), *gains)
     return table
-
-
-def _gain(compared: ComparisonInfo | None) -> str:
-    """Say how much faster the balanced pick is, where the rounds of the finals show it to differ at all."""
-    if compared is None:
-        return ""
-    if not compared.clear:
-        return "no clear difference"
-    return f"{compared.ratio - 1:+.0%}"
-
-
-def _became(baseline: BaselineInfo, capacity_bytes: int | None) -> str:
-    if baseline.trial is not None:
-        return f"trial {baseline.trial}"
-    if baseline.settings is None:
-        return "would evict a model"
-    if baseline.planned_bytes is None or capacity_bytes is None or baseline.planned_bytes <= capacity_bytes:
-        return "not measured"
-    return f"not run: {format_bytes(baseline.planned_bytes - capacity_bytes)} over the budget"
 
 
 def _row(result: Result, trial: TrialInfo) -> list[str]:
@@ -107,7 +95,7 @@ def _speed(metric: MetricInfo) -> str:
 
 
 def _title(result: Result) -> str:
-    device, budget = result.hardware.device, result.budget.vram_bytes
+    device, capacity_bytes = result.hardware.device, result.budget.capacity_bytes()
     on = device.name if device.vram_bytes is None else f"{device.name}, {format_bytes(device.vram_bytes)}"
-    limit = f", budget {format_bytes(budget - result.budget.margin_bytes)}" if budget is not None else ""
+    limit = f", budget {format_bytes(capacity_bytes)}" if capacity_bytes is not None else ""
     return f"Pareto front of {result.study.name}: {len(result.pareto)} of {len(result.trials)} trials ({on}{limit})"

@@ -121,12 +121,18 @@ def estimate(
     command.run(config, overrides, as_json=json)
 
 
-@app.command(epilog="Example: layertune pareto studies/demo")
-def pareto(study: Study, json: Json = False) -> None:
+@app.command(epilog="Examples: layertune pareto studies/demo  ·  layertune pareto studies/demo --plot > front.txt")
+def pareto(
+    study: Study,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Draw the front too where the output is no terminal; in one it is drawn.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Print a study's Pareto front: the trials that no other beats in every objective."""
     from layertune.cli import front as command
 
-    command.run(study, as_json=json)
+    command.run(study, plot=plot, as_json=json)
 
 
 @app.command(
@@ -180,6 +186,19 @@ def compare(
     from layertune.cli import compare as command
 
     command.run(studies, as_json=json, as_markdown=markdown)
+
+
+@app.command(epilog="Example: layertune report studies/demo -o report.html")
+def report(
+    study: Study,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.html", help="Write here (STUDY/report.html).")
+    ] = None,
+) -> None:
+    """Write a study as one HTML page that opens offline: front, memory, speed over layers, history, noise, exports."""
+    from layertune.cli import report as command
+
+    command.run(study, output)
 
 
 @app.command(

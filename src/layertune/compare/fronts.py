@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layertune.config.objective import VRAM_PEAK, Objective
+from layertune.results.objective_figures import objective_figure
 from layertune.results.result import Result, TrialInfo
 from layertune.search.hypervolume import hypervolume
 from layertune.settings import SplitSettings
@@ -79,17 +80,9 @@ def _form(trial: TrialInfo, threads_count: bool) -> SplitSettings:
 
 def _costs(result: Result, objectives: Sequence[Objective]) -> NDArray[np.float64]:
     """Return the front as costs, less being better, of shape (n, m); NaN stands for a figure that is missing."""
-    rows = [[_value(result.trial(number), each) for each in objectives] for number in result.pareto]
+    front = [result.trial(number) for number in result.pareto]
+    rows = [[objective_figure(trial, each, trial.metrics) for each in objectives] for trial in front]
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(objectives)) * _signs(objectives)
-
-
-def _value(trial: TrialInfo, objective: Objective) -> float:
-    if objective.name == VRAM_PEAK:
-        return float(trial.vram.peak_bytes) if trial.vram is not None else 0.0  # on the CPU, in every trial
-    if objective.quantity == "n_ctx" and objective.subject in trial.settings:
-        return float(trial.settings[objective.subject].n_ctx)
-    metric = (trial.metrics or {}).get(objective.subject, {}).get(objective.quantity)
-    return float("nan") if metric is None else metric.median
 
 
 def _worst(

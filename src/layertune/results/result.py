@@ -91,6 +91,10 @@ class BudgetInfo(Part):
     vram_bytes: int | None
     margin_bytes: int
 
+    def capacity_bytes(self) -> int | None:
+        """Return what a trial may take of the device, None where there is no limit."""
+        return None if self.vram_bytes is None else self.vram_bytes - self.margin_bytes
+
 
 class HostLimitsInfo(Part):
     """What each model's container may use of the host; None is all of it."""

@@ -24,7 +24,9 @@ def tiny(tmp_path: Path) -> Path:
     return tmp_path / "tiny.gguf"
 
 
-@pytest.mark.parametrize("command", ["", "search", "pareto", "export", "compare", "profile", "doctor", "standin"])
+@pytest.mark.parametrize(
+    "command", ["", "search", "pareto", "report", "export", "compare", "profile", "doctor", "standin"]
+)
 def test_help_is_answered_with_an_example(command: str) -> None:
     answer = layertune(*command.split(), "--help")
     assert answer.returncode == 0

@@ -5,8 +5,8 @@ from rich.console import Console
 
 from finished_study import result, settings
 from layertune.cli.front import baseline_table
-from layertune.cli.remarks import plan_words
 from layertune.memory.residuals import Correction
+from layertune.results.remarks import plan_words
 from layertune.results.result import BudgetInfo, Result
 from layertune.results.summary import Baseline, Planned
 from layertune.units import MIB

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from finalists import finalist, outcome, rounds
 from finished_study import result
-from layertune.cli.remarks import clock_words, disturbance_words, drift_words, finals_words, study_remarks
 from layertune.results.drift import Reference
+from layertune.results.remarks import clock_words, disturbance_words, drift_words, finals_words, study_remarks
 from layertune.results.result import ClockInfo
 from layertune.results.trials import FinishedTrial
 from layertune.trial.outcome import Measured

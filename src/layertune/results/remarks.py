@@ -3,21 +3,22 @@
 from collections import Counter
 
 from layertune.results.drift import CLEAR_DRIFT
-from layertune.results.result import ClockInfo, PlanInfo, Result
+from layertune.results.result import BaselineInfo, ClockInfo, ComparisonInfo, PlanInfo, Result
 from layertune.units import format_bytes, format_duration
 
 
-def study_remarks(result: Result) -> list[str]:
-    remarks = [finals_words(result)]
+def study_remarks(result: Result, interval: str = "±") -> list[str]:
+    """`interval` is how an interval is written beside its figure."""
+    remarks = [finals_words(result, interval)]
     if result.plan is not None:
         remarks.append(plan_words(result.plan))
     remarks += [drift_words(result), disturbance_words(result), *_common_warnings(result)]
-    if result.clock is not None:
+    if result.clock is not None and result.clock.wall_s > 0:
         remarks.append(clock_words(result.clock))
     return [remark for remark in remarks if remark]
 
 
-def finals_words(result: Result) -> str:
+def finals_words(result: Result, interval: str = "±") -> str:
     """Say what the front's figures are: of the finals, or of the search alone."""
     finalists = [trial for trial in result.trials if trial.n_rounds > 0]
     if not finalists:
@@ -28,7 +29,7 @@ def finals_words(result: Result) -> str:
     left_out = f" No clear difference, so left out for less memory: {equals}." if tied else ""
     return (
         f"Front and picks are of the finals: {len(finalists)} settings measured again in {n_rounds} rounds, in turns; "
-        f"± is the 95 % interval of the median.{left_out}"
+        f"{interval} is the 95 % interval of the median.{left_out}"
     )
 
 
@@ -71,6 +72,26 @@ def clock_words(clock: ClockInfo) -> str:
     )
     words = ", ".join(f"{spent_s / clock.wall_s:.1%} {name}" for name, spent_s in shares)
     return f"Of {format_duration(clock.wall_s)}: {words}."
+
+
+def gain_words(compared: ComparisonInfo | None) -> str:
+    """Say how much faster the balanced pick is, where the rounds of the finals show it to differ at all."""
+    if compared is None:
+        return ""
+    if not compared.clear:
+        return "no clear difference"
+    return f"{compared.ratio - 1:+.0%}"
+
+
+def baseline_words(baseline: BaselineInfo, capacity_bytes: int | None) -> str:
+    """Say what became of a baseline."""
+    if baseline.trial is not None:
+        return f"trial {baseline.trial}"
+    if baseline.settings is None:
+        return "would evict a model"
+    if baseline.planned_bytes is None or capacity_bytes is None or baseline.planned_bytes <= capacity_bytes:
+        return "not measured"
+    return f"not run: {format_bytes(baseline.planned_bytes - capacity_bytes)} over the budget"
 
 
 def _common_warnings(result: Result) -> list[str]:

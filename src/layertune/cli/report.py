@@ -1,0 +1,20 @@
+"""layertune report"""
+
+from pathlib import Path
+
+import typer
+
+from layertune.cli.files import write_text
+from layertune.report import render_report
+from layertune.results.result import load_result
+
+FILE_NAME = "report.html"
+
+
+def run(study: Path, output: Path | None) -> None:
+    """Without `output`, the page goes into the study's folder, or beside its result.json."""
+    result = load_result(study)
+    folder = study if study.is_dir() else study.parent
+    path = folder / FILE_NAME if output is None else output
+    write_text(path, render_report(result))
+    typer.echo(f"wrote {path}", err=True)

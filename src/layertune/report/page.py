@@ -1,0 +1,85 @@
+"""The whole page: one file that asks the network for nothing.
+
+Its Content-Security-Policy allows the style and the script of this page by their hashes, and nothing else.
+"""
+
+from base64 import b64encode
+from hashlib import sha256
+from importlib.resources import files
+from string import Template
+
+from layertune.report.exports import exports_section
+from layertune.report.front import front_section
+from layertune.report.history import history_section
+from layertune.report.importance import importance_section
+from layertune.report.layers import layers_section
+from layertune.report.markup import Html, escape, join, paragraph
+from layertune.report.memory import memory_section
+from layertune.report.noise import noise_section
+from layertune.report.numbers import count, size
+from layertune.report.picks import picks_section
+from layertune.report.provenance import provenance_section
+from layertune.report.trials import trials_section
+from layertune.results.result import Result
+
+_SECTIONS = {
+    "picks": ("Picks", picks_section),
+    "front": ("Front", front_section),
+    "memory": ("VRAM", memory_section),
+    "layers": ("Layers", layers_section),
+    "history": ("History", history_section),
+    "importance": ("Importance", importance_section),
+    "noise": ("Noise", noise_section),
+    "exports": ("Exports", exports_section),
+    "trials": ("All trials", trials_section),
+    "provenance": ("Provenance", provenance_section),
+}
+
+
+def render_report(result: Result) -> str:
+    """Return the report as HTML, of what result.json has and nothing else: the same result gives the same page."""
+    style, script = _resource("page.css"), _resource("page.js")
+    mark = " (EMULATED)" if _emulated(result) else ""
+    badge = ' <span class="emulated">EMULATED</span>' if _emulated(result) else ""
+    return Template(_resource("page.html")).substitute(
+        title=escape(f"{result.study.name}{mark}: layertune report"),
+        heading=f"{escape(result.study.name)}{badge}",
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        lead=_lead(result),
+        contents=join(Html(f'<li><a href="#{name}">{title}</a></li>') for name, (title, _) in _SECTIONS.items()),
+        sections=join((render(result) for _, render in _SECTIONS.values()), "\n"),
+        footer=escape(
+            f"layertune {result.study.layertune_version}; every figure is from this study's result.json, rounded here. "
+            "Figures computed for this page: hypervolume, fits, correlations, sums."
+        ),
+    )
+
+
+def _lead(result: Result) -> Html:
+    device, limit = result.hardware.device, result.budget.capacity_bytes()
+    memory = "" if device.vram_bytes is None else f", {size(device.vram_bytes, '/hardware/device/vram_bytes')}"
+    budget = "no VRAM budget" if limit is None else f"budget {size(limit)}"
+    models = ", ".join(f"{name} ({model.file})" for name, model in result.models.items())
+    line = (
+        f"<p>{escape(models)} on {escape(device.name)}{memory}; {escape(result.hardware.cpu.model)}; {budget}. "
+        f"{count(len(result.pareto))} of {count(len(result.trials))} trials are on the front.</p>"
+    )
+    if not _emulated(result):
+        return Html(line)
+    words = "EMULATED: the speeds on this page are this processor's, not a GPU's; the bytes are llama.cpp's own."
+    return Html(line + paragraph(words, "warning"))
+
+
+def _emulated(result: Result) -> bool:
+    return result.hardware.device.kind == "emulated"
+
+
+def _resource(name: str) -> str:
+    return files("layertune.report").joinpath(name).read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def _hash(text: str) -> str:
+    return b64encode(sha256(text.encode()).digest()).decode()
