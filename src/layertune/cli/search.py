@@ -14,8 +14,10 @@ from layertune.cli.front import print_front
 from layertune.cli.overrides import Overrides, study_config
 from layertune.cli.preparation import Preparation, prepare
 from layertune.cli.progress import SearchProgress
+from layertune.cli.report import FILE_NAME as REPORT_NAME
 from layertune.errors import NothingFits, StorageError, UsageError
 from layertune.export import quote, render_env
+from layertune.report import render_report
 from layertune.results.result import FILE_NAME, ClockInfo, Result, write_result
 from layertune.results.summary import summarise
 from layertune.search.lock import study_lock
@@ -70,7 +72,7 @@ def run(
         print_front(result)
     if not result.pareto:
         raise _nothing_chosen(result)
-    typer.echo(f"wrote {folder / FILE_NAME} and {folder / '.env'} (the balanced pick)", err=True)
+    typer.echo(f"wrote {FILE_NAME}, {REPORT_NAME} and .env (the balanced pick) in {folder}", err=True)
 
 
 def _measure(preparation: Preparation, search: Search, runner: ProcessTrialRunner) -> str:
@@ -108,6 +110,7 @@ def _write(preparation: Preparation, search: Search, folder: Path, clock: ClockI
         stopped=stopped,
     )
     write_result(result, folder / FILE_NAME)
+    write_text(folder / REPORT_NAME, render_report(result))
     env = folder / ".env"
     if result.picks:
         write_text(env, render_env(result, result.picked("balanced")))
