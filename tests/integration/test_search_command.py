@@ -93,6 +93,29 @@ def test_a_search_ends_with_a_front_under_the_budget_an_env_and_a_result(folder:
     assert {trial.state for trial in result.trials} <= {"measured", "infeasible"}
 
 
+def test_a_search_can_begin_with_what_another_study_measured(folder: Path) -> None:
+    assert run(folder, "--sampler", "layer-split", n_trials=8).returncode == 0
+    (folder / "study").rename(folder / "elsewhere")
+    answer = run(folder, "--sampler", "layer-split", "--warm-start", "elsewhere", n_trials=7)
+    assert answer.returncode == 0, answer.stderr
+    result = load_result(folder / "study")
+    assert result.study.sampler == "layer-split"
+    assert result.stopped is not None
+    assert "by the model another trial adds" in result.stopped
+    assert (folder / "study" / "report.html").exists()
+    assert 'warm_start = "../elsewhere"' in (folder / "study" / "study.toml").read_text()
+
+
+def test_a_floor_that_nothing_reaches_is_exit_status_3_with_the_floor(folder: Path) -> None:
+    words = command(folder)
+    (folder / "tiny.toml").write_text(
+        'floors = ["chat.tokens_per_s >= 1000000"]\n' + CONFIG.format(size="14MiB", n_trials=2, least=0)
+    )
+    answer = subprocess.run(words, capture_output=True, text=True, cwd=folder, check=False)
+    assert answer.returncode == 3
+    assert "keeps the limits and reaches chat.tokens_per_s >= 1e+06; lower the floor" in answer.stderr
+
+
 def test_results_go_to_standard_output_as_json_and_progress_does_not(folder: Path) -> None:
     answer = run(folder, "--json", n_trials=2)
     assert json.loads(answer.stdout)["schema_version"] == 1
