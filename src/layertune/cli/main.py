@@ -79,7 +79,8 @@ def search(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be searched, and stop.")] = False,
     json: Json = False,
 ) -> None:
-    """Search the settings of all models by measuring them together; write the front, the .env and result.json."""
+    """Search the settings of all models by measuring them together; write the front, the .env, result.json and a
+    report."""
     from layertune.cli import search as command
     from layertune.cli.overrides import Overrides
 
