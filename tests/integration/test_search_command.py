@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -101,9 +102,20 @@ def test_a_search_can_begin_with_what_another_study_measured(folder: Path) -> No
     result = load_result(folder / "study")
     assert result.study.sampler == "layer-split"
     assert result.stopped is not None
-    assert "by the model another trial adds" in result.stopped
+    assert "by the model the last trial was to add" in result.stopped
     assert (folder / "study" / "report.html").exists()
-    assert 'warm_start = "../elsewhere"' in (folder / "study" / "study.toml").read_text()
+    shutil.rmtree(folder / "elsewhere")
+    again = [
+        sys.executable,
+        "-c",
+        "from layertune.cli.main import run; run()",
+        "search",
+        "--study",
+        "study",
+        "--resume",
+    ]
+    assert subprocess.run([*again, "--trials", "8"], cwd=folder, check=False).returncode == 0
+    assert len(load_result(folder / "study").trials) == 8
 
 
 def test_a_floor_that_nothing_reaches_is_exit_status_3_with_the_floor(folder: Path) -> None:

@@ -56,6 +56,8 @@ def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
     ):
         if value is not None:
             section[key] = value
+    if overrides.sampler not in (None, "layer-split"):
+        search.pop("warm_start", None)  # of a config's; another sampler cannot use it
     if path is None and overrides.folder is not None:
         table["name"] = overrides.folder.resolve().name
     return parse_config(table, source=_COMMAND_LINE if path is None else f"{path} with options", folder=Path())

@@ -11,8 +11,9 @@ import typer
 
 from layertune.cli.hardware import hardware_info
 from layertune.cli.planning import Planning, plan_study
-from layertune.cli.warm_start import read_elsewhere
+from layertune.cli.warm_start import COPY_NAME, read_elsewhere
 from layertune.config import StudyConfig, dump_config
+from layertune.config.objective import with_floors
 from layertune.devices.hardware import Machine, this_machine
 from layertune.devices.inspection import inspect
 from layertune.devices.target import Target
@@ -99,7 +100,10 @@ class Preparation:
             measurement.max_repeats,
             measurement.target_spread,
             measurement.warm_up,
-            repeat_together=any(each.quantity == "tokens_per_s_together" for each in self.config.resolved_objectives()),
+            repeat_together=any(
+                each.quantity == "tokens_per_s_together"
+                for each in with_floors(self.config.resolved_objectives(), self.config.resolved_floors())
+            ),
         )
         again = replace(
             effort,
@@ -160,7 +164,7 @@ class Preparation:
         changes: dict[str, Any] = {"models": models}
         search = self.config.search
         if search.warm_start is not None:
-            changes["search"] = search.model_copy(update={"warm_start": Path(_relative(search.warm_start, folder))})
+            changes["search"] = search.model_copy(update={"warm_start": Path(COPY_NAME)})
         return dump_config(self.config.model_copy(update=changes))
 
     def _first(self) -> list[SplitSettings]:
@@ -198,7 +202,7 @@ class Preparation:
             "finals": f"{self.config.finals.n_repeats} repetitions a round",
         }
         if self.config.floors:
-            identity["floors"] = ", ".join(self.config.floors)
+            identity["floors"] = ", ".join(map(str, self.config.resolved_floors()))
         for name, model in self.config.models.items():
             identity[f"model {name}"] = " ".join(file_sha256(file) for file in self.shapes[name].files)
             identity[f"workload {name}"] = f"{model.workload.n_prompt} + {model.workload.n_generate} tokens"
@@ -238,7 +242,7 @@ def prepare(config: StudyConfig) -> Preparation:
         _ask_llama_cpp(planning, space)
         feasible = FeasibleSpace(space, planning.planner(), limits)
     except BuildError as error:
-        typer.echo(f"no plan: {error}; whether a setting fits, its trial will tell", err=True)
+        typer.echo(f"no plan: {error}; a trial tells whether a setting fits, and layer-split searches as tpe", err=True)
     warm_start = config.search.warm_start
     elsewhere = {} if warm_start is None else read_elsewhere(warm_start, shapes)
     return Preparation(config, planning, machine, build, space, limits, feasible, elsewhere)

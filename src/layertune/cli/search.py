@@ -15,6 +15,7 @@ from layertune.cli.overrides import Overrides, study_config
 from layertune.cli.preparation import Preparation, prepare
 from layertune.cli.progress import SearchProgress
 from layertune.cli.report import FILE_NAME as REPORT_NAME
+from layertune.cli.warm_start import copy_elsewhere
 from layertune.errors import NothingFits, StorageError, UsageError
 from layertune.export import quote, render_env
 from layertune.report import render_report
@@ -57,6 +58,8 @@ def run(
         config_file = folder / _CONFIG_NAME
         search = Search(preparation.plan(), open_url(storage) if storage else open_journal(folder), folder)
         if not config_file.exists():
+            if config.search.warm_start is not None:
+                copy_elsewhere(config.search.warm_start, folder)
             write_text(config_file, preparation.resolved_toml(folder))
         runner = ProcessTrialRunner(preparation.workplace())
         stopped = None

@@ -3,11 +3,20 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from layertune.cli.files import write_text
 from layertune.errors import ConfigError
 from layertune.models import ModelShape
-from layertune.results.result import Result, TrialInfo, load_result
+from layertune.results.result import FILE_NAME, Result, TrialInfo, load_result
 from layertune.search.speeds import Observation
 from layertune.trial.outcome import ModelSamples
+
+COPY_NAME = "warm_start.json"
+
+
+def copy_elsewhere(study: Path, folder: Path) -> None:
+    """Keep the result beside the study that begins with it: it has to be the same after an interruption."""
+    source = study / FILE_NAME if study.is_dir() else study
+    write_text(folder / COPY_NAME, source.read_text(encoding="utf-8"))
 
 
 def read_elsewhere(study: Path, shapes: Mapping[str, ModelShape]) -> dict[str, list[Observation]]:
@@ -36,7 +45,7 @@ def _observations(result: Result, name: str) -> list[Observation]:
     return [
         (trial.settings[name].canonical(result.models[name].n_layer), _samples(trial, name))
         for trial in result.trials
-        if trial.metrics is not None
+        if trial.metrics is not None and not any(warning.startswith("disturbed") for warning in trial.warnings)
     ]
 
 

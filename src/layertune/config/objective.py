@@ -7,6 +7,7 @@ A floor is what one of a model's must reach: `chat.tokens_per_s >= 20`, or for a
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -82,4 +83,10 @@ class Floor:
         return self.value - value if self.objective.direction == "maximize" else value - self.value
 
     def __str__(self) -> str:
-        return f"{self.objective.name} {_SIGNS[self.objective.direction]} {self.value:g}"
+        return f"{self.objective.name} {_SIGNS[self.objective.direction]} {self.value:.12g}"
+
+
+def with_floors(objectives: Sequence[Objective], floors: Sequence[Floor]) -> list[Objective]:
+    """Return the objectives and what has a floor: who is beaten in all of these can be neither chosen nor on the front,
+    also where the other one misses a floor."""
+    return list(dict.fromkeys([*objectives, *(floor.objective for floor in floors)]))

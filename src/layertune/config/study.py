@@ -212,10 +212,11 @@ class StudyConfig(_Table):
     floors: list[str] = Field(
         default_factory=list,
         description='What a setting must reach to be chosen, like "chat.tokens_per_s >= 20" or "code.ttft_s <= 3". '
-        "A model whose tokens_per_s has a floor is no objective beyond it.",
+        "A model whose tokens_per_s has a floor is no objective beyond it, unless every model has one.",
     )
     weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
-        default_factory=dict, description="How much a model's speed counts in the balanced pick; 1 where not named."
+        default_factory=dict,
+        description="How much a model's speed counts in the balanced pick; else 1, or 0 for a model with a floor.",
     )
 
     @field_validator("models")
@@ -268,9 +269,10 @@ class StudyConfig(_Table):
         return [Objective.named(name, list(self.models)) for name in names]
 
     def resolved_weights(self) -> dict[str, float]:
-        """Return how much each model counts in the balanced pick; one that only has to reach its floor does not."""
+        """Return how much each model counts in the balanced pick; one that only has to reach its floor does not, unless
+        it has a weight."""
         fast = self._to_be_fast()
-        return {name: self.weights.get(name, 1.0) if name in fast else 0.0 for name in self.models}
+        return {name: self.weights.get(name, 1.0 if name in fast else 0.0) for name in self.models}
 
     def _to_be_fast(self) -> list[str]:
         floored = {floor.objective.name for floor in self.resolved_floors()}

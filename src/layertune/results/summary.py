@@ -85,7 +85,7 @@ def summarise(
     best, tied = without_ties(front(trials, provenance.objectives, provenance.floors), provenance.objectives)
     picks = choose(candidates(best), provenance.weights)
     by_number = {trial.number: trial for trial in trials}
-    pick = by_number.get(picks.get("balanced", -1))
+    pick = by_number[picks["balanced"]] if picks else None
     plan = planned.planner.plan if planned is not None else None
     n_layers = {name: model.n_layer for name, model in provenance.models.items()}
     return Result(

@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 
 from layertune.results.trials import FinishedTrial
 from layertune.search.plan import Plan
-from layertune.search.record import Recorder, n_turns, read_settings
+from layertune.search.record import Recorder, n_turns, original_numbers, read_settings
 from layertune.search.samplers import make_sampler
 from layertune.search.split_sampler import LayerSplitSampler, proposer
 from layertune.settings import SplitSettings
@@ -43,6 +43,10 @@ class Asking:
             if engines not in queued and engines not in self._known:
                 queued.add(engines)
                 self._study.enqueue_trial(space.params(settings))
+
+    def has_queued(self) -> bool:
+        """Say whether a trial waits that was asked for already: one of the first, or one that was interrupted."""
+        return bool(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
     def ask(self) -> tuple[int, SplitSettings] | None:
         """Return the number of the next trial and what it runs; None once every setting that can fit has been tried.
@@ -83,7 +87,8 @@ class Asking:
         plan, turn = self._plan, n_turns(self._study)
         if self._proposer is None:
             return make_sampler(plan.sampler, plan.seed, turn)
-        finished = sorted(self._known.values(), key=lambda each: each.number)
+        places = original_numbers(self._study)
+        finished = sorted(self._known.values(), key=lambda each: places[each.number])
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         others = [settings for trial in running if (settings := read_settings(trial)) is not None]
         return LayerSplitSampler(plan.space, self._proposer, finished, others, plan.seed, turn)

@@ -39,16 +39,16 @@ def combinations(
 def promising(device_bytes: NDArray[np.int64], figures: Sequence[Figure]) -> Rows:
     """Return the rows of one model that may be on a front: those that no other clearly beats.
 
-    Another beats an engine that needs as little of the device at most, and whose figures at their likely worst are
-    better than the engine's at their likely best.
+    An engine is beaten by another that needs no more of the device, and whose figures at their likely worst are nowhere
+    worse than its own at their likely best, and somewhere better.
     """
     worst = np.stack([each.mean + each.std for each in figures], axis=1)
     best = np.stack([each.mean - each.std for each in figures], axis=1)
     kept = np.ones(len(device_bytes), dtype=bool)
     for champion in np.argsort(worst.sum(axis=1)):
         if kept[champion]:
-            beaten = (device_bytes >= device_bytes[champion]) & (worst[champion] < best).all(axis=1)
-            kept &= ~beaten
+            better = (worst[champion] <= best).all(axis=1) & (worst[champion] < best).any(axis=1)
+            kept &= ~(better & (device_bytes >= device_bytes[champion]))
     return np.flatnonzero(kept)
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from math import prod
 
 from layertune.config import Floor, Objective
+from layertune.config.objective import with_floors
 from layertune.results.bounds import clearly_beaten, trial_bounds
 from layertune.results.picks import EQUAL, candidates, choose
 from layertune.results.statistics import Metric
@@ -88,12 +89,16 @@ def finalists(
 
     All baselines that were measured; then, up to `n_most`, the picks, the front, and what noise may have kept off it.
     """
+    compared = with_floors(objectives, floors)
     feasible = [trial for trial in trials if trial.feasible() is not None]
     first = front(feasible, objectives, floors)
     picked = set(choose(candidates(first), weights).values())
     on_front = {trial.number for trial in first}
     near = [
-        trial for trial in feasible if clearly_beaten(trial_bounds(objectives, trial), feasible, objectives) is None
+        trial
+        for trial in feasible
+        if trial.number in picked | on_front
+        or clearly_beaten(trial_bounds(compared, trial), feasible, compared) is None
     ]
 
     def rank(trial: FinishedTrial) -> tuple[bool, bool, float]:

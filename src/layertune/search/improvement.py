@@ -35,17 +35,23 @@ class Expected:
 def expected_improvement(objectives: Sequence[Expected], boxes: Boxes) -> Floats:
     """Return the expected gain in hypervolume of every candidate, shape (c,)."""
     n_candidates, n_boxes = len(objectives[0].places), len(boxes.lower)
+    step = max(1, _MOST_PRODUCTS // max(n_boxes, 1))
+    # By place where these are fewer than candidates, so that each is worked out once.
     overlaps = [
-        _overlap(each.mean, each.std, boxes.lower[:, index], boxes.upper[:, index])
+        _overlap(each.mean, each.std, boxes.lower[:, index], boxes.upper[:, index]) if len(each.mean) <= step else None
         for index, each in enumerate(objectives)
     ]
     gains = np.zeros(n_candidates)
-    step = max(1, _MOST_PRODUCTS // max(n_boxes, 1))
     for start in range(0, n_candidates, step):
         rows = slice(start, start + step)
         product = np.ones((len(gains[rows]), n_boxes))
-        for overlap, each in zip(overlaps, objectives, strict=True):
-            product *= overlap[each.places[rows]]
+        for index, (overlap, each) in enumerate(zip(overlaps, objectives, strict=True)):
+            places = each.places[rows]
+            if overlap is None:
+                lower, upper = boxes.lower[:, index], boxes.upper[:, index]
+                product *= _overlap(each.mean[places], each.std[places], lower, upper)
+            else:
+                product *= overlap[places]
         gains[rows] = product.sum(axis=1)
     return gains
 

@@ -23,8 +23,8 @@ class Outlook:
 
     def __str__(self) -> str:
         return (
-            f"by the model another trial adds {self.gain:.1%} to the front's hypervolume, and all settings together "
-            f"{self.missing:.1%}"
+            f"by the model the last trial was to add {self.gain:.1%} to the front's hypervolume, and all settings "
+            f"together {self.missing:.1%}"
         )
 
 

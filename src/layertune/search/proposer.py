@@ -10,7 +10,7 @@ from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import log_ndtr
 
 from layertune.config import Floor, Objective
 from layertune.config.objective import VRAM_PEAK
@@ -100,8 +100,14 @@ class Proposer:
             return None
         measured = self._rows_of([each.settings for each in trials if each.feasible() is not None])
         both = np.concatenate([candidates, measured])
-        prospects = Prospects(self._expected(both, speeds), self._chance_to_reach(both, speeds), len(candidates))
-        best = int(np.argmax(prospects.gains / self._seconds(candidates, trials, speeds)))
+        log_chance, reaches = self._above_floors(both, speeds)
+        n_candidates = len(candidates)
+        prospects = Prospects(self._expected(both, speeds), np.exp(log_chance), reaches, n_candidates)
+        if self._floors and not reaches[n_candidates:].any():
+            # Nothing that was measured is above the floors: first of all, something has to be.
+            best = int(np.argmax(log_chance[:n_candidates]))
+        else:
+            best = int(np.argmax(prospects.gains / self._seconds(candidates, trials, speeds)))
         noise = max(each.noise for each in speeds.values())
         return Proposal(self._settings(candidates[best]), prospects.outlook(best, noise))
 
@@ -137,22 +143,26 @@ class Proposer:
                 expected.append(Expected(figure.mean, figure.std, columns[objective.subject]))
         return expected
 
-    def _chance_to_reach(self, candidates: Rows, speeds: Mapping[str, Speeds]) -> Floats:
-        """Return how likely each candidate is to be above all floors."""
-        chance = np.ones(len(candidates))
+    def _above_floors(self, candidates: Rows, speeds: Mapping[str, Speeds]) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return the logarithm of how probable each candidate is above all floors, and whether it is by its means."""
+        log_chance, reaches = np.zeros(len(candidates)), np.ones(len(candidates), dtype=bool)
         for floor in self._floors:
             model = floor.objective.subject
             figure = speeds[model].figure(floor.objective.quantity)
             at_most = -floor.value if floor.objective.direction == "maximize" else floor.value
-            of_engines = ndtr((at_most - figure.mean) / np.maximum(figure.std, 1e-12 * np.abs(figure.mean)))
-            chance *= of_engines[candidates[:, list(self._models).index(model)]]
-        return chance
+            spread = np.where(figure.std > 0, figure.std, 1.0)
+            known = np.where(figure.mean <= at_most, 0.0, -np.inf)
+            of_engines = np.where(figure.std > 0, log_ndtr((at_most - figure.mean) / spread), known)
+            rows = candidates[:, list(self._models).index(model)]
+            log_chance += of_engines[rows]
+            reaches &= figure.mean[rows] <= at_most
+        return log_chance, reaches
 
     def _seconds(self, candidates: Rows, trials: Sequence[FinishedTrial], speeds: Mapping[str, Speeds]) -> Floats:
         """Return how long each candidate's trial would take: the loads of the models whose split changes, and the
         workloads as many times as a trial runs them."""
         outcomes = [each.outcome for each in trials if isinstance(each.outcome, Measured)]
-        last = trials[-1].settings
+        last = [each.settings for each in trials if isinstance(each.outcome, Measured)][-1]
         loads = np.zeros(len(candidates))
         work = np.zeros(len(candidates))
         for index, (name, model) in enumerate(self._models.items()):

@@ -19,34 +19,38 @@ _MOST_MISSING = 100
 
 
 class Prospects:
-    """`expected` are the objectives of the candidates and, after these, of the measured settings; `reaches` is how
-    likely each is above all floors. `gains` are the candidates' expected improvements of the hypervolume.
+    """`expected` are the objectives of the candidates and, after these, of the measured settings; `chance` is how
+    probable each is above all floors, `reaches` whether it is by its means. `gains` are the candidates' expected
+    improvements of the hypervolume.
 
     The front is that of the means, not of the figures: who was lucky does not stand out.
     """
 
-    def __init__(self, expected: Sequence[Expected], reaches: Floats, n_candidates: int) -> None:
+    def __init__(
+        self, expected: Sequence[Expected], chance: Floats, reaches: NDArray[np.bool_], n_candidates: int
+    ) -> None:
         costs = np.stack([each.of_candidates() for each in expected], axis=1)
         spread = np.stack([each.std[each.places] for each in expected], axis=1)
         reference, ideal = costs.max(axis=0), (costs - _FAR * spread).min(axis=0)
         tells = reference > ideal  # an objective that is the same everywhere tells nothing apart
         told = [each for each, tell in zip(expected, tells, strict=True) if tell]
-        self._reference, costs, likely = reference[tells], costs[:, tells], reaches > 1 / 2
-        self._candidates = costs[:n_candidates]
-        self._likely = likely[:n_candidates]
-        measured = costs[n_candidates:][likely[n_candidates:]]
-        self._front = measured[unbeaten(measured)]
-        boxes = undominated_boxes(self._front, self._reference, ideal[tells])
-        self.gains = (expected_improvement(told, boxes) * reaches)[:n_candidates]
+        self._reference, costs = reference[tells], costs[:, tells]
+        self._candidates, self._reaches = costs[:n_candidates], reaches[:n_candidates]
+        measured = costs[n_candidates:][reaches[n_candidates:]]
+        self._front = measured[unbeaten(measured)] if told else measured[:0]
+        self.gains = np.zeros(n_candidates)
+        if told:
+            boxes = undominated_boxes(self._front, self._reference, ideal[tells])
+            self.gains = (expected_improvement(told, boxes) * chance)[:n_candidates]
 
     def outlook(self, chosen: int, noise: float) -> Outlook | None:
         """Return what the candidate `chosen` and all of them may bring; `noise` is a measurement's, relative. None
         where the front has no volume yet."""
-        volume = hypervolume(self._front, self._reference)
+        volume = hypervolume(self._front, self._reference) if len(self._front) else 0.0
         if volume <= 0:
             return None
         best = np.argsort(-self.gains, kind="stable")[:_MOST_MISSING]
-        reached = np.concatenate([self._front, self._candidates[best][self._likely[best]]])
+        reached = np.concatenate([self._front, self._candidates[best][self._reaches[best]]])
         whole = hypervolume(reached[unbeaten(reached)], self._reference)
         # One of the points on the front moves by the noise, and with it that point's part of the hypervolume.
         return Outlook(float(self.gains[chosen] / volume), float(whole / volume - 1), noise / len(self._front))

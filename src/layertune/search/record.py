@@ -198,9 +198,17 @@ def finished_trials(study: Study, limits: Limits, beyond: Collection[int] = ()) 
 
 
 def read_outlooks(study: Study) -> list[Outlook]:
-    """Return the outlooks of all proposals that were not cut off, in order."""
-    attributes = [trial.user_attrs for trial in study.get_trials(deepcopy=False)]
-    return [Outlook(**each[OUTLOOK]) for each in attributes if OUTLOOK in each and INTERRUPTED not in each]
+    """Return the outlooks of all proposals that came to an end, in order."""
+    ended = [trial.user_attrs for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    return [Outlook(**each[OUTLOOK]) for each in ended if OUTLOOK in each and INTERRUPTED not in each]
+
+
+def original_numbers(study: Study) -> dict[int, int]:
+    """Return each trial's number, or that of the interrupted one that it takes the place of."""
+    numbers: dict[int, int] = {}
+    for trial in study.get_trials(deepcopy=False):
+        numbers[trial.number] = numbers.get(trial.user_attrs.get(RESUMES, trial.number), trial.number)
+    return numbers
 
 
 def n_turns(study: Study) -> int:

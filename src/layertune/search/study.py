@@ -8,6 +8,7 @@ from pathlib import Path
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
 
+from layertune.config.objective import with_floors
 from layertune.errors import Interrupted
 from layertune.results.bounds import bounds, clearly_beaten
 from layertune.results.drift import Reference, worst_drift
@@ -119,12 +120,12 @@ class Search:
                     plan.feasible.check()
                 if smallest in known:
                     check_smallest(known[smallest], plan.limits)
-                outlooks = read_outlooks(self._study)
+                outlooks = read_outlooks(self._study) if plan.sampler == "layer-split" else []
                 if len(known) >= plan.n_trials:
                     return "; ".join([f"all {plan.n_trials} trials are done", *map(str, outlooks[-1:])])
                 if watch.trials_are_over():
                     return "; ".join(["the time is up", *map(str, outlooks[-1:])])
-                if plan.early_stop and (enough := why_stop(outlooks)):
+                if plan.early_stop and not self._asking.has_queued() and (enough := why_stop(outlooks)):
                     return enough
                 asked = self._asking.ask()
             if asked is None:
@@ -140,7 +141,8 @@ class Search:
 
     def _measure(self, runner: TrialRunner, number: int, settings: SplitSettings) -> TrialOutcome:
         """Measure a trial in quiet, and only as long as it may still be on the front."""
-        measuring, objectives, known = self._plan.measuring, self._plan.objectives, list(self._known.values())
+        measuring, known = self._plan.measuring, list(self._known.values())
+        objectives = with_floors(self._plan.objectives, self._plan.floors)
 
         def give_up(progress: Progress) -> str | None:
             mine = bounds(objectives, settings, progress.models, progress.used_bytes or 0)

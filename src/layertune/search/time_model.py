@@ -89,7 +89,7 @@ class TimeModel:
         mean = 1.0 + across @ cho_solve((factor, True), observed - 1.0)
         explained = np.einsum("ij,ji->i", across, cho_solve((factor, True), across.T))
         variance = np.maximum(_variance(self._places, belief) - explained, 0.0)
-        # Far from all that was measured a line can fall below nothing; no engine is that much faster than the fastest.
+        # Far from all that was measured a line can fall below nothing.
         mean = np.maximum(mean, observed.min() / 4)
         return Times(mean * scale * self._prior, np.sqrt(variance) * scale * self._prior), belief.noise
 

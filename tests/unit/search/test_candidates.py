@@ -36,6 +36,12 @@ def test_an_engine_that_another_clearly_beats_is_not_promising() -> None:
     assert candidates.promising(np.array([1, 2, 3, 3]), [figure]).tolist() == [0, 2, 3]
 
 
+def test_of_engines_with_the_same_context_the_slower_is_not_promising() -> None:
+    speed = Figure(mean=np.array([-2.0, -1.0, -1.0]), std=np.zeros(3))
+    context = Figure(mean=np.array([-4096.0, -4096.0, -8192.0]), std=np.zeros(3))
+    assert candidates.promising(np.array([1, 1, 2]), [speed, context]).tolist() == [0, 2]
+
+
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=20))
 def test_the_unbeaten_are_the_front_without_its_doubles(costs: list[tuple[int, int, int]]) -> None:
     values = np.array(costs, dtype=float)

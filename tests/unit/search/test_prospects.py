@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,12 +11,16 @@ MEASURED = [[-10.0, -10.0], [-20.0, -5.0]]
 CANDIDATES = [[-15.0, -8.0], [-9.0, -9.0], [-5.0, -1.0]]  # between the two, dominated, and the worst corner
 
 
-def prospects(
-    candidates: list[list[float]] = CANDIDATES, std: float = 0.0, reaches: NDArray[np.float64] | None = None
-) -> Prospects:
-    costs = np.array(candidates + MEASURED)
+def prospects(std: float = 0.0, chance: Sequence[float] = (1, 1, 1, 1, 1)) -> Prospects:
+    costs = np.array(CANDIDATES + MEASURED)
     expected = [Expected(column, np.full(len(costs), std), np.arange(len(costs))) for column in costs.T]
-    return Prospects(expected, np.ones(len(costs)) if reaches is None else reaches, len(candidates))
+    chances = np.array(chance, dtype=float)
+    return Prospects(expected, chances, chances > 0.5, len(CANDIDATES))
+
+
+def of_costs(costs: NDArray[np.float64], n_candidates: int) -> Prospects:
+    expected = [Expected(column, np.zeros(len(costs)), np.arange(len(costs))) for column in costs.T]
+    return Prospects(expected, np.ones(len(costs)), np.ones(len(costs), dtype=bool), n_candidates)
 
 
 def test_what_is_surely_dominated_adds_nothing() -> None:
@@ -28,12 +34,11 @@ def test_what_may_be_better_than_expected_adds_something() -> None:
 
 
 def test_what_may_miss_a_floor_adds_less() -> None:
-    unlikely = np.array([0.25, 1, 1, 1, 1])
-    assert prospects(reaches=unlikely).gains[0] == pytest.approx(prospects().gains[0] / 4)
+    assert prospects(chance=(0.25, 1, 1, 1, 1)).gains[0] == pytest.approx(prospects().gains[0] / 4)
 
 
 def test_a_measured_setting_below_a_floor_is_not_on_the_front() -> None:
-    below = prospects(reaches=np.array([1, 1, 1, 0.1, 1.0])).gains
+    below = prospects(chance=(1, 1, 1, 0.1, 1)).gains
     assert below[1] > prospects().gains[1]
 
 
@@ -47,12 +52,15 @@ def test_the_outlook_is_in_shares_of_what_there_is() -> None:
 
 
 def test_a_front_without_volume_has_no_outlook() -> None:
-    costs = np.array([[-9.0, -9.0], [-1.0, -1.0]])
-    alone = [Expected(column, np.zeros(2), np.arange(2)) for column in costs.T]
-    assert Prospects(alone, np.ones(2), 1).outlook(0, noise=0.02) is None
+    assert of_costs(np.array([[-9.0, -9.0], [-1.0, -1.0]]), 1).outlook(0, noise=0.02) is None
 
 
 def test_an_objective_that_is_the_same_everywhere_tells_nothing_apart() -> None:
-    costs = np.array([[*row[:1], 7.0] for row in CANDIDATES + MEASURED])
-    same = [Expected(column, np.zeros(len(costs)), np.arange(len(costs))) for column in costs.T]
-    assert Prospects(same, np.ones(len(costs)), 3).gains == pytest.approx([0, 0, 0], abs=1e-6)
+    costs = np.array([[-25.0, 7.0], [-5.0, 7.0], [-10.0, 7.0], [-20.0, 7.0]])
+    assert of_costs(costs, 2).gains == pytest.approx([5, 0], abs=1e-6)
+
+
+def test_where_no_objective_differs_nothing_adds_anything() -> None:
+    same = of_costs(np.full((3, 2), 7.0), 2)
+    assert same.gains.tolist() == [0, 0]
+    assert same.outlook(0, noise=0.02) is None

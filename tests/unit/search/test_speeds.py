@@ -75,5 +75,7 @@ def test_another_study_lends_the_shape_of_its_curve() -> None:
 
 
 def test_an_engine_of_another_context_tells_of_the_nearest_one() -> None:
-    model = engines([(small_shapes.engine(5, n_ctx=8192), samples(50, 5))])
-    assert model.learn([(0, samples(50, 5))]).token.mean_s == pytest.approx(np.full(len(model), 0.2), rel=0.02)
+    elsewhere = [(small_shapes.engine(each, n_ctx=8192), samples(1e6, 2.0 ** (each / 4))) for each in range(14)]
+    rows = [engines().rows[small_shapes.engine(each).canonical(N_LAYER)] for each in (0, 8)]
+    token_s = engines(elsewhere).learn([(rows[0], samples(1e6, 10.0))]).token.mean_s
+    assert token_s[rows[1]] / token_s[rows[0]] == pytest.approx(1 / 4, rel=0.15)

@@ -27,7 +27,7 @@ from layertune.trial.outcome import Measured, TrialOutcome
 from layertune.trial.runner import GiveUp, never
 from layertune.units import MIB
 from layertune.vram.report import VramReport
-from small_study import plan, quiet, stored
+from small_study import plan, quiet, stored, with_finals
 
 N_LAYERS = {"chat": 12, "code": 20, "third": 6}
 ROOMY = 2**40  # bytes
@@ -108,8 +108,10 @@ def test_the_same_seed_runs_the_same_trials(tmp_path: Path) -> None:
     assert runners[0].ran == runners[1].ran
 
 
-@pytest.mark.parametrize("n_run", [2, 4, 6])
+@pytest.mark.parametrize("n_run", [2, 4, 6, 12])
 def test_a_study_cut_off_goes_on_with_the_trials_it_would_have_run(n_run: int, tmp_path: Path) -> None:
+    space = split_plan().space
+    begin = [space.smallest().with_layers("chat", n_gpu_layers) for n_gpu_layers in (0, 5, 9)]
     whole, first, rest = runner_for(), runner_for(), runner_for()
 
     def before(_settings: SplitSettings) -> None:
@@ -117,11 +119,22 @@ def test_a_study_cut_off_goes_on_with_the_trials_it_would_have_run(n_run: int, t
             raise KeyboardInterrupt
 
     first.before = before
-    study(tmp_path / "whole", n_trials=14).run(whole, quiet)
+    study(tmp_path / "whole", first=begin, n_trials=40).run(whole, quiet)
     with pytest.raises(Interrupted):
-        study(tmp_path / "cut", n_trials=14).run(first, quiet)
-    study(tmp_path / "cut", n_trials=14).run(rest, quiet)
-    assert first.ran[:-1] + rest.ran == whole.ran
+        study(tmp_path / "cut", first=begin, n_trials=40).run(first, quiet)
+    why = study(tmp_path / "cut", first=begin, n_trials=40).run(rest, quiet)
+    assert "the noise of one measurement makes" in why
+    # Of the first ones an interrupted trial comes last, of the others next.
+    assert set(first.ran[:-1] + rest.ran) == set(whole.ran)
+    assert (first.ran[:-1] + rest.ran)[3:] == whole.ran[3:]
+
+
+def test_what_an_earlier_sampler_promised_does_not_end_another_ones_search(tmp_path: Path) -> None:
+    study(tmp_path, n_trials=40).run(runner_for(), quiet)
+    n_before = len(study(tmp_path, n_trials=40).finished())
+    runner = runner_for()
+    study(tmp_path, sampler="random", n_trials=n_before + 5).run(runner, quiet)
+    assert len(runner.ran) == 5
 
 
 @pytest.mark.parametrize("names", [("chat",), ("chat", "code", "third")])
@@ -151,6 +164,27 @@ def test_where_nobody_knows_what_fits_it_searches_as_tpe_does(tmp_path: Path) ->
     for sampler, runner in zip(("tpe", "layer-split"), runners, strict=True):
         study(tmp_path / sampler, feasible=None, sampler=sampler, n_trials=12).run(runner, quiet)
     assert runners[0].ran == runners[1].ran
+
+
+def test_what_reaches_a_floor_is_a_finalist_though_others_are_faster(tmp_path: Path) -> None:
+    floor = Floor.parse("chat.tokens_per_s >= 20", ["chat", "code"])
+    code = [Objective.named("code.tokens_per_s", ["chat", "code"])]
+    searched = study(tmp_path, floors=[floor], objectives=code, n_trials=14, measuring=with_finals(3, 2))
+    searched.run(runner_for(), quiet)
+    assert front(searched.finished(), code, [floor])
+
+
+def test_a_floor_on_the_context_is_reached_by_meeting_it(tmp_path: Path) -> None:
+    floor = Floor.parse("chat.n_ctx >= 1024", ["chat", "code"])
+    why = study(tmp_path, floors=[floor], n_trials=40).run(runner_for(), quiet)
+    assert "the noise of one measurement makes" in why
+
+
+def test_where_no_setting_reaches_a_floor_the_nearest_are_tried(tmp_path: Path) -> None:
+    floor = Floor.parse("chat.tokens_per_s >= 1000", ["chat", "code"])
+    runner = runner_for()
+    study(tmp_path, floors=[floor], n_trials=10).run(runner, quiet)
+    assert max(settings["chat"].n_gpu_layers for settings in runner.ran[:6]) == 13
 
 
 def test_above_a_floor_the_other_model_is_made_fast(tmp_path: Path) -> None:
