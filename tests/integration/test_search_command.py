@@ -125,7 +125,7 @@ def test_a_floor_that_nothing_reaches_is_exit_status_3_with_the_floor(folder: Pa
     )
     answer = subprocess.run(words, capture_output=True, text=True, cwd=folder, check=False)
     assert answer.returncode == 3
-    assert "keeps the limits and reaches chat.tokens_per_s >= 1e+06; lower the floor" in answer.stderr
+    assert "keeps the limits and reaches chat.tokens_per_s >= 1000000; lower the floor" in answer.stderr
 
 
 def test_results_go_to_standard_output_as_json_and_progress_does_not(folder: Path) -> None:
