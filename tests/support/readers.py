@@ -86,7 +86,7 @@ def preset_sections(text: str) -> dict[str, dict[str, str]]:
         else:
             assert re.fullmatch(r"[ \t]*([;#].*)?", line)
     parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=(";", "#"), default_section="none")
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.optionxform = str
     parser.read_string(text.replace("version = 1", "[default]\nversion = 1"))
     assert {name: dict(parser[name]) for name in parser.sections()} == sections
     return sections

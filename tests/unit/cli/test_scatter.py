@@ -43,7 +43,7 @@ def test_one_model_is_drawn_over_its_memory_and_a_third_one_is_left_to_the_table
 
 @pytest.mark.parametrize("study", [without_device(), models("chat"), result()])
 def test_points_at_one_place_are_drawn_too(study: object) -> None:
-    assert "│" in front_plot(study, 30)  # type: ignore[arg-type]
+    assert "│" in front_plot(study, 30)
 
 
 def test_without_a_front_there_is_nothing_to_draw() -> None:

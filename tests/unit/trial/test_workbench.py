@@ -42,7 +42,7 @@ def bench() -> Iterator[Workbench]:
 
 
 def report(scope: str = "process", **phases: int) -> VramReport:
-    return VramReport(500 * MIB, 0, scope, "nvml", phases)  # type: ignore[arg-type]
+    return VramReport(500 * MIB, 0, scope, "nvml", phases)
 
 
 BUFFERS = {"chat": {"gpu0": BufferBytes(weights_bytes=100 * MIB), HOST: BufferBytes(weights_bytes=7 * MIB)}}
