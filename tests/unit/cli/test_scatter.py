@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from finished_study import result
 from layertune.cli.scatter import front_plot, scatter
+from layertune.results.result import Result
 from report_studies import models, on_gpu, recorded, without_device
 
 FIGURE = st.integers(0, 10**8).map(lambda thousandths: thousandths / 1000)
@@ -42,7 +43,7 @@ def test_one_model_is_drawn_over_its_memory_and_a_third_one_is_left_to_the_table
 
 
 @pytest.mark.parametrize("study", [without_device(), models("chat"), result()])
-def test_points_at_one_place_are_drawn_too(study: object) -> None:
+def test_points_at_one_place_are_drawn_too(study: Result) -> None:
     assert "│" in front_plot(study, 30)
 
 
