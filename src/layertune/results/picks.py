@@ -6,7 +6,8 @@
     lean      the least VRAM among the trials that keep LEAN_SHARE of the balanced pick's score
 
 Speed is the median `tokens_per_s` of the workload. Among trials of no clear difference the one with the least VRAM is
-picked, then the earlier one: the luckiest of several equals would only look faster.
+picked, then the earlier one: the luckiest of several equals would only look faster. Equals of the balanced pick are equal
+in every model, too: what one model lost and another gained is a choice, not a tie.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -48,19 +49,22 @@ def choose(candidates: Sequence[Candidate], weights: Mapping[str, float] = EQUAL
         parts = (float(speeds[model] / fastest[model]) ** weights.get(model, 1.0) for model in models)
         return float(prod(parts) ** (1 / sum(weights.get(model, 1.0) for model in models)))
 
-    balanced = _fastest(candidates, score)
+    each_model = [itemgetter(model) for model in models]
+    balanced = _fastest(candidates, score, each_model)
     picks = {"balanced": balanced.number}
-    for model in models:
-        picks[model] = _fastest(candidates, itemgetter(model)).number
+    for model, speed in zip(models, each_model, strict=True):
+        picks[model] = _fastest(candidates, speed).number
     kept = [each for each in candidates if score(each.tokens_per_s) >= LEAN_SHARE * score(balanced.tokens_per_s)]
     picks["lean"] = min(kept, key=lambda each: (each.peak_bytes, -score(each.tokens_per_s), each.number)).number
     return picks
 
 
-def _fastest(candidates: Sequence[Candidate], speed: Speed) -> Candidate:
-    """Return the one with the least VRAM among those that are not clearly slower than the fastest."""
+def _fastest(candidates: Sequence[Candidate], speed: Speed, others: Sequence[Speed] = ()) -> Candidate:
+    """Return the one with the least VRAM among those that are clearly slower than the fastest in none of the speeds."""
     best = max(candidates, key=lambda each: (speed(each.tokens_per_s), -each.peak_bytes, -each.number))
-    equals = [each for each in candidates if not _clearly_slower(each, best, speed)]
+    equals = [
+        each for each in candidates if not any(_clearly_slower(each, best, judged) for judged in (speed, *others))
+    ]
     return min(equals, key=lambda each: (each.peak_bytes, -speed(each.tokens_per_s), each.number))
 
 

@@ -97,3 +97,10 @@ def test_a_model_s_pick_does_not_look_at_the_other_model(model: str) -> None:
     fast = finalist(0, 200, **{model: rounds(30.0, 30.1, 29.9), other: rounds(1.0, 1.0, 1.0)})
     slow = finalist(1, 100, **{model: rounds(20.0, 20.1, 19.9), other: rounds(9.0, 9.0, 9.0)})
     assert choose(candidates([fast, slow]))[model] == 0
+
+
+def test_a_leaner_trial_that_one_model_pays_for_is_not_the_balanced_pick() -> None:
+    """Chat is clearly slower there, and code varies so much that the score of both shows no clear difference."""
+    fast = finalist(0, 200, chat=rounds(30.0, 30.1, 29.9, 30.0), code=rounds(9.0, 10.9, 9.1, 11.0))
+    lean = finalist(1, 100, chat=rounds(28.5, 28.6, 28.4, 28.5), code=rounds(11.0, 9.2, 10.9, 9.1))
+    assert choose(candidates([fast, lean])) == {"balanced": 0, "chat": 0, "code": 1, "lean": 1}
