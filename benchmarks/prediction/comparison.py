@@ -41,9 +41,9 @@ class Picked:
 
 @dataclass(frozen=True)
 class Comparison:
-    """`n_trials` is how many trials taught, `own_median` and `own_coverage` what the prediction says of itself, `regret`
-    by how much the predicted balanced pick is truly slower than the best setting there is, where that is known;
-    `n_unknown` are trials of settings that the training study's space does not have."""
+    """`n_trials` is how many trials taught, `own_median` and `own_coverage` what the prediction says of itself;
+    `regret` is by how much the predicted balanced pick is truly slower than the best setting there is, None where the
+    truth is not known; `n_unknown` are trials of settings that the training study's space does not have."""
 
     train: str
     other: str

@@ -1,7 +1,7 @@
 """How far off are predictions of other cards?
 
     python benchmarks/prediction/measure.py --train studies/demo-384mib studies/demo-240mib studies/demo-512mib
-    python benchmarks/prediction/measure.py --train A B C --train D E --seeds 5 [--into benchmarks/prediction] [--render]
+    python benchmarks/prediction/measure.py --train A B C --train D E --seeds 5 [--into FOLDER] [--render]
 
 Each --train names a recorded study and the others whose cards it predicts; every trial that those measured is held
 against the prediction. A study with another number of device threads is predicted on the machine that made both, since
@@ -21,7 +21,7 @@ import studies
 import tables
 from comparison import Comparison
 from pydantic import TypeAdapter
-from rows import report
+from sheet import report
 
 HERE = Path(__file__).resolve().parent
 

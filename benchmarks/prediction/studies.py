@@ -7,7 +7,6 @@ from comparison import Comparison, Figure, Picked
 
 from layertune.cli.calibrating import Calibrated, Recorded, calibrate
 from layertune.cli.other_card import scale
-from layertune.cli.predict import error_info
 from layertune.prediction.prediction import CardInfo, PredictedEngine
 from layertune.results.recorded import quiet_trials
 from layertune.settings import EngineSettings
@@ -32,11 +31,12 @@ def _compare(calibrated: Calibrated, other: Recorded) -> Comparison:
         vram_bytes=vram_bytes,
         n_threads=other.config.emulated.n_threads,
     )
-    scaled = scale(calibrated, card, None)
+    scaled = scale(recorded, calibration, calibrated.shapes, card, None)
     engines = calibration.engines(scaled.changes)
     figures, n_unknown = measured_figures(calibrated, other, engines)
-    expected = calibration.expect(calibrated.room_bytes(vram_bytes), scaled.changes)
-    error = error_info(calibration)
+    room_bytes = calibrated.room_bytes(vram_bytes)
+    expected = calibration.expect(room_bytes, scaled.changes)
+    error = calibration.error(room_bytes, scaled.changes)
     picks = []
     for pick, number in other.result.picks.items():
         predicted = expected.front[expected.picks[pick]].models

@@ -10,12 +10,11 @@ from comparison import Comparison, Figure, Picked
 from optuna.storages import InMemoryStorage
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "search_efficiency"))
+sys.path.append(str(HERE.parent / "search_efficiency"))
 
-from race import EFFORT, Field, Race, cap_bytes, opened, plan  # noqa: E402
+from race import Field, Race, cap_bytes, opened, plan  # noqa: E402
 from truth import Truth, engines  # noqa: E402
 
-from layertune.cli.predict import error_info  # noqa: E402
 from layertune.prediction import Calibration, Study, model_engines  # noqa: E402
 from layertune.prediction.calibration import Expected  # noqa: E402
 from layertune.results.picks import Candidate, candidates, choose  # noqa: E402
@@ -48,7 +47,7 @@ def _compare(train: Field, other: Field, seed: int) -> Comparison:
     expected = calibration.expect(n_bytes, {})
     balanced = expected.front[expected.picks["balanced"]].models
     settings = SplitSettings.of({name: each.settings for name, each in balanced.items()})
-    error = error_info(calibration)
+    error = calibration.error(n_bytes, {})
     return Comparison(
         train=f"{train.table}, {train.cap:.0%}",
         other=f"{other.cap:.0%}",

@@ -72,11 +72,10 @@ def test_a_prediction_stands_marked_beside_the_study_that_it_is_of(study: Path, 
     card, file = profile(tmp_path, "8MiB"), tmp_path / "predicted.json"
     answer = layertune("predict", study, "--hardware", card, "-o", file)
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", f"wrote {file}\n")
-    compared = layertune("compare", study, file)
+    compared = layertune("compare", study, file, "--markdown")
     assert (compared.returncode, compared.stderr) == (0, "")
-    text = " ".join(compared.stdout.split())
-    assert "predicted (PREDICTED)" in text
-    assert "PREDICTED: by layertune predict from another card's trials" in text
+    assert "| predicted (PREDICTED) | – | layers " in compared.stdout
+    assert "PREDICTED: by layertune predict from another card's trials" in compared.stdout
     told = json.loads(layertune("compare", study, file, "--json").stdout)
     assert [each["predicted"] for each in told["studies"]] == [False, True]
     assert told["pairs"] == []

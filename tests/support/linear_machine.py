@@ -72,12 +72,10 @@ def study(
     """Return a study that measured these splits; `noise` is a factor of the times of some trials, by number."""
     fitting = feasible(share)
     workloads = {name: model.workload for name, model in config().models.items()}
+    factors = [(noise or {}).get(number, 1.0) for number in range(len(splits))]
     trials = [
-        (
-            settings,
-            {name: machine.samples(name, engine, (noise or {}).get(number, 1.0)) for name, engine in settings.items()},
-        )
-        for number, settings in enumerate(split(*each) for each in splits)
+        (settings, {name: machine.samples(name, engine, factor) for name, engine in settings.items()})
+        for settings, factor in zip((split(*each) for each in splits), factors, strict=True)
     ]
     return Study(
         models=model_engines(SPACE, fitting, workloads),

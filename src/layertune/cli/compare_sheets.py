@@ -74,8 +74,8 @@ def remarks(compared: StudiesCompared) -> list[str]:
         found.append("EMULATED: bytes are exact, speeds are the processor's that emulated the card, not a GPU's.")
     if any(study.predicted for study in compared.studies):
         found.append(
-            "PREDICTED: by layertune predict from another card's trials, nothing of it measured; ± is half the interval "
-            "that a trial would lie in, by the prediction. Not in the hypervolumes, nor compared in sentences."
+            "PREDICTED: by layertune predict from another card's trials, nothing of it measured; ± is half the "
+            "interval that it gives a trial. In no hypervolume, and not compared in sentences."
         )
     if any(study.screening_only for study in compared.studies):
         found.append(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from layertune.cli.calibrating import Calibrated, Recorded
+from layertune.cli.calibrating import Recorded
 from layertune.config import HardwareProfile, load_hardware
 from layertune.config.hardware import FOLDER, Bandwidth
 from layertune.devices.bandwidth import host_read_bandwidth
@@ -12,9 +12,8 @@ from layertune.devices.hardware import this_machine
 from layertune.errors import UsageError
 from layertune.memory import GPU
 from layertune.models import ModelShape
-from layertune.prediction import DeviceChange, between_cards, between_threads
+from layertune.prediction import Calibration, DeviceChange, between_cards, between_threads
 from layertune.prediction.prediction import CardInfo
-from layertune.results.result import HardwareInfo
 
 _NOTHING = "nothing: an emulated card of another size computes on the same processor"
 
@@ -54,31 +53,39 @@ def card_of(recorded: Recorded, profile: HardwareProfile) -> CardInfo:
     )
 
 
-def scale(calibrated: Calibrated, card: CardInfo, bandwidth: Bandwidth | None) -> Scaled:
-    """Return what the card changes; `bandwidth` is its own, None where its profile has none.
+def scale(
+    recorded: Recorded,
+    calibration: Calibration,
+    shapes: Mapping[str, ModelShape],
+    card: CardInfo,
+    bandwidth: Bandwidth | None,
+    folder: Path = FOLDER,
+) -> Scaled:
+    """Return what the card changes; `bandwidth` is its own, None where its profile has none. `folder` has the profiles
+    among which that of the study's card is looked for.
 
     Raises:
         UsageError: a bandwidth that this needs is not known.
     """
     if card.kind == "emulated":
-        n_before = calibrated.recorded.config.emulated.n_threads
+        n_before = recorded.config.emulated.n_threads
         if card.n_threads is None or card.n_threads == n_before:
             return Scaled({}, _NOTHING)
-        return _other_threads(calibrated, n_before, card.n_threads)
-    hardware = calibrated.recorded.result.hardware
-    if hardware.device.name == card.name:
+        return _other_threads(recorded, n_before, card.n_threads)
+    device = recorded.result.hardware.device
+    if device.name == card.name:
         return Scaled({}, "nothing: it is the same card")
     if bandwidth is None:
         raise UsageError(
             f"{card.profile} does not say how fast the card's memory is",
             remedy="add [device.bandwidth] with its source",
         )
-    return _other_card(calibrated, card, _own_bandwidth(hardware, like=bandwidth), bandwidth)
+    return _other_card(calibration, shapes, _own_bandwidth(device.name, bandwidth, folder), bandwidth)
 
 
-def _other_threads(calibrated: Calibrated, n_before: int, n_threads: int) -> Scaled:
+def _other_threads(recorded: Recorded, n_before: int, n_threads: int) -> Scaled:
     """Both bandwidths are measured here and now, so this has to be the machine of the study."""
-    machine, cpu = this_machine(), calibrated.recorded.result.hardware.cpu
+    machine, cpu = this_machine(), recorded.result.hardware.cpu
     if (machine.cpu_model, machine.n_cores) != (cpu.model, cpu.n_cores):
         raise UsageError(
             f"an emulated card of {n_threads} threads instead of {n_before} is predicted by measuring how fast both "
@@ -91,19 +98,19 @@ def _other_threads(calibrated: Calibrated, n_before: int, n_threads: int) -> Sca
     change = between_threads(before.bytes_per_s / after.bytes_per_s, n_before / n_threads)
     gb_before, gb_after = before.bytes_per_s / 1e9, after.bytes_per_s / 1e9
     how = (
-        f"the device's part of every time, by {change.token.least:.2f} to {change.token.most:.2f}: threads of the card, "
-        f"{n_threads} instead of {n_before}, which read this machine's memory at {gb_after:.1f} instead of "
+        f"the device's part of every time, by {change.token.least:.2f} to {change.token.most:.2f}: {n_threads} of the "
+        f"card's threads instead of {n_before}, which read this machine's memory at {gb_after:.1f} instead of "
         f"{gb_before:.1f} GB/s (measured now)"
     )
-    return Scaled(dict.fromkeys(calibrated.shapes, change), how)
+    return Scaled(dict.fromkeys(recorded.result.models, change), how)
 
 
-def _other_card(calibrated: Calibrated, card: CardInfo, own: Bandwidth, other: Bandwidth) -> Scaled:
+def _other_card(calibration: Calibration, shapes: Mapping[str, ModelShape], own: Bandwidth, other: Bandwidth) -> Scaled:
     ratio = own.bytes_per_s / other.bytes_per_s
     changes = {}
-    for name, shape in calibrated.shapes.items():
-        read_s = _read_once_bytes(calibrated, name, shape) / own.bytes_per_s
-        changes[name] = between_cards(ratio, read_s / calibrated.calibration.all_on_device_s(name))
+    for name, shape in shapes.items():
+        read_s = _read_once_bytes(calibration, name, shape) / own.bytes_per_s
+        changes[name] = between_cards(ratio, read_s / calibration.all_on_device_s(name))
     how = (
         f"the device's part of every time, by {ratio:.2f} where its memory bounds it: {other.bytes_per_s / 1e9:.0f} "
         f"GB/s ({other.source}) instead of {own.bytes_per_s / 1e9:.0f} GB/s ({own.source}); the host's by nothing"
@@ -111,32 +118,31 @@ def _other_card(calibrated: Calibrated, card: CardInfo, own: Bandwidth, other: B
     return Scaled(changes, how)
 
 
-def _read_once_bytes(calibrated: Calibrated, name: str, shape: ModelShape) -> int:
+def _read_once_bytes(calibration: Calibration, name: str, shape: ModelShape) -> int:
     """Return the bytes of weights that a token reads at least, all layers being on the device; of a mixture of experts
     it reads some, nobody here knows how many."""
     if shape.number("expert_count"):
         return 0
-    study = calibrated.calibration.study
+    study = calibration.study
     return max(study.planner.models[name].plan(engine).devices[GPU].weights_bytes for engine in study.models[name].rows)
 
 
-def _own_bandwidth(hardware: HardwareInfo, like: Bandwidth, folder: Path = FOLDER) -> Bandwidth:
-    """Return the study's card's bandwidth from the profiles here, measured where `like` is, for a makers' peak is
-    reached by nothing that measures.
+def _own_bandwidth(name: str, like: Bandwidth, folder: Path) -> Bandwidth:
+    """Return the bandwidth of the study's card from the profiles in `folder`: a measured one beside a measured one, for
+    nothing that measures reaches a maker's peak.
 
     Raises:
         UsageError: no profile knows it.
     """
-    device = hardware.device
     profiles = [load_hardware(path) for path in sorted(folder.glob("*.toml"))]
     found = [
         each.device.bandwidth
         for each in profiles
-        if each.device.name == device.name and each.device.bandwidth is not None
+        if each.device.name == name and each.device.bandwidth is not None
     ]
     if not found:
         raise UsageError(
-            f"no profile in {folder} knows how fast the memory of {device.name}, the study's card, is",
+            f"no profile in {folder} knows how fast the memory of {name}, the study's card, is",
             remedy=f"let its machine write one: layertune profile -o {folder}/mine.toml",
         )
     return min(found, key=lambda each: _is_measured(each) != _is_measured(like))

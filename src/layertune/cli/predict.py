@@ -3,19 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median
 
 import typer
 
 import layertune
-from layertune.cli.calibrating import Calibrated, Recorded, calibrate
+from layertune.cli.calibrating import Recorded, calibrate
 from layertune.cli.files import write_text
 from layertune.cli.other_card import Scaled, card_of, scale
 from layertune.config import find_hardware
-from layertune.prediction import LEVEL, Prediction
-from layertune.prediction.calibration import Calibration
-from layertune.prediction.held_back import bar_factor, coverage, reaches
-from layertune.prediction.prediction import CardInfo, ChangeInfo, ErrorInfo, HeldBackInfo
+from layertune.prediction import Prediction
+from layertune.prediction.prediction import CardInfo, ChangeInfo
 from layertune.results.result import BudgetInfo
 
 
@@ -45,7 +42,7 @@ def predict(study: Path, hardware: str) -> Prediction:
     card = card_of(recorded, profile)
     calibrated = calibrate(recorded)
     room_bytes = calibrated.room_bytes(card.vram_bytes)
-    scaled = scale(calibrated, card, profile.device.bandwidth)
+    scaled = scale(recorded, calibrated.calibration, calibrated.shapes, card, profile.device.bandwidth)
     expected = calibrated.calibration.expect(room_bytes, scaled.changes)
     result = recorded.result
     return Prediction(
@@ -58,40 +55,15 @@ def predict(study: Path, hardware: str) -> Prediction:
         budget=BudgetInfo(vram_bytes=card.vram_bytes, margin_bytes=result.budget.margin_bytes),
         changes={name: ChangeInfo.model_validate(asdict(each)) for name, each in scaled.changes.items()},
         scaled=scaled.how,
-        error=error_info(calibrated.calibration),
+        error=calibrated.calibration.error(room_bytes, scaled.changes),
         front=list(expected.front),
         picks=dict(expected.picks),
-        limits=list(_limits(calibrated, card, scaled)),
+        limits=list(_limits(recorded, card, scaled)),
     )
 
 
-def error_info(calibration: Calibration) -> ErrorInfo:
-    held_back = calibration.of_quantity("tokens_per_s")
-    factor = bar_factor([each.score for each in held_back], LEVEL)
-    told = []
-    for each in held_back:
-        low, high = reaches(each.expected, each.spread, factor)
-        told.append(
-            HeldBackInfo(
-                model=each.model,
-                settings=each.settings,
-                expected=each.expected,
-                low=low,
-                high=high,
-                measured=each.measured,
-            )
-        )
-    return ErrorInfo(
-        level=LEVEL,
-        median=median(abs(each.error) for each in held_back),
-        coverage=coverage(held_back, LEVEL),
-        layers_off=calibration.layers_off(),
-        held_back=told,
-    )
-
-
-def _limits(calibrated: Calibrated, card: CardInfo, scaled: Scaled) -> Iterator[str]:
-    cpu = calibrated.recorded.result.hardware.cpu
+def _limits(recorded: Recorded, card: CardInfo, scaled: Scaled) -> Iterator[str]:
+    cpu = recorded.result.hardware.cpu
     yield f"The host's part of every time is that of the study's machine ({cpu.model}, {cpu.n_cores} cores)."
     yield "Each model alone; what they cost each other when all run at once is not predicted."
     if card.kind == "emulated":
@@ -101,7 +73,7 @@ def _limits(calibrated: Calibrated, card: CardInfo, scaled: Scaled) -> Iterator[
             "has another shape on a GPU."
         )
         return
-    if calibrated.recorded.result.plan is not None:
+    if recorded.result.plan is not None:
         yield "What a driver takes beside llama.cpp's buffers is the study's card's; the other's may be more."
     if scaled.changes:
         yield (

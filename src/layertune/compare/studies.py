@@ -46,8 +46,10 @@ def compare_studies(
         UnlikeStudies: they measured other models or other workloads.
     """
     (first_label, first), *others = studies
-    for label, either in (*others, *predictions):
-        refuse_unlike(first_label, first, label, either)
+    for label, other in others:
+        refuse_unlike(first_label, first, label, other)
+    for label, prediction in predictions:
+        refuse_unlike(first_label, first, label, prediction)
     reference, volumes = hypervolumes([result for _, result in studies])
     labels = [label for label, _ in studies]
     return StudiesCompared(

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from layertune.config import Floor, Objective
 from layertune.errors import NothingFits, UsageError
 from layertune.memory import Planner
-from layertune.prediction.curves import Curve, Offload, elsewhere, most_layers, offload_of, unchanged
+from layertune.prediction.curves import Curve, Offload, elsewhere, offload_of, unchanged
 from layertune.prediction.device_change import DeviceChange
 from layertune.prediction.fronts import expected_front, expected_picks
 from layertune.prediction.held_back import (
@@ -14,13 +15,14 @@ from layertune.prediction.held_back import (
     HeldBack,
     Without,
     bar_factor,
+    coverage,
     hold_back,
     quantile,
     rates,
     reaches,
     spreads,
 )
-from layertune.prediction.prediction import Interval, PredictedEngine, PredictedSetting
+from layertune.prediction.prediction import ErrorInfo, HeldBackInfo, Interval, PredictedEngine, PredictedSetting
 from layertune.search.speeds import ModelEngines, Speeds, measured_rows
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import ModelSamples
@@ -82,28 +84,59 @@ class Calibration:
         self._factors = {
             quantity: bar_factor([each.score for each in self.of_quantity(quantity)], LEVEL) for quantity in QUANTITIES
         }
-        self._most_layers = most_layers(
-            {name: [study.models[name].engines[row] for row, _ in rows] for name, rows in measured.items()}
-        )
+        self._most_layers = {
+            name: max(model.engines[row].n_gpu_layers for row, _ in measured[name])
+            for name, model in study.models.items()
+        }
         self._offloads: dict[str, Offload] = {}
 
     def of_quantity(self, quantity: str) -> list[HeldBack]:
         return [each for each in self.held_back if each.quantity == quantity]
 
-    def layers_off(self) -> dict[str, dict[str, int]]:
-        """Return by how many layers each pick is predicted off with probability 1 − LEVEL at most, by model.
+    def error(self, room_bytes: int, changes: Mapping[str, DeviceChange]) -> ErrorInfo:
+        """Return how well the study's own splits are predicted, each from all others; and how far off the picks of a
+        card may be whose buffers may take `room_bytes`."""
+        held_back = self.of_quantity("tokens_per_s")
+        told = []
+        for each in held_back:
+            low, high = reaches(each.expected, each.spread, self._factors["tokens_per_s"])
+            told.append(
+                HeldBackInfo(
+                    model=each.model,
+                    settings=each.settings,
+                    expected=each.expected,
+                    low=low,
+                    high=high,
+                    measured=each.measured,
+                )
+            )
+        return ErrorInfo(
+            level=LEVEL,
+            median=median(abs(each.error) for each in held_back),
+            coverage=coverage(held_back, LEVEL),
+            layers_off=self.layers_off(room_bytes, changes),
+            held_back=told,
+        )
 
-        Predicted for the study's own card, every time without one split, and held against what the study picked.
+    def layers_off(self, room_bytes: int, changes: Mapping[str, DeviceChange]) -> dict[str, dict[str, int]]:
+        """Return by how many layers each pick may be off, by model: the larger of two quantiles over held-back splits.
+
+        One is of how far the study's own pick is from that predicted for its card without a split; the other of how far
+        this card's predicted pick moves without one, which is far where two picks are about as good.
         """
-        found: dict[str, dict[str, list[int]]] = {}
-        for without in self._without:
-            for pick, settings in self._picks(without).items():
-                for name, engine in settings.items():
-                    off = abs(engine.n_gpu_layers - self.study.picks[pick][name].n_gpu_layers)
-                    found.setdefault(pick, {}).setdefault(name, []).append(off)
+        study = self.study
+        here, own = self._picks(self.speeds, room_bytes, changes), study.picks
+        moved = [self._picks(each, room_bytes, changes) for each in self._speeds_without()]
+        missed = [self._picks(each, study.room_bytes, {}) for each in self._speeds_without()] if own else []
         return {
-            pick: {name: int(quantile(off, LEVEL)) for name, off in by_model.items()}
-            for pick, by_model in found.items()
+            pick: {
+                name: max(
+                    _most_off(settings[name], [each[pick][name] for each in moved]),
+                    _most_off(own[pick][name], [each[pick][name] for each in missed]) if pick in own else 0,
+                )
+                for name in settings
+            }
+            for pick, settings in here.items()
         }
 
     def offload(self, name: str) -> Offload:
@@ -122,14 +155,7 @@ class Calibration:
 
     def all_on_device_s(self, name: str) -> float:
         """Return the longest that a token takes on the study's device with all layers of the model there."""
-        return unchanged(self.speeds[name]).all_on_device_s(self.offload(name))
-
-    def curves(self, changes: Mapping[str, DeviceChange]) -> dict[str, Curve]:
-        """Return every model's speeds; a model without a change is as fast as on the study's own device."""
-        return {
-            name: elsewhere(speeds, self.offload(name), changes[name]) if name in changes else unchanged(speeds)
-            for name, speeds in self.speeds.items()
-        }
+        return float(self.speeds[name].token.mean_s[self.offload(name).whole].max())
 
     def expect(self, room_bytes: int, changes: Mapping[str, DeviceChange]) -> Expected:
         """Return the front of a card whose buffers may take `room_bytes`.
@@ -137,7 +163,7 @@ class Calibration:
         Raises:
             NothingFits: no setting that fits is expected to reach the study's floors.
         """
-        study, curves = self.study, self.curves(changes)
+        study, curves = self.study, self._curves(self.speeds, changes)
         expected = {name: curve.expected for name, curve in curves.items()}
         front = expected_front(study.models, expected, study.objectives, study.floors, room_bytes)
         if len(front) == 0:
@@ -156,7 +182,7 @@ class Calibration:
 
     def engines(self, changes: Mapping[str, DeviceChange]) -> dict[str, dict[EngineSettings, PredictedEngine]]:
         """Return what is predicted of every engine of every model, by its canonical form."""
-        curves = self.curves(changes)
+        curves = self._curves(self.speeds, changes)
         return {name: {each.settings: each for each in self._engines(name, curve)} for name, curve in curves.items()}
 
     def _engines(self, name: str, curve: Curve) -> list[PredictedEngine]:
@@ -187,13 +213,30 @@ class Calibration:
         plan = self.study.planner.plan(SplitSettings.of({name: each.settings for name, each in models.items()}))
         return plan.device_bytes or 0
 
-    def _picks(self, without: Without) -> dict[str, SplitSettings]:
+    def _speeds_without(self) -> list[dict[str, Speeds]]:
+        """Return all models' speeds, every time without one split of one of them."""
+        return [{**self.speeds, each.model: each.speeds} for each in self._without]
+
+    def _picks(
+        self, speeds: Mapping[str, Speeds], room_bytes: int, changes: Mapping[str, DeviceChange]
+    ) -> dict[str, SplitSettings]:
         study = self.study
-        speeds: dict[str, Speeds] = {**self.speeds, without.model: without.speeds}
-        front = expected_front(study.models, speeds, study.objectives, study.floors, study.room_bytes)
-        found = {}
-        for pick, place in expected_picks(front, study.models, speeds, study.weights).items():
-            engines = zip(study.models, front[place], strict=True)
-            if pick in study.picks:
-                found[pick] = SplitSettings.of({name: study.models[name].engines[row] for name, row in engines})
-        return found
+        expected = {name: curve.expected for name, curve in self._curves(speeds, changes).items()}
+        front = expected_front(study.models, expected, study.objectives, study.floors, room_bytes)
+        return {
+            pick: SplitSettings.of(
+                {name: study.models[name].engines[row] for name, row in zip(study.models, front[place], strict=True)}
+            )
+            for pick, place in expected_picks(front, study.models, expected, study.weights).items()
+        }
+
+    def _curves(self, speeds: Mapping[str, Speeds], changes: Mapping[str, DeviceChange]) -> dict[str, Curve]:
+        """Return the speeds on a card; a model without a change is as fast as on the study's own."""
+        return {
+            name: elsewhere(each, self.offload(name), changes[name]) if name in changes else unchanged(each)
+            for name, each in speeds.items()
+        }
+
+
+def _most_off(pick: EngineSettings, others: Sequence[EngineSettings]) -> int:
+    return int(quantile([abs(each.n_gpu_layers - pick.n_gpu_layers) for each in others], LEVEL))

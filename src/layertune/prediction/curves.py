@@ -5,7 +5,6 @@ it reads on the device, a step where the first layer leaves the host, and what i
 at most the whole time with all layers there, less in proportion as fewer weights are.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +15,6 @@ from layertune.prediction.device_change import DeviceChange
 from layertune.search.candidates import Rows
 from layertune.search.speeds import ModelEngines, Speeds
 from layertune.search.time_model import Times
-from layertune.settings import EngineSettings
 
 Floats = NDArray[np.float64]
 
@@ -37,10 +35,6 @@ class Curve:
     expected: Speeds
     slowest: Speeds
     fastest: Speeds
-
-    def all_on_device_s(self, offload: Offload) -> float:
-        """Return the longest that a token takes with all layers on the device."""
-        return float(self.expected.token.mean_s[offload.whole].max())
 
 
 def offload_of(model: ModelEngines, memory: EngineMemory, n_layer: int) -> Offload | None:
@@ -80,8 +74,3 @@ def _changed(times: Times, offload: Offload, factor: float) -> Times:
     # Where a split is faster than its parts, all of its time is the device's at most.
     mean_s = np.maximum(times.mean_s + (factor - 1) * device_s, min(factor, 1.0) * times.mean_s)
     return Times(mean_s, times.std_s * mean_s / times.mean_s)
-
-
-def most_layers(measured: Mapping[str, list[EngineSettings]]) -> dict[str, int]:
-    """Return the most layers of each model on the device that were measured."""
-    return {name: max(engine.n_gpu_layers for engine in engines) for name, engines in measured.items()}

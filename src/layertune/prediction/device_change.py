@@ -44,8 +44,8 @@ def between_cards(ratio: float, token_share: float) -> DeviceChange:
 def between_threads(bandwidth_ratio: float, thread_ratio: float) -> DeviceChange:
     """Return what follows where an emulated card has another number of threads of the same processor.
 
-    `bandwidth_ratio` and `thread_ratio` are the study's over the other's. Either memory bounds the card, as measured, or
-    arithmetic, which threads share evenly. That fewer threads are faster is a measurement's noise.
+    `bandwidth_ratio` and `thread_ratio` are the study's over the other's. Either memory bounds the card, as measured,
+    or arithmetic, which threads share evenly. That fewer threads are faster is a measurement's noise.
     """
     bounded = max(bandwidth_ratio, 1.0) if thread_ratio > 1 else min(bandwidth_ratio, 1.0)
     factor = Factor.between(bounded, thread_ratio)

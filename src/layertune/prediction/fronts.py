@@ -67,6 +67,6 @@ def _costs(
 ) -> NDArray[np.float64]:
     if objective.name == VRAM_PEAK:
         columns = [model.device_bytes[rows[:, place]] for place, model in enumerate(models.values())]
-        return np.sum(columns, axis=0).astype(np.float64)
+        return np.asarray(np.sum(columns, axis=0), dtype=np.float64)
     mean = speeds[objective.subject].figure(objective.quantity).mean
     return np.asarray(mean[rows[:, list(models).index(objective.subject)]])

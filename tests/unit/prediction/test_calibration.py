@@ -72,16 +72,18 @@ def test_more_layers_than_were_measured_are_marked() -> None:
     assert {each.settings.n_gpu_layers for each in engines.values() if each.beyond} == {10, 11, 12, 13}
 
 
-def test_the_picks_own_bar_is_how_far_off_the_study_s_pick_is_predicted() -> None:
-    near = Calibration(study(Machine(), SPLITS, share=1.1, pick=(13, 21))).layers_off()
-    far = Calibration(study(Machine(), SPLITS, share=1.1, pick=(3, 21))).layers_off()
-    assert near.keys() == {"balanced"}
-    assert near["balanced"] == {"chat": 0, "code": 0}
-    assert far["balanced"] == {"chat": 10, "code": 0}
+def test_a_pick_s_bar_is_at_least_how_far_off_the_study_s_own_is_predicted() -> None:
+    def bar(pick: tuple[int, int]) -> dict[str, int]:
+        return Calibration(study(Machine(), SPLITS, share=1.1, pick=pick)).layers_off(room_bytes(1.1), {})["balanced"]
+
+    assert bar((13, 21)) == {"chat": 0, "code": 0}
+    assert bar((3, 21)) == {"chat": 10, "code": 0}
 
 
-def test_a_study_without_picks_has_no_bar_for_them() -> None:
-    assert Calibration(study(Machine(), SPLITS)).layers_off() == {}
+def test_a_study_without_picks_tells_how_far_this_card_s_move() -> None:
+    off = Calibration(study(Machine(), SPLITS)).layers_off(room_bytes(1.1), {})
+    assert off.keys() == {"balanced", "chat", "code", "lean"}
+    assert off["balanced"] == {"chat": 0, "code": 0}
 
 
 def test_a_floor_that_nothing_is_predicted_to_reach_is_one_sentence() -> None:

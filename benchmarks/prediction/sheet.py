@@ -27,8 +27,8 @@ def report(found: Sequence[Comparison]) -> str:
     lines = [
         "EMULATED cards: bytes are exact, speeds are a CPU's. Every figure is one model's tokens/s in one trial of the",
         "other card, held against its prediction: the absolute relative error in the median, and in brackets the 90th",
-        "percentile; then the same where a model has more layers on the device than any training trial had; the share of",
-        "figures inside their 90 % interval. What a prediction says of itself, on its own held-back trials, is beside it.",
+        "percentile; then the same where a model has more layers on the device than any training trial had; the share",
+        "of figures inside their 90 % interval. What a prediction says of itself, by its own held-back trials, follows.",
         "Layers as predicted → as picked from measurements (of a recorded table: from its truth).",
         "",
         _line(_HEADER),
