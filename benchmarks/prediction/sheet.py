@@ -28,7 +28,7 @@ def report(found: Sequence[Comparison]) -> str:
         "EMULATED cards: bytes are exact, speeds are a CPU's. Every figure is one model's tokens/s in one trial of the",
         "other card, held against its prediction: the absolute relative error in the median, and in brackets the 90th",
         "percentile; then the same where a model has more layers on the device than any training trial had; the share",
-        "of figures inside their 90 % interval. What a prediction says of itself, by its own held-back trials, follows.",
+        "of figures inside their 90 % interval. What a prediction says of itself, by held-back trials, follows.",
         "Layers as predicted → as picked from measurements (of a recorded table: from its truth).",
         "",
         _line(_HEADER),

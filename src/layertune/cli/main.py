@@ -206,8 +206,7 @@ def predict(
 ) -> None:
     """Predict the front on a card one does not have, from exact memory plans and the study's own times.
 
-    Nothing is measured, and everything says that it is predicted, with how far off predictions of the study's own
-    trials are.
+    No model is run. Everything says that it is predicted, with how far off predictions of the study's own trials are.
     """
     from layertune.cli import predict as command
 

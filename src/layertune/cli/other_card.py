@@ -136,9 +136,7 @@ def _own_bandwidth(name: str, like: Bandwidth, folder: Path) -> Bandwidth:
     """
     profiles = [load_hardware(path) for path in sorted(folder.glob("*.toml"))]
     found = [
-        each.device.bandwidth
-        for each in profiles
-        if each.device.name == name and each.device.bandwidth is not None
+        each.device.bandwidth for each in profiles if each.device.name == name and each.device.bandwidth is not None
     ]
     if not found:
         raise UsageError(

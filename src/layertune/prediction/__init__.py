@@ -1,4 +1,4 @@
-"""A card one does not have: what of a study's settings fits it, and how fast that would be. Nothing is measured."""
+"""A card one does not have: what of a study's settings fits it, and how fast that would be. No model is run."""
 
 from layertune.prediction.calibration import LEVEL, Calibration, Study
 from layertune.prediction.device_change import SAME, DeviceChange, between_cards, between_threads

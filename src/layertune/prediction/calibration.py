@@ -13,7 +13,6 @@ from layertune.prediction.fronts import expected_front, expected_picks
 from layertune.prediction.held_back import (
     QUANTITIES,
     HeldBack,
-    Without,
     bar_factor,
     coverage,
     hold_back,
