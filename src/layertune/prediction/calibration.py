@@ -121,7 +121,8 @@ class Calibration:
         """Return by how many layers each pick may be off, by model: the larger of two quantiles over held-back splits.
 
         One is of how far the study's own pick is from that predicted for its card without a split; the other of how far
-        this card's predicted pick moves without one, which is far where two picks are about as good.
+        this card's predicted pick moves without one, which is far where two picks are about as good. A pick is left
+        out where without some split nothing would be predicted to reach the floors.
         """
         study = self.study
         here, own = self._picks(self.speeds, room_bytes, changes), study.picks
@@ -136,6 +137,7 @@ class Calibration:
                 for name in settings
             }
             for pick, settings in here.items()
+            if all(pick in each for each in (*moved, *missed))
         }
 
     def offload(self, name: str) -> Offload:

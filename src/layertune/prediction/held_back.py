@@ -93,8 +93,8 @@ def bar_factor(scores: Sequence[float], level: float) -> float:
 
 
 def quantile(values: Sequence[float], level: float) -> float:
-    """Return the least of the values that a new one exceeds with a probability of 1 − `level` at most; the largest where
-    there are too few to say."""
+    """Return the least of the values that a new one exceeds with a probability of 1 − `level` at most; the largest
+    where there are too few to say."""
     return sorted(values)[min(ceil((len(values) + 1) * level), len(values)) - 1]
 
 

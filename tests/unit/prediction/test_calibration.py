@@ -1,11 +1,13 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from layertune.config import Floor
 from layertune.errors import NothingFits
 from layertune.prediction import Calibration, DeviceChange
 from layertune.prediction.device_change import Factor
+from layertune.results.pareto import pareto_front
 from layertune.settings import SplitSettings
 from linear_machine import Machine, feasible, split, study
 
@@ -29,8 +31,7 @@ def test_the_front_fits_the_card_and_nothing_on_it_beats_another(calibration: Ca
         (*(-engine.tokens_per_s.expected for engine in each.models.values()), each.planned_bytes)
         for each in expected.front
     ]
-    for one in points:
-        assert not any(other != one and all(a <= b for a, b in zip(other, one, strict=True)) for other in points)
+    assert pareto_front(np.array(points), ["minimize"] * 3).all()
 
 
 def test_a_larger_card_s_picks_are_no_slower(calibration: Calibration) -> None:
@@ -91,6 +92,15 @@ def test_a_floor_that_nothing_is_predicted_to_reach_is_one_sentence() -> None:
     calibration = Calibration(replace(study(Machine(), SPLITS), floors=floors))
     with pytest.raises(NothingFits, match=r"nothing that fits is predicted to reach chat\.tokens_per_s >= 1000"):
         calibration.expect(room_bytes(0.5), {})
+
+
+def test_where_one_split_alone_reaches_a_floor_the_pick_has_no_bar() -> None:
+    fast = {number: 0.5 for number, (chat, _) in enumerate(SPLITS) if chat == 13}
+    whole = study(Machine(), SPLITS, share=1.1, noise=fast)
+    floors = [Floor.parse("chat.tokens_per_s >= 38", ["chat", "code"])]
+    calibration = Calibration(replace(whole, floors=floors))
+    assert calibration.expect(room_bytes(1.1), {}).picks.keys() == {"balanced", "chat", "code", "lean"}
+    assert calibration.layers_off(room_bytes(1.1), {}) == {}
 
 
 def test_a_floor_keeps_what_is_below_it_off_the_front() -> None:
