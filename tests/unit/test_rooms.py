@@ -22,6 +22,7 @@ ROOMS = (
     "trial",
     "results",
     "search",
+    "prediction",
     "export",
     "compare",
     "report",

@@ -13,6 +13,7 @@ from layertune.cli.compare_sheets import Sheet, pair_lines, remarks, sheets
 from layertune.cli.console import open_console
 from layertune.compare import StudiesCompared, compare_studies
 from layertune.errors import UsageError
+from layertune.prediction.prediction import is_prediction, load_prediction
 from layertune.results.result import FILE_NAME, load_result
 
 
@@ -21,8 +22,12 @@ def run(studies: Sequence[Path], *, as_json: bool, as_markdown: bool) -> None:
         raise UsageError("one study has nothing to be compared with", remedy="give two study folders or more")
     if as_json and as_markdown:
         raise UsageError("--json and --markdown are two outputs", remedy="choose one")
-    results = [load_result(path) for path in studies]
-    compared = compare_studies(list(zip(labels(studies), results, strict=True)))
+    named = list(zip(labels(studies), studies, strict=True))
+    predictions = [(label, load_prediction(path)) for label, path in named if is_prediction(path)]
+    measured = [(label, load_result(path)) for label, path in named if label not in dict(predictions)]
+    if not measured:
+        raise UsageError("only predictions are given", remedy="give a measured study to hold them against")
+    compared = compare_studies(measured, predictions)
     if as_json:
         typer.echo(json.dumps(asdict(compared), indent=1))
     elif as_markdown:

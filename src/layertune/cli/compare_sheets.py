@@ -31,9 +31,9 @@ def study_sheet(compared: StudiesCompared) -> Sheet:
             f"{each.device}{' (EMULATED)' if each.emulated else ''}",
             _bytes(each.vram_bytes),
             _bytes(each.capacity_bytes),
-            "SCREENING ONLY" if each.screening_only else "finals",
-            f"{each.n_front} of {each.n_measured} measured",
-            _share(compared.hypervolumes[each.label]),
+            _figures(each),
+            f"{each.n_front} PREDICTED" if each.predicted else f"{each.n_front} of {each.n_measured} measured",
+            _share(compared.hypervolumes.get(each.label)),
         )
         for each in compared.studies
     )
@@ -72,6 +72,11 @@ def remarks(compared: StudiesCompared) -> list[str]:
     found.append("± is the 95 % interval of the median.")
     if any(study.emulated for study in compared.studies):
         found.append("EMULATED: bytes are exact, speeds are the processor's that emulated the card, not a GPU's.")
+    if any(study.predicted for study in compared.studies):
+        found.append(
+            "PREDICTED: by layertune predict from another card's trials, nothing of it measured; ± is half the "
+            "interval that it gives a trial. In no hypervolume, and not compared in sentences."
+        )
     if any(study.screening_only for study in compared.studies):
         found.append(
             "SCREENING ONLY: no finals were held, so the figures were measured once and include who was lucky."
@@ -107,13 +112,14 @@ def cost_line(cost: Cost) -> str:
 
 
 def _pick_row(study: StudySummary, pick: Pick | None, names: Sequence[str]) -> tuple[str, ...]:
+    label = f"{study.label} (PREDICTED)" if study.predicted else study.label
     if pick is None:
-        return (study.label, *[_NONE] * (1 + 3 * len(names)), _NONE)
-    cells = [study.label, str(pick.trial)]
+        return (label, *[_NONE] * (1 + 3 * len(names)), _NONE)
+    cells = [label, _NONE if pick.trial is None else str(pick.trial)]
     for name in names:
         model = pick.models[name]
         cells += [_settings(model.settings), _speed(model.alone), _speed(model.together)]
-    return (*cells, _bytes(pick.peak_bytes))
+    return (*cells, f"{_bytes(pick.planned_bytes)} planned" if study.predicted else _bytes(pick.peak_bytes))
 
 
 def _settings(engine: EngineSettings) -> str:
@@ -130,7 +136,15 @@ def _percent(cost: ModelCost) -> str:
     return f"{cost.percent:+.1f} % ({cost.low:+.1f} to {cost.high:+.1f} %{unclear})"
 
 
-def _speed(speed: Speed) -> str:
+def _figures(study: StudySummary) -> str:
+    if study.predicted:
+        return "PREDICTED"
+    return "SCREENING ONLY" if study.screening_only else "finals"
+
+
+def _speed(speed: Speed | None) -> str:
+    if speed is None:
+        return _NONE
     if speed.low is None or speed.high is None:
         return f"{speed.tokens_per_s:.1f}"
     return f"{speed.tokens_per_s:.1f} ±{(speed.high - speed.low) / 2:.1f}"

@@ -175,7 +175,8 @@ def export(
 )
 def compare(
     studies: Annotated[
-        list[Path], typer.Argument(metavar="STUDY STUDY…", help="Study folders or result.json files, two or more.")
+        list[Path],
+        typer.Argument(metavar="STUDY STUDY…", help="Study folders, result.json files or predictions, two or more."),
     ],
     json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of tables.")] = False,
@@ -187,6 +188,29 @@ def compare(
     from layertune.cli import compare as command
 
     command.run(studies, as_json=json, as_markdown=markdown)
+
+
+@app.command(
+    epilog="Examples: layertune predict studies/rtx4050 --hardware rtx-4060  ·  "
+    "layertune predict studies/demo --hardware emulated-4gib --json -o predicted.json"
+)
+def predict(
+    study: Annotated[Path, typer.Argument(metavar="STUDY", help="A study folder.")],
+    hardware: Annotated[
+        str, typer.Option("--hardware", metavar="PROFILE", help="A name in configs/hardware, or a profile's path.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the JSON here; compare reads it.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Predict the front on a card one does not have, from exact memory plans and the study's own times.
+
+    No model is run. Everything says that it is predicted, with how far off predictions of the study's own trials are.
+    """
+    from layertune.cli import predict as command
+
+    command.run(study, hardware, output, as_json=json)
 
 
 @app.command(epilog="Example: layertune report studies/demo -o report.html")

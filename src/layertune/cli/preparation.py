@@ -239,7 +239,7 @@ def prepare(config: StudyConfig) -> Preparation:
     )
     feasible = None
     try:
-        _ask_llama_cpp(planning, space)
+        ask_llama_cpp(planning, space)
         feasible = FeasibleSpace(space, planning.planner(), limits)
     except BuildError as error:
         typer.echo(f"no plan: {error}; a trial tells whether a setting fits, and layer-split searches as tpe", err=True)
@@ -248,7 +248,8 @@ def prepare(config: StudyConfig) -> Preparation:
     return Preparation(config, planning, machine, build, space, limits, feasible, elsewhere)
 
 
-def _ask_llama_cpp(planning: Planning, space: SearchSpace) -> None:
+def ask_llama_cpp(planning: Planning, space: SearchSpace) -> None:
+    """Have what every setting of the space takes; raises BuildError where llama.cpp cannot load a model."""
     projections = planning.projections
     n_missing = sum(len(projections.missing(name, space.engines(name))) for name in planning.shapes)
     if n_missing >= _MANY:

@@ -82,6 +82,7 @@ def _device(target: Target, hardware: HardwareInfo) -> DeviceProfile:
         vram=vram,
         bandwidth=_bandwidth(measured),
         power_limit=_power_limit(target),
+        n_threads=target.n_threads,
     )
 
 

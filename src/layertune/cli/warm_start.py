@@ -6,9 +6,9 @@ from pathlib import Path
 from layertune.cli.files import write_text
 from layertune.errors import ConfigError
 from layertune.models import ModelShape
-from layertune.results.result import FILE_NAME, Result, TrialInfo, load_result
+from layertune.results.recorded import quiet_trials, recorded_samples
+from layertune.results.result import FILE_NAME, Result, load_result
 from layertune.search.speeds import Observation
-from layertune.trial.outcome import ModelSamples
 
 COPY_NAME = "warm_start.json"
 
@@ -42,14 +42,5 @@ def _is_alike(result: Result, name: str, shape: ModelShape) -> bool:
 
 
 def _observations(result: Result, name: str) -> list[Observation]:
-    return [
-        (trial.settings[name].canonical(result.models[name].n_layer), _samples(trial, name))
-        for trial in result.trials
-        if trial.metrics is not None and not any(warning.startswith("disturbed") for warning in trial.warnings)
-    ]
-
-
-def _samples(trial: TrialInfo, name: str) -> ModelSamples:
-    metrics = (trial.metrics or {})[name]
-    quantities = ("pp_tokens_per_s", "tg_tokens_per_s", "ttft_s", "tokens_per_s", "tokens_per_s_together")
-    return ModelSamples(**{quantity: tuple(metrics[quantity].samples) for quantity in quantities})
+    n_layer = result.models[name].n_layer
+    return [(trial.settings[name].canonical(n_layer), recorded_samples(trial, name)) for trial in quiet_trials(result)]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from layertune.errors import UnlikeStudies
+from layertune.prediction import Prediction
 from layertune.results.result import Result
 from layertune.units import GIB, format_bytes
 
@@ -17,7 +18,7 @@ class Difference:
     other: str
 
 
-def refuse_unlike(first_label: str, first: Result, label: str, other: Result) -> None:
+def refuse_unlike(first_label: str, first: Result, label: str, other: Result | Prediction) -> None:
     """Raises UnlikeStudies where the two measured other models or workloads: their speeds say nothing of each other."""
     why = next(_unlike(first, other), None)
     if why is not None:
@@ -33,7 +34,7 @@ def hardware_differences(first: Result, other: Result) -> list[Difference]:
     return [Difference(what, mine, theirs) for (what, mine), (_, theirs) in pairs if mine != theirs]
 
 
-def _unlike(first: Result, other: Result) -> Iterator[str]:
+def _unlike(first: Result, other: Result | Prediction) -> Iterator[str]:
     if set(first.models) != set(other.models):
         yield f"the models are {', '.join(first.models)} and {', '.join(other.models)}"
         return

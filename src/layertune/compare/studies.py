@@ -7,7 +7,8 @@ from layertune.compare.cost import Cost, cost
 from layertune.compare.flips import Flips, flips
 from layertune.compare.fronts import Overlap, Reference, hypervolumes, overlap
 from layertune.compare.likeness import Difference, hardware_differences, refuse_unlike
-from layertune.compare.summary import StudySummary, summary
+from layertune.compare.summary import StudySummary, predicted_summary, summary
+from layertune.prediction import Prediction
 from layertune.results.result import Result
 
 
@@ -25,7 +26,10 @@ class PairCompared:
 
 @dataclass(frozen=True, slots=True)
 class StudiesCompared:
-    """`hypervolumes` by label, all between the same `reference`; None where there is nothing in common to measure."""
+    """`hypervolumes` by label, all between the same `reference`; None where there is nothing in common to measure.
+
+    Predictions come last in `studies`, and are in no hypervolume and no pair: nothing of them was measured.
+    """
 
     studies: tuple[StudySummary, ...]
     reference: Reference | None
@@ -33,8 +37,10 @@ class StudiesCompared:
     pairs: tuple[PairCompared, ...]
 
 
-def compare_studies(studies: Sequence[tuple[str, Result]]) -> StudiesCompared:
-    """Compare two studies or more, each with the label to call it by; labels are unlike each other.
+def compare_studies(
+    studies: Sequence[tuple[str, Result]], predictions: Sequence[tuple[str, Prediction]] = ()
+) -> StudiesCompared:
+    """Compare studies and predictions, two or more, each with the label to call it by; labels are unlike each other.
 
     Raises:
         UnlikeStudies: they measured other models or other workloads.
@@ -42,10 +48,15 @@ def compare_studies(studies: Sequence[tuple[str, Result]]) -> StudiesCompared:
     (first_label, first), *others = studies
     for label, other in others:
         refuse_unlike(first_label, first, label, other)
+    for label, prediction in predictions:
+        refuse_unlike(first_label, first, label, prediction)
     reference, volumes = hypervolumes([result for _, result in studies])
     labels = [label for label, _ in studies]
     return StudiesCompared(
-        studies=tuple(summary(label, result) for label, result in studies),
+        studies=(
+            *(summary(label, result) for label, result in studies),
+            *(predicted_summary(label, prediction) for label, prediction in predictions),
+        ),
         reference=reference,
         hypervolumes=dict(zip(labels, volumes, strict=True)),
         pairs=tuple(

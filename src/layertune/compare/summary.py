@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from layertune.prediction import Prediction
+from layertune.prediction.prediction import PredictedSetting
 from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import MetricInfo
 from layertune.settings import EngineSettings
@@ -10,7 +12,8 @@ from layertune.settings import EngineSettings
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """A median in tokens/s and its 95 % interval, None where the figure was measured once."""
+    """A median in tokens/s and its 95 % interval, None where the figure was measured once; or a predicted one, with the
+    prediction's interval."""
 
     tokens_per_s: float
     low: float | None
@@ -29,16 +32,18 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class ModelPick:
+    """`together` is None where it was predicted: what models cost each other is not."""
+
     settings: EngineSettings
     alone: Speed
-    together: Speed
+    together: Speed | None
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A trial that was picked; `bytes` are None on a device without memory of its own."""
+    """A trial that was picked, None where it was predicted; `bytes` are None on a device without memory of its own."""
 
-    trial: int
+    trial: int | None
     models: Mapping[str, ModelPick]
     peak_bytes: int | None
     planned_bytes: int | None
@@ -49,6 +54,7 @@ class StudySummary:
     """`capacity_bytes` is the budget without its margin, None on the CPU.
 
     `screening_only` marks a study without finals: its figures were measured once, and include who was lucky.
+    `predicted` marks what was not measured at all: its intervals are the prediction's.
     """
 
     label: str
@@ -62,6 +68,7 @@ class StudySummary:
     n_measured: int
     n_front: int
     picks: Mapping[str, Pick]
+    predicted: bool = False
 
 
 def summary(label: str, result: Result) -> StudySummary:
@@ -81,6 +88,24 @@ def summary(label: str, result: Result) -> StudySummary:
     )
 
 
+def predicted_summary(label: str, prediction: Prediction) -> StudySummary:
+    card = prediction.card
+    return StudySummary(
+        label=label,
+        study=prediction.study.name,
+        created=prediction.study.created,
+        device=card.name,
+        emulated=prediction.emulated,
+        vram_bytes=card.vram_bytes,
+        capacity_bytes=prediction.budget.capacity_bytes(),
+        screening_only=False,
+        n_measured=0,
+        n_front=len(prediction.front),
+        picks={name: _predicted_pick(prediction.front[place]) for name, place in prediction.picks.items()},
+        predicted=True,
+    )
+
+
 def capacity_bytes(result: Result) -> int | None:
     """Return what all models may take of the device, None where it has no memory of its own."""
     budget = result.budget
@@ -95,6 +120,18 @@ def balanced(result: Result) -> TrialInfo | None:
 def speed(trial: TrialInfo, model: str) -> Speed | None:
     """Return a model's speed alone in its workload, None where the trial was not measured."""
     return None if trial.metrics is None else Speed.of(trial.metrics[model]["tokens_per_s"])
+
+
+def _predicted_pick(setting: PredictedSetting) -> Pick:
+    models = {
+        name: ModelPick(
+            engine.settings,
+            Speed(engine.tokens_per_s.expected, engine.tokens_per_s.low, engine.tokens_per_s.high),
+            together=None,
+        )
+        for name, engine in setting.models.items()
+    }
+    return Pick(None, models, None, setting.planned_bytes)
 
 
 def _pick(trial: TrialInfo) -> Pick:

@@ -2,7 +2,7 @@
 
 from layertune.config.device import DeviceChoice, EmulatedOptions
 from layertune.config.dimension import IntRange, dimension_values
-from layertune.config.hardware import HardwareProfile, dump_hardware, load_hardware
+from layertune.config.hardware import HardwareProfile, dump_hardware, find_hardware, load_hardware
 from layertune.config.loading import dump_config, load_config, parse_config
 from layertune.config.objective import Floor, Objective
 from layertune.config.study import (
@@ -34,6 +34,7 @@ __all__ = [
     "dimension_values",
     "dump_config",
     "dump_hardware",
+    "find_hardware",
     "load_config",
     "load_hardware",
     "parse_config",

@@ -13,6 +13,8 @@ from layertune.config.loading import first_problem, read_table
 from layertune.config.study import Size
 from layertune.errors import ConfigError
 
+FOLDER = Path("configs", "hardware")
+
 _DOCS = "docs/hardware.md"
 
 Source = Annotated[str, Field(min_length=1, description="Where the figure comes from: who tells it, and where.")]
@@ -45,7 +47,8 @@ class PowerLimit(_Table):
 
 
 class DeviceProfile(_Table):
-    """What layers are offloaded to. `name` is the driver's own, so that it can be found again in a result."""
+    """What layers are offloaded to. `name` is the driver's own, so that it can be found again in a result; `n_threads`
+    are an emulated card's."""
 
     kind: Literal["gpu", "emulated", "cpu"]
     name: str = Field(min_length=1)
@@ -53,6 +56,7 @@ class DeviceProfile(_Table):
     vram: Memory | None = None
     bandwidth: Bandwidth | None = None
     power_limit: PowerLimit | None = None
+    n_threads: int | None = Field(default=None, ge=1)
 
 
 class HostProfile(_Table):
@@ -98,6 +102,22 @@ def load_hardware(path: Path) -> HardwareProfile:
         return HardwareProfile.model_validate(read_table(path, "a hardware profile"))
     except ValidationError as error:
         raise ConfigError(f"{path}: {first_problem(error, docs=_DOCS)}") from error
+
+
+def find_hardware(name: str, folder: Path = FOLDER) -> HardwareProfile:
+    """Read the profile of that name in `folder`, or of that path.
+
+    Raises:
+        ConfigError: there is no such profile, or it is wrong.
+    """
+    path = folder / f"{name}.toml"
+    if path.exists():
+        return load_hardware(path)
+    if Path(name).exists() or Path(name).suffix == ".toml":
+        return load_hardware(Path(name))
+    there = ", ".join(sorted(each.stem for each in folder.glob("*.toml")))
+    names = f"one of {there}" if there else f"a profile's path: {folder} is not here"
+    raise ConfigError(f"there is no hardware profile {name}", remedy=f"give {names}")
 
 
 def dump_hardware(profile: HardwareProfile) -> str:

@@ -25,7 +25,7 @@ def tiny(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "search", "pareto", "report", "export", "compare", "profile", "doctor", "standin"]
+    "command", ["", "search", "pareto", "report", "export", "compare", "predict", "profile", "doctor", "standin"]
 )
 def test_help_is_answered_with_an_example(command: str) -> None:
     answer = layertune(*command.split(), "--help")

@@ -71,6 +71,7 @@ def test_an_emulated_card_has_its_size_and_no_bandwidth_of_its_own() -> None:
         "kind": "emulated",
         "name": "emulated card",
         "vram": {"size": 240 * MIB, "source": "chosen with --device"},
+        "n_threads": 2,
     }
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from layertune.config import HardwareProfile, dump_hardware, load_hardware
+from layertune.config import HardwareProfile, dump_hardware, find_hardware, load_hardware
 from layertune.config.hardware import Bandwidth, DeviceProfile, Memory
 from layertune.errors import ConfigError
 from layertune.units import MIB
@@ -70,3 +70,17 @@ def test_what_is_not_known_is_not_written() -> None:
     assert "driver" not in text
     assert "n_threads" not in text
     assert "host" not in text
+
+
+def test_a_profile_is_found_by_name_and_by_path(tmp_path: Path) -> None:
+    folder = PROFILES[0].parent
+    assert find_hardware("rtx-4060", folder).name == "rtx-4060"
+    (tmp_path / "mine.toml").write_text(f'name = "mine"\n{CARD}')
+    assert find_hardware(str(tmp_path / "mine.toml"), folder).name == "mine"
+
+
+def test_an_unknown_profile_names_those_that_are_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no hardware profile rtx-9999; give one of apple-m1-16gb, .*rtx-4060"):
+        find_hardware("rtx-9999", PROFILES[0].parent)
+    with pytest.raises(ConfigError, match=r"there is no hardware profile x; give a profile's path: .* is not here"):
+        find_hardware("x", tmp_path / "nowhere")

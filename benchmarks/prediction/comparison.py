@@ -1,0 +1,57 @@
+"""A prediction beside what was measured on the card that it was for."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One model's tokens/s in one trial. `beyond` marks more layers than the training trials had."""
+
+    model: str
+    n_gpu_layers: int
+    beyond: bool
+    expected: float
+    low: float
+    high: float
+    measured: float
+
+    @property
+    def error(self) -> float:
+        return abs(self.expected / self.measured - 1)
+
+    @property
+    def covered(self) -> bool:
+        return self.low <= self.measured <= self.high
+
+
+@dataclass(frozen=True)
+class Picked:
+    """One model's layers in one pick; `bar` is how far off the prediction says it is, None where it does not say."""
+
+    pick: str
+    model: str
+    predicted: int
+    measured: int
+    bar: int | None
+
+    @property
+    def off(self) -> int:
+        return abs(self.predicted - self.measured)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`n_trials` is how many trials taught, `own_median` and `own_coverage` what the prediction says of itself;
+    `regret` is by how much the predicted balanced pick is truly slower than the best setting there is, None where the
+    truth is not known; `n_unknown` are trials of settings that the training study's space does not have."""
+
+    train: str
+    other: str
+    scaled: str
+    n_trials: int
+    own_median: float
+    own_coverage: float
+    figures: tuple[Figure, ...]
+    picks: tuple[Picked, ...]
+    regret: float | None
+    n_unknown: int

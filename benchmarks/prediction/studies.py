@@ -1,0 +1,84 @@
+"""One recorded study predicts the cards of others."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from comparison import Comparison, Figure, Picked
+
+from layertune.cli.calibrating import Calibrated, Recorded, calibrate
+from layertune.cli.other_card import scale
+from layertune.prediction.prediction import CardInfo, PredictedEngine
+from layertune.results.recorded import quiet_trials
+from layertune.settings import EngineSettings
+
+
+def compare(train: Path, others: list[Path]) -> list[Comparison]:
+    recorded = Recorded.read(train)
+    calibrated = calibrate(recorded)
+    return [_compare(calibrated, Recorded.read(other)) for other in others]
+
+
+def _compare(calibrated: Calibrated, other: Recorded) -> Comparison:
+    recorded, calibration = calibrated.recorded, calibrated.calibration
+    refuse_unlike(recorded, other)
+    vram_bytes = other.result.budget.vram_bytes
+    if vram_bytes is None:
+        raise SystemExit(f"{other.folder} has no budget to predict under")
+    card = CardInfo(
+        profile=other.folder.name,
+        kind="emulated",
+        name=other.result.hardware.device.name,
+        vram_bytes=vram_bytes,
+        n_threads=other.config.emulated.n_threads,
+    )
+    scaled = scale(recorded, calibration, calibrated.shapes, card, None)
+    engines = calibration.engines(scaled.changes)
+    figures, n_unknown = measured_figures(calibrated, other, engines)
+    room_bytes = calibrated.room_bytes(vram_bytes)
+    expected = calibration.expect(room_bytes, scaled.changes)
+    error = calibration.error(room_bytes, scaled.changes)
+    picks = []
+    for pick, number in other.result.picks.items():
+        predicted = expected.front[expected.picks[pick]].models
+        for name, engine in other.result.trial(number).settings.items():
+            bar = error.layers_off.get(pick, {}).get(name)
+            n_predicted = predicted[name].settings.n_gpu_layers
+            picks.append(Picked(pick, name, n_predicted, engine.n_gpu_layers, bar))
+    return Comparison(
+        train=recorded.folder.name,
+        other=other.folder.name,
+        scaled=scaled.how,
+        n_trials=len(calibration.study.trials),
+        own_median=error.median,
+        own_coverage=error.coverage,
+        figures=tuple(figures),
+        picks=tuple(picks),
+        regret=None,
+        n_unknown=n_unknown,
+    )
+
+
+def measured_figures(
+    calibrated: Calibrated, other: Recorded, engines: Mapping[str, Mapping[EngineSettings, PredictedEngine]]
+) -> tuple[list[Figure], int]:
+    """Return every model's speed in every quiet trial of the other study, and how many trials were not predicted."""
+    n_layers, figures, n_unknown = calibrated.calibration.study.n_layers, [], 0
+    for trial in quiet_trials(other.result):
+        settings = {name: engine.canonical(n_layers[name]) for name, engine in trial.settings.items()}
+        if not all(engine in engines[name] for name, engine in settings.items()):
+            n_unknown += 1
+            continue
+        for name, engine in settings.items():
+            told = engines[name][engine]
+            speed = told.tokens_per_s
+            measured = (trial.metrics or {})[name]["tokens_per_s"].median
+            figures.append(
+                Figure(name, engine.n_gpu_layers, told.beyond, speed.expected, speed.low, speed.high, measured)
+            )
+    return figures, n_unknown
+
+
+def refuse_unlike(one: Recorded, other: Recorded) -> None:
+    hashes = [{name: model.sha256 for name, model in each.result.models.items()} for each in (one, other)]
+    if hashes[0] != hashes[1] or one.result.workload != other.result.workload:
+        raise SystemExit(f"{one.folder} and {other.folder} measured other models or workloads")

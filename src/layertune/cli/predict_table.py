@@ -1,0 +1,95 @@
+"""A prediction as a table for people; every line of it that could be taken for a measurement says that it is none."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from layertune.cli.console import open_console
+from layertune.prediction.prediction import Interval, Prediction
+from layertune.units import format_bytes
+
+_MOST_ROWS = 16
+
+
+def print_prediction(prediction: Prediction) -> None:
+    console = open_console()
+    console.print(prediction_table(prediction))
+    console.print(Text("\n" + "\n".join(remarks(prediction))))
+
+
+def prediction_table(prediction: Prediction) -> Table:
+    shown = shown_places(prediction)
+    table = Table(title=_title(prediction, len(shown)), title_justify="left", box=None, pad_edge=False)
+    for name in prediction.models:
+        table.add_column(f"{name}\nlayers", justify="right", no_wrap=True)
+        table.add_column("\n-c -b", justify="right", no_wrap=True)
+        table.add_column("PREDICTED\ntokens/s alone", justify="right", no_wrap=True)
+    table.add_column("planned\nVRAM", justify="right", no_wrap=True)
+    table.add_column("\npick")
+    for place in shown:
+        table.add_row(*_row(prediction, place))
+    return table
+
+
+def shown_places(prediction: Prediction) -> list[int]:
+    """Return the picks and, spread evenly over the front, as many others as people read."""
+    places = range(len(prediction.front))
+    picks = set(prediction.picks.values())
+    n_others = max(_MOST_ROWS - len(picks), 2)
+    if len(places) <= _MOST_ROWS:
+        return list(places)
+    spread = {round(each * (len(places) - 1) / (n_others - 1)) for each in range(n_others)}
+    return sorted(picks | spread)
+
+
+def remarks(prediction: Prediction) -> list[str]:
+    error, device = prediction.error, prediction.hardware.device
+    n_held_back = len(error.held_back)
+    lines = [
+        f"PREDICTED from {prediction.study.name}, measured on {device.name}"
+        f"{' (EMULATED)' if device.kind == 'emulated' else ''}: nothing of this was measured.",
+        f"Intervals hold what a trial would measure with a probability of {error.level:.0%}. On the study's own "
+        f"trials: {n_held_back} engines, each predicted without any trial of as many layers, are off by "
+        f"{error.median:.1%} in the median; {error.coverage:.0%} of them were inside intervals made without them.",
+    ]
+    lines += [_pick_line(prediction, pick, off) for pick, off in error.layers_off.items() if pick in prediction.picks]
+    lines.append(f"Scaled: {prediction.scaled}.")
+    if any(each.beyond for setting in prediction.front for each in setting.models.values()):
+        lines.append("* more layers on the device than any trial measured: the curve is continued.")
+    return lines + prediction.limits
+
+
+def _pick_line(prediction: Prediction, pick: str, off: dict[str, int]) -> str:
+    chosen = prediction.front[prediction.picks[pick]].models
+    layers = ", ".join(f"{name} {chosen[name].settings.n_gpu_layers} ± {n}" for name, n in off.items())
+    return f"Pick {pick}: n_gpu_layers {layers}."
+
+
+def _title(prediction: Prediction, n_shown: int) -> Text:
+    card, capacity_bytes = prediction.card, prediction.budget.capacity_bytes() or 0
+    threads = f", {card.n_threads} device threads" if card.n_threads else ""
+    emulated = ", EMULATED" if prediction.emulated else ""
+    n_front = len(prediction.front)
+    shown = f"{n_front} settings" if n_shown == n_front else f"{n_shown} of {n_front} settings, all with --json"
+    return Text(
+        f"PREDICTED front on {card.profile} ({card.name}, {format_bytes(card.vram_bytes)}{threads}{emulated}, "
+        f"budget {format_bytes(capacity_bytes)}): {shown}",
+        style="bold",
+    )
+
+
+def _row(prediction: Prediction, place: int) -> Sequence[str]:
+    setting = prediction.front[place]
+    cells = []
+    for name, engine in setting.models.items():
+        n_layers = prediction.models[name].n_layer + 1
+        mark = "*" if engine.beyond else ""
+        sizes = f"{engine.settings.n_ctx} {engine.settings.n_batch}"
+        cells += [f"{engine.settings.n_gpu_layers}/{n_layers}{mark}", sizes, interval_text(engine.tokens_per_s)]
+    picks = ", ".join(pick for pick, at in prediction.picks.items() if at == place)
+    return [*cells, format_bytes(setting.planned_bytes), picks]
+
+
+def interval_text(interval: Interval) -> str:
+    return f"{interval.expected:.1f} ({interval.low:.1f} to {interval.high:.1f})"

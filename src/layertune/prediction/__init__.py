@@ -1,0 +1,19 @@
+"""A card one does not have: what of a study's settings fits it, and how fast that would be. No model is run."""
+
+from layertune.prediction.calibration import LEVEL, Calibration, Study
+from layertune.prediction.device_change import SAME, DeviceChange, between_cards, between_threads
+from layertune.prediction.engines import model_engines
+from layertune.prediction.prediction import Prediction, load_prediction
+
+__all__ = [
+    "LEVEL",
+    "SAME",
+    "Calibration",
+    "DeviceChange",
+    "Prediction",
+    "Study",
+    "between_cards",
+    "between_threads",
+    "load_prediction",
+    "model_engines",
+]

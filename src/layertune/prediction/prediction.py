@@ -1,0 +1,131 @@
+"""A prediction as a file: everything in it says that it was predicted, and nothing in it can pass for a result.json."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from layertune.errors import ResultFileError
+from layertune.results.result import BudgetInfo, HardwareInfo, ModelInfo, StudyInfo, WorkloadInfo
+from layertune.results.trial_info import Part
+from layertune.settings import EngineSettings
+
+_REMEDY = "give a file that layertune predict --json has written"
+
+
+class Interval(Part):
+    """Tokens/s, and both ends of what a trial would measure with the prediction's probability."""
+
+    expected: float
+    low: float
+    high: float
+
+
+class PredictedEngine(Part):
+    """One model alone. `beyond` marks more layers on the device than any trial measured: the curve is continued."""
+
+    settings: EngineSettings
+    beyond: bool
+    tokens_per_s: Interval
+    pp_tokens_per_s: Interval
+    tg_tokens_per_s: Interval
+
+
+class PredictedSetting(Part):
+    """`planned_bytes` are all models' buffers on the device by plan, without what a driver takes beside them."""
+
+    models: dict[str, PredictedEngine]
+    planned_bytes: int
+
+
+class FactorInfo(Part):
+    least: float
+    most: float
+
+
+class ChangeInfo(Part):
+    """How many times as long the device's part of a model's time takes on the other card."""
+
+    prompt: FactorInfo
+    token: FactorInfo
+
+
+class CardInfo(Part):
+    """The card that is predicted. `n_threads` are an emulated card's own."""
+
+    profile: str
+    kind: Literal["gpu", "emulated"]
+    name: str
+    vram_bytes: int
+    n_threads: int | None
+
+
+class HeldBackInfo(Part):
+    """One engine of the study, predicted from the trials of its other splits. Speeds in tokens/s of the workload."""
+
+    model: str
+    settings: EngineSettings
+    expected: float
+    low: float
+    high: float
+    measured: float
+
+
+class ErrorInfo(Part):
+    """How well the study's own splits are predicted, each from all others.
+
+    `median` is of the absolute relative error of tokens_per_s; `coverage` is the share of held-back figures inside
+    intervals made without them; `layers_off` is by pick and model, in layers.
+    """
+
+    level: float
+    median: float
+    coverage: float
+    layers_off: dict[str, dict[str, int]]
+    held_back: list[HeldBackInfo]
+
+
+class Prediction(Part):
+    """`study` and `hardware` are the study's that it was made of; `picks` are places in `front`."""
+
+    schema_version: Literal[1] = 1
+    predicted: Literal[True] = True
+    layertune_version: str
+    study: StudyInfo
+    hardware: HardwareInfo
+    card: CardInfo
+    models: dict[str, ModelInfo]
+    workload: dict[str, WorkloadInfo]
+    budget: BudgetInfo
+    changes: dict[str, ChangeInfo]
+    scaled: str
+    error: ErrorInfo
+    front: list[PredictedSetting]
+    picks: dict[str, int]
+    limits: list[str]
+
+    @property
+    def emulated(self) -> bool:
+        return self.card.kind == "emulated"
+
+
+def is_prediction(path: Path) -> bool:
+    """Say whether a file calls itself a prediction; what cannot be read does not."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and data.get("predicted") is True
+
+
+def load_prediction(path: Path) -> Prediction:
+    """Raises ResultFileError where the file is missing or is no prediction."""
+    try:
+        return Prediction.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ResultFileError(f"cannot read {path}: {error}", remedy=_REMEDY) from error
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise ResultFileError(f"{path} is no prediction: {where}: {problem['msg']}", remedy=_REMEDY) from error

@@ -1,0 +1,118 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from layertune.config import Floor
+from layertune.errors import NothingFits
+from layertune.prediction import Calibration, DeviceChange
+from layertune.prediction.device_change import Factor
+from layertune.results.pareto import pareto_front
+from layertune.settings import SplitSettings
+from linear_machine import Machine, feasible, split, study
+
+SPLITS = [(0, 0), (1, 1), (4, 7), (9, 14), (13, 3), (2, 21), (13, 21)]
+
+
+def room_bytes(share: float) -> int:
+    return feasible(share).room_bytes()
+
+
+@pytest.fixture(scope="module")
+def calibration() -> Calibration:
+    return Calibration(study(Machine(), SPLITS, share=0.6, pick=(13, 6)))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 1.0])
+def test_the_front_fits_the_card_and_nothing_on_it_beats_another(calibration: Calibration, share: float) -> None:
+    expected = calibration.expect(room_bytes(share), {})
+    assert all(each.planned_bytes <= room_bytes(share) for each in expected.front)
+    points = [
+        (*(-engine.tokens_per_s.expected for engine in each.models.values()), each.planned_bytes)
+        for each in expected.front
+    ]
+    assert pareto_front(np.array(points), ["minimize"] * 3).all()
+
+
+def test_a_larger_card_s_picks_are_no_slower(calibration: Calibration) -> None:
+    small, large = (calibration.expect(room_bytes(share), {}) for share in (0.3, 1.0))
+    for name in ("chat", "code"):
+        speeds = [each.front[each.picks[name]].models[name].tokens_per_s.expected for each in (small, large)]
+        assert speeds[0] < speeds[1]
+
+
+def test_a_card_of_everything_has_everything_on_the_device(calibration: Calibration) -> None:
+    expected = calibration.expect(room_bytes(1.1), {})
+    models = expected.front[expected.picks["balanced"]].models
+    assert {name: each.settings.n_gpu_layers for name, each in models.items()} == {"chat": 13, "code": 21}
+
+
+def test_intervals_hold_what_the_machine_really_does(calibration: Calibration) -> None:
+    machine = Machine()
+    found = calibration.engines({})
+    inside = [
+        each.tokens_per_s.low <= machine.samples(name, engine).tokens_per_s[0] <= each.tokens_per_s.high
+        for name, engines in found.items()
+        for engine, each in engines.items()
+    ]
+    assert sum(inside) / len(inside) > 0.9
+
+
+def test_what_is_not_known_of_the_device_widens_the_interval(calibration: Calibration) -> None:
+    change = DeviceChange(Factor(1.0, 2.0), Factor(1.5, 2.0))
+    engine = split(13, 21)["chat"]
+    before = calibration.engines({})["chat"][engine].tokens_per_s
+    after = calibration.engines({"chat": change})["chat"][engine].tokens_per_s
+    assert after.expected < before.expected
+    assert after.high / after.low > 1.2 * before.high / before.low
+
+
+def test_more_layers_than_were_measured_are_marked() -> None:
+    calibration = Calibration(study(Machine(), [(0, 0), (1, 1), (4, 7), (9, 14)], share=0.6))
+    engines = calibration.engines({})["chat"]
+    assert {each.settings.n_gpu_layers for each in engines.values() if each.beyond} == {10, 11, 12, 13}
+
+
+def test_a_pick_s_bar_is_at_least_how_far_off_the_study_s_own_is_predicted() -> None:
+    def bar(pick: tuple[int, int]) -> dict[str, int]:
+        return Calibration(study(Machine(), SPLITS, share=1.1, pick=pick)).layers_off(room_bytes(1.1), {})["balanced"]
+
+    assert bar((13, 21)) == {"chat": 0, "code": 0}
+    assert bar((3, 21)) == {"chat": 10, "code": 0}
+
+
+def test_a_study_without_picks_tells_how_far_this_card_s_move() -> None:
+    off = Calibration(study(Machine(), SPLITS)).layers_off(room_bytes(1.1), {})
+    assert off.keys() == {"balanced", "chat", "code", "lean"}
+    assert off["balanced"] == {"chat": 0, "code": 0}
+
+
+def test_a_floor_that_nothing_is_predicted_to_reach_is_one_sentence() -> None:
+    floors = [Floor.parse("chat.tokens_per_s >= 1000", ["chat", "code"])]
+    calibration = Calibration(replace(study(Machine(), SPLITS), floors=floors))
+    with pytest.raises(NothingFits, match=r"nothing that fits is predicted to reach chat\.tokens_per_s >= 1000"):
+        calibration.expect(room_bytes(0.5), {})
+
+
+def test_where_one_split_alone_reaches_a_floor_the_pick_has_no_bar() -> None:
+    fast = {number: 0.5 for number, (chat, _) in enumerate(SPLITS) if chat == 13}
+    whole = study(Machine(), SPLITS, share=1.1, noise=fast)
+    floors = [Floor.parse("chat.tokens_per_s >= 38", ["chat", "code"])]
+    calibration = Calibration(replace(whole, floors=floors))
+    assert calibration.expect(room_bytes(1.1), {}).picks.keys() == {"balanced", "chat", "code", "lean"}
+    assert calibration.layers_off(room_bytes(1.1), {}) == {}
+
+
+def test_a_floor_keeps_what_is_below_it_off_the_front() -> None:
+    floors = [Floor.parse("chat.tokens_per_s >= 10", ["chat", "code"])]
+    calibration = Calibration(replace(study(Machine(), SPLITS), floors=floors))
+    front = calibration.expect(room_bytes(0.6), {}).front
+    assert front
+    assert min(each.models["chat"].tokens_per_s.expected for each in front) >= 10
+
+
+def test_front_and_engines_tell_the_same(calibration: Calibration) -> None:
+    told = calibration.engines({})
+    for each in calibration.expect(room_bytes(0.6), {}).front:
+        settings = SplitSettings.of({name: engine.settings for name, engine in each.models.items()})
+        assert each.models == {name: told[name][engine] for name, engine in settings.items()}
