@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layertune.config.study import Workload
-from layertune.memory import GPU, HOST, EngineMemory
+from layertune.memory import GPU, EngineMemory
 from layertune.search.time_model import Floats, Places, TimeModel, Times
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import ModelSamples
@@ -153,9 +153,13 @@ def _rate(n_tokens: int, mean_s: Floats, std_s: Floats) -> Figure:
 
 
 def _places(engines: Sequence[EngineSettings], memory: EngineMemory) -> Places:
-    plans = [memory.plan(engine).devices for engine in engines]
-    host = np.array([plan[HOST].weights_bytes for plan in plans], dtype=float)
-    whole = np.array([plan[HOST].weights_bytes + plan[GPU].weights_bytes for plan in plans], dtype=float)
+    """Place engines by the weights that a token reads on the host: those that the device could hold and does not.
+
+    What the host's buffers take is more, and no line: an input embedding of which a token reads a row, a mapped file
+    from its first tensor to the last, copies that were repacked.
+    """
+    on_device = np.array([memory.plan(engine).devices[GPU].weights_bytes for engine in engines], dtype=float)
+    most_bytes = max(1.0, on_device.max())  # a space without any layer on the device has one place
     columns = [np.log2([getattr(engine, field) for engine in engines]) for field in _DOUBLING]
     for field in _CHOICES:
         chosen = [getattr(engine, field) for engine in engines]
@@ -163,7 +167,7 @@ def _places(engines: Sequence[EngineSettings], memory: EngineMemory) -> Places:
     varying = [column for column in columns if np.ptp(column) > 0]
     others = np.stack(varying, axis=1) if varying else np.zeros((len(engines), 0))
     layers = np.array([engine.n_gpu_layers for engine in engines], dtype=float)
-    return Places(layers, host / whole, others)
+    return Places(layers, 1 - on_device / most_bytes, others)
 
 
 def measured_rows(
