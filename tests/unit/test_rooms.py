@@ -24,6 +24,7 @@ ROOMS = (
     "search",
     "export",
     "compare",
+    "explain",
     "report",
     "cli",
     "testing",
