@@ -19,7 +19,7 @@ _REFUSED = "llama.cpp creates no context with it"
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """All lines of trial `trial`, in order, and the steps that there are not. `on_device` says whose memory is short."""
+    """All lines of a trial, in order, and the steps that there are not. `on_device` says whose memory is short."""
 
     trial: int
     on_device: bool

@@ -27,7 +27,7 @@ def measured_steps(result: Result, pick: TrialInfo, model: str) -> Iterator[tupl
     """
     found = [pair for trial in result.trials if (pair := _difference(result, pick, trial, model)) is not None]
     for knob in KNOBS:
-        now = value(pick.settings[model], knob)
+        now = value(_canonical(result, pick, model), knob)
         of_knob = [pair for pair in found if pair[0].knob == knob]
         below = [pair for pair in of_knob if pair[0].to < now]
         above = [pair for pair in of_knob if pair[0].to > now]

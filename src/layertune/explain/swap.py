@@ -38,9 +38,9 @@ Verdict = Literal["coexist", "swap above break-even"]
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """A time with the ends of its 95 % interval; None where it has none."""
+    """A time, of median rates, with the ends of its 95 % interval; None where it has none."""
 
-    mean_s: float
+    time_s: float
     low_s: float | None
     high_s: float | None
 
@@ -113,7 +113,7 @@ def coexist_or_swap(result: Result, pick: TrialInfo) -> Swap:
         models.append(_alone(name, trial, shared, alone, slower))
         together.append(at_once)
     load_s, whole = sum(each.load_s for each in models), _sum([each.alone for each in models])
-    longest = max(together, key=lambda each: each.mean_s)
+    longest = max(together, key=lambda each: each.time_s)
     in_turns = _sum([each.shared for each in models])
     cases = (
         _case("in turns", in_turns, whole, _sum([each.slower for each in models]), load_s),
@@ -157,25 +157,27 @@ def _fit_alone(result: Result, pick: TrialInfo, model: str) -> int | None:
 
 
 def _ran(trial: TrialInfo, model: str, engine: EngineSettings, n_layer: int) -> bool:
-    return trial.state == "measured" and not is_disturbed(trial) and trial.settings[model].canonical(n_layer) == engine
+    """Say whether a trial measured the engine within the limits, and so shows that it fits."""
+    fits = trial.state == "measured" and not trial.exceeded() and not is_disturbed(trial)
+    return fits and trial.settings[model].canonical(n_layer) == engine
 
 
 def _alone(model: str, trial: TrialInfo, shared: Seconds, alone: Seconds, slower: Seconds) -> Alone:
     load_s, n_layers = trial.load_s[model].median, trial.settings[model].n_gpu_layers
-    n_in_a_row = load_s / slower.mean_s if _is_clear(slower) else None
+    n_in_a_row = load_s / slower.time_s if _is_clear(slower) else None
     return Alone(model, trial.number, n_layers, load_s, shared, alone, slower, n_in_a_row)
 
 
 def _case(name: CaseName, shared: Seconds, alone: Seconds, slower: Seconds, load_s: float) -> Case:
-    most = max(0.0, _MINUTE_S - load_s) / alone.mean_s
-    per_minute = load_s / slower.mean_s if _is_clear(slower) else None
+    most = max(0.0, _MINUTE_S - load_s) / alone.time_s
+    per_minute = load_s / slower.time_s if _is_clear(slower) else None
     worth = per_minute is not None and per_minute < most
     return Case(name, shared, alone, slower, per_minute, most, "swap above break-even" if worth else "coexist")
 
 
 def _is_clear(slower: Seconds) -> bool:
     """Say whether sharing costs time; where an interval tells, whether it does so clearly."""
-    return slower.mean_s > 0 and (slower.low_s is None or slower.low_s > 0)
+    return slower.time_s > 0 and (slower.low_s is None or slower.low_s > 0)
 
 
 def _seconds(result: Result, trial: TrialInfo, model: str, quantity: str, *, of_finals: bool) -> Seconds | None:
@@ -191,7 +193,7 @@ def _seconds(result: Result, trial: TrialInfo, model: str, quantity: str, *, of_
 def _sum(parts: Sequence[Seconds]) -> Seconds:
     """Add the ends too: too wide rather than too narrow, like all that is done with them here."""
     lows, highs = [each.low_s for each in parts], [each.high_s for each in parts]
-    return Seconds(sum(each.mean_s for each in parts), _whole(lows), _whole(highs))
+    return Seconds(sum(each.time_s for each in parts), _whole(lows), _whole(highs))
 
 
 def _whole(parts: Sequence[float | None]) -> float | None:
@@ -202,4 +204,4 @@ def _whole(parts: Sequence[float | None]) -> float | None:
 def _less(one: Seconds, other: Seconds) -> Seconds:
     low_s = None if one.low_s is None or other.high_s is None else one.low_s - other.high_s
     high_s = None if one.high_s is None or other.low_s is None else one.high_s - other.low_s
-    return Seconds(one.mean_s - other.mean_s, low_s, high_s)
+    return Seconds(one.time_s - other.time_s, low_s, high_s)

@@ -48,7 +48,7 @@ def case_words(case: Case) -> str:
     """Return the verdict on one way of asking."""
     how = {"in turns": "Asked one after the other", "at once": "Asked at the same time"}[case.name]
     if case.per_minute is None:
-        clear = "no clear time" if case.slower.mean_s > 0 else "no time"
+        clear = "no clear time" if case.slower.time_s > 0 else "no time"
         return f"{how}: coexist. Sharing the device costs {clear}, so loading one model after the other never pays."
     if case.verdict == "coexist":
         return (

@@ -16,9 +16,8 @@ from layertune.units import format_bytes
 
 _NOTE = (
     "Speed is the change of the model's tokens/s alone, with the 95 % interval of the difference. Measured: against a "
-    "trial that differs in this setting alone. Modelled: by the search's model of speed, fitted to this study's trials; "
-    "left out where no two of them tell the setting apart. Bytes are the change of the model's buffers: measured, or by "
-    "plan."
+    "trial that differs in this setting alone. Modelled: by the search's model of speed, fitted to this study; left "
+    "out where no two trials tell the setting apart. Bytes are the change of the model's buffers: measured, or by plan."
 )
 
 

@@ -66,8 +66,8 @@ def _model(alone: Alone, source: Source) -> list[Html]:
 
 def _seconds(time: Seconds) -> Html:
     if time.low_s is None or time.high_s is None:
-        return _figure(time.mean_s)
-    return Html(f"{_figure(time.mean_s)} <small>({_figure(time.low_s)}–{_figure(time.high_s)})</small>")
+        return _figure(time.time_s)
+    return Html(f"{_figure(time.time_s)} <small>({_figure(time.low_s)}–{_figure(time.high_s)})</small>")
 
 
 def _figure(value: float) -> Html:
