@@ -4,11 +4,7 @@ Both get the same file, device, threads, batches, flash attention and KV types; 
 """
 
 import json
-import os
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -17,6 +13,7 @@ from typing import Any
 
 from layertune.devices.conditions import HostUse
 from layertune.devices.emulated.ledger import Ledger
+from layertune.devices.emulated.served import CardServer
 from layertune.devices.hardware import n_usable_cores
 from layertune.devices.host_watch import HostWatch
 from layertune.devices.target import Target
@@ -27,7 +24,6 @@ from layertune.trial.process import ProcessTrialRunner, Workplace
 
 LLAMA_BENCH = Path(__file__).parents[2] / "build" / "tools" / "bin" / "llama-bench"
 _NS_PER_S = 1e9
-_START_S = 60.0
 _TRIAL_TIMEOUT_S = 600.0
 
 
@@ -127,38 +123,8 @@ def _rates(test: dict[str, Any], n_tokens: int) -> tuple[float, ...]:
 @contextmanager
 def card(target: Target) -> Iterator[str]:
     """Serve an emulated card for one other process, with the server that a trial starts; yield where it listens."""
-    ledger, port = Ledger.create(target.vram_bytes or 0), _free_port()
-    numbers = (os.getpid(), ledger.descriptor, 0, port, target.n_threads)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "layertune.devices.emulated.server", *map(str, numbers)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        pass_fds=(ledger.descriptor,),
-    )
-    try:
-        _wait_until_listening(process, port)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdin is not None:
-            process.stdin.close()
-        ledger.close()
-
-
-def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline_s = time.monotonic() + _START_S
-    while process.poll() is None and time.monotonic() < deadline_s:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    raise SystemExit("the emulated card's server did not start")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    with (
+        closing(Ledger.create(target.vram_bytes or 0)) as ledger,
+        closing(CardServer(ledger, 0, target.n_threads or 1)) as server,
+    ):
+        yield server.endpoint

@@ -8,18 +8,16 @@ llama-fit-params is asked at its own setting of outputs (one per token of the lo
 """
 
 import argparse
-import os
 import re
 import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from layertune.devices.emulated.ledger import Ledger
+from layertune.devices.emulated.served import CardServer
 from layertune.devices.projections import Projections
 from layertune.devices.target import Target
 from layertune.engine.buffers import read_buffers
@@ -35,7 +33,6 @@ CARD = Target("emulated", "emulated card", vram_bytes=64 * GIB, n_threads=2)
 _FIT_LINE = re.compile(r"^RPC0 (?P<model>\d+) (?P<context>\d+) (?P<compute>\d+) *$", re.MULTILINE)
 _BUFFER_NAME = re.compile(r"RPC0\[[^\]]+\]")
 _OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
-_START_S = 300
 
 
 def main() -> None:
@@ -154,30 +151,8 @@ def arguments(file: Path, settings: EngineSettings, endpoint: str) -> list[str]:
 @contextmanager
 def card_server(vram_bytes: int) -> Iterator[str]:
     """Serve an emulated card for one other process; yield where it listens."""
-    ledger, port = Ledger.create(vram_bytes), free_port()
-    numbers = (os.getpid(), ledger.descriptor, 0, port, 2)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "layertune.devices.emulated.server", *map(str, numbers)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        pass_fds=(ledger.descriptor,),
-    )
-    try:
-        deadline_s = time.monotonic() + _START_S
-        while time.monotonic() < deadline_s:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
-                break
-            except OSError:
-                time.sleep(0.05)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdin is not None:
-            process.stdin.close()
-        ledger.close()
+    with closing(Ledger.create(vram_bytes)) as ledger, closing(CardServer(ledger, 0, CARD.n_threads or 1)) as server:
+        yield server.endpoint
 
 
 def free_port() -> int:

@@ -15,10 +15,11 @@ sys.path.append(str(HERE.parent / "search_efficiency"))
 from race import Field, Race, cap_bytes, opened, plan  # noqa: E402
 from truth import Truth, engines  # noqa: E402
 
-from layertune.prediction import Calibration, Study, model_engines  # noqa: E402
+from layertune.prediction import Calibration, Study  # noqa: E402
 from layertune.prediction.calibration import Expected  # noqa: E402
 from layertune.results.picks import Candidate, candidates, choose  # noqa: E402
 from layertune.results.trials import front  # noqa: E402
+from layertune.search.speeds import model_engines  # noqa: E402
 from layertune.search.study import Search  # noqa: E402
 from layertune.settings import SplitSettings  # noqa: E402
 from layertune.testing import RecordedTable, ReplayRunner  # noqa: E402

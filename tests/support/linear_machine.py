@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import small_shapes
 from layertune.memory import GPU
-from layertune.prediction import Study, model_engines
+from layertune.prediction import Study
 from layertune.search.constraints import Limits
 from layertune.search.feasible import FeasibleSpace
 from layertune.search.space import SearchSpace
+from layertune.search.speeds import model_engines
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import ModelSamples
 from small_study import N_LAYERS, config

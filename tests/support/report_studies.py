@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import explained
+from compared import engine
 from finalists import CHAT, CODE, VRAM, finalist, rounds, trial
 from finished_study import result
 from layertune.results.drift import Reference
@@ -80,6 +82,13 @@ def without_device() -> Result:
     return Result.model_validate(document)
 
 
+def to_swap() -> Result:
+    """Return a study in which each model was measured with the device to itself."""
+    splits = [(20, 10), (37, 0), (0, 37), (19, 10), (10, 10), (21, 10)]
+    trials = [explained.pair(engine(chat), engine(code)) for chat, code in splits]
+    return explained.study(trials, speeds={2: {"code": 64.0}})
+
+
 STUDIES: dict[str, Callable[[], Result]] = {
     "recorded": recorded,
     "small": result,
@@ -90,4 +99,5 @@ STUDIES: dict[str, Callable[[], Result]] = {
     "one model": one_model,
     "three models": lambda: models("chat", "code", "embed"),
     "no device": without_device,
+    "to swap": to_swap,
 }

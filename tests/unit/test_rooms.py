@@ -25,6 +25,7 @@ ROOMS = (
     "prediction",
     "export",
     "compare",
+    "explain",
     "report",
     "cli",
     "testing",

@@ -14,12 +14,13 @@ from layertune.memory.residuals import Correction
 from layertune.models import ModelShape, remembered_shape
 from layertune.models.known import find_known
 from layertune.models.standin import hollow_standin
-from layertune.prediction import Calibration, Study, model_engines
+from layertune.prediction import Calibration, Study
 from layertune.results.recorded import quiet_trials, recorded_samples
 from layertune.results.result import Result, load_result
 from layertune.search.constraints import Limits
 from layertune.search.feasible import FeasibleSpace
 from layertune.search.space import SearchSpace
+from layertune.search.speeds import model_engines
 from layertune.settings import SplitSettings
 
 CONFIG_NAME = "study.toml"

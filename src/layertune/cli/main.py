@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import layertune
-from layertune.errors import Interrupted, LayertuneError
+from layertune.errors import Interrupted, LayertuneError, UsageError
 
 app = typer.Typer(
     name="layertune",
@@ -140,7 +140,8 @@ def pareto(
     epilog="Examples: layertune export studies/demo --format env --pick balanced -o .env  ·  "
     "layertune export studies/demo --format env --compat worksheet  ·  "
     "layertune export studies/demo --format compose --models-dir /srv/models -o compose.yml  ·  "
-    "layertune export studies/demo --format systemd --pick 17 -o units/"
+    "layertune export studies/demo --format systemd --pick 17 -o units/  ·  "
+    "layertune export studies/demo --explain --pick lean"
 )
 def export(
     study: Study,
@@ -162,10 +163,26 @@ def export(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE|DIR", help="Write here; several files go into a folder."),
     ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Instead of files, print what one step of each setting gives and costs, and whether to share the "
+            "device at all.",
+        ),
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="With --explain: print JSON instead of tables.")] = False,
 ) -> None:
-    """Turn one trial of a study into the files that deploy it."""
+    """Turn one trial of a study into the files that deploy it, or explain it."""
+    if explain:
+        from layertune.cli import explain as explaining
+
+        explaining.run(study, pick, compat=compat, output=output, as_json=json)
+        return
     from layertune.cli import export as command
 
+    if json:
+        raise UsageError("--json goes with --explain", remedy="use --format json for the trial itself")
     command.run(study, format, pick, compat=compat, models_dir=models_dir, output=output)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from layertune.cli.files import write_text
+from layertune.cli.replanning import picked_trials, plan_again
 from layertune.report import render_report
 from layertune.results.result import load_result
 
@@ -16,5 +17,5 @@ def run(study: Path, output: Path | None) -> None:
     result = load_result(study)
     folder = study if study.is_dir() else study.parent
     path = folder / FILE_NAME if output is None else output
-    write_text(path, render_report(result))
+    write_text(path, render_report(result, plan_again(study, result, picked_trials(result))))
     typer.echo(f"wrote {path}", err=True)

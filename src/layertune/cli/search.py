@@ -14,6 +14,7 @@ from layertune.cli.front import print_front
 from layertune.cli.overrides import Overrides, study_config
 from layertune.cli.preparation import Preparation, prepare
 from layertune.cli.progress import SearchProgress
+from layertune.cli.replanning import CONFIG_NAME, NOTHING, picked_trials, plan_with
 from layertune.cli.report import FILE_NAME as REPORT_NAME
 from layertune.cli.warm_start import copy_elsewhere
 from layertune.errors import NothingFits, StorageError, UsageError
@@ -28,8 +29,6 @@ from layertune.trial.clock import Clock
 from layertune.trial.process import ProcessTrialRunner
 from layertune.units import format_bytes
 
-_CONFIG_NAME = "study.toml"
-
 
 def run(
     config_path: Path | None,
@@ -42,8 +41,8 @@ def run(
     as_json: bool,
 ) -> None:
     started_s = time.monotonic()
-    if resume and config_path is None and folder is not None and (folder / _CONFIG_NAME).exists():
-        config_path = folder / _CONFIG_NAME
+    if resume and config_path is None and folder is not None and (folder / CONFIG_NAME).exists():
+        config_path = folder / CONFIG_NAME
     config = study_config(config_path, overrides)
     folder = folder or Path("studies") / config.name
     preparation = prepare(config)
@@ -55,7 +54,7 @@ def run(
     _make_folder(folder, resume=resume)
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     with study_lock(folder):
-        config_file = folder / _CONFIG_NAME
+        config_file = folder / CONFIG_NAME
         search = Search(preparation.plan(), open_url(storage) if storage else open_journal(folder), folder)
         if not config_file.exists():
             if config.search.warm_start is not None:
@@ -113,17 +112,18 @@ def _write(preparation: Preparation, search: Search, folder: Path, clock: ClockI
         stopped=stopped,
     )
     write_result(result, folder / FILE_NAME)
-    write_text(folder / REPORT_NAME, render_report(result))
     env = folder / ".env"
     if result.picks:
         write_text(env, render_env(result, result.picked("balanced")))
     else:
         env.unlink(missing_ok=True)
+    memory = NOTHING if preparation.feasible is None else plan_with(preparation.planning, result, picked_trials(result))
+    write_text(folder / REPORT_NAME, render_report(result, memory))
     return result
 
 
 def _make_folder(folder: Path, *, resume: bool) -> None:
-    if (folder / _CONFIG_NAME).exists() and not resume:
+    if (folder / CONFIG_NAME).exists() and not resume:
         raise UsageError(
             f"{folder} holds a study already", remedy="go on with --resume, or choose another folder with --study DIR"
         )

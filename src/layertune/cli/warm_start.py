@@ -6,8 +6,8 @@ from pathlib import Path
 from layertune.cli.files import write_text
 from layertune.errors import ConfigError
 from layertune.models import ModelShape
-from layertune.results.recorded import quiet_trials, recorded_samples
 from layertune.results.result import FILE_NAME, Result, load_result
+from layertune.search.observations import observations
 from layertune.search.speeds import Observation
 
 COPY_NAME = "warm_start.json"
@@ -27,7 +27,7 @@ def read_elsewhere(study: Path, shapes: Mapping[str, ModelShape]) -> dict[str, l
         ConfigError: it has none of these models.
     """
     result = load_result(study)
-    found = {name: _observations(result, name) for name, shape in shapes.items() if _is_alike(result, name, shape)}
+    found = {name: observations(result, name) for name, shape in shapes.items() if _is_alike(result, name, shape)}
     if not any(found.values()):
         raise ConfigError(
             f"search.warm_start: {study} measured none of these models",
@@ -39,8 +39,3 @@ def read_elsewhere(study: Path, shapes: Mapping[str, ModelShape]) -> dict[str, l
 def _is_alike(result: Result, name: str, shape: ModelShape) -> bool:
     model = result.models.get(name)
     return model is not None and (model.architecture, model.n_layer) == (shape.architecture, shape.n_layer)
-
-
-def _observations(result: Result, name: str) -> list[Observation]:
-    n_layer = result.models[name].n_layer
-    return [(trial.settings[name].canonical(n_layer), recorded_samples(trial, name)) for trial in quiet_trials(result)]

@@ -2,7 +2,6 @@
 
 from layertune.prediction.calibration import LEVEL, Calibration, Study
 from layertune.prediction.device_change import SAME, DeviceChange, between_cards, between_threads
-from layertune.prediction.engines import model_engines
 from layertune.prediction.prediction import Prediction, load_prediction
 
 __all__ = [
@@ -15,5 +14,4 @@ __all__ = [
     "between_cards",
     "between_threads",
     "load_prediction",
-    "model_engines",
 ]

@@ -4,10 +4,13 @@ Its Content-Security-Policy allows the style and the script of this page by thei
 """
 
 from base64 import b64encode
+from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import sha256
 from importlib.resources import files
 from string import Template
 
+from layertune.memory import EngineMemory
 from layertune.report.exports import exports_section
 from layertune.report.front import front_section
 from layertune.report.history import history_section
@@ -19,25 +22,18 @@ from layertune.report.noise import noise_section
 from layertune.report.numbers import count, size
 from layertune.report.picks import picks_section
 from layertune.report.provenance import provenance_section
+from layertune.report.steps import steps_section
+from layertune.report.swap import swap_section
 from layertune.report.trials import trials_section
 from layertune.results.result import Result
 
-_SECTIONS = {
-    "picks": ("Picks", picks_section),
-    "front": ("Front", front_section),
-    "memory": ("VRAM", memory_section),
-    "layers": ("Layers", layers_section),
-    "history": ("History", history_section),
-    "importance": ("Importance", importance_section),
-    "noise": ("Noise", noise_section),
-    "exports": ("Exports", exports_section),
-    "trials": ("All trials", trials_section),
-    "provenance": ("Provenance", provenance_section),
-}
+_NO_MEMORY: Mapping[str, EngineMemory] = {}
 
 
-def render_report(result: Result) -> str:
-    """Return the report as HTML, of what result.json has and nothing else: the same result gives the same page."""
+def render_report(result: Result, memory: Mapping[str, EngineMemory] = _NO_MEMORY) -> str:
+    """Return the report as HTML, of what result.json has and nothing else, but for `memory`: it plans, by model, those
+    steps of the picks that the result has no plan of. The same result and memory give the same page."""
+    sections = _sections(memory)
     style, script = _resource("page.css"), _resource("page.js")
     mark = " (EMULATED)" if _emulated(result) else ""
     badge = ' <span class="emulated">EMULATED</span>' if _emulated(result) else ""
@@ -49,13 +45,31 @@ def render_report(result: Result) -> str:
         style_hash=_hash(style),
         script_hash=_hash(script),
         lead=_lead(result),
-        contents=join(Html(f'<li><a href="#{name}">{title}</a></li>') for name, (title, _) in _SECTIONS.items()),
-        sections=join((render(result) for _, render in _SECTIONS.values()), "\n"),
+        contents=join(Html(f'<li><a href="#{name}">{title}</a></li>') for name, (title, _) in sections.items()),
+        sections=join((render(result) for _, render in sections.values()), "\n"),
         footer=escape(
             f"layertune {result.study.layertune_version}; every figure is from this study's result.json, rounded here. "
-            "Figures computed for this page: hypervolume, fits, correlations, sums."
+            "Figures computed for this page: hypervolume, fits, steps, break-even, correlations, sums."
         ),
     )
+
+
+def _sections(memory: Mapping[str, EngineMemory]) -> dict[str, tuple[str, Callable[[Result], Html]]]:
+    """Return what the page shows, in order: each section's name in the page's contents, and what renders it."""
+    return {
+        "picks": ("Picks", picks_section),
+        "front": ("Front", front_section),
+        "memory": ("VRAM", memory_section),
+        "layers": ("Layers", layers_section),
+        "steps": ("Steps", partial(steps_section, memory=memory)),
+        "swap": ("Swap", swap_section),
+        "history": ("History", history_section),
+        "importance": ("Importance", importance_section),
+        "noise": ("Noise", noise_section),
+        "exports": ("Exports", exports_section),
+        "trials": ("All trials", trials_section),
+        "provenance": ("Provenance", provenance_section),
+    }
 
 
 def _lead(result: Result) -> Html:

@@ -11,7 +11,7 @@ from layertune.settings import SplitSettings
 from layertune.trial.outcome import ModelSamples
 
 # Repetitions share one load of the model, and scatter less than loads do.
-_LOAD_SPREAD = CLEAR_DRIFT / 2
+LOAD_SPREAD = CLEAR_DRIFT / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,4 +76,4 @@ def _interval(
     metric = Metric.of(values) if values else None
     if metric is None or metric.low is None or metric.high is None:
         return None
-    return min(metric.low, metric.median * (1 - _LOAD_SPREAD)), max(metric.high, metric.median * (1 + _LOAD_SPREAD))
+    return min(metric.low, metric.median * (1 - LOAD_SPREAD)), max(metric.high, metric.median * (1 + LOAD_SPREAD))

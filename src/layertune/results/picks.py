@@ -6,8 +6,8 @@
     lean      the least VRAM among the trials that keep LEAN_SHARE of the balanced pick's score
 
 Speed is the median `tokens_per_s` of the workload. Among trials of no clear difference the one with the least VRAM is
-picked, then the earlier one: the luckiest of several equals would only look faster. Equals of the balanced pick are equal
-in every model, too: what one model lost and another gained is a choice, not a tie.
+picked, then the earlier one: the luckiest of several equals would only look faster. For the balanced pick they are
+equal in every model, too: what one model lost and another gained is a choice, not a tie.
 """
 
 from collections.abc import Callable, Mapping, Sequence

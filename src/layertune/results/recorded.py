@@ -10,13 +10,13 @@ from layertune.trial.outcome import ModelSamples
 _QUANTITIES = tuple(field.name for field in fields(ModelSamples) if field.name in METRICS)
 
 
+def is_disturbed(trial: TrialInfo) -> bool:
+    return any(warning.startswith("disturbed") for warning in trial.warnings)
+
+
 def quiet_trials(result: Result) -> Sequence[TrialInfo]:
     """Return the measured trials that nothing disturbed: one that stayed disturbed may be slow by any factor."""
-    return [
-        trial
-        for trial in result.trials
-        if trial.metrics is not None and not any(warning.startswith("disturbed") for warning in trial.warnings)
-    ]
+    return [trial for trial in result.trials if trial.metrics is not None and not is_disturbed(trial)]
 
 
 def recorded_samples(trial: TrialInfo, model: str) -> ModelSamples:

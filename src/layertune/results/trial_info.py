@@ -77,7 +77,9 @@ class TrialInfo(Part):
 
     A finalist's `metrics` are those of its `n_rounds` rounds of the finals, samples in the order of the rounds; what
     the search measured first is in `screening`. `tied_with` is the trial that it shows no clear difference from.
-    `flash_attn` says by model what llama.cpp made of "auto", where it said so.
+    `flash_attn` says by model what llama.cpp made of "auto", where it said so. `load_s` is how long each model's
+    weights and context took to load, its file in the page cache, once for every measurement; weights that stayed loaded
+    from the measurement before count with the load that brought them.
     """
 
     number: int = Field(ge=0)
@@ -96,6 +98,7 @@ class TrialInfo(Part):
     screening: dict[str, dict[str, MetricInfo]] | None = None
     tied_with: int | None = None
     flash_attn: dict[str, bool] = Field(default_factory=dict)
+    load_s: dict[str, MetricInfo] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_whole(self) -> "TrialInfo":

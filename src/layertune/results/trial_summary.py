@@ -1,7 +1,7 @@
 """From one finished trial to what result.json tells of it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 from layertune.memory import HOST, MemoryPlan
 from layertune.memory.buffers import BufferBytes
@@ -54,6 +54,7 @@ def trial_info(trial: FinishedTrial, plan_of: PlanFunction | None, tied_with: in
             "flash_attn": {
                 name: report.flash_attn for name, report in outcome.models.items() if report.flash_attn is not None
             },
+            "load_s": {name: _info(_loads(trial, outcome, name)) for name in outcome.models},
         }
     )
 
@@ -162,6 +163,12 @@ def _metrics(trial: FinishedTrial, name: str) -> dict[str, MetricInfo]:
 
 def _samples_metrics(samples: ModelSamples) -> dict[str, MetricInfo]:
     return {quantity: _info(Metric.of(values)) for quantity in _QUANTITIES if (values := getattr(samples, quantity))}
+
+
+def _loads(trial: FinishedTrial, first: Measured, name: str) -> Metric:
+    """Return the loads of every measurement, without an interval: two that share their weights' load share it whole."""
+    loads = Metric.of([each.models[name].load_s for each in (first, *trial.rounds.values())])
+    return replace(loads, low=None, high=None)
 
 
 def _info(metric: Metric) -> MetricInfo:

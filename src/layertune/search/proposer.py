@@ -22,7 +22,7 @@ from layertune.search.improvement import Expected
 from layertune.search.outlook import Outlook
 from layertune.search.prospects import Prospects
 from layertune.search.space import SearchSpace
-from layertune.search.speeds import ModelEngines, Observation, Speeds, measured_rows
+from layertune.search.speeds import Observation, Speeds, measured_rows, model_engines
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import Measured
 
@@ -54,17 +54,7 @@ class Proposer:
         self._feasible = feasible
         self._objectives = objectives
         self._floors = floors
-        self._models = {
-            name: ModelEngines(
-                list(space.engines(name)),
-                n_layer,
-                feasible.engine_bytes(name),
-                feasible.planner.models[name],
-                workloads[name],
-                (elsewhere or {}).get(name, ()),
-            )
-            for name, n_layer in space.n_layers.items()
-        }
+        self._models = model_engines(space, feasible, workloads, elsewhere or {})
 
     def propose(
         self, trials: Sequence[FinishedTrial], running: Sequence[SplitSettings], generator: np.random.Generator

@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log2
 from statistics import mean, median, pstdev
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from layertune.config.study import Workload
 from layertune.memory import GPU, EngineMemory
+from layertune.search.feasible import FeasibleSpace
+from layertune.search.space import SearchSpace
 from layertune.search.time_model import Floats, Places, TimeModel, Times
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import ModelSamples
@@ -107,14 +110,23 @@ class ModelEngines:
 
     def learn(self, measured: Sequence[tuple[int, ModelSamples]]) -> Speeds:
         """Return what the samples of engines, by row, tell of all engines; there is one measured engine at least."""
-        rows = np.array([row for row, _ in measured], dtype=np.intp)
-        prompt_s = np.array([self._prompt_s(each) for _, each in measured])
-        token_s = np.array([median(each.tpot_s) for _, each in measured])
+        rows, prompt_s, token_s = self._times(measured)
         prompt, prompt_noise = self._prompt.learn(rows, prompt_s)
         token, token_noise = self._token.learn(rows, token_s)
         n_ctx = np.array([engine.n_ctx for engine in self._canonical], dtype=float)
         contention = _contention([samples for _, samples in measured])
         return Speeds(self.workload, prompt, token, contention, max(prompt_noise, token_noise), n_ctx)
+
+    def rates(self, measured: Sequence[tuple[int, ModelSamples]], wanted: Sequence[int]) -> tuple[Floats, Floats]:
+        """Return the tokens/s alone of the engines in rows `wanted`, and the covariance of what is not known of them,
+        to first order. There is one measured engine at least."""
+        rows, prompt_s, token_s = self._times(measured)
+        there, n_generate = np.array(wanted, dtype=np.intp), self.workload.n_generate
+        prompt_mean_s, prompt_covariance = self._prompt.joint(rows, prompt_s, there)
+        token_mean_s, token_covariance = self._token.joint(rows, token_s, there)
+        rates = n_generate / (prompt_mean_s + n_generate * token_mean_s)
+        slopes = rates**2 / n_generate  # of a rate, for each second that its workload takes less
+        return rates, (prompt_covariance + n_generate**2 * token_covariance) * np.outer(slopes, slopes)
 
     def workload_s(self, samples: ModelSamples) -> float:
         """Return the seconds of one workload, by the medians of its parts."""
@@ -130,6 +142,14 @@ class ModelEngines:
 
         alike = [row for row, each in enumerate(self._canonical) if each.n_gpu_layers == other.n_gpu_layers]
         return min(alike, key=lambda row: distance(self._canonical[row]), default=None)
+
+    def _times(self, measured: Sequence[tuple[int, ModelSamples]]) -> tuple[NDArray[np.intp], Floats, Floats]:
+        """Return the rows that were measured, and the seconds of their prompts and of each of their tokens."""
+        return (
+            np.array([row for row, _ in measured], dtype=np.intp),
+            np.array([self._prompt_s(each) for _, each in measured]),
+            np.array([median(each.tpot_s) for _, each in measured]),
+        )
 
     def _prompt_s(self, samples: ModelSamples) -> float:
         return self.workload.n_prompt / median(samples.pp_tokens_per_s)
@@ -180,4 +200,24 @@ def measured_rows(
             (model.rows[settings[name]], samples[name]) for settings, samples in trials if settings[name] in model.rows
         ]
         for name, model in models.items()
+    }
+
+
+def model_engines(
+    space: SearchSpace,
+    feasible: FeasibleSpace,
+    workloads: Mapping[str, Workload],
+    elsewhere: Mapping[str, Sequence[Observation]] = MappingProxyType({}),
+) -> dict[str, ModelEngines]:
+    """Return every model's engines; `elsewhere` is what other hardware measured, by model."""
+    return {
+        name: ModelEngines(
+            list(space.engines(name)),
+            n_layer,
+            feasible.engine_bytes(name),
+            feasible.planner.models[name],
+            workloads[name],
+            elsewhere.get(name, ()),
+        )
+        for name, n_layer in space.n_layers.items()
     }

@@ -79,19 +79,48 @@ class TimeModel:
     def learn(self, rows: NDArray[np.intp], measured_s: Floats) -> tuple[Times, float]:
         """Return what to expect of every engine, and the relative noise of a measurement, after the engines `rows` took
         `measured_s`, both of shape (n,) with n of at least 1."""
+        seen = self._see(rows, measured_s)
+        across = _covariance(self._places, seen.places, seen.belief)
+        explained = np.einsum("ij,ji->i", across, cho_solve((seen.factor, True), across.T))
+        variance = np.maximum(_variance(self._places, seen.belief) - explained, 0.0)
+        scale = seen.scale * self._prior
+        return Times(seen.expected(across) * scale, np.sqrt(variance) * scale), seen.belief.noise
+
+    def joint(self, rows: NDArray[np.intp], measured_s: Floats, wanted: NDArray[np.intp]) -> tuple[Floats, Floats]:
+        """Return what to expect of the engines `wanted` in seconds, shape (k,), and the covariance of what is not known
+        of them, (k, k): neighbours are known better against each other than each by itself."""
+        seen, there = self._see(rows, measured_s), self._places[wanted]
+        across = _covariance(there, seen.places, seen.belief)
+        covariance = _covariance(there, there, seen.belief) - across @ cho_solve((seen.factor, True), across.T)
+        scale = seen.scale * self._prior[wanted]
+        return seen.expected(across) * scale, covariance * np.outer(scale, scale)
+
+    def _see(self, rows: NDArray[np.intp], measured_s: Floats) -> "_Seen":
         relative = measured_s / self._prior[rows]
         scale = float(np.median(relative))
-        observed, seen = relative / scale, self._places[rows]
-        belief = _best_belief(seen, observed, self._departures)
-        covariance = _covariance(seen, seen, belief) + np.diag((belief.noise * observed) ** 2)
+        observed, places = relative / scale, self._places[rows]
+        belief = _best_belief(places, observed, self._departures)
+        covariance = _covariance(places, places, belief) + np.diag((belief.noise * observed) ** 2)
         factor = cholesky(covariance + _JITTER * np.eye(len(rows)), lower=True)
-        across = _covariance(self._places, seen, belief)
-        mean = 1.0 + across @ cho_solve((factor, True), observed - 1.0)
-        explained = np.einsum("ij,ji->i", across, cho_solve((factor, True), across.T))
-        variance = np.maximum(_variance(self._places, belief) - explained, 0.0)
+        return _Seen(places, observed, scale, belief, factor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was measured, as shares of what was expected times `scale`, what is believed of it, and the Cholesky factor
+    of its covariance."""
+
+    places: Places
+    observed: Floats
+    scale: float
+    belief: Belief
+    factor: Floats
+
+    def expected(self, across: Floats) -> Floats:
+        """Return the mean of engines whose covariance with what was measured is `across`."""
+        mean = 1.0 + across @ cho_solve((self.factor, True), self.observed - 1.0)
         # Far from all that was measured a line can fall below nothing.
-        mean = np.maximum(mean, observed.min() / 4)
-        return Times(mean * scale * self._prior, np.sqrt(variance) * scale * self._prior), belief.noise
+        return np.asarray(np.maximum(mean, self.observed.min() / 4))
 
 
 def _best_belief(seen: Places, observed: Floats, departures: Sequence[float]) -> Belief:

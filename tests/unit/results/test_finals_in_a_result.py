@@ -36,6 +36,12 @@ def baseline(measured: SplitSettings) -> Baseline:
     return Baseline("theirs", measured, "a rule")
 
 
+def test_the_loads_of_every_measurement_are_told_without_an_interval() -> None:
+    found = result(trials=[BASELINE, LUCKY])
+    loads = [trial.load_s["chat"] for trial in found.trials]
+    assert [(load.median, load.n, load.low) for load in loads] == [(0.1, 1 + len(STEADY), None), (0.1, 1, None)]
+
+
 def test_front_and_picks_are_of_finalists_only() -> None:
     found = result(trials=[BASELINE, PICK, LUCKY])
     assert found.pareto == [0, 1]

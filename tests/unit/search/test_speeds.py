@@ -62,6 +62,18 @@ def test_all_at_once_is_slower_by_what_was_measured() -> None:
     assert (together.std / together.mean < alone.std / alone.mean).all()  # both are negative costs
 
 
+def test_the_rates_of_some_engines_are_those_of_all() -> None:
+    model = engines()
+    found, wanted = (
+        measured(model, 0, 6, 13),
+        [model.rows[small_shapes.engine(each).canonical(N_LAYER)] for each in (3, 9)],
+    )
+    figure = model.learn(found).figure("tokens_per_s")
+    rates, covariance = model.rates(found, wanted)
+    assert rates == pytest.approx(-figure.mean[wanted])
+    assert np.sqrt(np.diag(covariance)) == pytest.approx(figure.std[wanted], rel=1e-6)
+
+
 def test_another_study_lends_the_shape_of_its_curve() -> None:
     def kinked(n_gpu_layers: int) -> float:
         return 10 + n_gpu_layers + (6 if n_gpu_layers > 6 else 0)

@@ -60,3 +60,18 @@ def test_another_machines_times_lend_their_shape() -> None:
     rows = [0, 15, 30]
     times, _noise = TimeModel(PLACES, elsewhere).learn(np.array(rows), here[rows])
     assert times.mean_s == pytest.approx(here, rel=0.05)
+
+
+def test_engines_together_are_expected_as_each_by_itself() -> None:
+    rows, wanted = np.array([0, 3, 30, 31, 61]), np.array([5, 6, 29])
+    times, _noise = TimeModel(PLACES).learn(rows, measured(list(rows), 0.0))
+    mean_s, covariance = TimeModel(PLACES).joint(rows, measured(list(rows), 0.0), wanted)
+    assert mean_s == pytest.approx(times.mean_s[wanted])
+    assert np.sqrt(np.diag(covariance)) == pytest.approx(times.std_s[wanted], rel=1e-6)
+
+
+def test_neighbours_are_known_better_against_each_other_than_each_by_itself() -> None:
+    rows = np.array([0, 30])
+    _mean_s, covariance = TimeModel(PLACES).joint(rows, measured(list(rows), 0.0), np.array([14, 15]))
+    difference = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    assert difference < covariance[0, 0] / 4

@@ -1,0 +1,118 @@
+"""The table of one pick: measured lines, planned and modelled ones, in the order in which they are worth trying."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from layertune.explain.changes import measured_memory, planned_memory, recorded_memory
+from layertune.explain.line import Change, Line, Memory, gives, ordered
+from layertune.explain.measured import measured_change, measured_steps
+from layertune.explain.modelled import ModelledSpeeds
+from layertune.explain.steps import NoStep, Step, steps, value, with_it
+from layertune.memory import EngineMemory
+from layertune.results.result import Result, TrialInfo
+from layertune.settings import EngineSettings
+
+_NOT_MEASURED = "not recorded"
+_NO_PLAN = "no trial has a plan of it"
+_REFUSED = "llama.cpp creates no context with it"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """All lines of a trial, in order, and the steps that there are not. `on_device` says whose memory is short."""
+
+    trial: int
+    on_device: bool
+    lines: tuple[Line, ...]
+    no_steps: tuple[NoStep, ...]
+
+
+def explain(result: Result, pick: TrialInfo, memory: Mapping[str, EngineMemory]) -> Explanation:
+    """Return what one step of every setting of a measured trial gives and costs, beside what trials have measured of
+    the same setting further away.
+
+    `memory` plans, by model, what the result has no plan of; a model may be missing.
+    """
+    on_device = result.hardware.device.kind != "cpu"
+    lines: list[Line] = []
+    no_steps: list[NoStep] = []
+    for model in result.models:
+        engine = _engine(result, pick, model)
+        found = list(steps(result, model, engine))
+        wanted = [each for each in found if isinstance(each, Step)]
+        no_steps += [each for each in found if isinstance(each, NoStep)]
+        make = _Lines(result, pick, model, engine, on_device=on_device)
+        lines += make.measured()
+        lines += make.others(wanted, memory.get(model))
+    return Explanation(pick.number, on_device, tuple(ordered(lines, on_device=on_device)), tuple(no_steps))
+
+
+def engines_to_plan(result: Result, picks: Sequence[TrialInfo]) -> dict[str, list[EngineSettings]]:
+    """Return by model the engines that `explain` would plan again: those of steps that the result has no plan of, and
+    what they are steps from."""
+    wanted: dict[str, list[EngineSettings]] = {name: [] for name in result.models}
+    for pick in picks:
+        for model in result.models:
+            engine = _engine(result, pick, model)
+            for step in steps(result, model, engine):
+                if isinstance(step, Step) and recorded_memory(result, model, engine, step.engine) is None:
+                    wanted[model] += [engine, step.engine]
+    return {name: list(dict.fromkeys(engines)) for name, engines in wanted.items()}
+
+
+class _Lines:
+    """The lines of one model of a pick."""
+
+    def __init__(self, result: Result, pick: TrialInfo, model: str, engine: EngineSettings, *, on_device: bool) -> None:
+        self._result = result
+        self._pick = pick
+        self._model = model
+        self._engine = engine
+        self._on_device = on_device
+        self._measured = list(measured_steps(result, pick, model))
+
+    def measured(self) -> Iterator[Line]:
+        for step, trial in self._measured:
+            speed = measured_change(self._pick, trial, self._model)
+            memory = measured_memory(self._pick, trial, self._model)
+            yield self._line(step, speed, _NOT_MEASURED, memory, _NOT_MEASURED)
+
+    def others(self, wanted: Sequence[Step], memory: EngineMemory | None) -> Iterator[Line]:
+        left = [step for step in wanted if all(step != each for each, _ in self._measured)]
+        speeds = ModelledSpeeds(self._result, self._model, [self._engine, *(step.engine for step in left)])
+        for step in left:
+            why = speeds.missing(self._engine, step.engine)
+            change = speeds.change(self._engine, step.engine) if why is None else None
+            planned, no_bytes = recorded_memory(self._result, self._model, self._engine, step.engine), _NO_PLAN
+            if planned is None and memory is not None:
+                planned, no_bytes = planned_memory(memory, self._engine, step.engine), _REFUSED
+            yield self._line(step, change, why, planned, no_bytes)
+
+    def _line(
+        self, step: Step, speed: Change | None, no_speed: str | None, memory: Memory | None, no_memory: str
+    ) -> Line:
+        freed_bytes = None if memory is None else -memory.device_bytes if self._on_device else -memory.host_bytes
+        return Line(
+            model=self._model,
+            knob=step.knob,
+            before=value(self._engine, step.knob),
+            to=step.to,
+            along=tuple(with_it(self._engine, step)),
+            speed=speed,
+            no_speed=no_speed if speed is None else None,
+            memory=memory,
+            no_memory=no_memory if memory is None else None,
+            over_bytes=None if memory is None else self._over_bytes(memory),
+            gives=gives(speed, freed_bytes),
+        )
+
+    def _over_bytes(self, memory: Memory) -> int | None:
+        """Return by how much the change would exceed the budget; None where it would not, or nobody knows."""
+        excess = self._pick.violations.get("vram")
+        if excess is None or memory.device_bytes <= 0 or excess + memory.device_bytes <= 0:
+            return None
+        return round(excess) + memory.device_bytes
+
+
+def _engine(result: Result, pick: TrialInfo, model: str) -> EngineSettings:
+    return pick.settings[model].canonical(result.models[model].n_layer)

@@ -1,0 +1,92 @@
+"""Trials that differ from the pick in one setting alone, and what that did."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import hypot
+
+from layertune.explain.line import Change
+from layertune.explain.steps import KNOBS, Step, turned, value
+from layertune.results.bounds import LOAD_SPREAD
+from layertune.results.recorded import is_disturbed
+from layertune.results.result import Result, TrialInfo
+from layertune.settings import EngineSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A measured rate, and half its 95 % interval where there is one."""
+
+    rate: float
+    half: float | None
+
+
+def measured_steps(result: Result, pick: TrialInfo, model: str) -> Iterator[tuple[Step, TrialInfo]]:
+    """Give the nearest measured value below and above the pick's of every setting of `model`, with its trial.
+
+    Nothing else differs between the two, in any model; what is disturbed is left out.
+    """
+    found = [pair for trial in result.trials if (pair := _difference(result, pick, trial, model)) is not None]
+    for knob in KNOBS:
+        now = value(_canonical(result, pick, model), knob)
+        of_knob = [pair for pair in found if pair[0].knob == knob]
+        below = [pair for pair in of_knob if pair[0].to < now]
+        above = [pair for pair in of_knob if pair[0].to > now]
+        yield from [max(below, key=_below)] if below else []
+        yield from [min(above, key=_above)] if above else []
+
+
+def measured_change(pick: TrialInfo, other: TrialInfo, model: str) -> Change | None:
+    """Return the difference of the two trials' tokens/s: finals' figures where both have them, else both as the search
+    first measured them, since who won a search was lucky too."""
+    of_finals = pick.n_rounds > 0 and other.n_rounds > 0
+    before, after = (figure(trial, model, "tokens_per_s", of_finals=of_finals) for trial in (pick, other))
+    if before is None or after is None:
+        return None
+    difference = after.rate - before.rate
+    low = high = None
+    if before.half is not None and after.half is not None:
+        half = hypot(before.half, after.half)  # the two are measured independently
+        low, high = difference - half, difference + half
+    return Change(difference, low, high, before.rate, "measured", other.number, of_finals)
+
+
+def _difference(result: Result, pick: TrialInfo, trial: TrialInfo, model: str) -> tuple[Step, TrialInfo] | None:
+    if trial.state != "measured" or is_disturbed(trial):
+        return None
+    there = {name: _canonical(result, trial, name) for name in result.models}
+    here = {name: _canonical(result, pick, name) for name in result.models}
+    if any(there[name] != here[name] for name in result.models if name != model) or there[model] == here[model]:
+        return None
+    n_layer = result.models[model].n_layer
+    for knob in KNOBS:
+        to = value(there[model], knob)
+        if to != value(here[model], knob) and turned(here[model], knob, to, n_layer) == there[model]:
+            return Step(model, knob, there[model]), trial
+    return None
+
+
+def _canonical(result: Result, trial: TrialInfo, model: str) -> EngineSettings:
+    return trial.settings[model].canonical(result.models[model].n_layer)
+
+
+def _below(pair: tuple[Step, TrialInfo]) -> tuple[int, bool, int]:
+    step, trial = pair
+    return step.to, trial.n_rounds > 0, -trial.number
+
+
+def _above(pair: tuple[Step, TrialInfo]) -> tuple[int, bool, int]:
+    step, trial = pair
+    return step.to, trial.n_rounds == 0, trial.number
+
+
+def figure(trial: TrialInfo, model: str, quantity: str, *, of_finals: bool) -> Figure | None:
+    """Return a figure of the finals, or as the search first measured it; None where it is missing."""
+    metrics = trial.metrics if of_finals else trial.screening or trial.metrics
+    metric = (metrics or {}).get(model, {}).get(quantity)
+    if metric is None or metric.median <= 0:
+        return None
+    if metric.low is None or metric.high is None:
+        return Figure(metric.median, None)
+    half = (metric.high - metric.low) / 2
+    # Repetitions of one load scatter less than two loads do.
+    return Figure(metric.median, half if of_finals else max(half, LOAD_SPREAD * metric.median))

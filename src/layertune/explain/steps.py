@@ -1,0 +1,124 @@
+"""One step up or down of each setting of a model, as llama.cpp would really run it.
+
+A step is one layer; of another setting it is the next value that the study has tried, else twice or half as much, and
+of threads one more or one less.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from layertune.results.result import Result
+from layertune.settings import N_CTX_PADDING, EngineSettings
+
+KNOBS = ("n_gpu_layers", "n_ctx", "n_batch", "n_ubatch", "n_threads")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`engine` is the model after one step of `knob`, in canonical form."""
+
+    model: str
+    knob: str
+    engine: EngineSettings
+
+    @property
+    def to(self) -> int:
+        return value(self.engine, self.knob)
+
+
+@dataclass(frozen=True, slots=True)
+class NoStep:
+    """Why a setting cannot go further up or down."""
+
+    model: str
+    knob: str
+    up: bool
+    why: str
+
+
+def value(engine: EngineSettings, knob: str) -> int:
+    found: int = getattr(engine, knob)
+    return found
+
+
+def turned(engine: EngineSettings, knob: str, to: int, n_layer: int) -> EngineSettings:
+    """Return the engine with one setting changed, in canonical form. A physical batch takes the logical one along,
+    which it cannot exceed; llama.cpp's own order of clamping does the rest."""
+    n_batch = max(engine.n_batch, to) if knob == "n_ubatch" else engine.n_batch
+    changes: dict[str, Any] = {"n_batch": n_batch, knob: to}
+    return replace(engine, **changes).canonical(n_layer)
+
+
+def with_it(before: EngineSettings, step: Step) -> list[str]:
+    """Return the names of the settings that go along with a step: a batch with the other one, or with its context."""
+    return [knob for knob in KNOBS if knob != step.knob and getattr(before, knob) != getattr(step.engine, knob)]
+
+
+def steps(result: Result, model: str, engine: EngineSettings) -> Iterator[Step | NoStep]:
+    """Give a step down and a step up of every setting, or why there is none; `engine` is in canonical form."""
+    n_layer = result.models[model].n_layer
+    for knob in KNOBS:
+        tried = {value(trial.settings[model].canonical(n_layer), knob) for trial in result.trials}
+        for up in (False, True):
+            to = _next(engine, knob, tried, up=up)
+            why = _RULES[knob](result, model, engine, to)
+            changed = None if why else turned(engine, knob, to, n_layer)
+            if changed is None or value(changed, knob) == value(engine, knob):
+                yield NoStep(model, knob, up, why or "llama.cpp would run it as it is")
+            else:
+                yield Step(model, knob, changed)
+
+
+def _next(engine: EngineSettings, knob: str, tried: Collection[int], *, up: bool) -> int:
+    now = value(engine, knob)
+    beyond = [each for each in tried if (each > now if up else each < now)]
+    if knob == "n_gpu_layers":
+        return now + 1 if up else now - 1
+    if beyond:
+        return min(beyond) if up else max(beyond)
+    if knob == "n_threads":
+        return now + 1 if up else now - 1
+    return now * 2 if up else now // 2
+
+
+def _layers(result: Result, model: str, engine: EngineSettings, to: int) -> str:
+    """Return why so many layers are not possible; empty where they are, as in every rule here."""
+    if result.hardware.device.kind == "cpu":
+        return "there is no device to put layers on"
+    if to < 0:
+        return "no layer is on the device"
+    n_most = result.models[model].n_layer + 1
+    return f"all {n_most} layers are on the device" if to > n_most else ""
+
+
+def _context(result: Result, model: str, engine: EngineSettings, to: int) -> str:
+    if to < engine.n_ctx and engine.n_ctx <= N_CTX_PADDING * engine.n_parallel:
+        return f"llama.cpp makes no context of less than {N_CTX_PADDING} tokens a slot"
+    workload = result.workload[model]
+    n_needed = workload.n_prompt + workload.n_generate
+    n_slot = turned(engine, "n_ctx", to, result.models[model].n_layer).n_ctx // engine.n_parallel
+    return f"the workload's {n_needed} tokens would not fit" if n_slot < n_needed else ""
+
+
+def _batch(result: Result, model: str, engine: EngineSettings, to: int) -> str:
+    if to > engine.n_ctx:
+        return f"llama.cpp takes no batch beyond the context of {engine.n_ctx}"
+    return "a batch has one token at least" if to < 1 else ""
+
+
+def _threads(result: Result, model: str, engine: EngineSettings, to: int) -> str:
+    limits, n_cores = result.host_limits, result.hardware.cpu.n_cores
+    n_cpus = n_cores if limits is None or limits.n_cpus is None else min(limits.n_cpus, n_cores)
+    if to > max(n_cpus, engine.n_threads):
+        return f"a model may use {n_cpus} cores" if n_cpus > 1 else "a model may use one core"
+    return "it takes one thread at least" if to < 1 else ""
+
+
+_RULES: dict[str, Callable[[Result, str, EngineSettings, int], str]] = {
+    "n_gpu_layers": _layers,
+    "n_ctx": _context,
+    "n_batch": _batch,
+    "n_ubatch": _batch,
+    "n_threads": _threads,
+}

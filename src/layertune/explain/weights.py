@@ -1,0 +1,32 @@
+"""How much of a model's weights is on the device, as the model of its speed needs it. Never shown as bytes."""
+
+import numpy as np
+
+from layertune.explain.changes import recorded_plans
+from layertune.memory import GPU, ModelPlan, PlannedBytes
+from layertune.results.result import Result
+from layertune.settings import EngineSettings
+
+
+class RecordedWeights:
+    """Recorded where a trial was planned; on a line through the nearest two elsewhere; the count of layers where fewer
+    than two splits were."""
+
+    def __init__(self, result: Result, model: str) -> None:
+        self._held: dict[int, dict[int, int]] = {}  # bytes by n_cpu_moe, then by n_gpu_layers
+        for engine, devices in recorded_plans(result, model).items():
+            n_bytes = devices[GPU].weights_bytes if GPU in devices else 0
+            self._held.setdefault(engine.n_cpu_moe, {})[engine.n_gpu_layers] = n_bytes
+
+    def plan(self, settings: EngineSettings) -> ModelPlan:
+        """Return a plan of the weights on the device alone."""
+        return ModelPlan({GPU: PlannedBytes(round(self._on_device(settings)), None, None)}, None, None)
+
+    def _on_device(self, settings: EngineSettings) -> float:
+        known = sorted(self._held.get(settings.n_cpu_moe, {}).items())
+        if len(known) < 2:
+            return settings.n_gpu_layers
+        layers = [at for at, _ in known]
+        after = min(max(int(np.searchsorted(layers, settings.n_gpu_layers)), 1), len(known) - 1)
+        (low, below), (high, above) = known[after - 1], known[after]
+        return max(0.0, below + (above - below) * (settings.n_gpu_layers - low) / (high - low))

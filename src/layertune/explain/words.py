@@ -1,0 +1,74 @@
+"""What an explanation says in words, the same on the page and in a terminal."""
+
+from layertune.explain.line import Change, Gives, Line
+from layertune.explain.steps import NoStep
+from layertune.explain.swap import Alone, Case, Swap
+from layertune.units import format_bytes
+
+
+def title(gives: Gives, *, on_device: bool) -> str:
+    """Return the heading of a group of lines."""
+    where = "the device" if on_device else "the host"
+    return {
+        "memory": f"Steps that free memory of {where}, least speed lost per byte first",
+        "speed": "Steps that buy speed, most first",
+        "neither": f"Steps that do neither: no clear gain of speed, no memory of {where}",
+        "unknown": "Steps of which speed or memory is not known",
+    }[gives]
+
+
+def step_words(line: Line) -> str:
+    """Return what changes: `n_ubatch 128 → 256, n_batch along`."""
+    along = f", {' and '.join(line.along)} along" if line.along else ""
+    return f"{line.knob} {line.before} → {line.to}{along}"
+
+
+def speed_source(line: Line) -> str:
+    """Return whose figure the speed is, or why there is none."""
+    return line.no_speed or "" if line.speed is None else _change_source(line.speed)
+
+
+def memory_source(line: Line) -> str:
+    """Return whose figures the bytes are, or why there are none."""
+    if line.memory is None:
+        return line.no_memory or ""
+    over = f"; does not fit: {format_bytes(line.over_bytes)} over the budget" if line.over_bytes is not None else ""
+    return line.memory.source + over
+
+
+def no_step_words(step: NoStep) -> str:
+    return f"{step.model} {step.knob} {'up' if step.up else 'down'}: {step.why}"
+
+
+def missing_words(swap: Swap) -> str:
+    return f"No verdict, since this is missing: {'; '.join(swap.missing)}."
+
+
+def case_words(case: Case) -> str:
+    """Return the verdict on one way of asking."""
+    how = {"in turns": "Asked one after the other", "at once": "Asked at the same time"}[case.name]
+    if case.per_minute is None:
+        clear = "no clear time" if case.slower.time_s > 0 else "no time"
+        return f"{how}: coexist. Sharing the device costs {clear}, so loading one model after the other never pays."
+    if case.verdict == "coexist":
+        return (
+            f"{how}: coexist. A swap would pay from {case.per_minute:.1f} requests a minute to each model on, and "
+            f"could serve {case.most_per_minute:.1f}."
+        )
+    return (
+        f"{how}: coexist below {case.per_minute:.1f} requests a minute to each model, swap above, up to the "
+        f"{case.most_per_minute:.1f} that a swap can serve."
+    )
+
+
+def in_a_row_words(alone: Alone) -> str:
+    if alone.n_in_a_row is None:
+        return f"{alone.model} is not clearly faster alone: a swap to it never pays."
+    return f"A swap to {alone.model} pays after {alone.n_in_a_row:.1f} requests to it in a row."
+
+
+def _change_source(change: Change) -> str:
+    if change.source == "modelled":
+        return "modelled"
+    once = "" if change.clear is not None else ", once each"
+    return f"measured: trial {change.trial}{', finals' if change.of_finals else ''}{once}"

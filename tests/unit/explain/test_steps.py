@@ -1,0 +1,89 @@
+import pytest
+
+from compared import engine
+from explained import pair, study
+from layertune.explain.steps import KNOBS, NoStep, Step, steps, turned, with_it
+from layertune.results.result import HostLimitsInfo, Result, WorkloadInfo
+from layertune.settings import EngineSettings
+
+N_LAYER = 36
+
+
+def told(result: Result, now: EngineSettings) -> dict[tuple[str, bool], Step | NoStep]:
+    """Return what is said of each setting, down (False) and up (True)."""
+    found = list(steps(result, "chat", now))
+    return {(each.knob, bool(place % 2)): each for place, each in enumerate(found)}
+
+
+def value(found: Step | NoStep) -> int:
+    assert isinstance(found, Step), found
+    return found.to
+
+
+def why(found: Step | NoStep) -> str:
+    assert isinstance(found, NoStep), found
+    return found.why
+
+
+def test_every_setting_has_a_step_or_a_reason_in_both_directions() -> None:
+    assert set(told(study(), engine(20))) == {(knob, up) for knob in KNOBS for up in (False, True)}
+
+
+def test_a_step_of_layers_is_one_whatever_was_tried() -> None:
+    found = told(study([pair(engine(20)), pair(engine(10)), pair(engine(30))]), engine(20))
+    assert (value(found["n_gpu_layers", False]), value(found["n_gpu_layers", True])) == (19, 21)
+
+
+def test_other_settings_step_to_the_next_value_that_was_tried_else_to_half_and_twice() -> None:
+    tried = [pair(engine(20)), pair(engine(20, n_ctx=1536)), pair(engine(20, n_ctx=4096)), pair(engine(20, n_batch=96))]
+    found = told(study(tried), engine(20))
+    assert (value(found["n_ctx", False]), value(found["n_ctx", True])) == (512, 1536)
+    assert (value(found["n_batch", False]), value(found["n_batch", True])) == (96, 512)
+    assert value(found["n_threads", False]) == 3
+
+
+def test_batches_go_together_where_llama_cpp_would_clamp_one() -> None:
+    now = engine(20)
+    found = told(study(), now)
+    up, down = found["n_ubatch", True], found["n_batch", False]
+    assert isinstance(up, Step)
+    assert isinstance(down, Step)
+    assert (up.engine.n_ubatch, up.engine.n_batch, with_it(now, up)) == (512, 512, ["n_batch"])
+    assert (down.engine.n_ubatch, down.engine.n_batch, with_it(now, down)) == (128, 128, ["n_ubatch"])
+    assert with_it(now, Step("chat", "n_batch", turned(now, "n_batch", 512, N_LAYER))) == []
+
+
+def test_the_ends_of_a_setting_are_named() -> None:
+    ends = told(study(), engine(N_LAYER + 1, n_ctx=256, n_batch=256, n_ubatch=1, n_threads=1))
+    assert why(ends["n_gpu_layers", True]) == "all 37 layers are on the device"
+    assert why(ends["n_ctx", False]) == "llama.cpp makes no context of less than 256 tokens a slot"
+    assert why(ends["n_batch", True]) == "llama.cpp takes no batch beyond the context of 256"
+    assert why(ends["n_ubatch", False]) == "a batch has one token at least"
+    assert why(ends["n_threads", False]) == "it takes one thread at least"
+    assert why(told(study(), engine(0))["n_gpu_layers", False]) == "no layer is on the device"
+
+
+def test_threads_do_not_go_beyond_what_a_model_may_use() -> None:
+    assert why(told(study(), engine(20))["n_threads", True]) == "a model may use 4 cores"
+    limits = HostLimitsInfo(n_cpus=1, ram_per_model_bytes=None)
+    found = told(study(host_limits=limits), engine(20, n_threads=1))
+    assert why(found["n_threads", True]) == "a model may use one core"
+
+
+def test_a_context_has_to_hold_the_workload() -> None:
+    long = dict.fromkeys(("chat", "code"), WorkloadInfo(n_prompt=600, n_generate=16))
+    assert why(told(study(workload=long), engine(20))["n_ctx", False]) == "the workload's 616 tokens would not fit"
+
+
+def test_without_a_device_no_layer_moves() -> None:
+    hardware = study().hardware
+    cpu = hardware.model_copy(update={"device": hardware.device.model_copy(update={"kind": "cpu"})})
+    assert why(told(study(hardware=cpu), engine(0))["n_gpu_layers", True]) == "there is no device to put layers on"
+
+
+@pytest.mark.parametrize("n_ubatch", [1, 64, 256])
+def test_a_step_is_what_llama_cpp_would_run(n_ubatch: int) -> None:
+    now = engine(20, n_batch=256, n_ubatch=n_ubatch)
+    found = [each for each in steps(study(), "chat", now) if isinstance(each, Step)]
+    assert [each.engine.canonical(N_LAYER) for each in found] == [each.engine for each in found]
+    assert all(each.to != getattr(now, each.knob) for each in found)
