@@ -112,7 +112,7 @@ def _pick_row(study: StudySummary, pick: Pick | None, names: Sequence[str]) -> t
     cells = [study.label, str(pick.trial)]
     for name in names:
         model = pick.models[name]
-        cells += [_settings(model.settings), _speed(model.alone), _speed(model.together)]
+        cells += [_settings(model.settings), speed_words(model.alone), speed_words(model.together)]
     return (*cells, _bytes(pick.peak_bytes))
 
 
@@ -130,7 +130,7 @@ def _percent(cost: ModelCost) -> str:
     return f"{cost.percent:+.1f} % ({cost.low:+.1f} to {cost.high:+.1f} %{unclear})"
 
 
-def _speed(speed: Speed) -> str:
+def speed_words(speed: Speed) -> str:
     if speed.low is None or speed.high is None:
         return f"{speed.tokens_per_s:.1f}"
     return f"{speed.tokens_per_s:.1f} ±{(speed.high - speed.low) / 2:.1f}"
