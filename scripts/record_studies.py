@@ -23,10 +23,11 @@ CONFIGS, STUDIES = ROOT / "configs" / "studies", ROOT / "studies"
 LAYERTUNE = Path(sys.executable).with_name("layertune")
 RESULT = "result.json"
 
-# About 5 minutes each on two cores. Studies with the same changes differ in nothing but the card, so they compare.
+# About 6 minutes each on two cores. Studies with the same changes differ in nothing but the card, so they compare. The
+# demo's six rounds are needed: of four, the balanced pick could not tell 23 from 36 tokens/s on a noisy machine.
 DEMO: dict[str, Any] = {
-    "search": {"n_trials": 12},
-    "finals": {"max_rounds": 4},
+    "search": {"n_trials": 9},
+    "finals": {"max_finalists": 2},
 }
 # About 15 minutes each: a trial of both takes most of a minute, whatever it measures.
 STANDINS: dict[str, Any] = {
