@@ -23,8 +23,9 @@ BEGIN, END = "<!-- compare:begin -->\n", "<!-- compare:end -->\n"
 NONE_YET = "No two studies that compare are recorded yet: `make record`.\n"
 LEGEND = """\
 Each card's balanced pick, with the 95 % interval of the median; "share" is the front's hypervolume in one box over the
-cards of a table; the last columns hold a card against the first one. EMULATED: the bytes are exact, the speeds are those
-of the two-core CPU that emulated the cards, not a GPU's. Made by `make compare` from [`studies/`](studies/README.md).
+cards of a table; the last columns hold a card against the first one. EMULATED: the bytes are exact, the speeds are
+those of the two-core CPU that emulated the cards, not a GPU's.
+Made by `make compare` from [`studies/`](studies/README.md).
 """
 
 
@@ -38,13 +39,13 @@ class Group:
 
 
 GROUPS = (
-    Group("The demo pair, three cards", ("demo-512mib", "demo-384mib", "demo-256mib")),
+    Group("the demo pair, three cards", ("demo-512mib", "demo-384mib", "demo-256mib")),
     Group(
-        "The demo pair, a card that computes with two threads and with one",
+        "the demo pair, a card that computes with two threads and with one",
         ("demo-256mib", "demo-256mib-1-thread"),
         with_picture=False,
     ),
-    Group("Stand-ins of the 3B and the 7B, three cards", ("standins-8gib", "standins-6gib", "standins-4gib")),
+    Group("stand-ins of 3B and 7B, three cards", ("standins-8gib", "standins-6gib", "standins-4gib")),
 )
 
 
@@ -102,7 +103,7 @@ def table(title: str, found: dict[str, Result]) -> str:
         for each, pair in zip(compared.studies, pairs, strict=True)
     ]
     lines = [_line(headings), "|---" + "|--:" * (len(headings) - 2) + "|---|", *map(_line, rows)]
-    return f"**{title}** ({workload(found)})\n\n" + "\n".join(lines) + "\n"
+    return f"**{title[0].upper() + title[1:]}** ({workload(found)})\n\n" + "\n".join(lines) + "\n"
 
 
 def row(
@@ -131,9 +132,12 @@ def cost_words(cost: ModelCost) -> str:
 
 
 def card(result: Result) -> str:
-    device = result.hardware.device
-    memory = format_bytes(device.vram_bytes or 0).replace(".0 ", " ")
-    return f"{memory}, {device.n_threads} thread{'' if device.n_threads == 1 else 's'}"
+    n_threads = result.hardware.device.n_threads
+    return f"{memory(result)}, {n_threads} thread{'' if n_threads == 1 else 's'}"
+
+
+def memory(result: Result) -> str:
+    return format_bytes(result.hardware.device.vram_bytes or 0).replace(".0 ", " ")
 
 
 def workload(found: dict[str, Result]) -> str:
@@ -143,7 +147,7 @@ def workload(found: dict[str, Result]) -> str:
 
 
 def panel(title: str, found: dict[str, Result]) -> Panel:
-    return Panel(title, {card(result): result for result in found.values()})
+    return Panel(title, {memory(result): result for result in found.values()})
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import MetricInfo
 
 _WIDTH, _HEIGHT, _HEAD, _GAP = 440, 320, 56, 20
-_NAMES_EVERY, _NAMES_LEFT = 128, 52
+_NAMES_EVERY, _NAMES_LEFT = 92, 52
 _STYLE = """
 :root { --paper: #ffffff; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de; --a: #2f62c4; --b: #b26a00; --c: #12805f; }
 @media (prefers-color-scheme: dark) { :root { --paper: #14171b; --ink: #e6e9ec; --soft: #a3acb6; --line: #3a424b;
@@ -75,7 +75,9 @@ def _panel(panel: Panel) -> Html:
         join([_shape(kind, _NAMES_LEFT + at * _NAMES_EVERY, 38), text(_NAMES_LEFT + 10 + at * _NAMES_EVERY, 42, name)])
         for at, (kind, name) in enumerate(zip(_KINDS, panel.studies, strict=False))
     ]
-    title = text(_NAMES_LEFT, 18, f"{panel.title} (EMULATED)", kind="title")
+    ring = _NAMES_LEFT + len(panel.studies) * _NAMES_EVERY
+    key.append(join([circle(ring, 38, 6, "pick"), text(ring + 12, 42, "balanced pick")]))
+    title = text(_NAMES_LEFT, 18, f"EMULATED: {panel.title}", kind="title")
     return join([title, *key, Html(f'<g transform="translate(0 {_HEAD})">{whole}</g>')])
 
 
