@@ -1,11 +1,13 @@
 # make search   the environment, the demo pair, and a real search on it
 # make test     the environment and all tests
+# make record   the studies of studies/ that are not recorded yet, about 5 to 15 minutes each
+# make compare  the README's table and picture of those studies
 # make tools    llama-bench, llama-fit-params and llama-server of the same llama.cpp, into build/tools/bin
 PYTHON ?= python3
 VENV   ?= .venv
 RUN     = $(VENV)/bin
 
-.PHONY: search test check models env tools clean
+.PHONY: search test check models env record compare tools clean
 
 search: env models
 	@$(RUN)/python scripts/demo_search.py
@@ -24,6 +26,12 @@ models: env
 
 env:
 	@$(PYTHON) scripts/bootstrap.py --venv $(VENV)
+
+record: env models
+	@$(RUN)/python scripts/record_studies.py
+
+compare: env
+	@$(RUN)/python scripts/compare_recorded.py
 
 tools: env
 	@$(PYTHON) scripts/build_tools.py --venv $(VENV)

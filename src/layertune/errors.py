@@ -8,7 +8,8 @@
     │   └── BuildError        2  this llama-cpp-python lacks what the device needs
     ├── StorageError          1  a study's storage cannot be read or written
     │   ├── StudyLocked       1  another layertune is working on this study
-    │   └── StudyMismatch     2  the study was made on other hardware, models or llama.cpp build
+    │   ├── StudyMismatch     2  the study was made on other hardware, models or llama.cpp build
+    │   └── StorageUnreachable 2  the database of --storage does not answer
     ├── ResultFileError       2  a study folder or result.json cannot be read
     ├── UnlikeStudies         2  studies to compare measured other models or workloads
     ├── NothingFits           3  no setting of the space fits the budget
@@ -30,6 +31,7 @@ __all__ = [
     "NothingFits",
     "ResultFileError",
     "StorageError",
+    "StorageUnreachable",
     "StudyLocked",
     "StudyMismatch",
     "UnlikeStudies",
@@ -80,6 +82,10 @@ class StudyLocked(StorageError):
 
 
 class StudyMismatch(StorageError):
+    exit_status = 2
+
+
+class StorageUnreachable(StorageError):
     exit_status = 2
 
 

@@ -19,6 +19,8 @@ from optuna.trial import TrialState
 from layertune.models.known import KnownModel
 from layertune.models.standin import plan_standin
 from layertune.results.result import load_result
+from layertune.search.storage import open_url
+from postgresql import cluster, new_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_rpc")]
 
@@ -305,3 +307,34 @@ def test_a_baseline_may_not_take_a_computed_one_s_name(folder: Path) -> None:
     answer = subprocess.run(full, capture_output=True, text=True, cwd=folder, check=False)
     assert answer.returncode == 2
     assert "baselines.ollama: layertune computes one of that name; rename yours" in answer.stderr
+
+
+def test_a_study_in_a_database_goes_on_with_its_url_only(folder: Path) -> None:
+    with cluster() as server:
+        url = new_database(server, "fleet")
+        answer = run(folder, "--storage", url, n_trials=3)
+        assert answer.returncode == 0, answer.stderr
+        assert not (folder / "study" / "journal.log").exists()
+        assert [each.study_name for each in optuna.get_all_study_summaries(open_url(url))] == ["study"]
+        before = load_result(folder / "study")
+        forgotten = run(folder, "--resume", n_trials=4)
+        assert (forgotten.returncode, forgotten.stdout) == (2, "")
+        assert (
+            "study has no journal.log: its trials are in another storage; give its --storage URL again"
+            in forgotten.stderr
+        )
+        assert run(folder, "--resume", "--storage", url, n_trials=4).returncode == 0
+        after = load_result(folder / "study")
+    assert [each.settings for each in after.trials[:3]] == [each.settings for each in before.trials]
+    assert len(after.trials) == 4
+    gone = run(folder, "--resume", "--storage", url, n_trials=5)
+    assert (gone.returncode, gone.stderr.count("layertune: the storage postgresql://")) == (2, 1)
+    assert "Traceback" not in gone.stderr
+
+
+def test_a_study_in_a_journal_does_not_go_on_in_a_database(folder: Path) -> None:
+    assert run(folder, n_trials=1).returncode == 0
+    answer = run(folder, "--resume", "--storage", "sqlite:///fleet.db", n_trials=2)
+    assert answer.returncode == 2
+    assert "study keeps its trials in journal.log; leave out --storage" in answer.stderr
+    assert not (folder / "fleet.db").exists()

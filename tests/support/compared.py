@@ -40,6 +40,7 @@ def study(
     n_cores: int = 4,
     device: str = "emulated card",
     n_rounds: int = 3,
+    n_threads: int = 2,
     objectives: Sequence[Objective] = OBJECTIVES,
 ) -> Result:
     """Return a study of these trials, all measured ones on its front, whose every pick is trial number `pick`."""
@@ -51,7 +52,13 @@ def study(
     hardware = HardwareInfo(
         fingerprint=f"{device} {n_cores}",
         device=DeviceInfo.model_validate(
-            {"kind": kind, "name": device, "vram_bytes": round(budget_mib * MIB), "driver": None}
+            {
+                "kind": kind,
+                "name": device,
+                "vram_bytes": round(budget_mib * MIB),
+                "driver": None,
+                "n_threads": n_threads if kind == "emulated" else None,
+            }
         ),
         cpu=CpuInfo(model="Test CPU", n_cores=n_cores),
         ram_bytes=16 * GIB,

@@ -118,7 +118,7 @@ def _pick_row(study: StudySummary, pick: Pick | None, names: Sequence[str]) -> t
     cells = [label, _NONE if pick.trial is None else str(pick.trial)]
     for name in names:
         model = pick.models[name]
-        cells += [_settings(model.settings), _speed(model.alone), _speed(model.together)]
+        cells += [_settings(model.settings), speed_words(model.alone), speed_words(model.together)]
     return (*cells, f"{_bytes(pick.planned_bytes)} planned" if study.predicted else _bytes(pick.peak_bytes))
 
 
@@ -142,7 +142,7 @@ def _figures(study: StudySummary) -> str:
     return "SCREENING ONLY" if study.screening_only else "finals"
 
 
-def _speed(speed: Speed | None) -> str:
+def speed_words(speed: Speed | None) -> str:
     if speed is None:
         return _NONE
     if speed.low is None or speed.high is None:

@@ -15,7 +15,9 @@ def hardware_info(target: Target, machine: Machine) -> HardwareInfo:
         from layertune.vram.nvml import driver_version
 
         driver = driver_version()
-    device = DeviceInfo(kind=target.kind, name=target.name, vram_bytes=target.vram_bytes, driver=driver)
+    device = DeviceInfo(
+        kind=target.kind, name=target.name, vram_bytes=target.vram_bytes, driver=driver, n_threads=target.n_threads
+    )
     cpu = CpuInfo(model=machine.cpu_model, n_cores=machine.n_cores)
     marks = f"{device!r} {cpu!r} {target.n_threads} {machine.ram_bytes // GIB}"
     return HardwareInfo(

@@ -54,7 +54,8 @@ def options(
 
 @app.command(
     epilog="Examples: layertune search configs/studies/demo.toml  ·  "
-    "layertune search --model chat=a.gguf --model code=b.gguf --budget 5.5GiB"
+    "layertune search --model chat=a.gguf --model code=b.gguf --budget 5.5GiB  ·  "
+    "layertune search mine.toml --storage postgresql://tuner@db/layertune --study studies/mine-rtx4060"
 )
 def search(
     config: Config = None,
@@ -71,7 +72,10 @@ def search(
     ] = None,
     set_: Settings = None,
     storage: Annotated[
-        str | None, typer.Option(metavar="URL", help="Keep the study elsewhere, like postgresql://….")
+        str | None,
+        typer.Option(
+            metavar="URL", help="Keep the trials elsewhere, like postgresql://HOST/NAME, under the folder's name."
+        ),
     ] = None,
     study: Annotated[Path | None, typer.Option(metavar="DIR", help="The study's folder (studies/NAME).")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the sampler and the measured tokens.")] = None,
@@ -84,7 +88,9 @@ def search(
     from layertune.cli import search as command
     from layertune.cli.overrides import Overrides
 
-    overrides = Overrides(model or [], budget, device, set_ or [], trials, timeout, sampler, seed, study, warm_start)
+    overrides = Overrides(
+        model or [], budget, device, set_ or [], trials, timeout, sampler, seed, study, warm_start, storage is not None
+    )
     try:
         command.run(config, overrides, storage=storage, folder=study, resume=resume, dry_run=dry_run, as_json=json)
     except KeyboardInterrupt as interrupt:  # before or after the trials, which say more

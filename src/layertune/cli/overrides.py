@@ -13,7 +13,10 @@ _COMMAND_LINE = "command line"
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """The options as the user wrote them; `models` and `settings` as `NAME=VALUE`."""
+    """The options as the user wrote them; `models` and `settings` as `NAME=VALUE`.
+
+    In a `shared` storage the study is called as its folder: machines of one kind use one name, other machines others.
+    """
 
     models: list[str]
     budget: str | None
@@ -25,6 +28,7 @@ class Overrides:
     seed: int | None = None
     folder: Path | None = None
     warm_start: Path | None = None
+    shared: bool = False
 
 
 def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
@@ -58,8 +62,9 @@ def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
             section[key] = value
     if overrides.sampler not in (None, "layer-split"):
         search.pop("warm_start", None)  # of a config's; another sampler cannot use it
-    if path is None and overrides.folder is not None:
-        table["name"] = overrides.folder.resolve().name
+    folder = overrides.folder
+    if folder is not None and (path is None or (overrides.shared and path.parent != folder)):
+        table["name"] = folder.resolve().name
     return parse_config(table, source=_COMMAND_LINE if path is None else f"{path} with options", folder=Path())
 
 

@@ -55,6 +55,9 @@ class SearchProgress:
     def on_stage(self, stage: Stage) -> None:
         self._live.update(self._task, stage=f"{stage.name} {stage.model or ''}")
 
+    def on_wait(self, owner: str) -> None:
+        self._print(f"waiting for the device: {owner} measures on it")
+
     def on_event(self, event: Event) -> None:
         if isinstance(event, TrialStarted):
             self._live.update(self._task, stage=_layers(event.settings))

@@ -17,16 +17,18 @@ from layertune.cli.progress import SearchProgress
 from layertune.cli.replanning import CONFIG_NAME, NOTHING, picked_trials, plan_with
 from layertune.cli.report import FILE_NAME as REPORT_NAME
 from layertune.cli.warm_start import copy_elsewhere
+from layertune.devices.turn import DeviceTurn
 from layertune.errors import NothingFits, StorageError, UsageError
 from layertune.export import quote, render_env
 from layertune.report import render_report
 from layertune.results.result import FILE_NAME, ClockInfo, Result, write_result
 from layertune.results.summary import summarise
 from layertune.search.lock import study_lock
-from layertune.search.storage import open_journal, open_url
+from layertune.search.storage import JOURNAL_NAME, open_journal, open_url
 from layertune.search.study import Search
 from layertune.trial.clock import Clock
 from layertune.trial.process import ProcessTrialRunner
+from layertune.trial.turns import TurnTakingRunner
 from layertune.units import format_bytes
 
 
@@ -45,6 +47,7 @@ def run(
         config_path = folder / CONFIG_NAME
     config = study_config(config_path, overrides)
     folder = folder or Path("studies") / config.name
+    _check_storage(folder, storage)
     preparation = prepare(config)
     for shape in preparation.shapes.values():
         quote(shape.files[0].name)  # a name that no .env can hold is refused now, not after the last trial
@@ -60,13 +63,14 @@ def run(
             if config.search.warm_start is not None:
                 copy_elsewhere(config.search.warm_start, folder)
             write_text(config_file, preparation.resolved_toml(folder))
-        runner = ProcessTrialRunner(preparation.workplace())
+        trials = ProcessTrialRunner(preparation.workplace())
+        runner = TurnTakingRunner(trials, DeviceTurn(preparation.target))
         stopped = None
         try:
-            stopped = _measure(preparation, search, runner)
+            stopped = _measure(preparation, search, trials, runner)
         finally:
             runner.close()
-            clock = _clock(runner.spent, time.monotonic() - started_s)
+            clock = _clock(trials.spent, time.monotonic() - started_s)
             result = _write(preparation, search, folder, clock, stopped)
     if as_json:
         typer.echo(json.dumps(result.model_dump(mode="json")))
@@ -77,11 +81,11 @@ def run(
     typer.echo(f"wrote {FILE_NAME}, {REPORT_NAME} and .env (the balanced pick) in {folder}", err=True)
 
 
-def _measure(preparation: Preparation, search: Search, runner: ProcessTrialRunner) -> str:
-    """Search, say why it stopped, and return that."""
+def _measure(preparation: Preparation, search: Search, trials: ProcessTrialRunner, runner: TurnTakingRunner) -> str:
+    """Search, say why it stopped, and return that; `runner` takes turns to run `trials`."""
     plan = preparation.plan()
     progress = SearchProgress(plan, search.finished())
-    runner.on_stage = progress.on_stage
+    trials.on_stage, runner.on_wait = progress.on_stage, progress.on_wait
     with progress:
         why = search.run(runner, progress.on_event)
     typer.echo(f"stopped: {why}", err=True)
@@ -120,6 +124,17 @@ def _write(preparation: Preparation, search: Search, folder: Path, clock: ClockI
     memory = NOTHING if preparation.feasible is None else plan_with(preparation.planning, result, picked_trials(result))
     write_text(folder / REPORT_NAME, render_report(result, memory))
     return result
+
+
+def _check_storage(folder: Path, storage: str | None) -> None:
+    """Refuse to go on with a study anywhere else than where its trials are."""
+    has_journal = (folder / JOURNAL_NAME).exists()
+    if storage is not None and has_journal:
+        raise UsageError(f"{folder} keeps its trials in {JOURNAL_NAME}", remedy="leave out --storage")
+    if storage is None and not has_journal and (folder / _CONFIG_NAME).exists():
+        raise UsageError(
+            f"{folder} has no {JOURNAL_NAME}: its trials are in another storage", remedy="give its --storage URL again"
+        )
 
 
 def _make_folder(folder: Path, *, resume: bool) -> None:

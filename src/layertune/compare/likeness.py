@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from layertune.errors import UnlikeStudies
 from layertune.prediction import Prediction
-from layertune.results.result import Result
+from layertune.results.result import DeviceInfo, Result
 from layertune.units import GIB, format_bytes
 
 
@@ -57,9 +57,16 @@ def _facts(result: Result) -> Sequence[tuple[str, str]]:
     return (
         ("device", f"{device.name}{' (EMULATED)' if device.kind == 'emulated' else ''}"),
         ("device memory", "none" if device.vram_bytes is None else format_bytes(device.vram_bytes)),
+        ("threads of the emulation", _threads(device)),
         ("driver", device.driver or "none"),
         ("processor", hardware.cpu.model),
         ("cores", str(hardware.cpu.n_cores)),
         ("RAM", f"{hardware.ram_bytes // GIB} GiB"),  # as the fingerprint: what the kernel keeps of it varies
         ("llama.cpp", f"{llama_cpp.version} ({llama_cpp.commit})"),
     )
+
+
+def _threads(device: DeviceInfo) -> str:
+    if device.kind != "emulated":
+        return "none"
+    return "not recorded" if device.n_threads is None else str(device.n_threads)

@@ -59,6 +59,8 @@ class DeviceInfo(Part):
     name: str
     vram_bytes: int | None
     driver: str | None
+    # An emulated card's threads; not in its repr, of which the fingerprints of earlier results are made.
+    n_threads: int | None = Field(default=None, ge=1, repr=False)
 
 
 class CpuInfo(Part):

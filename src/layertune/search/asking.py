@@ -1,5 +1,6 @@
 """What a study is asked for next: what is queued, what a sampler proposes, or in the end what nobody has tried."""
 
+import time
 from collections.abc import Mapping
 
 from optuna.samplers import BaseSampler
@@ -8,7 +9,7 @@ from optuna.trial import TrialState
 
 from layertune.results.trials import FinishedTrial
 from layertune.search.plan import Plan
-from layertune.search.record import Recorder, n_turns, original_numbers, read_settings
+from layertune.search.record import OUTCOME_KEY, Recorder, n_turns, original_numbers, read_settings
 from layertune.search.samplers import make_sampler
 from layertune.search.split_sampler import LayerSplitSampler, proposer
 from layertune.settings import SplitSettings
@@ -16,17 +17,30 @@ from layertune.settings import SplitSettings
 # A sampler that proposes known engines this often in a row has converged on them; an unseen setting comes next.
 _MAX_REPEATS = 20
 
+# A machine stores what a trial runs within milliseconds of asking for it; one that was killed in between never does.
+_PATIENCE_S = 2.0
+_POLL_S = 0.05
+
 
 class Asking:
-    """Asks one study; `known` are its finished trials by their settings, and grows as they finish."""
+    """Asks one study; `known` are its finished trials by their settings, and grows as they finish. `alone` says that
+    nobody else asks it."""
 
     def __init__(
-        self, plan: Plan, study: Study, recorder: Recorder, known: Mapping[SplitSettings, FinishedTrial]
+        self,
+        plan: Plan,
+        study: Study,
+        recorder: Recorder,
+        known: Mapping[SplitSettings, FinishedTrial],
+        *,
+        alone: bool,
     ) -> None:
         self._plan = plan
         self._study = study
         self._recorder = recorder
         self._known = known
+        self._alone = alone
+        self._silent: set[int] = set()  # trials that were waited for in vain
         self._proposer = proposer(plan)
         self._walk = (plan.feasible or plan.space).shuffled(plan.seed)
 
@@ -75,13 +89,39 @@ class Asking:
         impossible = settings.impossible() if feasible is None else feasible.refused(settings)
         planned = {} if feasible is None or impossible is not None else feasible.violations(settings)
         too_large = any(excess > 0 for excess in planned.values())
+        twin = None
         if same is not None:
             self._recorder.finish(trial.number, settings, same.outcome, same.number)
         elif impossible is not None:
             self._recorder.reject(trial.number, impossible)
         elif too_large:
             self._recorder.rule_out(trial.number, planned)
-        return trial.number, settings, same is not None or impossible is not None or too_large
+        elif not self._alone and (twin := self._twin(trial.number, settings)) is not None:
+            self._recorder.give_way(trial.number, twin)
+        settled = same is not None or impossible is not None or too_large or twin is not None
+        return trial.number, settings, settled
+
+    def _twin(self, number: int, settings: SplitSettings) -> int | None:
+        """Return the earlier trial that runs these settings, or has just run them, on another machine.
+
+        Two machines that ask in the same moment may be told the same, since the same trials lead to the same proposal.
+        Of two such trials the earlier one runs: what this one runs is stored by now, and an earlier one whose settings
+        are not stored yet is waited for.
+        """
+        started_s = time.monotonic()
+        while True:
+            earlier = [each for each in self._study.get_trials(deepcopy=False) if each.number < number]
+            for each in earlier:
+                runs = each.state == TrialState.RUNNING or OUTCOME_KEY in each.user_attrs
+                if runs and read_settings(each) == settings:
+                    return each.number
+            running = [each for each in earlier if each.state == TrialState.RUNNING and each.number not in self._silent]
+            undecided = {each.number for each in running if read_settings(each) is None}
+            if not undecided:
+                return None
+            if time.monotonic() - started_s > _PATIENCE_S:
+                self._silent |= undecided
+            time.sleep(_POLL_S)
 
     def _sampler(self) -> BaseSampler:
         plan, turn = self._plan, n_turns(self._study)

@@ -5,13 +5,13 @@ The text in the file says whose it is, for people only: it may outlive its write
 
 import os
 import platform
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from layertune.devices.file_lock import lock_file
 from layertune.errors import StorageError, StudyLocked
 
 _FILE_NAME = "study.lock"
@@ -43,7 +43,7 @@ def study_lock(folder: Path) -> Iterator[None]:
 
 def _take(file: IO[str], folder: Path) -> None:
     try:
-        _lock(file)
+        lock_file(file)
     except (BlockingIOError, PermissionError) as error:
         file.seek(0)
         owner = file.read().strip() or "unknown"
@@ -54,19 +54,3 @@ def _take(file: IO[str], folder: Path) -> None:
         raise StorageError(
             f"cannot lock {folder}: {error.strerror}", remedy="choose a folder on a local disk with --study DIR"
         ) from error
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: IO[str]) -> None:
-        # A byte far behind the text, which stays readable for others: Windows locks are mandatory.
-        file.seek(1 << 20)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        file.seek(0)
-
-else:
-    import fcntl
-
-    def _lock(file: IO[str]) -> None:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,7 +7,8 @@ tell      COMPLETE with values, PRUNED (infeasible) or FAIL
 
 A proposal that llama.cpp would refuse whatever the memory, or that does not fit by plan, is told PRUNED with its
 constraints, and never run.
-A FAIL has no constraint: nothing is known of its memory, and no sampler reads it.
+A FAIL has no constraint: nothing is known of its memory, and no sampler reads it. In a shared storage a trial whose
+settings an earlier one runs on another machine is told FAIL, too, and never run.
 """
 
 import json
@@ -29,7 +30,9 @@ from layertune.trial.outcome import OUTCOME, Infeasible, Measured, TrialOutcome
 
 OWNER, SETTINGS, OUTCOME_KEY, SAME_AS = "owner", "settings", "outcome", "same_as"
 INTERRUPTED, RESUMES = "interrupted", "resumes"
-IMPOSSIBLE, PLANNED, OUTLOOK = "impossible", "planned", "outlook"
+IMPOSSIBLE, PLANNED, OUTLOOK, GAVE_WAY = "impossible", "planned", "outlook", "gave_way"
+
+_NOT_RUN = frozenset({INTERRUPTED, GAVE_WAY})
 
 # What optuna-dashboard 0.21 reads. Optuna itself has one attribute for each constraint and counts these as further
 # ones, the same for every trial: which of two trials violates more stays as it is.
@@ -80,6 +83,11 @@ class Recorder:
         trial.set_user_attr(PLANNED, dict(violations))
         self._constrain(trial, violations)
         self._study.tell(number, state=TrialState.PRUNED)
+
+    def give_way(self, number: int, twin: int) -> None:
+        """Tell a trial that the earlier one `twin` runs on another machine."""
+        self._trial(number).set_user_attr(GAVE_WAY, twin)
+        self._study.tell(number, state=TrialState.FAIL)
 
     def finish(self, number: int, settings: SplitSettings, outcome: TrialOutcome, same_as: int | None) -> FinishedTrial:
         """Make a trial's outcome durable, then tell it."""
@@ -150,6 +158,8 @@ def mend_trials(study: Study, recorder: Recorder, *, alone: bool) -> None:
             recorder.reject(trial.number, trial.user_attrs[IMPOSSIBLE])
         elif PLANNED in trial.user_attrs:
             recorder.rule_out(trial.number, trial.user_attrs[PLANNED])
+        elif GAVE_WAY in trial.user_attrs:
+            recorder.give_way(trial.number, trial.user_attrs[GAVE_WAY])
         else:
             recorder.interrupt(trial.number)
     trials = study.get_trials(deepcopy=False)
@@ -200,7 +210,7 @@ def finished_trials(study: Study, limits: Limits, beyond: Collection[int] = ()) 
 def read_outlooks(study: Study) -> list[Outlook]:
     """Return the outlooks of all proposals that came to an end, in order."""
     ended = [trial.user_attrs for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    return [Outlook(**each[OUTLOOK]) for each in ended if OUTLOOK in each and INTERRUPTED not in each]
+    return [Outlook(**each[OUTLOOK]) for each in ended if OUTLOOK in each and each.keys().isdisjoint(_NOT_RUN)]
 
 
 def original_numbers(study: Study) -> dict[int, int]:

@@ -2,18 +2,30 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError  # Optuna passes them on
+from sqlalchemy.exc import (  # Optuna passes them on
+    ArgumentError,
+    IntegrityError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
+from sqlalchemy.pool import NullPool
 
-from layertune.errors import StorageError, UsageError
+from layertune.errors import StorageError, StorageUnreachable, UsageError
 
 JOURNAL_NAME = "journal.log"
+
+# A driver's package, where it is not called as the driver: psycopg alone needs PostgreSQL's own library beside it.
+_PACKAGES = {"psycopg": '"psycopg[binary]"'}
+
+_N_TRIES, _BETWEEN_S = 10, 0.1
 
 # What replaying a journal raises where its records are JSON, but no study's.
 _REPLAY_ERRORS = (LookupError, TypeError, ValueError, AssertionError, AttributeError, optuna.exceptions.OptunaError)
@@ -71,22 +83,21 @@ def open_url(url: str) -> BaseStorage:
 
     Raises:
         UsageError: Optuna does not know this kind of URL, or its driver is not installed.
-        StorageError: the storage does not answer, or another version of Optuna made it.
+        StorageUnreachable: the storage does not answer.
+        StorageError: another version of Optuna made it.
     """
     shown = _without_password(url)
     try:
-        return optuna.storages.RDBStorage(url)
+        return _open(_with_driver(url))
     except ImportError as error:
         # Optuna wraps the import that failed, which names the package.
         driver = error.__cause__.name if isinstance(error.__cause__, ImportError) else None
-        raise UsageError(
-            f"the storage {shown} needs a driver that is not here",
-            remedy=f"install it with: pip install {driver}" if driver else "install the driver of that database",
-        ) from error
+        how = "" if driver is None else f" with: pip install {_PACKAGES.get(driver, driver)}"
+        raise UsageError(f"the storage {shown} needs a driver that is not here", remedy=f"install it{how}") from error
     except (ArgumentError, ValueError) as error:
         raise UsageError(f"{shown} is not a storage URL", remedy="write it like postgresql://host/name") from error
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise StorageError(
+        raise StorageUnreachable(
             f"the storage {shown} does not answer: {_first_line(error)}", remedy="check that it runs and accepts you"
         ) from error
     except RuntimeError as error:  # Optuna's check of the tables' version
@@ -94,6 +105,21 @@ def open_url(url: str) -> BaseStorage:
             f"the storage {shown} was made by another version of Optuna",
             remedy="upgrade the older of the two; optuna storage upgrade does it for a storage",
         ) from error
+
+
+def _open(url: str) -> BaseStorage:
+    for _ in range(_N_TRIES):
+        # Machines that open a new storage in the same moment: Optuna looks whether a table is there before it makes
+        # it, and another machine may do so in between.
+        with suppress(IntegrityError, ProgrammingError):
+            return _database(url)
+        time.sleep(_BETWEEN_S)
+    return _database(url)
+
+
+def _database(url: str) -> BaseStorage:
+    # A trial takes minutes, in which a firewall or the server may end a connection that is kept: none is.
+    return optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": NullPool})
 
 
 @contextmanager
@@ -117,6 +143,12 @@ def _is_record(line: bytes) -> bool:
     except ValueError:
         return False
     return isinstance(record, dict) and "op_code" in record
+
+
+def _with_driver(url: str) -> str:
+    """Name psycopg 3, which the extra `postgres` installs, where a URL names no driver: SQLAlchemy before 2.1 would
+    look for psycopg2."""
+    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
 
 
 def _without_password(url: str) -> str:

@@ -49,13 +49,15 @@ class Search:
         sampler = make_sampler(plan.sampler, plan.seed, turn=0)
         with storing():
             self._study = open_study(storage, plan.name, sampler, plan.objectives, plan.identity)
-            self._recorder = Recorder(self._study, storage, plan.objectives, plan.limits, owner_of(folder), plan.floors)
-            self._record = StudyRecord(self._study)
+            owner = owner_of(folder)
+            self._recorder = Recorder(self._study, storage, plan.objectives, plan.limits, owner, plan.floors)
+            self._record = StudyRecord(self._study, None if self._alone else owner)
             mend_trials(self._study, self._recorder, alone=self._alone)
             self._known: dict[SplitSettings, FinishedTrial] = {}
             self._read: set[int] = set()
             self._learn()
-            self._asking = Asking(plan, self._study, self._recorder, self._known)
+            self._chosen_from: list[FinishedTrial] | None = None
+            self._asking = Asking(plan, self._study, self._recorder, self._known, alone=self._alone)
             self._asking.queue_first()
 
     def created(self) -> datetime:
@@ -65,10 +67,14 @@ class Search:
         return min(begun, default=datetime.now()).astimezone(UTC)  # Optuna's times are local and say no zone
 
     def finished(self) -> list[FinishedTrial]:
-        """Return the study's trials in order, with the finals over them once these say enough of every finalist."""
+        """Return the study's trials in order, with the finals over them once these say enough of every finalist.
+
+        After the finals these are the trials that they chose from: what another machine finishes meanwhile is for its
+        own finals.
+        """
         limits, n_rounds = self._plan.limits, min(MIN_ROUNDS, self._plan.measuring.finals.n_rounds)
         with storing():
-            trials = finished_trials(self._study, limits)
+            trials = self._chosen_from or finished_trials(self._study, limits)
         rounds = self._record.rounds(len(trials))
         if any(len(rounds.get(finalist.number, {})) < n_rounds for finalist in self._finalists(trials)):
             return trials
@@ -168,7 +174,7 @@ class Search:
 
     def _hold_finals(self, runner: TrialRunner, on_event: Callable[[Event], None], watch: Deadline) -> None:
         with storing():
-            trials = finished_trials(self._study, self._plan.limits)
+            trials = self._chosen_from = finished_trials(self._study, self._plan.limits)
         finals = Finals(self._plan.measuring, self._record, len(trials), self._plan.seed)
         finals.hold(self._finalists(trials), runner, on_event, watch.is_over)
 

@@ -27,11 +27,14 @@ Rounds = dict[int, dict[int, TrialOutcome]]
 class StudyRecord:
     """Finals belong to the trials they chose from: after further trials, by their number, new ones begin.
 
-    Every method raises StorageError where the storage cannot be read or written.
+    In a storage that other machines write too, `owner` marks this one's: rounds and references say how machine and
+    settings do in the same minutes, so those of two machines are no one's. Every method raises StorageError where the
+    storage cannot be read or written.
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, owner: str | None = None) -> None:
         self._study = study
+        self._mark = "" if owner is None else f"{owner} "
 
     def add_round(self, n_trials: int, n_round: int, number: int, outcome: TrialOutcome) -> None:
         self._add(f"final {n_trials} {n_round} {number}", outcome)
@@ -66,11 +69,12 @@ class StudyRecord:
 
     def _add(self, key: str, outcome: TrialOutcome) -> None:
         with storing():
-            self._study.set_user_attr(key, json.loads(OUTCOME.dump_json(outcome)))
+            self._study.set_user_attr(self._mark + key, json.loads(OUTCOME.dump_json(outcome)))
 
     def _attributes(self) -> dict[str, Any]:
         with storing():
-            return self._study.user_attrs
+            found = self._study.user_attrs
+        return {key.removeprefix(self._mark): value for key, value in found.items() if key.startswith(self._mark)}
 
 
 def with_rounds(trial: FinishedTrial, rounds: Mapping[int, TrialOutcome], limits: Limits) -> FinishedTrial:

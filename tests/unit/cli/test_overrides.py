@@ -70,3 +70,13 @@ def test_a_study_folder_names_the_study_where_no_config_does() -> None:
 def test_a_malformed_option_is_named(changes: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         study_config(None, options(**changes))
+
+
+def test_in_a_shared_storage_a_study_is_called_as_its_folder_but_for_one_that_goes_on(tmp_path: Path) -> None:
+    shared = options(folder=Path("studies/demo-rtx4060"), shared=True)
+    assert study_config(DEMO, shared).name == "demo-rtx4060"
+    assert study_config(DEMO, options(folder=Path("studies/demo-rtx4060"))).name == "demo"
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (moved / "study.toml").write_text('name = "demo-rtx4060"\nmodels.chat.path = "a.gguf"\n')
+    assert study_config(moved / "study.toml", options(folder=moved, shared=True)).name == "demo-rtx4060"

@@ -61,5 +61,19 @@ def test_what_differs_between_two_machines_is_named_with_both_values() -> None:
     assert found == {
         "device": ("emulated card (EMULATED)", "NVIDIA GeForce RTX 4050 Laptop GPU"),
         "device memory": ("1000.0 MiB", "6141.0 MiB"),
+        "threads of the emulation": ("2", "none"),
         "cores": ("4", "16"),
     }
+
+
+def test_two_emulated_cards_that_differ_in_threads_only_are_told_apart() -> None:
+    slower = study([Row((37, 20), (10, 5), 900)], n_threads=1)
+    (found,) = hardware_differences(FIRST, slower)
+    assert (found.what, found.first, found.other) == ("threads of the emulation", "2", "1")
+
+
+def test_a_result_of_before_the_threads_were_kept_says_so() -> None:
+    device = FIRST.hardware.device.model_copy(update={"n_threads": None})
+    older = changed(hardware=FIRST.hardware.model_copy(update={"device": device}))
+    (found,) = hardware_differences(older, FIRST)
+    assert (found.first, found.other) == ("not recorded", "2")

@@ -117,6 +117,32 @@ def test_a_trial_that_another_machine_has_just_asked_for_is_left_alone(tmp_path:
     assert raw.trials[asked.number].state == TrialState.RUNNING
 
 
+def twins(folder: Path, *, stored: bool) -> tuple[Search, FakeRunner, optuna.trial.Trial]:
+    """Return a machine whose first trial another one runs already; `stored` says whether it has told its settings."""
+    first = [space().settings({"chat.n_gpu_layers": 3})]
+    study = Search(plan(n_trials=2, first=first), open_url(shared(folder)), folder)
+    raw = optuna.load_study(study_name="test", storage=open_url(shared(folder)))
+    taken = raw.ask()
+    raw.enqueue_trial(space().params(first[0]))
+    if stored:
+        taken.set_user_attr("settings", space().canonical(first[0]).as_dict())
+    return study, FakeRunner(), taken
+
+
+def test_of_two_machines_that_were_told_the_same_the_later_trial_gives_way(tmp_path: Path) -> None:
+    study, runner, taken = twins(tmp_path, stored=True)
+    study.run(runner, quiet)
+    assert space().canonical(space().settings({"chat.n_gpu_layers": 3})) not in runner.ran
+    later = optuna.load_study(study_name="test", storage=open_url(shared(tmp_path))).trials[taken.number + 1]
+    assert (later.state, later.user_attrs["gave_way"]) == (TrialState.FAIL, taken.number)
+
+
+def test_a_trial_that_never_tells_its_settings_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    study, runner, _ = twins(tmp_path, stored=False)
+    study.run(runner, quiet)
+    assert space().canonical(space().settings({"chat.n_gpu_layers": 3})) in runner.ran
+
+
 def test_a_study_of_another_program_is_not_taken_over(tmp_path: Path) -> None:
     raw = optuna.create_study(study_name="test", storage=open_url(shared(tmp_path)), directions=["maximize"] * 3)
     raw.ask()

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from layertune.errors import StorageError, StudyLocked, UsageError
+from layertune.errors import StorageError, StorageUnreachable, StudyLocked, UsageError
 from layertune.search.lock import study_lock
 from layertune.search.storage import JOURNAL_NAME, mend_journal, open_journal, open_url
 from layertune.testing import FakeRunner
@@ -55,10 +55,20 @@ def test_a_storage_url_that_cannot_be_used_is_refused_without_its_password(url: 
     assert "@t@" not in str(caught.value)
 
 
-def test_a_database_that_does_not_open_says_why_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="unable to open database file") as caught:
-        open_url(f"sqlite:///{tmp_path / 'not' / 'there' / 'study.db'}")
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sqlite:////not/there/study.db", "unable to open database file"),
+        ("postgresql://someone:s3cret@/study?host=/not/there", r"\(psycopg.OperationalError\) .*No such file"),
+        ("postgres://someone:s3cret@127.0.0.1:1/study", "connection to server at .* failed"),
+    ],
+)
+def test_a_database_that_does_not_answer_is_exit_status_2_and_one_line(url: str, words: str) -> None:
+    with pytest.raises(StorageUnreachable, match=words) as caught:
+        open_url(url)
     assert "\n" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.exit_status == 2
 
 
 def test_a_lock_says_whose_it_is_and_goes_with_its_owner(tmp_path: Path) -> None:

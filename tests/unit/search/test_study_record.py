@@ -83,3 +83,16 @@ def test_a_measurement_keeps_everything_it_had() -> None:
     assert kept == MEASURED
     assert isinstance(kept, Measured)
     assert kept.models["chat"].samples.tokens_per_s == (20.0, 21.0)
+
+
+def test_in_a_shared_storage_each_machine_s_measurements_are_its_own() -> None:
+    study = optuna.create_study()
+    one, other = StudyRecord(study, "one"), StudyRecord(study, "other")
+    assert isinstance(MEASURED, Measured)
+    for record, n_rounds in ((one, 2), (other, 1)):
+        for n_round in range(n_rounds):
+            record.add_round(5, n_round, 3, MEASURED)
+        record.add_reference(n_rounds, MEASURED)
+    assert [list(record.rounds(5)[3]) for record in (one, other)] == [[0, 1], [0]]
+    assert [[each.n_trials for each in record.references()] for record in (one, other)] == [[2], [1]]
+    assert StudyRecord(study).rounds(5) == {}
