@@ -8,7 +8,7 @@ import typer
 
 from layertune.cli.planning import Planning, plan_models
 from layertune.cli.preparation import ask_llama_cpp
-from layertune.config import DeviceChoice, StudyConfig, load_config
+from layertune.config import CONFIG_NAME, DeviceChoice, StudyConfig, load_config
 from layertune.errors import DeviceError, ModelFileError, UsageError
 from layertune.memory.residuals import Correction
 from layertune.models import ModelShape, remembered_shape
@@ -22,8 +22,6 @@ from layertune.search.feasible import FeasibleSpace
 from layertune.search.space import SearchSpace
 from layertune.search.speeds import model_engines
 from layertune.settings import SplitSettings
-
-CONFIG_NAME = "study.toml"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,11 @@ from pathlib import Path
 import typer
 
 from layertune.cli.planning import Planning, plan_study
-from layertune.config import load_config
+from layertune.config import CONFIG_NAME, load_config
 from layertune.errors import LayertuneError
 from layertune.explain import engines_to_plan
 from layertune.memory import EngineMemory
 from layertune.results.result import Result, TrialInfo
-
-CONFIG_NAME = "study.toml"
 
 NOTHING: Mapping[str, EngineMemory] = {}
 

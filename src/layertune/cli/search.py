@@ -14,9 +14,10 @@ from layertune.cli.front import print_front
 from layertune.cli.overrides import Overrides, study_config
 from layertune.cli.preparation import Preparation, prepare
 from layertune.cli.progress import SearchProgress
-from layertune.cli.replanning import CONFIG_NAME, NOTHING, picked_trials, plan_with
+from layertune.cli.replanning import NOTHING, picked_trials, plan_with
 from layertune.cli.report import FILE_NAME as REPORT_NAME
 from layertune.cli.warm_start import copy_elsewhere
+from layertune.config import CONFIG_NAME
 from layertune.devices.turn import DeviceTurn
 from layertune.errors import NothingFits, StorageError, UsageError
 from layertune.export import quote, render_env
@@ -131,7 +132,7 @@ def _check_storage(folder: Path, storage: str | None) -> None:
     has_journal = (folder / JOURNAL_NAME).exists()
     if storage is not None and has_journal:
         raise UsageError(f"{folder} keeps its trials in {JOURNAL_NAME}", remedy="leave out --storage")
-    if storage is None and not has_journal and (folder / _CONFIG_NAME).exists():
+    if storage is None and not has_journal and (folder / CONFIG_NAME).exists():
         raise UsageError(
             f"{folder} has no {JOURNAL_NAME}: its trials are in another storage", remedy="give its --storage URL again"
         )

@@ -3,7 +3,7 @@
 from layertune.config.device import DeviceChoice, EmulatedOptions
 from layertune.config.dimension import IntRange, dimension_values
 from layertune.config.hardware import HardwareProfile, dump_hardware, find_hardware, load_hardware
-from layertune.config.loading import dump_config, load_config, parse_config
+from layertune.config.loading import CONFIG_NAME, dump_config, load_config, parse_config
 from layertune.config.objective import Floor, Objective
 from layertune.config.study import (
     Budget,
@@ -17,6 +17,7 @@ from layertune.config.study import (
 )
 
 __all__ = [
+    "CONFIG_NAME",
     "Budget",
     "Deployment",
     "DeviceChoice",

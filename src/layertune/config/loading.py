@@ -11,6 +11,8 @@ from layertune.config.dimension import FORMS
 from layertune.config.study import StudyConfig
 from layertune.errors import ConfigError
 
+CONFIG_NAME = "study.toml"  # the resolved config in a study folder
+
 
 def load_config(path: Path) -> StudyConfig:
     """Read a config file; paths in it are relative to the file.
