@@ -1,0 +1,58 @@
+"""One server process of an emulated card, for whoever will be its client."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+from layertune.devices.emulated.ledger import Ledger
+from layertune.errors import DeviceError
+
+_START_TIMEOUT_S = 60.0
+_POLL_S = 0.02
+
+
+class CardServer:
+    """Serves its share of a card at `endpoint`, to one client process at a time; it dies with this process.
+
+    Start it from the main thread (`devices.lifetime`), and close it after its client.
+    """
+
+    def __init__(self, ledger: Ledger, server: int, n_threads: int) -> None:
+        """`server` numbers the card's servers in its ledger. Raises DeviceError where it does not start."""
+        # The port stays bound here, not listening, until the server listens on it: nobody else can take it meanwhile.
+        with socket.socket() as reserved:
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            reserved.bind(("127.0.0.1", 0))
+            port = reserved.getsockname()[1]
+            numbers = (os.getpid(), ledger.descriptor, server, port, n_threads)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "layertune.devices.emulated.server", *map(str, numbers)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,  # llama.cpp's RPC server talks there; what matters goes to standard error
+                pass_fds=(ledger.descriptor,),
+            )
+            try:
+                self._wait_until_listening(port)
+            except BaseException:
+                self.close()
+                raise
+        self.endpoint = f"127.0.0.1:{port}"
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def _wait_until_listening(self, port: int) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while self._process.poll() is None and time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+            except OSError:
+                time.sleep(_POLL_S)
+            else:
+                return
+        raise DeviceError("the emulated card's server did not start", remedy="see its words above, or layertune doctor")

@@ -1,0 +1,212 @@
+"""The worksheet's checklist, walked: each item is looked at, and what was seen is kept beside it."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
+
+from layertune.errors import DeviceError
+from layertune.units import format_duration
+from layertune.verify import checklist, load
+from layertune.verify.client import BadAnswer, Http, ModelClient, open_http
+from layertune.verify.comparison import compared
+from layertune.verify.gauge import Drift, Gauge, MemoryReading
+from layertune.verify.outcome import Phase
+from layertune.verify.prompts import QUESTIONS, TEXT, prompts
+from layertune.verify.record import Check, Compared, Load, Memory, PlanVerdict
+from layertune.verify.servers import ServerFailed, Servers, answering
+from layertune.verify.stack import ServedModel, Stack
+
+_N_ALONE = 5
+_N_ANSWER = 16
+_INTERVAL_S = 1.0
+_RETURN_S = 30.0
+
+
+class Walk:
+    """One verification: `run` reads as the checklist. Without a `gauge`, `no_memory` says why there is none."""
+
+    def __init__(
+        self,
+        stack: Stack,
+        servers: Servers,
+        plan: PlanVerdict,
+        pressure: Load,
+        n_layers: Mapping[str, int],
+        gauge: Gauge | None,
+        no_memory: str,
+        say: Callable[[str], None],
+    ) -> None:
+        self._stack = stack
+        self._servers = servers
+        self._plan = plan
+        self._pressure = pressure
+        self._n_layers = n_layers
+        self._gauge = gauge
+        self._no_memory = no_memory
+        self._say = say
+        self._models: dict[str, load.Loaded] = {}
+        self.checks: list[Check] = []
+        self.compared: list[Compared] = []
+        self.phases: list[Phase] = []
+        self.builds: dict[str, str] = {}
+        self._after: dict[str, int] = {}
+        self._peaks: dict[str, int] = {}
+        self._drift: Drift | None = None
+        self._left_bytes: int | None = None
+
+    async def run(self) -> None:
+        """Walk the items until one fails that the next ones need.
+
+        Raises:
+            DeviceError: the device does not answer any more.
+        """
+        async with open_http() as http:
+            self._look_before()
+            for model in self._stack.models.values():
+                if not await self._start(http, model):
+                    return
+            if await self._ask_at_once() and await self._compare():
+                await self._load_test()
+                await self._soak()
+        await self._stop()
+
+    def memory(self) -> Memory | None:
+        if self._gauge is None:
+            return None
+        before = self._gauge.before
+        return Memory(
+            scope=before.scope,
+            source=before.source,
+            before_bytes=before.baseline_bytes,
+            after_bytes=self._after,
+            load_peak_bytes=self._peaks.get("load test"),
+            soak_peak_bytes=self._peaks.get("soak"),
+            drift=self._drift,
+            left_bytes=self._left_bytes,
+        )
+
+    def _look_before(self) -> None:
+        if self._gauge is None:
+            self._note(checklist.no_memory(self._no_memory))
+        elif self._servers.were_there:
+            self._note(checklist.no_memory("the servers were there before; what follows is above what they held then"))
+        else:
+            before = self._gauge.before
+            self._note(checklist.before(before.baseline_bytes, before.source))
+
+    async def _start(self, http: Http, model: ServedModel) -> bool:
+        self._say(f"starting {model.name}")
+        held_before = 0 if self._gauge is None else self._gauge.read()
+        try:
+            client = ModelClient(http, self._servers.start(model))
+            about = await answering(client, self._servers.check)
+            self._servers.confirm(model.name)
+            tokens = await client.tokenize(TEXT)
+        except (ServerFailed, BadAnswer, DeviceError) as error:
+            failure = error if isinstance(error, ServerFailed) else ServerFailed(str(error))
+            return self._note(checklist.not_started(model, failure, self._plan.advice))
+        if about.build is not None:
+            self.builds[model.name] = about.build
+        self._models[model.name] = load.Loaded(
+            client, prompts(tokens, model.workload.n_prompt), model.workload.n_generate
+        )
+        if self._gauge is not None and not self._servers.were_there:
+            held = self._after[model.name] = self._gauge.read()
+            self._note(checklist.after_start(model.name, held, held - held_before, self._plan))
+        n_layer = self._n_layers[model.name]
+        return self._note(checklist.applied(model, about, n_layer, given=self._servers.were_there))
+
+    async def _ask_at_once(self) -> bool:
+        """The worksheet's own two requests, at the same time."""
+        questions = [QUESTIONS[at % len(QUESTIONS)] for at in range(len(self._models))]
+        asked = [
+            each.client.chat(question, _N_ANSWER)
+            for each, question in zip(self._models.values(), questions, strict=True)
+        ]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        return self._note(checklist.inferred_at_once(dict(zip(self._models, questions, strict=True)), answers))
+
+    async def _compare(self) -> bool:
+        """Each model alone, then one stream to each: what the study calls solo and together."""
+        of_model = {}
+        for name in self._models:
+            self._say(f"{name} alone, {_N_ALONE} requests")
+            of_model[name] = await load.alone(self._models, name, _N_ALONE)
+        phases = list(of_model.values())
+        if len(self._models) > 1:
+            self._say("one stream to each model at once")
+            phases.append(await load.side_by_side(self._models, _N_ALONE))
+        self.phases += phases
+        self.compared = compared(of_model, phases[-1], self._stack.trial)
+        patience_s = load.patience_s(of_model, self._pressure.n_streams)
+        for each in self._models.values():
+            each.client.patience_s = patience_s or each.client.patience_s
+        what = "each model answers alone, and one stream to each at once"
+        return self._note(checklist.answered(what, phases, self._peak("side by side"), self._plan))
+
+    async def _load_test(self) -> None:
+        n_streams = self._pressure.n_streams
+        self._say(f"load test: {n_streams} requests to each model at once")
+        phase = await load.burst(self._models, n_streams)
+        self.phases.append(phase)
+        what = f"{n_streams} concurrent requests to each model"
+        self._note(checklist.answered(what, [phase], self._peak(phase.name), self._plan))
+
+    async def _soak(self) -> None:
+        duration = format_duration(self._pressure.duration_s)
+        self._say(f"soak: {self._pressure.n_streams} streams to each model for {duration}")
+        over = asyncio.Event()
+        phase, (readings, failure) = await asyncio.gather(
+            load.soak(self._models, self._pressure.n_streams, self._pressure.duration_s, over), self._watch(over)
+        )
+        self.phases.append(phase)
+        if self._gauge is not None and readings:
+            self._drift = Drift.of(readings, self._gauge.before.scope)
+        check = checklist.answered(
+            f"{duration} of load without out-of-memory", [phase], self._peak(phase.name), self._plan
+        )
+        self._note(checklist.soaked(check, failure, self._drift))
+
+    async def _watch(self, over: asyncio.Event) -> tuple[Sequence[MemoryReading], ServerFailed | None]:
+        """Look at servers and memory until `over`, and end the soak where a server has ended."""
+        readings: list[MemoryReading] = []
+        failure = None
+        started_s = perf_counter()
+        while not over.is_set():
+            if self._gauge is not None:
+                readings.append(MemoryReading(perf_counter() - started_s, self._gauge.read()))
+            try:
+                self._servers.check()
+            except ServerFailed as error:
+                failure = error
+                over.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), _INTERVAL_S)
+        return readings, failure
+
+    async def _stop(self) -> None:
+        if self._servers.were_there:
+            return
+        self._say("ending the servers")
+        self._servers.stop()
+        if self._gauge is None:
+            return
+        deadline_s = perf_counter() + _RETURN_S
+        while not self._gauge.is_back() and perf_counter() < deadline_s:
+            await asyncio.sleep(_INTERVAL_S / 10)
+        self._left_bytes = self._gauge.read()
+        self._note(checklist.returned(self._left_bytes, is_back=self._gauge.is_back()))
+
+    def _peak(self, phase: str) -> int | None:
+        if self._gauge is None:
+            return None
+        self._peaks[phase] = self._gauge.lap().peak_bytes
+        return self._peaks[phase]
+
+    def _note(self, check: Check) -> bool:
+        """Keep a check, and say whether the walk can go on."""
+        self.checks.append(check)
+        if check.state == "failed":
+            self._say(f"failed: {check.what}: {check.evidence}")
+        return check.state != "failed"
