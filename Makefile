@@ -1,14 +1,19 @@
 # make search   the environment, the demo pair, and a real search on it
 # make test     the environment and all tests
+# make verify   the demo's study: its pick started as exported, ten requests at once to each model, a soak (DURATION=30m)
 # make tools    llama-bench, llama-fit-params and llama-server of the same llama.cpp, into build/tools/bin
 PYTHON ?= python3
 VENV   ?= .venv
+DURATION ?= 1m
 RUN     = $(VENV)/bin
 
-.PHONY: search test check models env tools clean
+.PHONY: search verify test check models env tools clean
 
 search: env models
 	@$(RUN)/python scripts/demo_search.py
+
+verify: env models
+	@$(RUN)/python scripts/demo_verify.py $(DURATION)
 
 test: env models check
 	$(RUN)/python -m pytest -q

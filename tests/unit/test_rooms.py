@@ -25,6 +25,7 @@ ROOMS = (
     "export",
     "compare",
     "report",
+    "verify",
     "cli",
     "testing",
 )
@@ -36,6 +37,7 @@ ONLY_IN = {
     "pynvml": {"vram"},
     "optuna": {"search"},
     "scipy": {"search"},
+    "httpx": {"verify"},
     "typer": {"cli"},
     "rich": {"cli"},
 }

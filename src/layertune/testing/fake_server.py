@@ -17,7 +17,7 @@ Mishap = Literal["refuse", "error", "stall", "break", "short", "reuse"]
 @dataclass(slots=True)
 class FakeServer:
     """`mishaps` go wrong with a request by its number, from 0; `token_s` is the time of each token, of a prompt's first
-    one too. `prompts` are those that were asked to be completed, in order; `most_at_once` were asked at one time."""
+    one too. `bodies` are the requests to complete a prompt, in order; `most_at_once` were asked at one time."""
 
     alias: str = "fake"
     model_path: str = "/models/fake.gguf"
@@ -25,11 +25,15 @@ class FakeServer:
     n_slots: int = 1
     token_s: float = 0.0
     mishaps: Mapping[int, Mishap] = field(default_factory=dict)
-    prompts: list[list[int]] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
     most_at_once: int = 0
     _n_running: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def prompts(self) -> list[list[int]]:
+        return [body["prompt"] for body in self.bodies]
 
     def props(self) -> dict[str, Any]:
         return {
@@ -41,11 +45,11 @@ class FakeServer:
         }
 
     @contextmanager
-    def counted(self, prompt: list[int]) -> Iterator[int]:
+    def counted(self, body: dict[str, Any]) -> Iterator[int]:
         """Count a request as running; give its number."""
         with self._lock:
-            number = len(self.prompts)
-            self.prompts.append(prompt)
+            number = len(self.bodies)
+            self.bodies.append(body)
             self._n_running += 1
             self.most_at_once = max(self.most_at_once, self._n_running)
         try:
@@ -94,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/v1/chat/completions":
             self._answer({"choices": [{"message": {"role": "assistant", "content": "예"}}]})
         else:
-            with self.server_is.counted(body["prompt"]) as number:
+            with self.server_is.counted(body) as number:
                 self._complete(body, self.server_is.mishaps.get(number))
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -73,7 +73,7 @@ def _builds(found: Verification) -> str:
 
 
 def _comparison(rows: Iterable[Compared]) -> Iterator[str]:
-    yield "Tokens/s of the workload, n / (TTFT + n · TPOT) of each request: here over HTTP, in the study without a server."
+    yield "Tokens/s of the workload, n / (TTFT + n · TPOT) of each request: here over HTTP, there without a server."
     yield ""
     yield "| model | | here (median, range) | requests | study (median, 95 %) | here / study |"
     yield "|---|---|--:|--:|--:|--:|"

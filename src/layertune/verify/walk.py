@@ -20,11 +20,14 @@ from layertune.verify.stack import ServedModel, Stack
 _N_ALONE = 5
 _N_ANSWER = 16
 _INTERVAL_S = 1.0
-_RETURN_S = 30.0
 
 
 class Walk:
-    """One verification: `run` reads as the checklist. Without a `gauge`, `no_memory` says why there is none."""
+    """One verification: `run` reads as the checklist.
+
+    Without a `gauge`, `no_memory` says why there is none; `return_s` is how long ended servers' memory may take to come
+    back.
+    """
 
     def __init__(
         self,
@@ -36,6 +39,8 @@ class Walk:
         gauge: Gauge | None,
         no_memory: str,
         say: Callable[[str], None],
+        *,
+        return_s: float = 30.0,
     ) -> None:
         self._stack = stack
         self._servers = servers
@@ -45,6 +50,7 @@ class Walk:
         self._gauge = gauge
         self._no_memory = no_memory
         self._say = say
+        self._return_s = return_s
         self._models: dict[str, load.Loaded] = {}
         self.checks: list[Check] = []
         self.compared: list[Compared] = []
@@ -192,7 +198,7 @@ class Walk:
         self._servers.stop()
         if self._gauge is None:
             return
-        deadline_s = perf_counter() + _RETURN_S
+        deadline_s = perf_counter() + self._return_s
         while not self._gauge.is_back() and perf_counter() < deadline_s:
             await asyncio.sleep(_INTERVAL_S / 10)
         self._left_bytes = self._gauge.read()

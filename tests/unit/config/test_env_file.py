@@ -37,7 +37,7 @@ def test_the_worksheets_own_env_is_read_with_its_comments() -> None:
 
 
 def test_what_people_write_by_hand_is_read() -> None:
-    text = 'export A=1\r\n\n  B="a b" # why\nC=\nA=2\nD=a#b\nE=\'# no comment\'#x\n'
+    text = "export A=1\r\n\n  B=\"a b\" # why\nC=\nA=2\nD=a#b\nE='# no comment'#x\n"
     with pytest.raises(ConfigError, match="line 7"):
         parse_env(text, "test")
     without = text.replace("#x", "")

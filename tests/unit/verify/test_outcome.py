@@ -13,7 +13,12 @@ def test_a_request_counts_a_step_for_every_token_as_the_study_does() -> None:
 
 
 def test_a_phase_tells_of_what_was_answered_and_why_the_rest_was_not() -> None:
-    outcomes = [answered(1.0, 0.5), answered(3.0, 0.5, n_reused=2), Failed(0.1, "status 503"), Failed(0.2, "status 503")]
+    outcomes = [
+        answered(1.0, 0.5),
+        answered(3.0, 0.5, n_reused=2),
+        Failed(0.1, "status 503"),
+        Failed(0.2, "status 503"),
+    ]
     phase = Phase("load test", 4, 2.0, {"chat": outcomes, "code": [Failed(0.0, "stalled")]})
     figures = phase.figures("chat")
     assert (figures.n_answered, figures.n_failed, figures.n_tokens, figures.n_reused) == (2, 2, 8, 2)
