@@ -7,7 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,7 @@ import pytest
 from layertune.export import render_env
 from layertune.results.result import Result
 from layertune.units import MIB
-from served import TOOLS
+from served import TOOLS, served
 from tiny_stack import write_models, write_study
 
 SERVER = TOOLS / "llama-server"
@@ -100,33 +101,25 @@ def test_a_sabotaged_env_fails_with_the_reason_and_the_advice_mends_it(models: P
 
 
 def layers(folder: Path, chat: int, code: int) -> Path:
+    """Write these layers into the `.env` of a study, by hand."""
     env = folder / ".env"
-    text = re.sub(r"CHAT_N_GPU_LAYERS=\d+", f"CHAT_N_GPU_LAYERS={chat}  # by hand", env.read_text())
-    text = re.sub(r"CHAT_N_GPU_LAYERS=(\d+)  # by hand.*", r"CHAT_N_GPU_LAYERS=\1  # by hand", text)
-    env.write_text(re.sub(r"CODE_N_GPU_LAYERS=\d+", f"CODE_N_GPU_LAYERS={code}", text))
+    text = re.sub(r"CHAT_N_GPU_LAYERS=.*", f"CHAT_N_GPU_LAYERS={chat}  # by hand", env.read_text())
+    env.write_text(re.sub(r"CODE_N_GPU_LAYERS=.*", f"CODE_N_GPU_LAYERS={code}", text))
     return env
 
 
-def test_servers_that_run_already_are_verified_and_left_running(study: Path, models: Path) -> None:
-    urls = []
-    running = []
-    try:
-        for name, port in (("chat", 18471), ("code", 18474)):
-            words = f"--model {models / name}.gguf --port {port} -ngl 0 -c 512 --parallel 1 --device none --fit off"
-            running.append(
-                subprocess.Popen([str(SERVER), *words.split()], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            )
-            urls += ["--url", f"{name}=http://127.0.0.1:{port}"]
-        time.sleep(3)
+def test_servers_that_run_already_are_verified_and_left_running(study: Path, models: Path, tmp_path: Path) -> None:
+    urls, running = [], []
+    with ExitStack() as open_:
+        for name in ("chat", "code"):
+            words = f"{SERVER} --model {models / name}.gguf -ngl 0 -c 512 -t 1 --parallel 1 --device none --fit off"
+            running.append(open_.enter_context(served(words.split(), tmp_path)))
+            urls += ["--url", f"{name}=http://127.0.0.1:{running[-1].port}"]
         answer = verify(str(study), *urls, "--duration", "1s", "--concurrency", "2", "--json")
         assert answer.returncode == 0, answer.stderr
-        assert [process.poll() for process in running] == [None, None]
-        states = {check["what"]: check["state"] for check in json.loads(answer.stdout)["checks"]}
-        assert states["VRAM before, and after each start"] == "not walked"
-    finally:
-        for process in running:
-            process.kill()
-            process.wait()
+        assert [server.ask("/health")["status"] for server in running] == ["ok", "ok"]
+    states = {check["what"]: check["state"] for check in json.loads(answer.stdout)["checks"]}
+    assert states["VRAM before, and after each start"] == "not walked"
 
 
 def soaking(study: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
@@ -184,3 +177,28 @@ def test_a_file_that_is_missing_or_another_fails_before_anything_starts(study: P
     assert answer.returncode == 1
     assert "there is no file" in answer.stderr
     assert "code.gguf is not the file that the study measured (sha256)" in answer.stdout
+
+
+def test_on_a_cpu_there_is_no_memory_to_walk(models: Path, tmp_path: Path) -> None:
+    write_study(tmp_path / "study", models, "cpu", None)
+    answer = verify(str(tmp_path / "study"), "--duration", "1s", "--concurrency", "2", "--json")
+    assert answer.returncode == 0, answer.stderr
+    document = json.loads(answer.stdout)
+    assert document["memory"] is None
+    not_walked = [check["evidence"] for check in document["checks"] if check["state"] == "not walked"]
+    assert not_walked == ["a CPU has no memory of its own"]
+
+
+@pytest.mark.skipif(find_spec("fastapi") is None, reason="no llama_cpp.server here; pip install 'layertune[server]'")
+def test_where_no_llama_server_is_llama_cpp_server_is_verified_and_what_it_cannot_take_is_said(
+    models: Path, tmp_path: Path
+) -> None:
+    write_study(tmp_path / "study", models, "cpu", None)
+    words = [word for word in command("study", "--duration", "1s", "--concurrency", "2", "--json") if word != str(SERVER)]
+    words.remove("--server")
+    empty = {**os.environ, "PATH": os.defpath}
+    answer = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path, env=empty)
+    assert answer.returncode == 0, answer.stderr
+    subject = json.loads(answer.stdout)["subject"]
+    assert subject["server"] == "python -m llama_cpp.server"
+    assert any("--cache-ram" in sentence for sentence in subject["untaken"])

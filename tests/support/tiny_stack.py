@@ -27,9 +27,7 @@ def write_study(folder: Path, models: Path, device: str, vram_bytes: int | None)
     made = study([SETTINGS], FILES)
     shapes = {name: read_shape(models / file) for name, file in FILES.items()}
     infos = {
-        name: info.model_copy(
-            update={"sha256": file_sha256(models / FILES[name]), "n_layer": shapes[name].n_layer}
-        )
+        name: info.model_copy(update={"sha256": file_sha256(models / FILES[name]), "n_layer": shapes[name].n_layer})
         for name, info in made.models.items()
     }
     kind = device.partition(":")[0]
@@ -37,7 +35,9 @@ def write_study(folder: Path, models: Path, device: str, vram_bytes: int | None)
     made = made.model_copy(
         update={
             "models": infos,
-            "workload": {name: each.model_copy(update={"n_prompt": 24, "n_generate": 6}) for name, each in made.workload.items()},
+            "workload": {
+                name: each.model_copy(update={"n_prompt": 24, "n_generate": 6}) for name, each in made.workload.items()
+            },
             "hardware": made.hardware.model_copy(update={"device": made_on}),
             "budget": made.budget.model_copy(update={"vram_bytes": vram_bytes}),
         }

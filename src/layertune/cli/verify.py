@@ -20,6 +20,7 @@ from layertune.cli.verify_study import VerifiedStudy, open_study, plan_verdict
 from layertune.config.env_file import load_env
 from layertune.devices.emulated.ledger import Ledger
 from layertune.devices.hardware import this_machine
+from layertune.devices.host_watch import HostWatch
 from layertune.devices.inspection import inspect
 from layertune.devices.target import Target
 from layertune.errors import UsageError, VerificationFailed
@@ -120,6 +121,7 @@ def _walk(
             None if probe is None else Gauge(probe),
             _why_no_memory(target),
             lambda words: typer.echo(words, err=True),
+            HostWatch(sum(engine.n_threads for _, engine in stack.settings.items()) + (target.n_threads or 0)),
         )
         started = datetime.now(UTC)
         asyncio.run(walk.run())
@@ -133,6 +135,7 @@ def _walk(
         compared=tuple(walk.compared),
         memory=walk.memory(),
         phases=tuple(walk.phases),
+        meanwhile=walk.meanwhile,
     )
 
 
@@ -160,6 +163,7 @@ def _nothing_started(
         compared=(),
         memory=None,
         phases=(),
+        meanwhile={},
     )
 
 

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 # refuse: status 503. error: an event that tells of one. stall: no event until the server is closed. break: the
 # connection ends within the answer. short: the answer lacks its last token. reuse: a token of the prompt was known.
-Mishap = Literal["refuse", "error", "stall", "break", "short", "reuse"]
+# hold first, hold all: the first token's text, or every token's, is no whole character yet.
+Mishap = Literal["refuse", "error", "stall", "break", "short", "reuse", "hold first", "hold all"]
 
 
 @dataclass(slots=True)
@@ -109,6 +110,9 @@ class _Handler(BaseHTTPRequestHandler):
         if mishap == "refuse":
             self._answer({"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}, 503)
             return
+        if len(body["prompt"]) > self.server_is.n_ctx // self.server_is.n_slots:
+            self._answer({"error": {"code": 400, "message": "the request exceeds the context size"}}, 400)
+            return
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
@@ -122,7 +126,8 @@ class _Handler(BaseHTTPRequestHandler):
             if n_tokens == 2 and mishap == "error":
                 self._event({"error": {"code": 500, "message": "Compute error.", "type": "server_error"}})
                 return
-            self._event({"content": "가", "stop": False, "tokens_predicted": n_tokens})
+            if mishap != "hold all" and (mishap != "hold first" or n_tokens > 1):
+                self._event({"content": "가", "stop": False, "tokens_predicted": n_tokens})
         timings = {"cache_n": int(mishap == "reuse"), "prompt_n": len(body["prompt"]), "predicted_n": n_predict}
         self._event({"content": "", "stop": True, "tokens_predicted": n_predict, "timings": timings})
 

@@ -42,7 +42,7 @@ def plan(verdict: PlanVerdict) -> Check:
 
 
 def before(n_bytes: int, source: str) -> Check:
-    what = f"less than {format_bytes(_BEFORE_BYTES)} of VRAM in use before the first server"
+    what = "less than 1 GB of VRAM in use before the first server"
     evidence = f"{format_bytes(n_bytes)} in use, by {source}"
     if n_bytes < _BEFORE_BYTES:
         return Check(what, "passed", evidence)
@@ -63,7 +63,7 @@ def applied(model: ServedModel, about: About, n_layer: int, *, given: bool) -> C
     wrong = [f"{key} is {there}, not {here}" for key, (there, here) in wanted.items() if str(there) != str(here)]
     if wrong:
         return Check(what, "failed", "; ".join(wrong), "start it from the export: layertune export")
-    return Check(what, "passed", f"{model.file.name}, {about.n_slots} slots of {about.n_ctx} tokens, as it says itself")
+    return Check(what, "passed", f"{model.file.name}, slots: {about.n_slots}, of {about.n_ctx} tokens each, by its own word")
 
 
 def not_started(model: ServedModel, failure: ServerFailed, advice: str | None) -> Check:

@@ -52,6 +52,14 @@ class _Event:
     n_reused: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """When an event came, and how many tokens the answer had then."""
+
+    at_s: float
+    n_generated: int
+
+
 class BadAnswer(Exception):
     """A server answered, and not with what was asked for."""
 
@@ -128,31 +136,29 @@ class ModelClient:
     async def _follow(
         self, response: httpx.Response, n_predict: int, started_s: float, phase_started_s: float
     ) -> RequestOutcome:
-        first_s = last_s = None
-        n_events, event = 0, _Event(has_token=False, is_last=False)
+        seen: list[_Seen] = []
         async for line in response.aiter_lines():
             if not line.startswith("data:"):
                 continue
             event = _read(line.removeprefix("data:").strip(), self.endpoint.dialect)
-            now_s = perf_counter()
-            if event.has_token:
-                first_s, last_s = first_s or now_s, now_s
-                n_events += 1
             if event.is_last:
                 break
-        n_generated = event.n_generated if event.n_generated is not None else n_events
-        if not event.is_last:
-            raise BadAnswer(f"the answer broke off after {n_events} tokens")
-        if first_s is None or last_s is None:
+            if event.has_token:
+                seen.append(_Seen(perf_counter(), event.n_generated or len(seen) + 1))
+        else:
+            raise BadAnswer(f"the answer broke off after {seen[-1].n_generated if seen else 0} tokens")
+        n_generated = event.n_generated or len(seen)
+        if n_generated == 0:
             raise BadAnswer("the answer has no token")
         if self.endpoint.dialect == "llama-server" and n_generated != n_predict:
             raise BadAnswer(f"the answer has {n_generated} tokens of {n_predict}")
         return Answered(
             started_s=started_s - phase_started_s,
-            ttft_s=first_s - started_s,
-            tpot_s=(last_s - first_s) / (n_generated - 1) if n_generated > 1 else None,
+            ttft_s=seen[0].at_s - started_s if seen else None,
+            tpot_s=_tpot_s(seen),
             duration_s=perf_counter() - started_s,
             n_generated=n_generated,
+            n_first=seen[0].n_generated if seen else n_generated,
             n_reused=event.n_reused,
         )
 
@@ -176,6 +182,11 @@ async def open_http() -> AsyncIterator[Http]:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     async with Http(trust_env=False, limits=limits) as http:
         yield http
+
+
+def _tpot_s(seen: Sequence[_Seen]) -> float | None:
+    n_steps = seen[-1].n_generated - seen[0].n_generated if seen else 0
+    return (seen[-1].at_s - seen[0].at_s) / n_steps if n_steps > 0 else None
 
 
 def _read(data: str, dialect: Dialect) -> _Event:

@@ -28,11 +28,11 @@ def render_markdown(found: Verification) -> str:
         "",
     ]
     if found.compared:
-        lines += ["## Beside the study", "", *_comparison(found.compared), ""]
+        lines += ["## Beside the study", "", *_comparison(found.compared), *_meanwhile(found, "comparison"), ""]
     for phase in found.phases:
         if phase.name in ("load test", "soak"):
             title = "Load test" if phase.name == "load test" else f"Soak of {format_duration(load.duration_s)}"
-            lines += [f"## {title}", "", *_phase(phase), ""]
+            lines += [f"## {title}", "", *_phase(phase), *_meanwhile(found, phase.name), ""]
     if found.memory is not None:
         lines += ["## Memory", "", *_memory(found.memory), ""]
     return "\n".join(lines)
@@ -67,7 +67,7 @@ def _builds(found: Verification) -> str:
     builds = sorted(set(found.subject.builds.values()))
     if not builds:
         return ""
-    measured = found.subject.measured_build
+    measured = found.subject.measured_build.removesuffix("-dirty")  # of a wheel that was built from changed files
     other = "" if all(measured in build for build in builds) else f"; **another one than was measured**, {measured}"
     return f", llama.cpp {', '.join(builds)}{other}"
 
@@ -85,6 +85,12 @@ def _comparison(rows: Iterable[Compared]) -> Iterator[str]:
             interval = "" if low is None or high is None else f" ({low:.2f} – {high:.2f})"
             study, ratio = f"{row.study.median:.2f}{interval}", f"{row.here / row.study.median:.2f}"
         yield f"| {row.model} | {row.how} | {here} | {len(row.rates)} | {study} | {ratio} |"
+
+
+def _meanwhile(found: Verification, phase: str) -> Iterator[str]:
+    for sentence in found.meanwhile.get(phase, ()):
+        yield ""
+        yield f"Meanwhile, {sentence}."
 
 
 def _phase(phase: Phase) -> Iterator[str]:

@@ -11,16 +11,20 @@ from layertune.verify.percentiles import Percentiles
 @dataclass(frozen=True, slots=True)
 class Answered:
     """One request by the client's clock. `started_s` counts from the start of its phase; TTFT runs from the call to the
-    first token, so it has the wait for a free slot in it; TPOT is (t_last - t_first) / (n - 1), None of one token.
+    first text, so it has the wait for a free slot in it; TPOT is the time between the first and the last text over the
+    tokens between them.
 
-    `n_reused` are prompt tokens that the server did not compute, None where it does not say.
+    A server holds a token back whose characters are not whole yet: `n_first` tokens came with the first text, one as a
+    rule. Where all of an answer was held back there is no TTFT, and of a single text no TPOT. `n_reused` are prompt
+    tokens that the server did not compute, None where it does not say.
     """
 
     started_s: float
-    ttft_s: float
+    ttft_s: float | None
     tpot_s: float | None
     duration_s: float
     n_generated: int
+    n_first: int = 1
     n_reused: int | None = None
 
     def tokens_per_s(self) -> float | None:
@@ -28,9 +32,10 @@ class Answered:
 
         The first token of an answer comes with its prompt, so a request itself makes one step fewer.
         """
-        if self.tpot_s is None:
+        if self.ttft_s is None or self.tpot_s is None:
             return None
-        return self.n_generated / (self.ttft_s + self.n_generated * self.tpot_s)
+        n_more = self.n_generated - (self.n_first - 1)
+        return self.n_generated / (self.ttft_s + n_more * self.tpot_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ class Phase:
             n_tokens=n_tokens,
             throughput_tokens_per_s=n_tokens / self.wall_s if self.wall_s > 0 else 0.0,
             tokens_per_s=median(rates) if rates else None,
-            ttft_s=Percentiles.of([each.ttft_s for each in answered]),
+            ttft_s=Percentiles.of([each.ttft_s for each in answered if each.ttft_s is not None]),
             tpot_s=Percentiles.of([each.tpot_s for each in answered if each.tpot_s is not None]),
             n_reused=sum(each.n_reused or 0 for each in answered),
         )

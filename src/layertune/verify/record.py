@@ -1,6 +1,6 @@
 """What a verification found, as values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -93,7 +93,8 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The whole record. `started` is UTC; `phases` are in their order."""
+    """The whole record. `started` is UTC; `phases` are in their order; `meanwhile` says who else used the processor in
+    the comparison and in the soak, a sentence each."""
 
     started: str
     layertune_version: str
@@ -104,6 +105,7 @@ class Verification:
     compared: tuple[Compared, ...]
     memory: Memory | None
     phases: tuple[Phase, ...]
+    meanwhile: Mapping[str, Sequence[str]]
 
     @property
     def passed(self) -> bool:

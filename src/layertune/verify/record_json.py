@@ -39,6 +39,7 @@ def as_json(found: Verification) -> dict[str, Any]:
             for row in found.compared
         ],
         "memory": None if found.memory is None else asdict(found.memory),
+        "meanwhile": {phase: list(words) for phase, words in found.meanwhile.items()},
         "phases": [_phase(phase) for phase in found.phases],
     }
 

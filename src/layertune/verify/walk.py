@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 
+from layertune.devices.host_watch import HostWatch
 from layertune.errors import DeviceError
 from layertune.units import format_duration
 from layertune.verify import checklist, load
@@ -25,8 +26,8 @@ _INTERVAL_S = 1.0
 class Walk:
     """One verification: `run` reads as the checklist.
 
-    Without a `gauge`, `no_memory` says why there is none; `return_s` is how long ended servers' memory may take to come
-    back.
+    Without a `gauge`, `no_memory` says why there is none; `watch` sees who else used the processor; `return_s` is how
+    long ended servers' memory may take to come back.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Walk:
         gauge: Gauge | None,
         no_memory: str,
         say: Callable[[str], None],
+        watch: HostWatch,
         *,
         return_s: float = 30.0,
     ) -> None:
@@ -50,12 +52,14 @@ class Walk:
         self._gauge = gauge
         self._no_memory = no_memory
         self._say = say
+        self._watch_host = watch
         self._return_s = return_s
         self._models: dict[str, load.Loaded] = {}
         self.checks: list[Check] = []
         self.compared: list[Compared] = []
         self.phases: list[Phase] = []
         self.builds: dict[str, str] = {}
+        self.meanwhile: dict[str, list[str]] = {}
         self._after: dict[str, int] = {}
         self._peaks: dict[str, int] = {}
         self._drift: Drift | None = None
@@ -136,6 +140,7 @@ class Walk:
     async def _compare(self) -> bool:
         """Each model alone, then one stream to each: what the study calls solo and together."""
         of_model = {}
+        self._watch_host.start()
         for name in self._models:
             self._say(f"{name} alone, {_N_ALONE} requests")
             of_model[name] = await load.alone(self._models, name, _N_ALONE)
@@ -143,6 +148,7 @@ class Walk:
         if len(self._models) > 1:
             self._say("one stream to each model at once")
             phases.append(await load.side_by_side(self._models, _N_ALONE))
+        self.meanwhile["comparison"] = [found.text for found in self._watch_host.stop()]
         self.phases += phases
         self.compared = compared(of_model, phases[-1], self._stack.trial)
         patience_s = load.patience_s(of_model, self._pressure.n_streams)
@@ -163,9 +169,11 @@ class Walk:
         duration = format_duration(self._pressure.duration_s)
         self._say(f"soak: {self._pressure.n_streams} streams to each model for {duration}")
         over = asyncio.Event()
+        self._watch_host.start()
         phase, (readings, failure) = await asyncio.gather(
             load.soak(self._models, self._pressure.n_streams, self._pressure.duration_s, over), self._watch(over)
         )
+        self.meanwhile["soak"] = [found.text for found in self._watch_host.stop()]
         self.phases.append(phase)
         if self._gauge is not None and readings:
             self._drift = Drift.of(readings, self._gauge.before.scope)
@@ -179,9 +187,13 @@ class Walk:
         readings: list[MemoryReading] = []
         failure = None
         started_s = perf_counter()
-        while not over.is_set():
+
+        def read() -> None:
             if self._gauge is not None:
                 readings.append(MemoryReading(perf_counter() - started_s, self._gauge.read()))
+
+        while not over.is_set():
+            read()
             try:
                 self._servers.check()
             except ServerFailed as error:
@@ -189,6 +201,7 @@ class Walk:
                 over.set()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), _INTERVAL_S)
+        read()
         return readings, failure
 
     async def _stop(self) -> None:

@@ -35,6 +35,7 @@ def test_a_stream_is_clocked_from_the_call_to_its_last_token() -> None:
     assert isinstance(outcome, Answered)
     assert (outcome.n_generated, outcome.n_reused) == (5, 0)
     assert outcome.tpot_s is not None
+    assert outcome.ttft_s is not None
     assert 0 < outcome.ttft_s < outcome.duration_s
     assert outcome.ttft_s + 4 * outcome.tpot_s <= outcome.duration_s
 
@@ -43,6 +44,15 @@ def test_an_answer_of_one_token_has_no_time_between_tokens() -> None:
     outcome = complete(FakeServer(), n_predict=1)
     assert isinstance(outcome, Answered)
     assert outcome.tpot_s is None
+
+
+def test_text_that_a_server_holds_back_is_no_failure() -> None:
+    outcome = complete(FakeServer(token_s=0.01, mishaps={0: "hold all"}))
+    assert isinstance(outcome, Answered)
+    assert (outcome.n_generated, outcome.ttft_s, outcome.tpot_s) == (5, None, None)
+    first = complete(FakeServer(token_s=0.01, mishaps={0: "hold first"}))
+    assert isinstance(first, Answered)
+    assert (first.n_generated, first.n_first) == (5, 2)
 
 
 @pytest.mark.parametrize(

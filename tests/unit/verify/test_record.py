@@ -11,7 +11,7 @@ from layertune.verify.record import Check, Compared, Load, Memory, PlanVerdict, 
 from layertune.verify.record_json import as_json
 
 PLAN = PlanVerdict(True, "100.0 MiB of 200.0 MiB", None, 200 * MIB, {"chat": 100 * MIB})
-FIRST = Answered(0.0, 0.25, 0.05, 1.0, 16, 0)
+FIRST = Answered(0.0, 0.25, 0.05, 1.0, 16, n_reused=0)
 SOAK = Phase("soak", 10, 60.0, {"chat": [FIRST, replace(FIRST, ttft_s=0.75, tpot_s=None), Failed(1.0, "stalled")]})
 FOUND = Verification(
     started="2026-11-26 01:02:03",
@@ -47,6 +47,7 @@ FOUND = Verification(
         0,
     ),
     phases=(SOAK,),
+    meanwhile={"soak": ["other programs took 0.50 cores for 60.0 s"]},
 )
 
 
@@ -72,8 +73,14 @@ def test_figures_stand_beside_the_studys() -> None:
     assert "| chat | alone | 30.00 (29.00 – 31.00) | 2 | not measured |  |" in render_markdown(unlike)
 
 
+def test_who_else_used_the_processor_stands_under_the_figures() -> None:
+    assert "\n\nMeanwhile, other programs took 0.50 cores for 60.0 s.\n" in render_markdown(FOUND)
+
+
 def test_a_server_of_another_build_or_with_other_settings_is_said_to_be_one() -> None:
     assert "another one than was measured" not in render_markdown(FOUND)
+    dirty = replace(FOUND.subject, measured_build="0c1e570-dirty")
+    assert "another one than was measured" not in render_markdown(replace(FOUND, subject=dirty))
     other = replace(FOUND.subject, builds={"chat": "b1-fffffff"}, untaken=("--cache-ram",))
     text = render_markdown(replace(FOUND, subject=other))
     assert "**another one than was measured**, 0c1e570" in text

@@ -5,12 +5,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from layertune.devices.host_watch import HostWatch
 from layertune.testing import FakeServer
 from layertune.verify.gauge import Gauge
 from layertune.verify.record import Check
 from layertune.verify.servers import ServerFailed
 from layertune.verify.walk import Walk
 from played import FITS, LOAD, N_LAYERS, Card, PlayedServers, fakes, served, stack
+
+
+def quiet(_words: str) -> None:
+    """No one watches."""
+
 
 TAKES = {"chat": 60, "code": 40}
 
@@ -23,7 +29,7 @@ def walk(
     with served(fakes() | dict(changed or {})) as urls:
         servers = PlayedServers(urls, card, **changes)
         gauge = Gauge(card)
-        walked = Walk(stack(), servers, FITS, LOAD, N_LAYERS, gauge, "", lambda _words: None, return_s=0.05)
+        walked = Walk(stack(), servers, FITS, LOAD, N_LAYERS, gauge, "", quiet, HostWatch(1), return_s=0.05)
         asyncio.run(walked.run())
     return walked, servers
 
@@ -68,7 +74,7 @@ def test_the_speeds_stand_beside_the_studys() -> None:
 def test_a_card_that_was_in_use_fails_and_the_walk_goes_on() -> None:
     walked, _ = walk(Card(TAKES, before=1200))
     (check,) = failed(walked)
-    assert check.what == "less than 953.7 MiB of VRAM in use before the first server"
+    assert check.what == "less than 1 GB of VRAM in use before the first server"
     assert check.evidence == "1200.0 MiB in use, by ledger"
 
 
@@ -88,7 +94,7 @@ def test_out_of_memory_at_a_start_comes_with_what_would_fit() -> None:
     with served(fakes()) as urls:
         servers = PlayedServers(urls, card, fails={"code": failure})
         plan = replace(FITS, advice="lower CODE_N_GPU_LAYERS to 17")
-        walked = Walk(stack(), servers, plan, LOAD, N_LAYERS, Gauge(card), "", lambda _words: None)
+        walked = Walk(stack(), servers, plan, LOAD, N_LAYERS, Gauge(card), "", quiet, HostWatch(1))
         asyncio.run(walked.run())
     (check,) = failed(walked)
     assert check.evidence.endswith("out of memory: unable to allocate RPC0")
@@ -154,7 +160,7 @@ def test_servers_that_were_there_are_left_there_and_their_memory_is_not_ours_to_
 def test_without_anything_that_tells_memory_the_rest_is_walked() -> None:
     with served(fakes()) as urls:
         servers = PlayedServers(urls, Card(TAKES))
-        walked = Walk(stack(), servers, FITS, LOAD, N_LAYERS, None, "a CPU has none", lambda _words: None)
+        walked = Walk(stack(), servers, FITS, LOAD, N_LAYERS, None, "a CPU has none", quiet, HostWatch(1))
         asyncio.run(walked.run())
     assert failed(walked) == []
     assert walked.memory() is None
