@@ -51,7 +51,9 @@ def test_it_says_what_it_runs(url: str) -> None:
 
 
 def test_it_makes_tokens_of_korean_text(url: str) -> None:
-    assert len(ask(url, lambda client: client.tokenize("안녕하세요"))) >= 5
+    found = ask(url, lambda client: client.prompt_parts("안녕하세요"))
+    assert len(found.parts) >= 5
+    assert found.per_token == 1.0
 
 
 def test_it_answers_a_chat(url: str) -> None:

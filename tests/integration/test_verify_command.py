@@ -144,7 +144,7 @@ def test_ctrl_c_in_the_soak_leaves_no_server_and_no_card(study: Path, how: signa
     os.kill(process.pid, how)
     _, errors = process.communicate()
     assert process.returncode == 130, errors
-    assert "interrupted: the servers are ended" in errors
+    assert "interrupted: what was started has been ended" in errors
     assert "Traceback" not in errors
     _, alive = psutil.wait_procs(family, timeout=5)
     assert alive == []
@@ -190,11 +190,13 @@ def test_on_a_cpu_there_is_no_memory_to_walk(models: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(find_spec("fastapi") is None, reason="no llama_cpp.server here; pip install 'layertune[server]'")
-def test_where_no_llama_server_is_llama_cpp_server_is_verified_and_what_it_cannot_take_is_said(
+def test_without_a_llama_server_llama_cpp_server_is_verified_and_what_it_cannot_take_is_said(
     models: Path, tmp_path: Path
 ) -> None:
     write_study(tmp_path / "study", models, "cpu", None)
-    words = [word for word in command("study", "--duration", "1s", "--concurrency", "2", "--json") if word != str(SERVER)]
+    words = [
+        word for word in command("study", "--duration", "1s", "--concurrency", "2", "--json") if word != str(SERVER)
+    ]
     words.remove("--server")
     empty = {**os.environ, "PATH": os.defpath}
     answer = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path, env=empty)

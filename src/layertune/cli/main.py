@@ -239,7 +239,7 @@ def verify(
     try:
         command.run(study, options, output=output, as_json=json)
     except KeyboardInterrupt as interrupt:
-        raise Interrupted("interrupted: the servers are ended, and there is no record") from interrupt
+        raise Interrupted("interrupted: what was started has been ended, and there is no record") from interrupt
 
 
 @app.command(

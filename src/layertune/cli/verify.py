@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 
@@ -117,7 +118,6 @@ def _walk(
             servers,
             plan,
             pressure,
-            {name: model.n_layer for name, model in study.result.models.items()},
             None if probe is None else Gauge(probe),
             _why_no_memory(target),
             lambda words: typer.echo(words, err=True),
@@ -128,7 +128,14 @@ def _walk(
     return Verification(
         started=f"{started:%Y-%m-%d %H:%M:%S}",
         layertune_version=layertune.__version__,
-        subject=_subject(study, stack, _device(study, target), program, walk.builds),
+        subject=_subject(
+            study,
+            stack,
+            _device(study, target),
+            "given by --url" if program is None else program.words,
+            program,
+            walk.builds,
+        ),
         load=pressure,
         plan=plan,
         checks=(*checks, *walk.checks),
@@ -156,7 +163,7 @@ def _nothing_started(
     return Verification(
         started=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
         layertune_version=layertune.__version__,
-        subject=_subject(study, stack, device, None, {}),
+        subject=_subject(study, stack, device, "none was started", None, {}),
         load=pressure,
         plan=plan or nobody,
         checks=tuple(checks),
@@ -168,17 +175,9 @@ def _nothing_started(
 
 
 def _subject(
-    study: VerifiedStudy, stack: Stack, device: str, program: Program | None, builds: dict[str, str]
+    study: VerifiedStudy, stack: Stack, device: str, server: str, program: Program | None, builds: dict[str, str]
 ) -> Subject:
-    untaken = (
-        ()
-        if program is None
-        else tuple(
-            dict.fromkeys(
-                sentence for model in stack.models.values() for sentence in program.cannot_take(model.settings)
-            )
-        )
-    )
+    untaken = [] if program is None else [program.cannot_take(engine) for _, engine in stack.settings.items()]
     return Subject(
         study=study.result.study.name,
         created=study.result.study.created,
@@ -186,14 +185,10 @@ def _subject(
         settings=dict(stack.settings.items()),
         device=device,
         emulated=study.result.hardware.device.kind == "emulated",
-        server="none was started"
-        if program is None and not builds
-        else "given by --url"
-        if program is None
-        else program.words,
+        server=server,
         builds=builds,
         measured_build=study.result.study.llama_cpp.commit,
-        untaken=untaken,
+        untaken=tuple(dict.fromkeys(chain.from_iterable(untaken))),
     )
 
 
@@ -237,9 +232,12 @@ def _urls(written: Sequence[str], names: list[str]) -> dict[str, str]:
 
 def _duration_s(written: str) -> float:
     try:
-        return parse_duration(written)
+        duration_s = parse_duration(written)
     except ValueError as error:
         raise UsageError(f"--duration: {error}") from error
+    if duration_s == 0:
+        raise UsageError("--duration 0 is no soak", remedy="write it like 30m or 90s")
+    return duration_s
 
 
 def _failed(checks: Sequence[Check]) -> VerificationFailed:

@@ -49,12 +49,12 @@ def before(n_bytes: int, source: str) -> Check:
     return Check(what, "failed", evidence, "end the programs that hold it; nvidia-smi names them")
 
 
-def applied(model: ServedModel, about: About, n_layer: int, *, given: bool) -> Check:
+def applied(model: ServedModel, about: About, *, given: bool) -> Check:
     """Does the server run this file with these settings, as far as it tells?"""
     what = f"{model.name}: its server runs the settings"
     if about.n_ctx is None or about.file is None:
         return Check(what, "not walked", "this server does not tell its settings")
-    engine = model.settings.canonical(n_layer)
+    engine = model.settings.canonical(model.n_layer)
     wanted = {
         "the file": (about.file.rpartition("/")[2] if given else about.file, model.file.name if given else model.file),
         "a slot's context": (about.n_ctx, engine.n_ctx // engine.n_parallel),
@@ -63,7 +63,9 @@ def applied(model: ServedModel, about: About, n_layer: int, *, given: bool) -> C
     wrong = [f"{key} is {there}, not {here}" for key, (there, here) in wanted.items() if str(there) != str(here)]
     if wrong:
         return Check(what, "failed", "; ".join(wrong), "start it from the export: layertune export")
-    return Check(what, "passed", f"{model.file.name}, slots: {about.n_slots}, of {about.n_ctx} tokens each, by its own word")
+    return Check(
+        what, "passed", f"{model.file.name}, slots: {about.n_slots}, of {about.n_ctx} tokens each, by its own word"
+    )
 
 
 def not_started(model: ServedModel, failure: ServerFailed, advice: str | None) -> Check:
@@ -91,49 +93,52 @@ def inferred_at_once(questions: Mapping[str, str], answers: Sequence[str | BaseE
         f"{name}: {said}" for name, said in zip(questions, answers, strict=True) if isinstance(said, BaseException)
     ]
     if wrong:
-        return Check(what, "failed", "; ".join(wrong), "look at the servers' logs, then verify again")
+        return Check(what, "failed", "; ".join(wrong))
     asked = ", ".join(f"{name} was asked “{question}”" for name, question in questions.items())
     return Check(what, "passed", f"{asked}; every one answered")
 
 
-def answered(what: str, phases: Sequence[Phase], peak_bytes: int | None, verdict: PlanVerdict) -> Check:
-    """Was every request answered, and did the memory stay in the budget?"""
+def answered(
+    what: str, phases: Sequence[Phase], peak_bytes: int | None, verdict: PlanVerdict, ended: ServerFailed | None
+) -> Check:
+    """Was every request answered, did the memory stay in the budget, and are all servers still there?"""
     whys = _whys(phases)
     n_all = sum(len(outcomes) for phase in phases for outcomes in phase.outcomes.values())
     n_failed = sum(whys.values())
     n_reused = sum(phase.figures(name).n_reused for phase in phases for name in phase.outcomes)
-    reused = f"; {n_reused} prompt tokens were reused" if n_reused else ""
-    wall = format_duration(sum(phase.wall_s for phase in phases))
-    evidence = f"{n_all - n_failed} of {n_all} requests answered in {wall}{reused}"
+    evidence = (
+        f"{n_all - n_failed} of {n_all} requests answered in {format_duration(sum(each.wall_s for each in phases))}"
+    )
+    if n_reused:
+        evidence += f"; {n_reused} prompt tokens were reused"
     if peak_bytes is not None:
         evidence += f"; peak VRAM {format_bytes(peak_bytes)}{_of(verdict)}"
+    if whys:
+        evidence += "; failed: " + "; ".join(f"{n} × {why}" for why, n in list(whys.items())[:_N_WHYS])
+    if ended is not None:
+        return Check(what, "failed", f"{ended}; {evidence}", _LESS if ended.out_of_memory else None)
     if n_failed or n_all == 0:
-        listed = "; ".join(f"{n} × {why}" for why, n in list(whys.items())[:_N_WHYS])
-        return Check(what, "failed", f"{evidence}; failed: {listed}", "look at the servers' logs, then verify again")
+        return Check(what, "failed", evidence)
     return _within(what, peak_bytes, verdict, evidence)
 
 
-def soaked(check: Check, failure: ServerFailed | None, drift: Drift | None) -> Check:
-    """`check` is what the soak's requests and its peak say already."""
-    if failure is not None:
-        return Check(check.what, "failed", f"{failure}; {check.evidence}", _LESS if failure.out_of_memory else None)
+def steady(check: Check, drift: Drift | None) -> Check:
+    """Did the memory stay? `check` is what the soak's requests and its peak say already."""
     if drift is None:
         return check
     moved = f"drift {'+' if drift.moved_bytes >= 0 else '−'}{format_bytes(abs(drift.moved_bytes))}"
     evidence = f"{check.evidence}, {moved} over {drift.n_readings} readings"
     if check.state == "passed" and drift.noticed:
-        return Check(
-            check.what, "failed", f"{evidence}: memory did not stay", "a server leaks, or another program came"
-        )
+        advice = "a server leaks, or another program came"
+        return Check(check.what, "failed", f"{evidence}: memory did not stay", advice)
     return Check(check.what, check.state, evidence, check.advice)
 
 
 def returned(left_bytes: int, *, is_back: bool) -> Check:
-    what = "all VRAM is back once the servers have ended"
-    evidence = f"{format_bytes(left_bytes)} left"
-    return (
-        Check(what, "passed", evidence) if is_back else Check(what, "failed", evidence, "see who holds it: nvidia-smi")
-    )
+    what, evidence = "all VRAM is back once the servers have ended", f"{format_bytes(left_bytes)} left"
+    if is_back:
+        return Check(what, "passed", evidence)
+    return Check(what, "failed", evidence, "see who holds it: nvidia-smi")
 
 
 def _within(what: str, n_bytes: int | None, verdict: PlanVerdict, evidence: str) -> Check:

@@ -43,6 +43,14 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptParts:
+    """A text in what a server takes a prompt as: tokens, or the characters' code points; and how many are a token."""
+
+    parts: Sequence[int]
+    per_token: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Event:
     """One event of a stream. `n_generated` counts from the answer's beginning, None where the server does not count."""
 
@@ -89,13 +97,14 @@ class ModelClient:
         except (KeyError, IndexError, TypeError) as error:
             raise BadAnswer(f"{self.endpoint.url} does not answer as a {self.endpoint.dialect} does") from error
 
-    async def tokenize(self, text: str) -> list[int]:
-        """Return the tokens of a text, without any that the model would put before it. Raises BadAnswer."""
+    async def prompt_parts(self, text: str) -> PromptParts:
+        """Return what `complete` takes prompts of, for this model and text. Raises BadAnswer."""
         if self.endpoint.dialect == "llama-server":
             answer = await self._ask("POST", "/tokenize", {"content": text, "add_special": False})
-        else:
-            answer = await self._ask("POST", "/extras/tokenize", {"input": text})
-        return [int(token) for token in answer["tokens"]]
+            return PromptParts([int(token) for token in answer["tokens"]], 1.0)
+        # It takes text only, and what it makes of tokens that cut a character is an error.
+        answer = await self._ask("POST", "/extras/tokenize", {"input": text})
+        return PromptParts([ord(char) for char in text], len(text) / len(answer["tokens"]))
 
     async def chat(self, message: str, n_predict: int) -> str:
         """Return what the model says to a message, as the worksheet's curl asks it. Raises BadAnswer."""
@@ -111,7 +120,7 @@ class ModelClient:
         """Stream an answer of `n_predict` tokens; whatever goes wrong is the request's outcome."""
         started_s = perf_counter()
         try:
-            path, body = await self._completion(prompt, n_predict)
+            path, body = self._completion(prompt, n_predict)
             timeout = httpx.Timeout(self.patience_s, connect=_CONNECT_S)
             async with self._http.stream("POST", self.endpoint.url + path, json=body, timeout=timeout) as response:
                 if response.status_code != httpx.codes.OK:
@@ -125,13 +134,13 @@ class ModelClient:
             why = f"the connection failed: {_words(error)}"
         return Failed(started_s - phase_started_s, why)
 
-    async def _completion(self, prompt: Sequence[int], n_predict: int) -> tuple[str, dict[str, Any]]:
+    def _completion(self, prompt: Sequence[int], n_predict: int) -> tuple[str, dict[str, Any]]:
         if self.endpoint.dialect == "llama-server":
             # The answer has its full length whatever the model says, and nothing of an earlier prompt is reused.
             body = {"prompt": list(prompt), "n_predict": n_predict, "cache_prompt": False, "ignore_eos": True}
             return "/completion", {**body, "temperature": 0.0, "stream": True}
-        text = (await self._ask("POST", "/extras/detokenize", {"tokens": list(prompt)}))["text"]
-        return "/v1/completions", {"prompt": text, "max_tokens": n_predict, "temperature": 0.0, "stream": True}
+        body = {"prompt": "".join(map(chr, prompt)), "max_tokens": n_predict}
+        return "/v1/completions", {**body, "temperature": 0.0, "stream": True}
 
     async def _follow(
         self, response: httpx.Response, n_predict: int, started_s: float, phase_started_s: float
@@ -148,8 +157,6 @@ class ModelClient:
         else:
             raise BadAnswer(f"the answer broke off after {seen[-1].n_generated if seen else 0} tokens")
         n_generated = event.n_generated or len(seen)
-        if n_generated == 0:
-            raise BadAnswer("the answer has no token")
         if self.endpoint.dialect == "llama-server" and n_generated != n_predict:
             raise BadAnswer(f"the answer has {n_generated} tokens of {n_predict}")
         return Answered(

@@ -1,7 +1,7 @@
 """The loads that a stack is put under. All are closed: a stream sends its next request when its last is over."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -69,9 +69,15 @@ async def burst(models: Models, n_streams: int) -> Phase:
     return Phase("load test", n_streams, perf_counter() - started_s, outcomes)
 
 
-async def soak(models: Models, n_streams: int, duration_s: float, over: asyncio.Event) -> Phase:
+async def soak(
+    models: Models,
+    n_streams: int,
+    duration_s: float,
+    over: asyncio.Event,
+    on_outcome: Callable[[RequestOutcome], None],
+) -> Phase:
     """`n_streams` streams to each model for `duration_s`, or until `over` is set; then each is answered what it has
-    asked, so that every request counts."""
+    asked, so that every request counts. `on_outcome` is told each as it comes."""
     outcomes: dict[str, list[RequestOutcome]] = {name: [] for name in models}
     started_s = perf_counter()
 
@@ -79,6 +85,7 @@ async def soak(models: Models, n_streams: int, duration_s: float, over: asyncio.
         while not over.is_set():
             outcome = await models[name].request(started_s)
             outcomes[name].append(outcome)
+            on_outcome(outcome)
             if isinstance(outcome, Failed):
                 await asyncio.sleep(_AFTER_FAILURE_S)
 
@@ -92,17 +99,14 @@ async def soak(models: Models, n_streams: int, duration_s: float, over: asyncio.
     return Phase("soak", n_streams, perf_counter() - started_s, outcomes)
 
 
-def patience_s(alone_phases: Mapping[str, Phase], n_streams: int) -> float | None:
-    """Return how long a request in a full queue may see nothing of its server, from what one takes alone: all in front
-    of it one after the other, each slowed down by every other model, four times over; a minute at least. None where a
-    model has not answered yet."""
-    durations_s = []
-    for name, phase in alone_phases.items():
-        answered = phase.answered(name)
-        if not answered:
-            return None
-        durations_s.append(max(each.duration_s for each in answered))
-    return max(60.0, 4 * max(durations_s) * n_streams * len(durations_s))
+def patience_s(phases: Sequence[Phase], n_streams: int) -> float | None:
+    """Return how long a request in a full queue may see nothing of its server, None without an answer.
+
+    It is as long as the slowest request of `phases`, whose queues were empty, for everybody in front of it, four times
+    over; a minute at least.
+    """
+    durations_s = [each.duration_s for phase in phases for name in phase.outcomes for each in phase.answered(name)]
+    return max(60.0, 4 * max(durations_s) * n_streams) if durations_s else None
 
 
 async def _together(work: Iterable[Coroutine[None, None, None]]) -> None:

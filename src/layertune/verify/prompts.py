@@ -10,7 +10,7 @@ _STRIDE = 7919
 
 
 def prompts(tokens: Sequence[int], n_prompt: int) -> Iterator[list[int]]:
-    """Yield prompts of `n_prompt` tokens of a text, forever; each begins at another token of it.
+    """Yield prompts of `n_prompt` tokens (or characters) of a text, forever; each begins at another place of it.
 
     When every token has been a beginning, the second half moves on against the first, so that no prompt comes twice
     before the text's length squared.

@@ -33,12 +33,13 @@ _FILE, _OTHERS = "MODEL", frozenset({"CACHE_RAM", "PORT"})
 class ServedModel:
     """One model: its file here, how it is run, llama-server's flags for that, and the requests that it is asked.
 
-    `sha256` is the file's that the study measured.
+    `sha256` and `n_layer` are those of the file that the study measured.
     """
 
     name: str
     file: Path
     sha256: str
+    n_layer: int
     settings: EngineSettings
     flags: tuple[Flag, ...]
     workload: WorkloadInfo
@@ -71,6 +72,7 @@ def stack_of(result: Result, pick: TrialInfo, folders: Mapping[str, Path], varia
             name,
             folders[name] / variables.get(f"{name.upper()}_{_FILE}", model.file),
             model.sha256,
+            model.n_layer,
             settings[name],
             tuple(_flag(flag, name, variables) for flag in server_flags(result, changed, name)),
             result.workload[name],

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 
 from layertune.devices.host_watch import HostWatch
@@ -12,7 +12,7 @@ from layertune.verify import checklist, load
 from layertune.verify.client import BadAnswer, Http, ModelClient, open_http
 from layertune.verify.comparison import compared
 from layertune.verify.gauge import Drift, Gauge, MemoryReading
-from layertune.verify.outcome import Phase
+from layertune.verify.outcome import Failed, Phase, RequestOutcome
 from layertune.verify.prompts import QUESTIONS, TEXT, prompts
 from layertune.verify.record import Check, Compared, Load, Memory, PlanVerdict
 from layertune.verify.servers import ServerFailed, Servers, answering
@@ -21,6 +21,23 @@ from layertune.verify.stack import ServedModel, Stack
 _N_ALONE = 5
 _N_ANSWER = 16
 _INTERVAL_S = 1.0
+_N_TOLD, _LEAST_SILENCE_S = 10, 10.0  # how often a soak tells how it goes
+
+
+class _Tally:
+    """How a soak goes."""
+
+    def __init__(self) -> None:
+        self._n_answered = self._n_failed = 0
+
+    def count(self, outcome: RequestOutcome) -> None:
+        if isinstance(outcome, Failed):
+            self._n_failed += 1
+        else:
+            self._n_answered += 1
+
+    def __str__(self) -> str:
+        return f"{self._n_answered} requests answered, {self._n_failed} failed"
 
 
 class Walk:
@@ -36,7 +53,6 @@ class Walk:
         servers: Servers,
         plan: PlanVerdict,
         pressure: Load,
-        n_layers: Mapping[str, int],
         gauge: Gauge | None,
         no_memory: str,
         say: Callable[[str], None],
@@ -48,7 +64,6 @@ class Walk:
         self._servers = servers
         self._plan = plan
         self._pressure = pressure
-        self._n_layers = n_layers
         self._gauge = gauge
         self._no_memory = no_memory
         self._say = say
@@ -112,20 +127,18 @@ class Walk:
             client = ModelClient(http, self._servers.start(model))
             about = await answering(client, self._servers.check)
             self._servers.confirm(model.name)
-            tokens = await client.tokenize(TEXT)
+            text = await client.prompt_parts(TEXT)
         except (ServerFailed, BadAnswer, DeviceError) as error:
             failure = error if isinstance(error, ServerFailed) else ServerFailed(str(error))
             return self._note(checklist.not_started(model, failure, self._plan.advice))
         if about.build is not None:
             self.builds[model.name] = about.build
-        self._models[model.name] = load.Loaded(
-            client, prompts(tokens, model.workload.n_prompt), model.workload.n_generate
-        )
+        n_parts = round(model.workload.n_prompt * text.per_token)
+        self._models[model.name] = load.Loaded(client, prompts(text.parts, n_parts), model.workload.n_generate)
         if self._gauge is not None and not self._servers.were_there:
             held = self._after[model.name] = self._gauge.read()
             self._note(checklist.after_start(model.name, held, held - held_before, self._plan))
-        n_layer = self._n_layers[model.name]
-        return self._note(checklist.applied(model, about, n_layer, given=self._servers.were_there))
+        return self._note(checklist.applied(model, about, given=self._servers.were_there))
 
     async def _ask_at_once(self) -> bool:
         """The worksheet's own two requests, at the same time."""
@@ -151,11 +164,11 @@ class Walk:
         self.meanwhile["comparison"] = [found.text for found in self._watch_host.stop()]
         self.phases += phases
         self.compared = compared(of_model, phases[-1], self._stack.trial)
-        patience_s = load.patience_s(of_model, self._pressure.n_streams)
+        patience_s = load.patience_s(phases, self._pressure.n_streams)
         for each in self._models.values():
             each.client.patience_s = patience_s or each.client.patience_s
         what = "each model answers alone, and one stream to each at once"
-        return self._note(checklist.answered(what, phases, self._peak("side by side"), self._plan))
+        return self._note(self._answered(what, phases))
 
     async def _load_test(self) -> None:
         n_streams = self._pressure.n_streams
@@ -163,46 +176,46 @@ class Walk:
         phase = await load.burst(self._models, n_streams)
         self.phases.append(phase)
         what = f"{n_streams} concurrent requests to each model"
-        self._note(checklist.answered(what, [phase], self._peak(phase.name), self._plan))
+        self._note(self._answered(what, [phase]))
 
     async def _soak(self) -> None:
         duration = format_duration(self._pressure.duration_s)
         self._say(f"soak: {self._pressure.n_streams} streams to each model for {duration}")
-        over = asyncio.Event()
+        over, tally = asyncio.Event(), _Tally()
         self._watch_host.start()
-        phase, (readings, failure) = await asyncio.gather(
-            load.soak(self._models, self._pressure.n_streams, self._pressure.duration_s, over), self._watch(over)
+        phase, readings = await asyncio.gather(
+            load.soak(self._models, self._pressure.n_streams, self._pressure.duration_s, over, tally.count),
+            self._watch(over, tally),
         )
         self.meanwhile["soak"] = [found.text for found in self._watch_host.stop()]
         self.phases.append(phase)
         if self._gauge is not None and readings:
             self._drift = Drift.of(readings, self._gauge.before.scope)
-        check = checklist.answered(
-            f"{duration} of load without out-of-memory", [phase], self._peak(phase.name), self._plan
-        )
-        self._note(checklist.soaked(check, failure, self._drift))
+        check = self._answered(f"{duration} of load without out-of-memory", [phase])
+        self._note(checklist.steady(check, self._drift))
 
-    async def _watch(self, over: asyncio.Event) -> tuple[Sequence[MemoryReading], ServerFailed | None]:
+    async def _watch(self, over: asyncio.Event, tally: _Tally) -> Sequence[MemoryReading]:
         """Look at servers and memory until `over`, and end the soak where a server has ended."""
         readings: list[MemoryReading] = []
-        failure = None
         started_s = perf_counter()
 
         def read() -> None:
             if self._gauge is not None:
                 readings.append(MemoryReading(perf_counter() - started_s, self._gauge.read()))
 
+        told_s, every_s = started_s, max(_LEAST_SILENCE_S, self._pressure.duration_s / _N_TOLD)
         while not over.is_set():
             read()
-            try:
-                self._servers.check()
-            except ServerFailed as error:
-                failure = error
+            if perf_counter() - told_s >= every_s:
+                told_s = perf_counter()
+                self._say(f"{format_duration(told_s - started_s)}: {tally}")
+            if self._ended() is not None:
                 over.set()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), _INTERVAL_S)
         read()
-        return readings, failure
+        self._say(f"{tally}; waiting for the answers that are under way")
+        return readings
 
     async def _stop(self) -> None:
         if self._servers.were_there:
@@ -216,6 +229,17 @@ class Walk:
             await asyncio.sleep(_INTERVAL_S / 10)
         self._left_bytes = self._gauge.read()
         self._note(checklist.returned(self._left_bytes, is_back=self._gauge.is_back()))
+
+    def _answered(self, what: str, phases: Sequence[Phase]) -> Check:
+        return checklist.answered(what, phases, self._peak(phases[-1].name), self._plan, self._ended())
+
+    def _ended(self) -> ServerFailed | None:
+        """Return how a server has ended by itself, None where all are there."""
+        try:
+            self._servers.check()
+        except ServerFailed as failure:
+            return failure
+        return None
 
     def _peak(self, phase: str) -> int | None:
         if self._gauge is None:
