@@ -100,7 +100,8 @@ class OwnServers:
         rpc_endpoint = None
         if self._ledger is not None:
             # The card's servers share its ledger, so what all of them hold is under the one cap.
-            card_server = CardServer(self._ledger, len(self._card_servers), self._target.n_threads or 1)
+            number, n_threads = len(self._card_servers), self._target.n_threads or 1
+            card_server = CardServer(self._ledger, number, n_threads, own_group=True)
             self._card_servers[model.name] = card_server
             rpc_endpoint = card_server.endpoint
         # Chance is what tells this server from an orphan of an earlier run on the same port.
