@@ -2,15 +2,20 @@
 # make test     the environment and all tests
 # make record   the studies of studies/ that are not recorded yet, about 5 to 15 minutes each
 # make compare  the README's table and picture of those studies
+# make verify   the demo's study: its pick started as exported, ten requests at once to each model, a soak (DURATION=30m)
 # make tools    llama-bench, llama-fit-params and llama-server of the same llama.cpp, into build/tools/bin
 PYTHON ?= python3
 VENV   ?= .venv
+DURATION ?= 1m
 RUN     = $(VENV)/bin
 
-.PHONY: search test check models env record compare tools clean
+.PHONY: search verify test check models env record compare tools clean
 
 search: env models
 	@$(RUN)/python scripts/demo_search.py
+
+verify: env models
+	@$(RUN)/python scripts/demo_verify.py $(DURATION)
 
 test: env models check
 	$(RUN)/python -m pytest -q

@@ -13,6 +13,7 @@
     ├── ResultFileError       2  a study folder or result.json cannot be read
     ├── UnlikeStudies         2  studies to compare measured other models or workloads
     ├── NothingFits           3  no setting of the space fits the budget
+    ├── VerificationFailed    1  an exported stack is not what was measured, or does not hold
     └── Interrupted         130  Ctrl-C; all finished trials are kept
 
 Out of memory and a dying worker are outcomes of a trial (`layertune.trial.outcome`), never exceptions.
@@ -36,6 +37,7 @@ __all__ = [
     "StudyMismatch",
     "UnlikeStudies",
     "UsageError",
+    "VerificationFailed",
 ]
 
 
@@ -99,6 +101,10 @@ class UnlikeStudies(LayertuneError):
 
 class NothingFits(LayertuneError):
     exit_status = 3
+
+
+class VerificationFailed(LayertuneError):
+    pass
 
 
 class Interrupted(LayertuneError):

@@ -27,6 +27,7 @@ ROOMS = (
     "compare",
     "explain",
     "report",
+    "verify",
     "cli",
     "testing",
 )
@@ -38,6 +39,7 @@ ONLY_IN = {
     "pynvml": {"vram"},
     "optuna": {"search"},
     "scipy": {"search"},
+    "httpx": {"verify"},
     "typer": {"cli"},
     "rich": {"cli"},
 }

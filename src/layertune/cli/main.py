@@ -250,6 +250,46 @@ def report(
 
 
 @app.command(
+    epilog="Examples: layertune verify studies/demo --duration 30m -o studies/demo/verify.md  ·  "
+    "layertune verify --env studies/demo/.env --duration 1m  ·  "
+    "layertune verify studies/demo --url chat=http://127.0.0.1:8001 --url code=http://127.0.0.1:8004"
+)
+def verify(
+    study: Annotated[
+        Path | None,
+        typer.Argument(metavar="[STUDY]", help="A study folder, or a result.json; without it, the folder of --env."),
+    ] = None,
+    env: Annotated[
+        Path | None, typer.Option("--env", metavar="FILE", help="Verify what this .env makes of the pick.")
+    ] = None,
+    duration: Annotated[str, typer.Option(metavar="TIME", help="How long the soak lasts, like 30m.")] = "30m",
+    concurrency: Annotated[int, typer.Option(min=1, metavar="N", help="Requests at once to each model.")] = 10,
+    url: Annotated[
+        list[str] | None, typer.Option("--url", metavar="NAME=URL", help="A llama-server that runs already; repeat it.")
+    ] = None,
+    pick: Annotated[str, typer.Option(metavar="balanced|MODEL|lean|TRIAL", help="Which trial.")] = "balanced",
+    server: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="llama-server; else build/tools/bin's, or the PATH's.")
+    ] = None,
+    models_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the model files are, if not where the study had them.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.md", help="Write the record here too, as Markdown.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Start the exported stack on the study's device, load and soak it, and say whether it holds: exit 0 or 1."""
+    from layertune.cli import verify as command
+
+    options = command.Options(env, duration, concurrency, url or [], pick, server, models_dir)
+    try:
+        command.run(study, options, output=output, as_json=json)
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted("interrupted: what was started has been ended, and there is no record") from interrupt
+
+
+@app.command(
     epilog="Examples: layertune profile -o configs/hardware/mine.toml  ·  "
     "layertune profile --device emulated:6GiB --json"
 )

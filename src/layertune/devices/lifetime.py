@@ -2,7 +2,8 @@
 
 Two independent ways, because neither is enough: the parent holds the write end of the child's standard input, so its
 death is an end of file on every system; Linux also signals the child (PR_SET_PDEATHSIG), which works while Python
-itself is stuck.
+itself is stuck. A program that is not ours knows neither; `bound_command` gives it the second, which outlives execve(2)
+(prctl(2)), so on Linux only.
 """
 
 import ctypes
@@ -10,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -37,3 +38,23 @@ def watch_standard_input(on_line: Callable[[str], None] | None = None) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def bound_command(command: Sequence[str]) -> list[str]:
+    """Return the command that runs another program as this process's child for life; start it from the main thread."""
+    if sys.platform != "linux":
+        return list(command)
+    return [sys.executable, "-m", "layertune.devices.lifetime", str(os.getpid()), *command]
+
+
+def main(arguments: Sequence[str]) -> None:
+    parent_pid, *command = arguments
+    die_with_parent(int(parent_pid))
+    try:
+        os.execv(command[0], command)
+    except OSError as error:
+        sys.exit(f"cannot start {command[0]}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

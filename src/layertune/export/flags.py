@@ -58,6 +58,13 @@ def address_flags(name: str, host: str, port: str) -> list[Flag]:
     ]
 
 
+def device_flags(device: str, rpc_endpoint: str | None = None) -> list[Flag]:
+    """Return what keeps a server to one device by its name in llama.cpp; `rpc_endpoint` is where an RPC server offers
+    it. An export does not say it: the device's name is its machine's."""
+    rpc = [] if rpc_endpoint is None else [Flag("rpc", rpc_endpoint, "LLAMA_ARG_RPC")]
+    return [*rpc, Flag("device", device, "LLAMA_ARG_DEVICE")]
+
+
 def ports(result: Result) -> dict[str, int]:
     """Return each model's port: 8001, 8004 and so on, where the worksheet asks its two models."""
     return {name: 8001 + 3 * index for index, name in enumerate(result.models)}

@@ -38,6 +38,27 @@ def open_probe(target: Target, device: OpenDevice, ledger_descriptor: int | None
     return PollingProbe(_ggml_reader(target, device.devices(model)[0]), "ggml", notes=notes)
 
 
+def open_outside_probe(target: Target, ledger_descriptor: int | None) -> VramProbe | None:
+    """Return a probe for what *other* processes hold, llama-servers for one: this process loads no llama.cpp.
+
+    None where nobody tells: on a CPU, and on a GPU that NVML does not answer for, since ggml's figures need llama.cpp.
+    """
+    if target.kind == "emulated" and ledger_descriptor is not None:
+        from layertune.devices.emulated.ledger import Ledger
+        from layertune.vram.ledger import LedgerProbe
+
+        return LedgerProbe(Ledger(ledger_descriptor), lambda: None)  # its clients settle it, and we are none
+    if target.kind != "gpu" or target.pci_bus_id is None:
+        return None
+    from layertune.vram.nvml import open_reader
+
+    try:
+        reader = open_reader(target.pci_bus_id)
+    except DeviceError:
+        return None
+    return PollingProbe(reader.read, "nvml", notes=reader.notes)
+
+
 def open_watch(target: Target) -> GpuWatch | None:
     """Return a watch over an NVIDIA card's conditions, None for any other device and where NVML does not answer, which
     the probe's notes tell. Open it before this process's own work on the card."""

@@ -25,7 +25,8 @@ def tiny(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "search", "pareto", "report", "export", "compare", "predict", "profile", "doctor", "standin"]
+    "command",
+    ["", "search", "pareto", "report", "export", "compare", "verify", "predict", "profile", "doctor", "standin"],
 )
 def test_help_is_answered_with_an_example(command: str) -> None:
     answer = layertune(*command.split(), "--help")
@@ -40,7 +41,8 @@ def test_help_loads_no_heavy_library() -> None:
         "from layertune.cli.main import app\n"
         "try:\n    app(['--help'])\n"
         "except SystemExit:\n    pass\n"
-        "print([name for name in ('llama_cpp', 'optuna', 'pynvml', 'numpy', 'pydantic') if name in sys.modules])"
+        "heavy = ('llama_cpp', 'optuna', 'pynvml', 'numpy', 'pydantic', 'httpx')\n"
+        "print([name for name in heavy if name in sys.modules])"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.splitlines()[-1] == "[]"
@@ -63,6 +65,9 @@ def test_the_version_is_the_packages() -> None:
         (["search", "--model", "chat={tiny}", "--device", "cpu", "--set", "chat.n_ctx=64"], 2, "needs 640 tokens"),
         (["search", "--model", "chat={tiny}", "--device", "cpu", "--storage", "gopher://x"], 2, "is not a storage URL"),
         (["pareto", "nowhere"], 2, "cannot read nowhere"),
+        (["verify"], 2, "nothing is given to verify; give STUDY, or --env FILE"),
+        (["verify", "nowhere"], 2, "cannot read nowhere"),
+        (["verify", "--env", "nowhere/.env"], 2, "cannot read nowhere"),
         (
             ["export", "nowhere", "--format", "docx"],
             2,

@@ -19,8 +19,13 @@ class CardServer:
     Start it from the main thread (`devices.lifetime`), and close it after its client.
     """
 
-    def __init__(self, ledger: Ledger, server: int, n_threads: int) -> None:
-        """`server` numbers the card's servers in its ledger. Raises DeviceError where it does not start."""
+    def __init__(self, ledger: Ledger, server: int, n_threads: int, *, own_group: bool = False) -> None:
+        """`server` numbers the card's servers in its ledger. With `own_group` a terminal's Ctrl-C does not reach it; a
+        trial's worker and its servers are one group, which ends as one.
+
+        Raises:
+            DeviceError: it does not start.
+        """
         # The port stays bound here, not listening, until the server listens on it: nobody else can take it meanwhile.
         with socket.socket() as reserved:
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -32,6 +37,7 @@ class CardServer:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,  # llama.cpp's RPC server talks there; what matters goes to standard error
                 pass_fds=(ledger.descriptor,),
+                process_group=0 if own_group else None,
             )
             try:
                 self._wait_until_listening(port)

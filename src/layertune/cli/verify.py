@@ -1,0 +1,255 @@
+"""layertune verify: the exported stack started, loaded, soaked and judged."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from types import FrameType
+
+import typer
+
+import layertune
+from layertune.cli.files import write_text
+from layertune.cli.hardware import hardware_info
+from layertune.cli.planning import Planning, plan_study
+from layertune.cli.verify_study import VerifiedStudy, open_study, plan_verdict
+from layertune.config.env_file import load_env
+from layertune.devices.emulated.ledger import Ledger
+from layertune.devices.hardware import this_machine
+from layertune.devices.host_watch import HostWatch
+from layertune.devices.inspection import inspect
+from layertune.devices.target import Target
+from layertune.errors import UsageError, VerificationFailed
+from layertune.units import format_bytes, parse_duration
+from layertune.verify import checklist
+from layertune.verify.gauge import Gauge
+from layertune.verify.markdown import render_markdown
+from layertune.verify.programs import Program, check_device, find_program
+from layertune.verify.record import Check, Load, PlanVerdict, Subject, Verification
+from layertune.verify.record_json import as_json as record_as_json
+from layertune.verify.servers import GivenServers, OwnServers, Servers
+from layertune.verify.stack import Stack, stack_of, unread
+from layertune.verify.walk import Walk
+from layertune.vram.opening import open_outside_probe
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options as the user wrote them; `urls` as `NAME=URL`."""
+
+    env: Path | None
+    duration: str
+    n_streams: int
+    urls: Sequence[str]
+    pick: str
+    server: Path | None
+    models_dir: Path | None
+
+
+def run(study: Path | None, options: Options, *, output: Path | None, as_json: bool) -> None:
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
+    found = verify(_study(study, options), options)
+    text = render_markdown(found)
+    if output is not None:
+        write_text(output, text)
+        typer.echo(f"wrote {output}", err=True)
+    typer.echo(json.dumps(record_as_json(found)) if as_json else text, nl=as_json)
+    if not found.passed:
+        raise _failed(found.failed())
+
+
+def verify(study: VerifiedStudy, options: Options) -> Verification:
+    """Verify a pick, or what a `.env` makes of it.
+
+    Raises:
+        UsageError, ConfigError: an option or the `.env` is wrong.
+        DeviceError: the study's device is not here.
+    """
+    duration_s, urls = _duration_s(options.duration), _urls(options.urls, list(study.result.models))
+    variables = {} if options.env is None else load_env(options.env)
+    for variable in unread(list(study.result.models), variables):
+        typer.echo(f"warning: nothing here reads {variable} of {options.env}", err=True)
+    stack = stack_of(study.result, study.result.picked(options.pick), study.folders(), variables)
+    pressure = Load(
+        options.n_streams,
+        duration_s,
+        {name: (each.n_prompt, each.n_generate) for name, each in study.result.workload.items()},
+    )
+    checks = checklist.files(stack)
+    if any(check.state == "failed" for check in checks):
+        return _nothing_started(study, stack, pressure, checks)
+    config = study.config_of(stack)
+    planning = plan_study(config)
+    plan = plan_verdict(config, planning)
+    checks.append(checklist.plan(plan))
+    if plan.fits is False:
+        return _nothing_started(study, stack, pressure, checks, plan)
+    return _walk(study, stack, pressure, checks, plan, planning, urls, options.server)
+
+
+def _walk(
+    study: VerifiedStudy,
+    stack: Stack,
+    pressure: Load,
+    checks: list[Check],
+    plan: PlanVerdict,
+    planning: Planning,
+    urls: dict[str, str],
+    server: Path | None,
+) -> Verification:
+    target = planning.target
+    program = None if urls else find_program(server)
+    with ExitStack() as open_:
+        ledger = None
+        if program is not None and target.kind == "emulated":
+            ledger = Ledger.create(target.vram_bytes or 0)
+            open_.callback(ledger.close)
+        servers: Servers = GivenServers(urls)
+        if program is not None:
+            servers = _own(program, target, ledger, open_)
+        probe = open_outside_probe(target, None if ledger is None else ledger.descriptor)
+        walk = Walk(
+            stack,
+            servers,
+            plan,
+            pressure,
+            None if probe is None else Gauge(probe),
+            _why_no_memory(target),
+            lambda words: typer.echo(words, err=True),
+            HostWatch(sum(engine.n_threads for _, engine in stack.settings.items()) + (target.n_threads or 0)),
+        )
+        started = datetime.now(UTC)
+        asyncio.run(walk.run())
+    return Verification(
+        started=f"{started:%Y-%m-%d %H:%M:%S}",
+        layertune_version=layertune.__version__,
+        subject=_subject(
+            study,
+            stack,
+            _device(study, target),
+            "given by --url" if program is None else program.words,
+            program,
+            walk.builds,
+        ),
+        load=pressure,
+        plan=plan,
+        checks=(*checks, *walk.checks),
+        compared=tuple(walk.compared),
+        memory=walk.memory(),
+        phases=tuple(walk.phases),
+        meanwhile=walk.meanwhile,
+    )
+
+
+def _own(program: Program, target: Target, ledger: Ledger | None, open_: ExitStack) -> OwnServers:
+    check_device(program, target)
+    gpu = inspect().gpus[target.gpu_index].name if target.gpu_index is not None else None
+    servers = OwnServers(program, target, gpu, ledger)
+    open_.callback(servers.close)
+    return servers
+
+
+def _nothing_started(
+    study: VerifiedStudy, stack: Stack, pressure: Load, checks: list[Check], plan: PlanVerdict | None = None
+) -> Verification:
+    info = study.result.hardware.device
+    device = info.name if info.vram_bytes is None else f"{info.name}, {format_bytes(info.vram_bytes)}"
+    nobody = PlanVerdict(None, "no plan", None, study.result.budget.capacity_bytes(), dict.fromkeys(stack.models))
+    return Verification(
+        started=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
+        layertune_version=layertune.__version__,
+        subject=_subject(study, stack, device, "none was started", None, {}),
+        load=pressure,
+        plan=plan or nobody,
+        checks=tuple(checks),
+        compared=(),
+        memory=None,
+        phases=(),
+        meanwhile={},
+    )
+
+
+def _subject(
+    study: VerifiedStudy, stack: Stack, device: str, server: str, program: Program | None, builds: dict[str, str]
+) -> Subject:
+    untaken = [] if program is None else [program.cannot_take(engine) for _, engine in stack.settings.items()]
+    return Subject(
+        study=study.result.study.name,
+        created=study.result.study.created,
+        trial=None if stack.trial is None else stack.trial.number,
+        settings=dict(stack.settings.items()),
+        device=device,
+        emulated=study.result.hardware.device.kind == "emulated",
+        server=server,
+        builds=builds,
+        measured_build=study.result.study.llama_cpp.commit,
+        untaken=tuple(dict.fromkeys(chain.from_iterable(untaken))),
+    )
+
+
+def _device(study: VerifiedStudy, target: Target) -> str:
+    here, measured = hardware_info(target, this_machine()), study.result.hardware
+    size = "" if target.vram_bytes is None else f", {format_bytes(target.vram_bytes)}"
+    words = f"{target.name}{size}; {here.cpu.model}"
+    if here.fingerprint == measured.fingerprint:
+        return words
+    return f"{words}; **the study was measured elsewhere**: {measured.device.name}; {measured.cpu.model}"
+
+
+def _why_no_memory(target: Target) -> str:
+    if target.kind == "cpu":
+        return "a CPU has no memory of its own"
+    if target.kind == "emulated":
+        return "an emulated card counts only what was started with it"
+    return "NVML does not answer for this GPU, and ggml's own figures need llama.cpp in this process"
+
+
+def _study(study: Path | None, options: Options) -> VerifiedStudy:
+    if study is None and options.env is None:
+        raise UsageError("nothing is given to verify", remedy="give STUDY, or --env FILE of a study's folder")
+    folder = study if study is not None else options.env.parent if options.env is not None else Path()
+    return open_study(folder, options.models_dir)
+
+
+def _urls(written: Sequence[str], names: list[str]) -> dict[str, str]:
+    urls = {}
+    for option in written:
+        name, equals, url = option.partition("=")
+        if not equals or name not in names or not url.startswith(("http://", "https://")):
+            there = ", ".join(f"--url {name}=http://127.0.0.1:8001" for name in names)
+            raise UsageError(f"--url {option} is no NAME=URL of this study", remedy=f"write it like {there}")
+        urls[name] = url
+    if urls and set(urls) != set(names):
+        lacking = ", ".join(name for name in names if name not in urls)
+        raise UsageError(f"there is no --url for {lacking}", remedy="give one for every model, or none")
+    return urls
+
+
+def _duration_s(written: str) -> float:
+    try:
+        duration_s = parse_duration(written)
+    except ValueError as error:
+        raise UsageError(f"--duration: {error}") from error
+    if duration_s == 0:
+        raise UsageError("--duration 0 is no soak", remedy="write it like 30m or 90s")
+    return duration_s
+
+
+def _failed(checks: Sequence[Check]) -> VerificationFailed:
+    first = checks[0]
+    more = f" (and {len(checks) - 1} more)" if len(checks) > 1 else ""
+    return VerificationFailed(f"verification failed: {first.what}: {first.evidence}{more}", remedy=first.advice)
+
+
+def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
+    """asyncio ends its tasks in order on Ctrl-C, by a handler of its own."""
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler):
+        handler(number, frame)
+    else:
+        raise KeyboardInterrupt

@@ -1,0 +1,63 @@
+"""A `.env` file as we write it and as people change it by hand.
+
+Both of its readers, a POSIX shell and docker compose, must read the same: what either would expand, split or unescape
+is refused. A comment may stand behind a value, as in the worksheet's.
+"""
+
+import re
+from pathlib import Path
+
+from layertune.errors import ConfigError
+
+_LINE = re.compile(r"(?:export[ \t]+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)", re.DOTALL)
+_COMMENT = r"[ \t]*(?:[ \t]#.*)?"
+_FORMS = (
+    # Backslashes and `${` mean something to compose also between single quotes (export/env.py).
+    re.compile(rf"'(?P<value>(?:(?!\$\{{)[^'\\])*)'{_COMMENT}", re.DOTALL),
+    re.compile(rf'"(?P<value>[^"\\$`]*)"{_COMMENT}', re.DOTALL),
+    re.compile(rf"(?P<value>(?!#)[^\s'\"\\$`~;&|<>()]*){_COMMENT}", re.DOTALL),
+)
+
+
+def load_env(path: Path) -> dict[str, str]:
+    """Return the file's variables.
+
+    Raises:
+        ConfigError: it cannot be read, or a line means something else to a shell than to docker compose.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", remedy="give the path of a .env file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text", remedy="give the path of a .env file") from error
+    return parse_env(text, str(path))
+
+
+def parse_env(text: str, source: str) -> dict[str, str]:
+    """Return the variables of a text from `source`; of one that is set twice the last counts, as for both readers.
+
+    Raises:
+        ConfigError: naming the first line that cannot be read.
+    """
+    variables = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        line = line.strip(" \t\r")
+        if not line or line.startswith("#"):
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise ConfigError(f"{source}, line {number} is no NAME=value", remedy="mend that line")
+        value = _value(match["value"])
+        if value is None:
+            raise ConfigError(
+                f"{source}, line {number}: a shell and docker compose may read {match['key']} in two ways",
+                remedy="write its value between single quotes",
+            )
+        variables[match["key"]] = value
+    return variables
+
+
+def _value(written: str) -> str | None:
+    match = next((found for form in _FORMS if (found := form.fullmatch(written))), None)
+    return None if match is None else match["value"]

@@ -1,0 +1,160 @@
+"""The items of the worksheet's checklist: what each rests on, and what mends it."""
+
+from collections.abc import Mapping, Sequence
+
+from layertune.models import file_sha256
+from layertune.units import format_bytes, format_duration
+from layertune.verify.client import About
+from layertune.verify.gauge import Drift
+from layertune.verify.outcome import Phase
+from layertune.verify.record import Check, PlanVerdict
+from layertune.verify.servers import ServerFailed
+from layertune.verify.stack import ServedModel, Stack
+
+# The worksheet's "< 1GB" of what is in use before the first server.
+_BEFORE_BYTES = 10**9
+
+_N_WHYS = 3
+_LESS = "lower a model's n_gpu_layers, or keep a larger budget.margin"
+
+
+def files(stack: Stack) -> list[Check]:
+    """Are the files here, and those that the study measured?"""
+    return [_file(model) for model in stack.models.values()]
+
+
+def _file(model: ServedModel) -> Check:
+    what = f"{model.name}: the model file is here"
+    if not model.file.is_file():
+        return Check(what, "failed", f"there is no file {model.file}", "put it there, or give its folder: --models-dir")
+    if file_sha256(model.file) != model.sha256:
+        advice = "serve the measured file, or search again with this one"
+        return Check(what, "failed", f"{model.file.name} is not the file that the study measured (sha256)", advice)
+    size = format_bytes(model.file.stat().st_size)
+    return Check(what, "passed", f"{model.file.name}, {size}, its sha256 is the study's")
+
+
+def plan(verdict: PlanVerdict) -> Check:
+    what = "the settings fit the budget by plan"
+    if verdict.fits is None:
+        return Check(what, "not walked", verdict.words)
+    return Check(what, "passed" if verdict.fits else "failed", verdict.words, verdict.advice)
+
+
+def before(n_bytes: int, source: str) -> Check:
+    what = "less than 1 GB of VRAM in use before the first server"
+    evidence = f"{format_bytes(n_bytes)} in use, by {source}"
+    if n_bytes < _BEFORE_BYTES:
+        return Check(what, "passed", evidence)
+    return Check(what, "failed", evidence, "end the programs that hold it; nvidia-smi names them")
+
+
+def applied(model: ServedModel, about: About, *, given: bool) -> Check:
+    """Does the server run this file with these settings, as far as it tells?"""
+    what = f"{model.name}: its server runs the settings"
+    if about.n_ctx is None or about.file is None:
+        return Check(what, "not walked", "this server does not tell its settings")
+    engine = model.settings.canonical(model.n_layer)
+    wanted = {
+        "the file": (about.file.rpartition("/")[2] if given else about.file, model.file.name if given else model.file),
+        "a slot's context": (about.n_ctx, engine.n_ctx // engine.n_parallel),
+        "slots": (about.n_slots, engine.n_parallel),
+    }
+    wrong = [f"{key} is {there}, not {here}" for key, (there, here) in wanted.items() if str(there) != str(here)]
+    if wrong:
+        return Check(what, "failed", "; ".join(wrong), "start it from the export: layertune export")
+    return Check(
+        what, "passed", f"{model.file.name}, slots: {about.n_slots}, of {about.n_ctx} tokens each, by its own word"
+    )
+
+
+def not_started(model: ServedModel, failure: ServerFailed, advice: str | None) -> Check:
+    what = f"{model.name}: its server starts"
+    if failure.out_of_memory is None:
+        return Check(what, "failed", str(failure), "mend what it says, then verify again")
+    return Check(what, "failed", f"{failure}; out of memory: {failure.out_of_memory}", advice or _LESS)
+
+
+def after_start(model: str, held_bytes: int, taken_bytes: int, verdict: PlanVerdict) -> Check:
+    what = f"VRAM after {model} has started"
+    planned = verdict.device_bytes.get(model)
+    by_plan = "" if planned is None else f", {format_bytes(planned)} by plan"
+    evidence = f"{format_bytes(held_bytes)} in use{_of(verdict)}, {format_bytes(taken_bytes)} by {model}{by_plan}"
+    return _within(what, held_bytes, verdict, evidence)
+
+
+def no_memory(why: str) -> Check:
+    return Check("VRAM before, and after each start", "not walked", why)
+
+
+def inferred_at_once(questions: Mapping[str, str], answers: Sequence[str | BaseException]) -> Check:
+    what = "all models answer at the same time"
+    wrong = [
+        f"{name}: {said}" for name, said in zip(questions, answers, strict=True) if isinstance(said, BaseException)
+    ]
+    if wrong:
+        return Check(what, "failed", "; ".join(wrong))
+    asked = ", ".join(f"{name} was asked “{question}”" for name, question in questions.items())
+    return Check(what, "passed", f"{asked}; every one answered")
+
+
+def answered(
+    what: str, phases: Sequence[Phase], peak_bytes: int | None, verdict: PlanVerdict, ended: ServerFailed | None
+) -> Check:
+    """Was every request answered, did the memory stay in the budget, and are all servers still there?"""
+    whys = _whys(phases)
+    n_all = sum(len(outcomes) for phase in phases for outcomes in phase.outcomes.values())
+    n_failed = sum(whys.values())
+    n_reused = sum(phase.figures(name).n_reused for phase in phases for name in phase.outcomes)
+    evidence = (
+        f"{n_all - n_failed} of {n_all} requests answered in {format_duration(sum(each.wall_s for each in phases))}"
+    )
+    if n_reused:
+        evidence += f"; {n_reused} prompt tokens were reused"
+    if peak_bytes is not None:
+        evidence += f"; peak VRAM {format_bytes(peak_bytes)}{_of(verdict)}"
+    if whys:
+        evidence += "; failed: " + "; ".join(f"{n} × {why}" for why, n in list(whys.items())[:_N_WHYS])
+    if ended is not None:
+        return Check(what, "failed", f"{ended}; {evidence}", _LESS if ended.out_of_memory else None)
+    if n_failed or n_all == 0:
+        return Check(what, "failed", evidence)
+    return _within(what, peak_bytes, verdict, evidence)
+
+
+def steady(check: Check, drift: Drift | None) -> Check:
+    """Did the memory stay? `check` is what the soak's requests and its peak say already."""
+    if drift is None:
+        return check
+    moved = f"drift {'+' if drift.moved_bytes >= 0 else '−'}{format_bytes(abs(drift.moved_bytes))}"
+    evidence = f"{check.evidence}, {moved} over {drift.n_readings} readings"
+    if check.state == "passed" and drift.noticed:
+        advice = "a server leaks, or another program came"
+        return Check(check.what, "failed", f"{evidence}: memory did not stay", advice)
+    return Check(check.what, check.state, evidence, check.advice)
+
+
+def returned(left_bytes: int, *, is_back: bool) -> Check:
+    what, evidence = "all VRAM is back once the servers have ended", f"{format_bytes(left_bytes)} left"
+    if is_back:
+        return Check(what, "passed", evidence)
+    return Check(what, "failed", evidence, "see who holds it: nvidia-smi")
+
+
+def _within(what: str, n_bytes: int | None, verdict: PlanVerdict, evidence: str) -> Check:
+    capacity_bytes = verdict.capacity_bytes
+    if n_bytes is None or capacity_bytes is None or n_bytes <= capacity_bytes:
+        return Check(what, "passed", evidence)
+    return Check(what, "failed", f"{evidence}: {format_bytes(n_bytes - capacity_bytes)} over the budget", _LESS)
+
+
+def _of(verdict: PlanVerdict) -> str:
+    return "" if verdict.capacity_bytes is None else f" of {format_bytes(verdict.capacity_bytes)}"
+
+
+def _whys(phases: Sequence[Phase]) -> Mapping[str, int]:
+    found: dict[str, int] = {}
+    for phase in phases:
+        for why, n in phase.failures().items():
+            found[why] = found.get(why, 0) + n
+    return found

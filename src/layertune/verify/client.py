@@ -1,0 +1,229 @@
+"""One model's server as a client sees it: llama-server's own interface, or the OpenAI-like one of llama_cpp.server.
+
+The only place that imports httpx. Each request has a connection of its own, as the worksheet's curl has: one that the
+server closes while idle cannot look like a failure.
+"""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Literal
+
+import httpx
+
+from layertune.verify.outcome import Answered, Failed, RequestOutcome
+
+Dialect = Literal["llama-server", "llama_cpp.server"]
+Http = httpx.AsyncClient
+
+_CONNECT_S = 10.0
+_QUESTION_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a model is served. `alias` is what only this server calls itself; None: it was there before us."""
+
+    url: str
+    dialect: Dialect
+    alias: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a server says of itself; None is what it does not say. `n_ctx` is a slot's."""
+
+    alias: str
+    file: str | None = None
+    n_ctx: int | None = None
+    n_slots: int | None = None
+    build: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptParts:
+    """A text in what a server takes a prompt as: tokens, or the characters' code points; and how many are a token."""
+
+    parts: Sequence[int]
+    per_token: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """One event of a stream. `n_generated` counts from the answer's beginning, None where the server does not count."""
+
+    has_token: bool
+    is_last: bool
+    n_generated: int | None = None
+    n_reused: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """When an event came, and how many tokens the answer had then."""
+
+    at_s: float
+    n_generated: int
+
+
+class BadAnswer(Exception):
+    """A server answered, and not with what was asked for."""
+
+
+class ModelClient:
+    """Asks one server. `patience_s` is how long a request may wait for the next sign of its server: a request in a full
+    queue sees none until it is its turn."""
+
+    def __init__(self, http: Http, endpoint: Endpoint) -> None:
+        self._http = http
+        self.endpoint = endpoint
+        self.patience_s = 600.0
+
+    async def about(self) -> About:
+        """Raises BadAnswer where the server is none of the kind, or does not answer yet."""
+        try:
+            if self.endpoint.dialect == "llama-server":
+                props = await self._ask("GET", "/props")
+                return About(
+                    alias=str(props["model_alias"]),
+                    file=str(props["model_path"]),
+                    n_ctx=int(props["default_generation_settings"]["n_ctx"]),
+                    n_slots=int(props["total_slots"]),
+                    build=str(props["build_info"]),
+                )
+            return About(alias=str((await self._ask("GET", "/v1/models"))["data"][0]["id"]))
+        except (KeyError, IndexError, TypeError) as error:
+            raise BadAnswer(f"{self.endpoint.url} does not answer as a {self.endpoint.dialect} does") from error
+
+    async def prompt_parts(self, text: str) -> PromptParts:
+        """Return what `complete` takes prompts of, for this model and text. Raises BadAnswer."""
+        if self.endpoint.dialect == "llama-server":
+            answer = await self._ask("POST", "/tokenize", {"content": text, "add_special": False})
+            return PromptParts([int(token) for token in answer["tokens"]], 1.0)
+        # It takes text only, and what it makes of tokens that cut a character is an error.
+        answer = await self._ask("POST", "/extras/tokenize", {"input": text})
+        return PromptParts([ord(char) for char in text], len(text) / len(answer["tokens"]))
+
+    async def chat(self, message: str, n_predict: int) -> str:
+        """Return what the model says to a message, as the worksheet's curl asks it. Raises BadAnswer."""
+        body = {"messages": [{"role": "user", "content": message}], "max_tokens": n_predict}
+        answer = await self._ask("POST", "/v1/chat/completions", body, timeout_s=self.patience_s)
+        try:
+            said = answer["choices"][0]["message"]
+            return str(said.get("content") or said.get("reasoning_content") or "")
+        except (KeyError, IndexError, TypeError) as error:
+            raise BadAnswer(f"no message in the answer to a chat: {str(answer)[:200]}") from error
+
+    async def complete(self, prompt: Sequence[int], n_predict: int, phase_started_s: float) -> RequestOutcome:
+        """Stream an answer of `n_predict` tokens; whatever goes wrong is the request's outcome."""
+        started_s = perf_counter()
+        try:
+            path, body = self._completion(prompt, n_predict)
+            timeout = httpx.Timeout(self.patience_s, connect=_CONNECT_S)
+            async with self._http.stream("POST", self.endpoint.url + path, json=body, timeout=timeout) as response:
+                if response.status_code != httpx.codes.OK:
+                    raise BadAnswer(_status(response.status_code, await response.aread()))
+                return await self._follow(response, n_predict, started_s, phase_started_s)
+        except BadAnswer as error:
+            why = str(error)
+        except httpx.TimeoutException:
+            why = f"stalled: no sign of the server for {self.patience_s:.0f} s"
+        except httpx.HTTPError as error:
+            why = f"the connection failed: {_words(error)}"
+        return Failed(started_s - phase_started_s, why)
+
+    def _completion(self, prompt: Sequence[int], n_predict: int) -> tuple[str, dict[str, Any]]:
+        if self.endpoint.dialect == "llama-server":
+            # The answer has its full length whatever the model says, and nothing of an earlier prompt is reused.
+            body = {"prompt": list(prompt), "n_predict": n_predict, "cache_prompt": False, "ignore_eos": True}
+            return "/completion", {**body, "temperature": 0.0, "stream": True}
+        body = {"prompt": "".join(map(chr, prompt)), "max_tokens": n_predict}
+        return "/v1/completions", {**body, "temperature": 0.0, "stream": True}
+
+    async def _follow(
+        self, response: httpx.Response, n_predict: int, started_s: float, phase_started_s: float
+    ) -> RequestOutcome:
+        seen: list[_Seen] = []
+        async for line in response.aiter_lines():
+            if not line.startswith("data:"):
+                continue
+            event = _read(line.removeprefix("data:").strip(), self.endpoint.dialect)
+            if event.is_last:
+                break
+            if event.has_token:
+                seen.append(_Seen(perf_counter(), event.n_generated or len(seen) + 1))
+        else:
+            raise BadAnswer(f"the answer broke off after {seen[-1].n_generated if seen else 0} tokens")
+        n_generated = event.n_generated or len(seen)
+        if self.endpoint.dialect == "llama-server" and n_generated != n_predict:
+            raise BadAnswer(f"the answer has {n_generated} tokens of {n_predict}")
+        return Answered(
+            started_s=started_s - phase_started_s,
+            ttft_s=seen[0].at_s - started_s if seen else None,
+            tpot_s=_tpot_s(seen),
+            duration_s=perf_counter() - started_s,
+            n_generated=n_generated,
+            n_first=seen[0].n_generated if seen else n_generated,
+            n_reused=event.n_reused,
+        )
+
+    async def _ask(
+        self, method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float = _QUESTION_S
+    ) -> Any:
+        try:
+            response = await self._http.request(method, self.endpoint.url + path, json=body, timeout=timeout_s)
+            if response.status_code != httpx.codes.OK:
+                raise BadAnswer(_status(response.status_code, response.content))
+            return response.json()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise BadAnswer(f"{self.endpoint.url} does not answer: {_words(error)}") from error
+        except ValueError as error:
+            raise BadAnswer(f"{self.endpoint.url}{path} does not answer in JSON") from error
+
+
+@asynccontextmanager
+async def open_http() -> AsyncIterator[Http]:
+    """Open the client of all servers: no proxies, as many connections as streams, none kept."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    async with Http(trust_env=False, limits=limits) as http:
+        yield http
+
+
+def _tpot_s(seen: Sequence[_Seen]) -> float | None:
+    n_steps = seen[-1].n_generated - seen[0].n_generated if seen else 0
+    return (seen[-1].at_s - seen[0].at_s) / n_steps if n_steps > 0 else None
+
+
+def _read(data: str, dialect: Dialect) -> _Event:
+    """Raises BadAnswer where an event tells of an error, or is none that is known."""
+    if data == "[DONE]":
+        return _Event(has_token=False, is_last=True)
+    try:
+        event = json.loads(data)
+        if "error" in event:
+            raise BadAnswer(f"the server says: {_error_words(event['error'])}")
+        if dialect == "llama-server":
+            timings = event.get("timings") or {}
+            n_generated, is_last = int(event["tokens_predicted"]), bool(event["stop"])
+            return _Event(not is_last and n_generated > 0, is_last, n_generated, timings.get("cache_n"))
+        return _Event(has_token=bool(event["choices"][0].get("text")), is_last=False)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise BadAnswer(f"an event of the stream is none: {data[:80]!r}") from error
+
+
+def _status(status: int, body: bytes) -> str:
+    try:
+        words = _error_words(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        words = body[:200].decode(errors="replace")
+    return f"status {status}: {words}"
+
+
+def _error_words(error: Any) -> str:
+    return str(error.get("message", error)) if isinstance(error, dict) else str(error)
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__

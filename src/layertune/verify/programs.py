@@ -1,0 +1,148 @@
+"""The programs that can serve a model, and how each is told what was measured."""
+
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+from layertune.devices.target import Target
+from layertune.errors import DeviceError, UsageError
+from layertune.export.flags import Flag, address_flags, device_flags
+from layertune.settings import EngineSettings
+from layertune.verify.client import Dialect
+from layertune.verify.stack import ServedModel
+
+HOST = "127.0.0.1"
+MADE = Path("build/tools/bin/llama-server")  # make tools
+MODULE = "llama_cpp.server"
+
+_RPC_DEVICE = "RPC0"  # ggml-rpc.cpp, ggml_backend_rpc_add_server: a server's first device
+_SERVER_NEEDS = ("fastapi", "uvicorn", "sse_starlette", "starlette_context", "pydantic_settings")
+_EXTRA = "pip install 'layertune[server]'"
+_GGML_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20, "bf16": 30}
+
+
+class Program(Protocol):
+    """A kind of server: `words` for people, `dialect` for the client."""
+
+    @property
+    def words(self) -> str: ...
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    def command(self, model: ServedModel, alias: str, port: int, device: Sequence[Flag]) -> list[str]:
+        """Return the words that serve a model as `alias` on a port of loopback, on a device by these flags."""
+        ...
+
+    def cannot_take(self, settings: EngineSettings) -> list[str]:
+        """Return which of the measured settings it cannot be told, a sentence each."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaServer:
+    path: Path
+    dialect: Dialect = "llama-server"
+
+    @property
+    def words(self) -> str:
+        return f"llama-server ({self.path.name})" if self.path.name != "llama-server" else "llama-server"
+
+    def command(self, model: ServedModel, alias: str, port: int, device: Sequence[Flag]) -> list[str]:
+        flags = [*address_flags(alias, HOST, str(port)), Flag("model", str(model.file)), *model.flags, *device]
+        return [str(self.path), *(word for flag in flags for word in (f"--{flag.option}", flag.value))]
+
+    def cannot_take(self, settings: EngineSettings) -> list[str]:
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaCppServer:
+    """`python -m llama_cpp.server` (llama_cpp/server/settings.py): one request at a time, with llama_cpp's context."""
+
+    words: str = f"python -m {MODULE}"
+    dialect: Dialect = "llama_cpp.server"
+
+    def command(self, model: ServedModel, alias: str, port: int, device: Sequence[Flag]) -> list[str]:
+        engine = model.settings
+        options = {
+            "host": HOST,
+            "port": port,
+            "model": model.file,
+            "model_alias": alias,
+            "n_gpu_layers": engine.n_gpu_layers,
+            "n_ctx": engine.n_ctx,
+            "n_batch": engine.n_batch,
+            "n_ubatch": engine.n_ubatch,
+            "n_threads": engine.n_threads,
+            "n_threads_batch": engine.n_threads,
+            "flash_attn": engine.flash_attn == "on",
+            "type_k": _GGML_TYPES[engine.type_k],
+            "type_v": _GGML_TYPES[engine.type_v],
+            "logits_all": False,
+            "interrupt_requests": False,  # else a second request ends the first
+        }
+        return [sys.executable, "-m", MODULE, *(word for key, value in options.items() for word in _pair(key, value))]
+
+    def cannot_take(self, settings: EngineSettings) -> list[str]:
+        return list(_untaken(settings))
+
+
+def find_program(server: Path | None) -> Program:
+    """Return the server to start: the one that is named, that of `make tools` or of the PATH, else llama_cpp.server.
+
+    Raises:
+        UsageError: the one named cannot be run, or none is here.
+    """
+    if server is not None:
+        found = shutil.which(server)
+        if found is None:
+            raise UsageError(f"--server {server} is no program that can be run", remedy="give llama-server's path")
+        return LlamaServer(Path(found).absolute())
+    for candidate in (str(MADE.absolute()), "llama-server"):
+        if (found := shutil.which(candidate)) is not None:
+            return LlamaServer(Path(found))
+    if all(find_spec(name) is not None for name in (*_SERVER_NEEDS, "llama_cpp")):
+        return LlamaCppServer()
+    raise UsageError(
+        "no llama-server is here: neither in build/tools/bin nor on the PATH, and llama_cpp.server lacks its packages",
+        remedy=f"build it with make tools, give --server PATH, or install the other with: {_EXTRA}",
+    )
+
+
+def check_device(program: Program, target: Target) -> None:
+    """Raises DeviceError where this program cannot reach the study's device."""
+    if target.kind == "emulated" and program.dialect == "llama_cpp.server":
+        # It hands rpc_servers to Llama, which has no such parameter (llama_cpp/llama.py, 0.3.36).
+        raise DeviceError(
+            f"{program.words} reaches no emulated card", remedy="build llama-server with make tools, or give --server"
+        )
+
+
+def flags_of_device(target: Target, gpu: str | None, rpc_endpoint: str | None) -> list[Flag]:
+    """Return what keeps llama-server to the study's device; `gpu` is llama.cpp's name of it, like CUDA0.
+
+    A CPU needs none: the export says it.
+    """
+    if rpc_endpoint is not None:
+        return device_flags(_RPC_DEVICE, rpc_endpoint)
+    return device_flags(gpu) if target.kind == "gpu" and gpu is not None else []
+
+
+def _untaken(settings: EngineSettings) -> Iterator[str]:
+    yield "one output per slot (n_outputs_max) and swa_full = false: its compute buffers and caches may be larger"
+    yield "--cache-ram, --load-mode and --fit: it has no such options"
+    if settings.n_parallel > 1:
+        yield f"--parallel {settings.n_parallel}: it answers one request at a time"
+    if settings.n_cpu_moe:
+        yield f"--n-cpu-moe {settings.n_cpu_moe}: its experts go where the layers go"
+    if settings.flash_attn == "auto":
+        yield "flash attention chosen by llama.cpp: it is off"
+
+
+def _pair(key: str, value: object) -> tuple[str, str]:
+    return f"--{key}", str(value).lower() if isinstance(value, bool) else str(value)

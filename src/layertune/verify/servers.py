@@ -1,0 +1,203 @@
+"""The servers under verification: started here, each with its log, or there already."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from layertune.devices.emulated.ledger import Ledger
+from layertune.devices.emulated.served import CardServer
+from layertune.devices.lifetime import bound_command
+from layertune.devices.target import Target
+from layertune.trial.evidence import out_of_memory_line
+from layertune.verify.client import About, BadAnswer, Endpoint, ModelClient
+from layertune.verify.programs import HOST, Program, flags_of_device
+from layertune.verify.stack import ServedModel
+
+_START_S = 600.0  # a large model from a slow disk
+_POLL_S = 0.1
+_END_S = 20.0
+_LOG_BYTES = 64 * 1024
+
+
+class ServerFailed(Exception):
+    """A server did not start, or is not there any more. `out_of_memory` is the line that says memory was why."""
+
+    def __init__(self, why: str, out_of_memory: str | None = None) -> None:
+        super().__init__(why)
+        self.out_of_memory = out_of_memory
+
+
+class Servers(Protocol):
+    """Gives each model its endpoint. `were_there` says whether others started them."""
+
+    were_there: bool
+
+    def start(self, model: ServedModel) -> Endpoint:
+        """Raises ServerFailed, DeviceError."""
+        ...
+
+    def confirm(self, name: str) -> None:
+        """Raises ServerFailed where the server of this model, which answers, is not on the study's device."""
+        ...
+
+    def check(self) -> None:
+        """Raises ServerFailed where one has ended by itself."""
+        ...
+
+    def stop(self) -> None:
+        """End all of them as an operator would, and return when they have ended."""
+        ...
+
+
+class GivenServers:
+    """Servers that were running before, by model; they are left running."""
+
+    were_there = True
+
+    def __init__(self, urls: Mapping[str, str]) -> None:
+        self._urls = urls
+
+    def start(self, model: ServedModel) -> Endpoint:
+        return Endpoint(self._urls[model.name].rstrip("/"), "llama-server")
+
+    def confirm(self, name: str) -> None:
+        """Where they run is not known here."""
+
+    def check(self) -> None:
+        """Requests tell."""
+
+    def stop(self) -> None:
+        """They are others'."""
+
+
+class OwnServers:
+    """One process of `program` for each model, in a group of its own: Ctrl-C reaches this process only, which ends
+    them. On an emulated card each has a server of the card to itself.
+
+    A group and no session: Linux shares the cores out between sessions first (sched(7), autogroup), and a worker's
+    models, which the study measured, are in one.
+    """
+
+    were_there = False
+
+    def __init__(self, program: Program, target: Target, gpu: str | None, ledger: Ledger | None) -> None:
+        self._program = program
+        self._target = target
+        self._gpu = gpu
+        self._ledger = ledger
+        self._card_servers: dict[str, CardServer] = {}
+        self._processes: dict[str, _Process] = {}
+
+    def start(self, model: ServedModel) -> Endpoint:
+        rpc_endpoint = None
+        if self._ledger is not None:
+            # The card's servers share its ledger, so what all of them hold is under the one cap.
+            number, n_threads = len(self._card_servers), self._target.n_threads or 1
+            card_server = CardServer(self._ledger, number, n_threads, own_group=True)
+            self._card_servers[model.name] = card_server
+            rpc_endpoint = card_server.endpoint
+        # Chance is what tells this server from an orphan of an earlier run on the same port.
+        alias, port = f"{model.name}-{secrets.token_hex(4)}", _free_port()
+        device = flags_of_device(self._target, self._gpu, rpc_endpoint)
+        self._processes[model.name] = _Process(model.name, self._program.command(model, alias, port, device))
+        return Endpoint(f"http://{HOST}:{port}", self._program.dialect, alias)
+
+    def confirm(self, name: str) -> None:
+        if self._ledger is None:
+            return
+        if self._ledger.n_queries(list(self._card_servers).index(name)) == 0:
+            raise ServerFailed(f"the server of {name} did not ask the emulated card for its memory: it runs elsewhere")
+
+    def check(self) -> None:
+        for process in self._processes.values():
+            process.check()
+
+    def stop(self) -> None:
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            process.close(_END_S)
+
+    def close(self) -> None:
+        """End everything at once, whatever state it is in."""
+        for process in self._processes.values():
+            process.close(0.0)
+        for card_server in self._card_servers.values():
+            card_server.close()
+
+
+async def answering(client: ModelClient, check: Callable[[], None]) -> About:
+    """Return what a server says of itself once it answers.
+
+    Raises:
+        ServerFailed: it ended, does not answer in time, or somebody else answers.
+    """
+    deadline_s = time.monotonic() + (_START_S if client.endpoint.alias is not None else 0.0)
+    while True:
+        check()
+        try:
+            about = await client.about()
+        except BadAnswer as error:
+            if time.monotonic() >= deadline_s:
+                raise ServerFailed(str(error)) from error
+            await asyncio.sleep(_POLL_S)
+            continue
+        if client.endpoint.alias not in (None, about.alias):
+            raise ServerFailed(f"{client.endpoint.url} is answered by another server, {about.alias}: run it again")
+        return about
+
+
+class _Process:
+    def __init__(self, name: str, command: Sequence[str]) -> None:
+        self._name = name
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        # A user's LLAMA_ARG_… would set what the export leaves alone; an abort must not start a debugger.
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("LLAMA_ARG_")}
+        self._process = subprocess.Popen(
+            bound_command(command),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env=inherited | {"GGML_NO_BACKTRACE": "1"},
+            process_group=0,
+        )
+
+    def check(self) -> None:
+        status = self._process.poll()
+        if status is None:
+            return
+        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        lines = self._lines()
+        said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+        raise ServerFailed(
+            f"the server of {self._name} ended with {how}; it last said: {said}", out_of_memory_line(lines)
+        )
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def close(self, patience_s: float) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(patience_s)
+        self._process.kill()
+        self._process.wait()
+        self._log.close()
+
+    def _lines(self) -> list[str]:
+        end = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, end - _LOG_BYTES))
+        return self._log.read().decode(errors="replace").splitlines()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,135 @@
+"""What is verified: the models of a pick with the flags that it is exported with, or what a `.env` makes of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from layertune.errors import ConfigError
+from layertune.export.flags import Flag, server_flags
+from layertune.results.result import Result, TrialInfo, WorkloadInfo
+from layertune.settings import EngineSettings, SplitSettings
+
+_ENGINE: TypeAdapter[EngineSettings] = TypeAdapter(EngineSettings)
+
+# The ends of the names in `.env` (export/flags.py) and the settings that they are.
+_SETTINGS = {
+    "N_GPU_LAYERS": "n_gpu_layers",
+    "N_CTX": "n_ctx",
+    "N_BATCH": "n_batch",
+    "N_UBATCH": "n_ubatch",
+    "THREADS": "n_threads",
+    "PARALLEL": "n_parallel",
+    "FLASH_ATTN": "flash_attn",
+    "TYPE_K": "type_k",
+    "TYPE_V": "type_v",
+    "N_CPU_MOE": "n_cpu_moe",
+}
+_FILE, _OTHERS = "MODEL", frozenset({"CACHE_RAM", "PORT"})
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """One model: its file here, how it is run, llama-server's flags for that, and the requests that it is asked.
+
+    `sha256` and `n_layer` are those of the file that the study measured.
+    """
+
+    name: str
+    file: Path
+    sha256: str
+    n_layer: int
+    settings: EngineSettings
+    flags: tuple[Flag, ...]
+    workload: WorkloadInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """All models of a deployment. `trial` is the one that measured these very settings, None where none has."""
+
+    models: Mapping[str, ServedModel]
+    trial: TrialInfo | None
+
+    @property
+    def settings(self) -> SplitSettings:
+        return SplitSettings.of({name: model.settings for name, model in self.models.items()})
+
+
+def stack_of(result: Result, pick: TrialInfo, folders: Mapping[str, Path], variables: Mapping[str, str]) -> Stack:
+    """Return what `pick` is exported as where `variables` of a `.env` stand before its own values, as in compose.
+
+    `folders` are those of the models' files.
+
+    Raises:
+        ConfigError: a variable's value is none.
+    """
+    settings = {name: _settings(name, engine, variables) for name, engine in pick.settings.items()}
+    changed = pick.model_copy(update={"settings": settings})
+    models = {
+        name: ServedModel(
+            name,
+            folders[name] / variables.get(f"{name.upper()}_{_FILE}", model.file),
+            model.sha256,
+            model.n_layer,
+            settings[name],
+            tuple(_flag(flag, name, variables) for flag in server_flags(result, changed, name)),
+            result.workload[name],
+        )
+        for name, model in result.models.items()
+    }
+    return Stack(models, _measured(result, pick, settings))
+
+
+def unread(names: list[str], variables: Mapping[str, str]) -> list[str]:
+    """Return the variables that begin with a model's name and that nothing here reads: a slip of the pen, perhaps."""
+    known = {f"{name.upper()}_{end}" for name in names for end in (_FILE, *_SETTINGS, *_OTHERS)}
+    begins = tuple(f"{name.upper()}_" for name in names)
+    return [variable for variable in variables if variable.startswith(begins) and variable not in known]
+
+
+def _settings(name: str, engine: EngineSettings, variables: Mapping[str, str]) -> EngineSettings:
+    values = engine.as_dict()
+    for end, field in _SETTINGS.items():
+        variable = f"{name.upper()}_{end}"
+        if variable not in variables:
+            continue
+        least = 0 if field in ("n_gpu_layers", "n_cpu_moe") else 1
+        written = variables[variable]
+        if isinstance(values[field], int):
+            if not (written.isascii() and written.isdigit() and int(written) >= least):
+                raise ConfigError(f"{variable} is {written!r}", remedy=f"write a whole number from {least} on")
+            values[field] = int(written)
+        else:
+            values[field] = written
+        try:
+            _ENGINE.validate_python(values)
+        except ValidationError as error:
+            raise ConfigError(f"{variable} is {written!r}", remedy=error.errors()[0]["msg"]) from error
+    return EngineSettings(**values)
+
+
+def _flag(flag: Flag, name: str, variables: Mapping[str, str]) -> Flag:
+    return flag if flag.key is None else replace(flag, value=variables.get(f"{name.upper()}_{flag.key}", flag.value))
+
+
+def _measured(result: Result, pick: TrialInfo, settings: Mapping[str, EngineSettings]) -> TrialInfo | None:
+    """Return the measured trial of these settings, `pick` before any other; flash attention as it became."""
+    wanted = _canonical(result, settings, pick.flash_attn)
+    for trial in (pick, *result.trials):
+        if trial.state == "measured" and _canonical(result, trial.settings, trial.flash_attn) == wanted:
+            return trial
+    return None
+
+
+def _canonical(
+    result: Result, settings: Mapping[str, EngineSettings], became: Mapping[str, bool]
+) -> dict[str, EngineSettings]:
+    found = {}
+    for name, engine in settings.items():
+        canonical = engine.canonical(result.models[name].n_layer)
+        if canonical.flash_attn == "auto" and name in became:
+            canonical = replace(canonical, flash_attn="on" if became[name] else "off")
+        found[name] = canonical
+    return found

@@ -1,0 +1,105 @@
+"""The client against a fake llama-server in this process: streams, and everything that can go wrong with one."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from time import perf_counter
+from typing import Any, TypeVar
+
+import pytest
+
+from layertune.testing import FakeServer, serving
+from layertune.testing.fake_server import Mishap
+from layertune.verify.client import BadAnswer, Endpoint, ModelClient, open_http
+from layertune.verify.outcome import Answered, Failed, RequestOutcome
+
+T = TypeVar("T")
+
+
+def ask(url: str, question: Callable[[ModelClient], Coroutine[Any, Any, T]], patience_s: float = 30.0) -> T:
+    async def run() -> T:
+        async with open_http() as http:
+            client = ModelClient(http, Endpoint(url, "llama-server"))
+            client.patience_s = patience_s
+            return await question(client)
+
+    return asyncio.run(run())
+
+
+def complete(fake: FakeServer, n_predict: int = 5, patience_s: float = 30.0) -> RequestOutcome:
+    with serving(fake) as url:
+        return ask(url, lambda client: client.complete([1, 2, 3], n_predict, perf_counter()), patience_s)
+
+
+def test_a_stream_is_clocked_from_the_call_to_its_last_token() -> None:
+    outcome = complete(FakeServer(token_s=0.01))
+    assert isinstance(outcome, Answered)
+    assert (outcome.n_generated, outcome.n_reused) == (5, 0)
+    assert outcome.tpot_s is not None
+    assert outcome.ttft_s is not None
+    assert 0 < outcome.ttft_s < outcome.duration_s
+    assert outcome.ttft_s + 4 * outcome.tpot_s <= outcome.duration_s
+
+
+def test_an_answer_of_one_token_has_no_time_between_tokens() -> None:
+    outcome = complete(FakeServer(), n_predict=1)
+    assert isinstance(outcome, Answered)
+    assert outcome.tpot_s is None
+
+
+def test_text_that_a_server_holds_back_is_no_failure() -> None:
+    outcome = complete(FakeServer(token_s=0.01, mishaps={0: "hold all"}))
+    assert isinstance(outcome, Answered)
+    assert (outcome.n_generated, outcome.ttft_s, outcome.tpot_s) == (5, None, None)
+    first = complete(FakeServer(token_s=0.01, mishaps={0: "hold first"}))
+    assert isinstance(first, Answered)
+    assert (first.n_generated, first.n_first) == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("mishap", "why"),
+    [
+        ("refuse", "status 503: Loading model"),
+        ("error", "the server says: Compute error."),
+        ("break", "the answer broke off after 1 tokens"),
+        ("short", "the answer has 4 tokens of 5"),
+        ("stall", "stalled: no sign of the server for 0 s"),
+    ],
+)
+def test_whatever_goes_wrong_is_the_requests_outcome(mishap: Mishap, why: str) -> None:
+    outcome = complete(FakeServer(mishaps={0: mishap}), patience_s=0.3)
+    assert isinstance(outcome, Failed)
+    assert outcome.why == why
+
+
+def test_a_server_that_is_not_there_is_a_failed_request() -> None:
+    outcome = ask("http://127.0.0.1:9", lambda client: client.complete([1], 1, perf_counter()))
+    assert isinstance(outcome, Failed)
+    assert outcome.why.startswith("the connection failed: ")
+
+
+def test_reused_tokens_of_a_prompt_are_told() -> None:
+    outcome = complete(FakeServer(mishaps={0: "reuse"}))
+    assert isinstance(outcome, Answered)
+    assert outcome.n_reused == 1
+
+
+def test_no_prompt_is_answered_from_a_cache() -> None:
+    fake = FakeServer()
+    complete(fake)
+    assert fake.bodies[0]["cache_prompt"] is False
+    assert fake.bodies[0]["ignore_eos"] is True
+
+
+def test_a_server_says_what_it_runs() -> None:
+    with serving(FakeServer(alias="chat-1", n_ctx=512, n_slots=2)) as url:
+        about = ask(url, lambda client: client.about())
+    assert (about.alias, about.n_ctx, about.n_slots, about.file) == ("chat-1", 512, 2, "/models/fake.gguf")
+
+
+def test_another_program_on_the_port_is_no_model_server() -> None:
+    class Stranger(FakeServer):
+        def props(self) -> dict[str, Any]:
+            return {"hello": "world"}
+
+    with serving(Stranger()) as url, pytest.raises(BadAnswer, match="does not answer as a llama-server does"):
+        ask(url, lambda client: client.about())

@@ -1,0 +1,115 @@
+"""Servers as processes: real ones, of a program that is a few lines of Python."""
+
+import asyncio
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import psutil
+import pytest
+
+from layertune.devices.target import Target
+from layertune.export.flags import Flag
+from layertune.settings import EngineSettings
+from layertune.verify.client import Dialect, Endpoint, ModelClient, open_http
+from layertune.verify.servers import GivenServers, OwnServers, ServerFailed, answering
+from layertune.verify.stack import ServedModel
+from played import stack
+
+CPU = Target("cpu", "CPU")
+CHAT = stack().models["chat"]
+SERVES = """
+import sys, time
+from pathlib import Path
+from layertune.testing import FakeServer
+from layertune.testing import fake_server
+alias, port = sys.argv[1:]
+class Handler(fake_server._Handler):
+    server_is = FakeServer(alias)
+fake_server.ThreadingHTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
+"""
+ENDS = "import sys; print('loading', flush=True); sys.stderr.write({words!r}); sys.exit(3)"
+
+
+@dataclass(frozen=True)
+class Script:
+    """A program that a line of Python stands for."""
+
+    code: str
+    words: str = "script"
+    dialect: Dialect = "llama-server"
+
+    def command(self, model: ServedModel, alias: str, port: int, device: Sequence[Flag]) -> list[str]:
+        return [sys.executable, "-c", self.code, alias, str(port)]
+
+    def cannot_take(self, settings: EngineSettings) -> list[str]:
+        return []
+
+
+@pytest.fixture
+def children() -> Iterator[list[psutil.Process]]:
+    """The processes that a test has started, which must be gone at its end."""
+    before = psutil.Process().children()
+    started: list[psutil.Process] = []
+    yield started
+    assert [child for child in psutil.Process().children() if child not in before and child.is_running()] == []
+
+
+def wait_for(servers: OwnServers, endpoint: Endpoint) -> str:
+    async def run() -> str:
+        async with open_http() as http:
+            return (await answering(ModelClient(http, endpoint), servers.check)).alias
+
+    return asyncio.run(run())
+
+
+def test_a_server_that_is_started_answers_by_a_name_that_only_it_has(children: list[psutil.Process]) -> None:
+    with closing(OwnServers(Script(SERVES), CPU, None, None)) as servers:
+        first = servers.start(CHAT)
+        assert wait_for(servers, first) == first.alias
+        assert first.alias is not None
+        assert first.alias.startswith("chat-")
+        servers.stop()
+
+
+def test_a_server_that_ends_is_told_with_its_last_words(children: list[psutil.Process]) -> None:
+    script = Script(ENDS.format(words="error: no such model\n\n"))
+    with closing(OwnServers(script, CPU, None, None)) as servers, pytest.raises(ServerFailed) as raised:
+        wait_for(servers, servers.start(CHAT))
+    assert str(raised.value) == "the server of chat ended with exit status 3; it last said: error: no such model"
+    assert raised.value.out_of_memory is None
+
+
+def test_memory_that_was_refused_is_found_in_its_log(children: list[psutil.Process]) -> None:
+    words = "ggml: unable to allocate RPC0 buffer\nfailed to load the model\n"
+    script = Script(ENDS.format(words=words))
+    with closing(OwnServers(script, CPU, None, None)) as servers, pytest.raises(ServerFailed) as raised:
+        wait_for(servers, servers.start(CHAT))
+    assert raised.value.out_of_memory == "ggml: unable to allocate RPC0 buffer"
+
+
+def test_a_server_that_does_not_listen_to_reason_is_ended_all_the_same(children: list[psutil.Process]) -> None:
+    deaf = Script("import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)")
+    with closing(OwnServers(deaf, CPU, None, None)) as servers:
+        servers.start(CHAT)
+
+
+def test_a_users_variables_set_nothing_that_the_export_leaves_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLAMA_ARG_CTX_SIZE", "7")
+    script = Script("import os, sys; sys.exit('LLAMA_ARG_CTX_SIZE' in os.environ and 9)")
+    with closing(OwnServers(script, CPU, None, None)) as servers, pytest.raises(ServerFailed, match="exit status 0"):
+        wait_for(servers, servers.start(CHAT))
+
+
+def test_a_server_that_was_given_and_does_not_answer_is_not_waited_for() -> None:
+    given = GivenServers({"chat": "http://127.0.0.1:9/"})
+    endpoint = given.start(CHAT)
+    assert endpoint.url == "http://127.0.0.1:9"
+
+    async def run() -> None:
+        async with open_http() as http:
+            await answering(ModelClient(http, endpoint), given.check)
+
+    with pytest.raises(ServerFailed, match="does not answer"):
+        asyncio.run(run())

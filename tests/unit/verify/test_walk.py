@@ -1,0 +1,167 @@
+"""The checklist walked over fake servers and a card whose memory is written down."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from layertune.devices.host_watch import HostWatch
+from layertune.testing import FakeServer
+from layertune.verify.gauge import Gauge
+from layertune.verify.record import Check
+from layertune.verify.servers import ServerFailed
+from layertune.verify.walk import Walk
+from played import FITS, LOAD, Card, PlayedServers, fakes, served, stack
+
+
+def quiet(_words: str) -> None:
+    """No one watches."""
+
+
+TAKES = {"chat": 60, "code": 40}
+
+
+def walk(
+    card: Card | None = None, changed: Mapping[str, FakeServer] | None = None, **changes: Any
+) -> tuple[Walk, PlayedServers]:
+    """Walk it to its end; `changes` are of the servers."""
+    card = card or Card(TAKES)
+    with served(fakes() | dict(changed or {})) as urls:
+        servers = PlayedServers(urls, card, **changes)
+        gauge = Gauge(card)
+        walked = Walk(stack(), servers, FITS, LOAD, gauge, "", quiet, HostWatch(1), return_s=0.05)
+        asyncio.run(walked.run())
+    return walked, servers
+
+
+def failed(walked: Walk) -> list[Check]:
+    return [check for check in walked.checks if check.state == "failed"]
+
+
+def test_a_stack_that_holds_passes_every_item_of_the_checklist() -> None:
+    walked, servers = walk()
+    assert failed(walked) == []
+    assert len(walked.checks) == 10
+    assert {check.state for check in walked.checks} == {"passed"}
+    assert servers.stopped
+    assert [phase.name for phase in walked.phases] == ["chat alone", "code alone", "side by side", "load test", "soak"]
+    memory = walked.memory()
+    assert memory is not None
+    assert memory.after_bytes == {"chat": 60 * 2**20, "code": 100 * 2**20}
+    assert (memory.load_peak_bytes, memory.soak_peak_bytes, memory.left_bytes) == (100 * 2**20, 100 * 2**20, 0)
+
+
+def test_the_load_is_what_was_asked_for() -> None:
+    made = {"chat": FakeServer("chat", "/models/Qwen2.5-3B-Instruct-Q4_K_M.gguf", token_s=0.002)}
+    walk(changed=made)
+    assert made["chat"].most_at_once == LOAD.n_streams
+    assert {len(prompt) for prompt in made["chat"].prompts} == {64}
+    assert {body["n_predict"] for body in made["chat"].bodies} == {16}
+    assert len({tuple(prompt) for prompt in made["chat"].prompts}) == len(made["chat"].prompts)
+
+
+def test_the_speeds_stand_beside_the_studys() -> None:
+    walked, _ = walk()
+    rows = [(row.model, row.how, row.study is not None) for row in walked.compared]
+    assert rows == [
+        ("chat", "alone", True),
+        ("code", "alone", True),
+        ("chat", "together", True),
+        ("code", "together", True),
+    ]
+
+
+def test_a_card_that_was_in_use_fails_and_the_walk_goes_on() -> None:
+    walked, _ = walk(Card(TAKES, before=1200))
+    (check,) = failed(walked)
+    assert check.what == "less than 1 GB of VRAM in use before the first server"
+    assert check.evidence == "1200.0 MiB in use, by ledger"
+
+
+def test_a_server_that_does_not_start_ends_the_walk_with_its_last_words() -> None:
+    failure = ServerFailed("the server of code ended with exit status 1; it last said: no such file")
+    walked, servers = walk(fails={"code": failure})
+    (check,) = failed(walked)
+    assert check.what == "code: its server starts"
+    assert "it last said: no such file" in check.evidence
+    assert walked.phases == []
+    assert not servers.stopped
+
+
+def test_out_of_memory_at_a_start_comes_with_what_would_fit() -> None:
+    failure = ServerFailed("the server of code ended with exit status 1; it last said: bye", "unable to allocate RPC0")
+    card = Card(TAKES)
+    with served(fakes()) as urls:
+        servers = PlayedServers(urls, card, fails={"code": failure})
+        plan = replace(FITS, advice="lower CODE_N_GPU_LAYERS to 17")
+        walked = Walk(stack(), servers, plan, LOAD, Gauge(card), "", quiet, HostWatch(1))
+        asyncio.run(walked.run())
+    (check,) = failed(walked)
+    assert check.evidence.endswith("out of memory: unable to allocate RPC0")
+    assert check.advice == "lower CODE_N_GPU_LAYERS to 17"
+
+
+def test_a_model_that_takes_more_than_the_budget_fails() -> None:
+    walked, _ = walk(Card({"chat": 60, "code": 145}))
+    first = failed(walked)[0]
+    assert first.what == "VRAM after code has started"
+    assert "5.0 MiB over the budget" in first.evidence
+
+
+def test_a_server_of_other_settings_is_none_of_ours() -> None:
+    other = FakeServer("code", "/models/code.gguf", n_ctx=4096, n_slots=4)
+    walked, _ = walk(changed={"code": other})
+    (check,) = failed(walked)
+    assert check.what == "code: its server runs the settings"
+    assert check.evidence == "a slot's context is 4096, not 1024; slots is 4, not 1"
+
+
+def test_an_orphan_that_answers_on_the_port_does_not_answer_for_us() -> None:
+    walked, _ = walk(changed={"code": FakeServer("code-of-yesterday", "/models/code.gguf")})
+    (check,) = failed(walked)
+    assert "is answered by another server, code-of-yesterday" in check.evidence
+
+
+def test_failed_requests_fail_the_load_test_and_are_told_with_their_reasons() -> None:
+    mishaps = dict.fromkeys(range(11, 13), "error")  # after those of one stream
+    walked, _ = walk(changed={"code": FakeServer("code", "/models/code.gguf", token_s=0.002, mishaps=mishaps)})
+    assert failed(walked)
+    assert all("2 × code: the server says: Compute error." in check.evidence for check in failed(walked))
+
+
+def test_a_server_that_ends_in_the_soak_fails_it_at_once() -> None:
+    walked, servers = walk(dies_after=4)  # two starts, the comparison and the load test looked at it
+    (check,) = failed(walked)
+    assert check.what == "0.3 s of load without out-of-memory"
+    assert "the server of chat ended with signal SIGABRT; it last said: ggml_abort" in check.evidence
+    assert servers.stopped
+
+
+def test_memory_that_grows_over_the_soak_fails_it() -> None:
+    walked, _ = walk(Card(TAKES, grows=5))
+    assert any("memory did not stay" in check.evidence for check in failed(walked))
+
+
+def test_memory_that_is_not_given_back_fails() -> None:
+    walked, _ = walk(Card(TAKES, left=30))
+    (check,) = failed(walked)
+    assert (check.what, check.evidence) == ("all VRAM is back once the servers have ended", "30.0 MiB left")
+
+
+def test_servers_that_were_there_are_left_there_and_their_memory_is_not_ours_to_walk() -> None:
+    walked, servers = walk(were_there=True)
+    assert failed(walked) == []
+    assert [check.what for check in walked.checks if check.state == "not walked"] == [
+        "VRAM before, and after each start"
+    ]
+    assert not servers.stopped
+
+
+def test_without_anything_that_tells_memory_the_rest_is_walked() -> None:
+    with served(fakes()) as urls:
+        servers = PlayedServers(urls, Card(TAKES))
+        walked = Walk(stack(), servers, FITS, LOAD, None, "a CPU has none", quiet, HostWatch(1))
+        asyncio.run(walked.run())
+    assert failed(walked) == []
+    assert walked.memory() is None
+    assert walked.checks[0].evidence == "a CPU has none"
