@@ -1,4 +1,5 @@
-"""All commands and their options. Bodies import what they need, so that `--help` answers at once."""
+"""The commands and their options, except those that are about a machine. Bodies import what they need, so that `--help`
+answers at once."""
 
 import sys
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Annotated
 import typer
 
 import layertune
+from layertune.cli import machine
+from layertune.cli.options import BudgetOption, Config, DeviceOption, Json, Models, Settings, Study
 from layertune.errors import Interrupted, LayertuneError, UsageError
 
 app = typer.Typer(
@@ -18,23 +21,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Config = Annotated[
-    Path | None, typer.Argument(metavar="[CONFIG]", help="A study config, like configs/studies/demo.toml.")
-]
-Study = Annotated[Path, typer.Argument(metavar="STUDY", help="A study folder, or a result.json.")]
-Models = Annotated[list[str] | None, typer.Option("--model", metavar="NAME=PATH", help="A model to tune; repeat it.")]
-BudgetOption = Annotated[
-    str | None, typer.Option("--budget", metavar="SIZE", help="VRAM for all models, like 6GiB or 6141MiB.")
-]
-DeviceOption = Annotated[
-    str | None, typer.Option("--device", metavar="auto|cpu|gpu:N|emulated:SIZE", help="What to offload to.")
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="MODEL.KEY=VALUE", help="Fix one setting, like code.n_gpu_layers=20."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def _version(show: bool) -> None:
@@ -289,40 +275,7 @@ def verify(
         raise Interrupted("interrupted: what was started has been ended, and there is no record") from interrupt
 
 
-@app.command(
-    epilog="Examples: layertune profile -o configs/hardware/mine.toml  ·  "
-    "layertune profile --device emulated:6GiB --json"
-)
-def profile(
-    device: DeviceOption = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write here.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Write JSON instead of TOML.")] = False,
-) -> None:
-    """Describe this machine as a hardware profile: device, memory and how fast it is, power, llama.cpp build."""
-    from layertune.cli import profile as command
-
-    command.run(device, output, as_json=json)
-
-
-@app.command(epilog="Example: layertune doctor --json")
-def doctor(json: Json = False) -> None:
-    """Say whether this machine can offload and measure, and if not, the command that mends it."""
-    from layertune.cli import doctor as command
-
-    command.run(as_json=json)
-
-
-@app.command(epilog="Example: layertune standin Qwen2.5-3B-Instruct -o models/Qwen2.5-3B-Instruct-Q4_K_M.gguf")
-def standin(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A known model, or a GGUF file as template.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.gguf", help="Write here.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random weights.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
-) -> None:
-    """Write a model of the same tensor shapes with random weights, to tune before downloading."""
-    from layertune.cli import standin as command
-
-    command.run(name, output, seed=seed, overwrite=overwrite)
+app.add_typer(machine.app)
 
 
 def run() -> None:
