@@ -145,7 +145,7 @@ def soaking(study: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
 def test_ctrl_c_in_the_soak_leaves_no_server_and_no_card(study: Path, how: signal.Signals) -> None:
     process, family = soaking(study)
     os.killpg(process.pid, how)  # as a terminal sends it: to the whole group
-    _, errors = process.communicate()
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "interrupted: what was started has been ended" in errors
     assert "Traceback" not in errors
@@ -166,7 +166,7 @@ def test_kill_9_in_the_soak_leaves_no_server_and_no_card(study: Path) -> None:
 def test_a_server_that_is_killed_in_the_soak_fails_it(study: Path) -> None:
     process, family = soaking(study)
     next(child for child in family if child.name() == "llama-server").kill()
-    _, errors = process.communicate()
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "ended with signal SIGKILL" in errors
     _, alive = psutil.wait_procs(family, timeout=5)
