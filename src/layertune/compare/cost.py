@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import exp, log, sqrt
 
-from layertune.compare.summary import Speed, balanced, capacity_bytes, speed
+from layertune.compare.summary import Speed, balanced, speed
 from layertune.results.result import Result
 
 
@@ -33,7 +33,7 @@ class Cost:
 def cost(first_label: str, first: Result, label: str, other: Result) -> Cost | None:
     """Return what the smaller budget of the two costs; None where a study has no pick."""
     larger, smaller = (first_label, first), (label, other)
-    first_bytes, other_bytes = capacity_bytes(first), capacity_bytes(other)
+    first_bytes, other_bytes = first.budget.capacity_bytes(), other.budget.capacity_bytes()
     if (first_bytes or 0) < (other_bytes or 0):  # without a device there is no budget, which is the least of all
         larger, smaller = smaller, larger
     less, more = balanced(smaller[1]), balanced(larger[1])

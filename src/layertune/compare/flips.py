@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
-from layertune.compare.summary import balanced, capacity_bytes, speed
+from layertune.compare.summary import balanced, speed
 from layertune.results.result import Result, TrialInfo
 from layertune.settings import EngineSettings
 from layertune.units import format_bytes
@@ -58,7 +58,7 @@ def _why(ours: TrialInfo, theirs: TrialInfo, other: Result) -> tuple[Why, str]:
     there = _same_settings(ours, other)
     if there is not None and (refused := _refused(there)):
         return "memory", f"the first's settings were tried there as trial {there.number}: {refused}"
-    too_much = _too_much(ours, capacity_bytes(other))
+    too_much = _too_much(ours, other.budget.capacity_bytes())
     if too_much and (there is None or there.state != "measured"):
         return "memory", too_much
     if there is None or there.state != "measured":

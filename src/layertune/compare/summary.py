@@ -80,7 +80,7 @@ def summary(label: str, result: Result) -> StudySummary:
         device=device.name,
         emulated=device.kind == "emulated",
         vram_bytes=device.vram_bytes,
-        capacity_bytes=capacity_bytes(result),
+        capacity_bytes=result.budget.capacity_bytes(),
         screening_only=not any(trial.n_rounds for trial in result.trials),
         n_measured=sum(trial.state == "measured" for trial in result.trials),
         n_front=len(result.pareto),
@@ -104,12 +104,6 @@ def predicted_summary(label: str, prediction: Prediction) -> StudySummary:
         picks={name: _predicted_pick(prediction.front[place]) for name, place in prediction.picks.items()},
         predicted=True,
     )
-
-
-def capacity_bytes(result: Result) -> int | None:
-    """Return what all models may take of the device, None where it has no memory of its own."""
-    budget = result.budget
-    return None if budget.vram_bytes is None else budget.vram_bytes - budget.margin_bytes
 
 
 def balanced(result: Result) -> TrialInfo | None:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from layertune.explain.changes import measured_memory, planned_memory, recorded_memory
-from layertune.explain.line import Change, Line, Memory, gives, ordered
+from layertune.explain.line import Change, Line, Memory, Over, gives, ordered
 from layertune.explain.measured import measured_change, measured_steps
 from layertune.explain.modelled import ModelledSpeeds
-from layertune.explain.steps import NoStep, Step, steps, value, with_it
+from layertune.explain.steps import NoStep, Step, engine_of, steps, value, with_it
 from layertune.memory import EngineMemory
 from layertune.results.result import Result, TrialInfo
 from layertune.settings import EngineSettings
@@ -37,7 +37,7 @@ def explain(result: Result, pick: TrialInfo, memory: Mapping[str, EngineMemory])
     lines: list[Line] = []
     no_steps: list[NoStep] = []
     for model in result.models:
-        engine = _engine(result, pick, model)
+        engine = engine_of(result, pick, model)
         found = list(steps(result, model, engine))
         wanted = [each for each in found if isinstance(each, Step)]
         no_steps += [each for each in found if isinstance(each, NoStep)]
@@ -53,7 +53,7 @@ def engines_to_plan(result: Result, picks: Sequence[TrialInfo]) -> dict[str, lis
     wanted: dict[str, list[EngineSettings]] = {name: [] for name in result.models}
     for pick in picks:
         for model in result.models:
-            engine = _engine(result, pick, model)
+            engine = engine_of(result, pick, model)
             for step in steps(result, model, engine):
                 if isinstance(step, Step) and recorded_memory(result, model, engine, step.engine) is None:
                     wanted[model] += [engine, step.engine]
@@ -102,17 +102,16 @@ class _Lines:
             no_speed=no_speed if speed is None else None,
             memory=memory,
             no_memory=no_memory if memory is None else None,
-            over_bytes=None if memory is None else self._over_bytes(memory),
+            over=None if memory is None else self._over(memory),
             gives=gives(speed, freed_bytes),
         )
 
-    def _over_bytes(self, memory: Memory) -> int | None:
-        """Return by how much the change would exceed the budget; None where it would not, or nobody knows."""
-        excess = self._pick.violations.get("vram")
-        if excess is None or memory.device_bytes <= 0 or excess + memory.device_bytes <= 0:
-            return None
-        return round(excess) + memory.device_bytes
-
-
-def _engine(result: Result, pick: TrialInfo, model: str) -> EngineSettings:
-    return pick.settings[model].canonical(result.models[model].n_layer)
+    def _over(self, memory: Memory) -> Over | None:
+        """Hold the change against what the pick leaves of each limit of the study (search/constraints.py)."""
+        excess = self._pick.violations
+        on_device, on_host = excess.get("vram"), excess.get(f"ram.{self._model}")
+        if on_device is not None and memory.device_bytes > 0 and on_device + memory.device_bytes > 0:
+            return Over(round(on_device) + memory.device_bytes, "the budget")
+        if on_host is not None and memory.host_bytes > 0 and on_host + memory.host_bytes > 0:
+            return Over(round(on_host) + memory.host_bytes, "the model's RAM limit")
+        return None

@@ -47,9 +47,17 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Over:
+    """By how much a change would exceed a limit, and which."""
+
+    n_bytes: int
+    limit: Literal["the budget", "the model's RAM limit"]
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """`knob` goes from `before` to `to`, and the settings `along` go with it. Where a figure is missing, words say why.
-    `over_bytes` is by how much the budget would be exceeded, where it would."""
+    `over` is what would be exceeded, None where nothing would or nobody knows."""
 
     model: str
     knob: str
@@ -60,7 +68,7 @@ class Line:
     no_speed: str | None
     memory: Memory | None
     no_memory: str | None
-    over_bytes: int | None
+    over: Over | None
     gives: Gives
 
     def freed_bytes(self, *, on_device: bool) -> int:

@@ -1,9 +1,11 @@
 """What the search's model of speed, fitted to one result, says of steps that no trial has measured."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from math import sqrt
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -63,5 +65,7 @@ class ModelledSpeeds:
 def _unlike(one: EngineSettings, other: EngineSettings, changed: set[str]) -> bool:
     """Say whether two engines tell of the settings `changed`: they differ in all of them and, whatever their layers,
     in no other one."""
-    unlike = {knob for knob in KNOBS if value(one, knob) != value(other, knob)}
-    return changed <= unlike <= changed | {"n_gpu_layers"}
+    if any(value(one, knob) == value(other, knob) for knob in changed):
+        return False
+    free: dict[str, Any] = {knob: value(other, knob) for knob in changed | {"n_gpu_layers"}}
+    return replace(one, **free) == other

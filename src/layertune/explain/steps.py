@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from layertune.results.result import Result
+from layertune.results.result import Result, TrialInfo
 from layertune.settings import N_CTX_PADDING, EngineSettings
 
 KNOBS = ("n_gpu_layers", "n_ctx", "n_batch", "n_ubatch", "n_threads")
@@ -37,6 +37,11 @@ class NoStep:
     why: str
 
 
+def engine_of(result: Result, trial: TrialInfo, model: str) -> EngineSettings:
+    """Return a model of a trial in canonical form."""
+    return trial.settings[model].canonical(result.models[model].n_layer)
+
+
 def value(engine: EngineSettings, knob: str) -> int:
     found: int = getattr(engine, knob)
     return found
@@ -59,7 +64,7 @@ def steps(result: Result, model: str, engine: EngineSettings) -> Iterator[Step |
     """Give a step down and a step up of every setting, or why there is none; `engine` is in canonical form."""
     n_layer = result.models[model].n_layer
     for knob in KNOBS:
-        tried = {value(trial.settings[model].canonical(n_layer), knob) for trial in result.trials}
+        tried = {value(engine_of(result, trial, model), knob) for trial in result.trials}
         for up in (False, True):
             to = _next(engine, knob, tried, up=up)
             why = _RULES[knob](result, model, engine, to)

@@ -1,7 +1,7 @@
 """Should the models share the device, or take turns on it?
 
-Coexist: all models loaded, split as the pick has it. Swap: one model loaded at a time, with all layers that fit alone;
-to ask another one, the first is freed and the other loaded.
+Coexist: all models loaded, split as the pick has it. Swap: one model loaded at a time, with all layers that fit alone
+and that the study's space has; to ask another one, the first is freed and the other loaded.
 
 A round is one request to each model; what each asks is the study's workload, c and a are seconds of it:
 
@@ -33,16 +33,21 @@ _MINUTE_S = 60.0
 _FIT_ALONE = "fit-alone"  # search/baselines.py: each model's layers as if it had the budget to itself
 
 CaseName = Literal["in turns", "at once"]
-Verdict = Literal["coexist", "swap above break-even"]
+Verdict = Literal["coexist", "swap above break-even", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """A time, of median rates, with the ends of its 95 % interval; None where it has none."""
+    """A time, of median rates, with the ends of its 95 % interval, each None where it is not known."""
 
     time_s: float
     low_s: float | None
     high_s: float | None
+
+    @property
+    def is_unsure(self) -> bool:
+        """Say whether it is above 0 and nothing tells it from noise."""
+        return self.time_s > 0 and self.low_s is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,8 @@ class Case:
     """How requests come: one at a time (`in turns`) or all models asked together (`at once`).
 
     `slower` is what a round takes longer where the models coexist. `per_minute` is the break-even in requests a minute
-    to each model, None where a swap never pays; `most_per_minute` what a swap can serve.
+    to each model, None where a swap never pays; `most_per_minute` what a swap can serve. The verdict is unknown where a
+    round seems to take longer and nothing tells that from noise.
     """
 
     name: CaseName
@@ -113,7 +119,7 @@ def coexist_or_swap(result: Result, pick: TrialInfo) -> Swap:
         models.append(_alone(name, trial, shared, alone, slower))
         together.append(at_once)
     load_s, whole = sum(each.load_s for each in models), _sum([each.alone for each in models])
-    longest = max(together, key=lambda each: each.time_s)
+    longest = _longest(together)
     in_turns = _sum([each.shared for each in models])
     cases = (
         _case("in turns", in_turns, whole, _sum([each.slower for each in models]), load_s),
@@ -171,13 +177,17 @@ def _alone(model: str, trial: TrialInfo, shared: Seconds, alone: Seconds, slower
 def _case(name: CaseName, shared: Seconds, alone: Seconds, slower: Seconds, load_s: float) -> Case:
     most = max(0.0, _MINUTE_S - load_s) / alone.time_s
     per_minute = load_s / slower.time_s if _is_clear(slower) else None
-    worth = per_minute is not None and per_minute < most
-    return Case(name, shared, alone, slower, per_minute, most, "swap above break-even" if worth else "coexist")
+    verdict: Verdict = "coexist"
+    if slower.is_unsure:
+        verdict = "unknown"
+    elif per_minute is not None and per_minute < most:
+        verdict = "swap above break-even"
+    return Case(name, shared, alone, slower, per_minute, most, verdict)
 
 
 def _is_clear(slower: Seconds) -> bool:
-    """Say whether sharing costs time; where an interval tells, whether it does so clearly."""
-    return slower.time_s > 0 and (slower.low_s is None or slower.low_s > 0)
+    """Say whether sharing costs time beyond the noise."""
+    return slower.low_s is not None and slower.low_s > 0
 
 
 def _seconds(result: Result, trial: TrialInfo, model: str, quantity: str, *, of_finals: bool) -> Seconds | None:
@@ -185,15 +195,28 @@ def _seconds(result: Result, trial: TrialInfo, model: str, quantity: str, *, of_
     rate, n_generate = figure(trial, model, quantity, of_finals=of_finals), result.workload[model].n_generate
     if rate is None:
         return None
-    if rate.half is None or rate.half >= rate.rate:
+    if rate.half is None:
         return Seconds(n_generate / rate.rate, None, None)
-    return Seconds(n_generate / rate.rate, n_generate / (rate.rate + rate.half), n_generate / (rate.rate - rate.half))
+    # A rate that may be none at all may take for ever.
+    high_s = n_generate / (rate.rate - rate.half) if rate.half < rate.rate else None
+    return Seconds(n_generate / rate.rate, n_generate / (rate.rate + rate.half), high_s)
 
 
 def _sum(parts: Sequence[Seconds]) -> Seconds:
     """Add the ends too: too wide rather than too narrow, like all that is done with them here."""
     lows, highs = [each.low_s for each in parts], [each.high_s for each in parts]
     return Seconds(sum(each.time_s for each in parts), _whole(lows), _whole(highs))
+
+
+def _longest(parts: Sequence[Seconds]) -> Seconds:
+    """Return the longest of times at once, each end being the longest one."""
+    lows, highs = [each.low_s for each in parts], [each.high_s for each in parts]
+    return Seconds(max(each.time_s for each in parts), _most(lows), _most(highs))
+
+
+def _most(parts: Sequence[float | None]) -> float | None:
+    known = [each for each in parts if each is not None]
+    return max(known) if len(known) == len(parts) else None
 
 
 def _whole(parts: Sequence[float | None]) -> float | None:

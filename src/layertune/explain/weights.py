@@ -9,23 +9,24 @@ from layertune.settings import EngineSettings
 
 
 class RecordedWeights:
-    """Recorded where a trial was planned; on a line through the nearest two elsewhere; the count of layers where fewer
-    than two splits were."""
+    """Recorded where a trial was planned; on a line through the nearest two elsewhere; the count of layers for all
+    where fewer than two splits were, since bytes and layers are not on one line."""
 
     def __init__(self, result: Result, model: str) -> None:
         self._held: dict[int, dict[int, int]] = {}  # bytes by n_cpu_moe, then by n_gpu_layers
         for engine, devices in recorded_plans(result, model).items():
             n_bytes = devices[GPU].weights_bytes if GPU in devices else 0
             self._held.setdefault(engine.n_cpu_moe, {})[engine.n_gpu_layers] = n_bytes
+        self._is_counted = not self._held or min(map(len, self._held.values())) < 2
 
     def plan(self, settings: EngineSettings) -> ModelPlan:
         """Return a plan of the weights on the device alone."""
         return ModelPlan({GPU: PlannedBytes(round(self._on_device(settings)), None, None)}, None, None)
 
     def _on_device(self, settings: EngineSettings) -> float:
-        known = sorted(self._held.get(settings.n_cpu_moe, {}).items())
-        if len(known) < 2:
+        if self._is_counted or settings.n_cpu_moe not in self._held:
             return settings.n_gpu_layers
+        known = sorted(self._held[settings.n_cpu_moe].items())
         layers = [at for at, _ in known]
         after = min(max(int(np.searchsorted(layers, settings.n_gpu_layers)), 1), len(known) - 1)
         (low, below), (high, above) = known[after - 1], known[after]

@@ -32,7 +32,7 @@ def memory_source(line: Line) -> str:
     """Return whose figures the bytes are, or why there are none."""
     if line.memory is None:
         return line.no_memory or ""
-    over = f"; does not fit: {format_bytes(line.over_bytes)} over the budget" if line.over_bytes is not None else ""
+    over = "" if line.over is None else f"; does not fit: {format_bytes(line.over.n_bytes)} over {line.over.limit}"
     return line.memory.source + over
 
 
@@ -47,6 +47,8 @@ def missing_words(swap: Swap) -> str:
 def case_words(case: Case) -> str:
     """Return the verdict on one way of asking."""
     how = {"in turns": "Asked one after the other", "at once": "Asked at the same time"}[case.name]
+    if case.verdict == "unknown":
+        return f"{how}: no verdict. One of its speeds was measured once, or too unsteadily to tell a cost from noise."
     if case.per_minute is None:
         clear = "no clear time" if case.slower.time_s > 0 else "no time"
         return f"{how}: coexist. Sharing the device costs {clear}, so loading one model after the other never pays."
@@ -62,6 +64,8 @@ def case_words(case: Case) -> str:
 
 
 def in_a_row_words(alone: Alone) -> str:
+    if alone.slower.is_unsure:
+        return f"Whether a swap to {alone.model} ever pays is not known: its speeds were measured once or too unsteadily."
     if alone.n_in_a_row is None:
         return f"{alone.model} is not clearly faster alone: a swap to it never pays."
     return f"A swap to {alone.model} pays after {alone.n_in_a_row:.1f} requests to it in a row."

@@ -4,7 +4,7 @@ import small_shapes
 from compared import engine
 from explained import pair, study
 from layertune.explain import Change, Gives, Line, Memory, engines_to_plan, explain
-from layertune.explain.line import gives, ordered
+from layertune.explain.line import Over, gives, ordered
 from layertune.memory import HOST
 from layertune.results.result import Result
 from layertune.results.trial_info import BufferInfo
@@ -71,8 +71,19 @@ def test_bytes_are_recorded_first_and_planned_again_only_where_they_are_not() ->
 
 def test_a_step_beyond_the_budget_says_by_how_much() -> None:
     result = study([pair(engine(20)), pair(engine(21)), pair(engine(22))], excess_bytes=-float(4 * MIB))
-    assert lines(result)["chat", "n_gpu_layers", 21].over_bytes == 6 * MIB
-    assert lines(study([pair(engine(20)), pair(engine(19))]))["chat", "n_gpu_layers", 19].over_bytes is None
+    assert lines(result)["chat", "n_gpu_layers", 21].over == Over(6 * MIB, "the budget")
+    assert lines(study([pair(engine(20)), pair(engine(19))]))["chat", "n_gpu_layers", 19].over is None
+
+
+def test_a_step_beyond_the_model_s_ram_says_by_how_much() -> None:
+    """A layer fewer is a layer more on the host."""
+    result = study([pair(engine(20)), pair(engine(19))])
+    limited = result.trial(0).model_copy(update={"violations": {"vram": -1.0, "ram.chat": -1.0}})
+    told = explain(result, limited, PLANNER.models).lines
+    moved = next(line for line in told if (line.model, line.knob, line.to) == ("chat", "n_gpu_layers", 19))
+    assert moved.memory is not None
+    assert moved.memory.host_bytes > 0
+    assert moved.over == Over(moved.memory.host_bytes - 1, "the model's RAM limit")
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,26 @@ def test_where_sharing_is_not_clearly_slower_nothing_is_to_be_won_by_a_swap() ->
     assert "costs no clear time" in case_words(in_turns)
 
 
+def test_a_cost_of_which_nothing_tells_noise_is_no_verdict() -> None:
+    whole = study(WHOLE, speeds=SPEEDS)
+    bare = {"low": None, "high": None}
+    once = [
+        trial.model_copy(
+            update={
+                "metrics": {
+                    name: {key: metric.model_copy(update=bare) for key, metric in metrics.items()}
+                    for name, metrics in (trial.metrics or {}).items()
+                }
+            }
+        )
+        for trial in whole.trials
+    ]
+    swap = verdict(whole.model_copy(update={"trials": once}))
+    assert {case.verdict for case in swap.cases} == {"unknown"}
+    assert all("no verdict" in case_words(case) for case in swap.cases)
+    assert all("not known" in in_a_row_words(each) for each in swap.models)
+
+
 def test_a_model_that_has_all_its_layers_in_the_pick_loses_nothing_by_sharing() -> None:
     trials = [pair(engine(37)), pair(engine(0), engine(37))]
     chat, code = verdict(study(trials, speeds={0: {"chat": 32.0, "code": 4.0}, 1: {"code": 8.0}})).models
