@@ -65,7 +65,7 @@ def case_words(case: Case) -> str:
 
 def in_a_row_words(alone: Alone) -> str:
     if alone.slower.is_unsure:
-        return f"Whether a swap to {alone.model} ever pays is not known: its speeds were measured once or too unsteadily."
+        return f"Whether a swap to {alone.model} ever pays is not known: a speed was measured once or unsteadily."
     if alone.n_in_a_row is None:
         return f"{alone.model} is not clearly faster alone: a swap to it never pays."
     return f"A swap to {alone.model} pays after {alone.n_in_a_row:.1f} requests to it in a row."
