@@ -96,9 +96,9 @@ class Phase:
 class Figures:
     """One model in one phase.
 
-    `throughput_tokens_per_s` is all generated tokens over the time from the phase's start to the end of this model's last
-    answer: a slower model's answers may come long after. `tokens_per_s` is the median of what one
-    request saw (`Answered.tokens_per_s`), None where none was answered.
+    `throughput_tokens_per_s` is all generated tokens over the time from the phase's start to the end of this model's
+    last answer: a slower model's answers may come long after. `tokens_per_s` is the median of what one request saw
+    (`Answered.tokens_per_s`), None where none was answered.
     """
 
     n_answered: int

@@ -103,11 +103,15 @@ def test_devices_that_do_not_share_a_processor_are_taken_at_once(tmp_path: Path)
     assert {path.name for path in tmp_path.glob("*.lock")} == {"gpu-0000-01-00.0.lock", "gpu-1.lock", "processor.lock"}
 
 
+def measure_badly(folder: Path) -> None:
+    assert is_locked(folder)
+    raise ValueError("measured")
+
+
 def test_a_device_is_given_back_whatever_is_done_with_it(tmp_path: Path) -> None:
     turn = DeviceTurn(CPU, tmp_path, warn=fail)
     with pytest.raises(ValueError, match="measured"), turn.held(fail):
-        assert is_locked(tmp_path)
-        raise ValueError("measured")
+        measure_badly(tmp_path)
     assert not is_locked(tmp_path)
 
 

@@ -154,7 +154,7 @@ def test_memory_that_is_not_given_back_fails() -> None:
 
 @dataclass
 class Mute(Card):
-    """A card that does not answer some of its readings, by number: 0 to 3 are around the starts, 4 and 5 in the soak."""
+    """A card that does not answer some of its readings: 0 to 3 are around the starts, 4 and 5 in the soak."""
 
     silent: Sequence[int] = ()
     n_readings: int = 0
