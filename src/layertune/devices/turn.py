@@ -71,8 +71,8 @@ class DeviceTurn:
         told = False
         for _ in range(_N_TRIES):
             with ExitStack() as kept:
-                turn, device = self._open("turn"), kept.enter_context(self._open("lock"))
-                with turn:
+                device = kept.enter_context(self._open("lock"))
+                with self._open("turn") as turn:
                     for file in (turn, device):
                         while not _try(file):
                             if not told:

@@ -1,6 +1,7 @@
 """layertune verify, where nothing needs to be started."""
 
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,16 @@ def study(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def options(models_dir: Path, urls: Sequence[str] = ()) -> Options:
-    return Options(None, "1s", 1, urls, "balanced", None, models_dir)
+@pytest.fixture(autouse=True)
+def same_sigterm() -> Iterator[None]:
+    """The command has a handler of its own, which is not the tests'."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def options(models_dir: Path) -> Options:
+    return Options(None, "1s", 1, [], "balanced", None, models_dir)
 
 
 def test_a_record_that_has_no_folder_is_refused_before_the_study_is_read(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def told(answer: Any, dialect: Dialect, question: Callable[[ModelClient], Corout
     """Ask a server that says the same to everything, in text or as JSON."""
 
     async def run() -> T:
-        said = {"text": answer} if isinstance(answer, str) else {"json": answer}
+        said: dict[str, Any] = {"text": answer} if isinstance(answer, str) else {"json": answer}
         async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, **said))) as http:
             return await question(ModelClient(http, Endpoint("http://server", dialect)))
 
