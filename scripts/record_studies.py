@@ -149,8 +149,10 @@ def recorded_files(folder: Path) -> list[Path]:
 
 def refuse_paths(folder: Path) -> None:
     """Stop where a file tells where on this machine it was made."""
+    places = [str(place) for place in (ROOT, Path.home(), Path(tempfile.gettempdir())) if place != Path(place.anchor)]
     for path in recorded_files(folder):
-        if str(ROOT) in path.read_text(encoding="utf-8"):
+        text = path.read_text(encoding="utf-8")
+        if any(place in text for place in places):
             raise SystemExit(f"{path} names a folder of this machine; it is left there and not recorded")
 
 

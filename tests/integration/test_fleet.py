@@ -50,7 +50,7 @@ runner.before = before
 while not (folder.parent / "go").exists():
     time.sleep(0.005)
 study = Search(plan(n_trials={n_trials}, sampler={sampler!r}), open_url({url!r}), folder)
-study.run(TurnTakingRunner(runner, DeviceTurn(Target("cpu", "CPU"), folder.parent / "devices")), quiet)
+study.run(TurnTakingRunner(runner, DeviceTurn(Target("cpu", "CPU"), folder.parent / "devices", warn=print)), quiet)
 """
 
 

@@ -1,9 +1,11 @@
 """The recorded studies: what the README tells of them, and what they must not tell."""
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -73,3 +75,23 @@ def test_a_recording_that_nobody_planned_is_refused_with_the_names_that_there_ar
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == 2
     assert "no recording is called demo-1tib; there are demo-512mib, demo-384mib" in answer.stderr
+
+
+@pytest.mark.parametrize("place", [ROOT, Path.home(), Path(tempfile.gettempdir())], ids=["clone", "home", "temporary"])
+def test_a_study_that_names_a_folder_of_this_machine_is_not_recorded(place: Path, tmp_path: Path) -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "record_studies.py"))
+    for path in script["recorded_files"](tmp_path):
+        path.write_text("../../models/chat.gguf")
+    script["refuse_paths"](tmp_path)
+    (tmp_path / "journal.log").write_text(f"{place}/models/chat.gguf")
+    with pytest.raises(SystemExit, match="names a folder of this machine"):
+        script["refuse_paths"](tmp_path)
+
+
+def test_a_recorded_study_is_not_what_make_verify_takes(tmp_path: Path) -> None:
+    (tmp_path / "studies" / "demo-384mib").mkdir(parents=True)
+    (tmp_path / "studies" / "demo-384mib" / "result.json").touch()
+    command = [sys.executable, str(ROOT / "scripts" / "demo_verify.py")]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert answer.returncode == 1
+    assert "there is no finished study of the demo pair here" in answer.stderr

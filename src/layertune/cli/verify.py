@@ -24,6 +24,7 @@ from layertune.devices.hardware import this_machine
 from layertune.devices.host_watch import HostWatch
 from layertune.devices.inspection import inspect
 from layertune.devices.target import Target
+from layertune.devices.turn import DeviceTurn
 from layertune.errors import UsageError, VerificationFailed
 from layertune.units import format_bytes, parse_duration
 from layertune.verify import checklist
@@ -52,13 +53,16 @@ class Options:
 
 
 def run(study: Path | None, options: Options, *, output: Path | None, as_json: bool) -> None:
+    if output is not None and not output.absolute().parent.is_dir():
+        # Known before the soak, not after it.
+        raise UsageError(f"there is no folder {output.parent} for the record", remedy="make it, or choose another -o")
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     found = verify(_study(study, options), options)
     text = render_markdown(found)
+    typer.echo(json.dumps(record_as_json(found)) if as_json else text, nl=as_json)
     if output is not None:
         write_text(output, text)
         typer.echo(f"wrote {output}", err=True)
-    typer.echo(json.dumps(record_as_json(found)) if as_json else text, nl=as_json)
     if not found.passed:
         raise _failed(found.failed())
 
@@ -73,7 +77,7 @@ def verify(study: VerifiedStudy, options: Options) -> Verification:
     duration_s, urls = _duration_s(options.duration), _urls(options.urls, list(study.result.models))
     variables = {} if options.env is None else load_env(options.env)
     for variable in unread(list(study.result.models), variables):
-        typer.echo(f"warning: nothing here reads {variable} of {options.env}", err=True)
+        _warn(f"nothing here reads {variable} of {options.env}")
     stack = stack_of(study.result, study.result.picked(options.pick), study.folders(), variables)
     pressure = Load(
         options.n_streams,
@@ -81,6 +85,9 @@ def verify(study: VerifiedStudy, options: Options) -> Verification:
         {name: (each.n_prompt, each.n_generate) for name, each in study.result.workload.items()},
     )
     checks = checklist.files(stack)
+    for model in stack.models.values():
+        if not model.file.is_file():
+            typer.echo(f"there is no {model.file}", err=True)  # the record names no folder of this machine
     if any(check.state == "failed" for check in checks):
         return _nothing_started(study, stack, pressure, checks)
     config = study.config_of(stack)
@@ -105,6 +112,7 @@ def _walk(
     target = planning.target
     program = None if urls else find_program(server)
     with ExitStack() as open_:
+        open_.enter_context(DeviceTurn(target, warn=_warn).held(_say_wait))
         ledger = None
         if program is not None and target.kind == "emulated":
             ledger = Ledger.create(target.vram_bytes or 0)
@@ -147,8 +155,10 @@ def _walk(
 
 
 def _own(program: Program, target: Target, ledger: Ledger | None, open_: ExitStack) -> OwnServers:
-    check_device(program, target)
-    gpu = inspect().gpus[target.gpu_index].name if target.gpu_index is not None else None
+    # llama-server is told its device; the other takes what llama.cpp sees.
+    gpus = inspect().gpus if target.kind == "gpu" or program.dialect == "llama_cpp.server" else ()
+    check_device(program, target, len(gpus))
+    gpu = gpus[target.gpu_index].name if target.gpu_index is not None else None
     servers = OwnServers(program, target, gpu, ledger)
     open_.callback(servers.close)
     return servers
@@ -177,7 +187,7 @@ def _nothing_started(
 def _subject(
     study: VerifiedStudy, stack: Stack, device: str, server: str, program: Program | None, builds: dict[str, str]
 ) -> Subject:
-    untaken = [] if program is None else [program.cannot_take(engine) for _, engine in stack.settings.items()]
+    untaken = [] if program is None else [program.cannot_take(model) for model in stack.models.values()]
     return Subject(
         study=study.result.study.name,
         created=study.result.study.created,
@@ -199,6 +209,14 @@ def _device(study: VerifiedStudy, target: Target) -> str:
     if here.fingerprint == measured.fingerprint:
         return words
     return f"{words}; **the study was measured elsewhere**: {measured.device.name}; {measured.cpu.model}"
+
+
+def _warn(words: str) -> None:
+    typer.echo(f"warning: {words}", err=True)
+
+
+def _say_wait(owner: str) -> None:
+    typer.echo(f"waiting for the device: {owner} measures on it", err=True)
 
 
 def _why_no_memory(target: Target) -> str:

@@ -11,6 +11,7 @@ from layertune.errors import BuildError, UsageError
 from layertune.memory import GPU
 from layertune.results.result import Result, load_result
 from layertune.units import format_bytes
+from layertune.verify.foreign_words import without_folders
 from layertune.verify.record import PlanVerdict
 from layertune.verify.stack import Stack
 
@@ -80,7 +81,7 @@ def plan_verdict(config: StudyConfig, planning: Planning) -> PlanVerdict:
         found = estimate(config, planning)
     except BuildError as error:
         nobody = dict.fromkeys(config.models)
-        return PlanVerdict(None, f"no plan: {error}", None, planning.budget_bytes(config), nobody)
+        return PlanVerdict(None, without_folders(f"no plan: {error}"), None, planning.budget_bytes(config), nobody)
     return PlanVerdict(
         fits=False if found.plan.needed_bytes is None else found.fits(),
         words=_words(found),
@@ -131,6 +132,7 @@ def _config_of(result: Result, models_dir: Path, source: str) -> StudyConfig:
     table: dict[str, Any] = {
         "name": result.study.name,
         "device": {"cpu": "cpu", "gpu": "auto"}.get(device.kind, f"emulated:{device.vram_bytes}"),
+        "emulated": {} if device.n_threads is None else {"n_threads": device.n_threads},
         "models": {
             name: {
                 "path": str(models_dir / model.file),

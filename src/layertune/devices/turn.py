@@ -2,72 +2,110 @@
 
 import os
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from layertune.devices.file_lock import lock_file
 from layertune.devices.target import Target
-from layertune.errors import StorageError
 from layertune.models.cache import cache_folder
 
 _POLL_S = 0.05
+_N_TRIES = 20
 
 
 class DeviceTurn:
     """Two locks of this user on this machine, in the cache unless `folder` is given. Who waits for the device holds the
     turn, so one that has just measured comes after it. Both go with their process, however that dies.
 
-    Every method raises StorageError where the lock files cannot be made.
+    Where no lock can be had `warn` is told so, once, and the device is taken without: as with the rest of the cache,
+    nothing ends for that.
     """
 
-    def __init__(self, target: Target, folder: Path | None = None) -> None:
+    def __init__(self, target: Target, folder: Path | None = None, *, warn: Callable[[str], None]) -> None:
         self._folder = cache_folder() / "devices" if folder is None else folder
         self._name = _name(target)
+        self._warn = warn
         self._device: IO[str] | None = None
+        self._has_locks = True
 
     def take(self, on_wait: Callable[[str], None]) -> None:
         """Wait until the device is ours; `on_wait` is told whose it is, once, if it is another's."""
-        if self._device is not None:
+        if self._device is not None or not self._has_locks:
             return
-        with ExitStack() as kept:
-            turn, device = self._open("turn"), kept.enter_context(self._open("lock"))
-            told = False
-            with turn:
-                for file in (turn, device):
-                    while not _try(file):
-                        if not told:
-                            on_wait(_owner(device))
-                        told = True
-                        time.sleep(_POLL_S)
-            device.truncate(0)
-            device.write(f"process {os.getpid()}\n")
-            device.flush()
-            self._device = device
-            kept.pop_all()
+        try:
+            self._device = self._taken(on_wait)
+        except _NoLocks as error:
+            self._has_locks = False
+            self._warn(f"no lock in {self._folder}: {error}; a search beside this one would measure at the same time")
+
+    @contextmanager
+    def held(self, on_wait: Callable[[str], None]) -> Iterator[None]:
+        """Take the device, and give it back after whatever is done inside."""
+        self.take(on_wait)
+        try:
+            yield
+        finally:
+            self.give()
 
     def is_wanted(self) -> bool:
-        """Say whether the device is ours and another process waits for it."""
+        """Say whether the device is to be given and taken again: another process waits for it, or our lock file was
+        removed, which is no lock against who makes a new one."""
         if self._device is None:
             return False
-        with self._open("turn") as turn:
-            return not _try(turn)
+        with suppress(_NoLocks):
+            if not self._is_there("lock", self._device):
+                return True
+            with self._open("turn") as turn:
+                return not _try(turn)
+        return False
 
     def give(self) -> None:
         if self._device is not None:
             self._device.close()
             self._device = None
 
+    def _taken(self, on_wait: Callable[[str], None]) -> IO[str]:
+        """Return the device's file, locked. Raises _NoLocks."""
+        told = False
+        for _ in range(_N_TRIES):
+            with ExitStack() as kept:
+                device = kept.enter_context(self._open("lock"))
+                with self._open("turn") as turn:
+                    for file in (turn, device):
+                        while not _try(file):
+                            if not told:
+                                on_wait(_owner(device))
+                            told = True
+                            time.sleep(_POLL_S)
+                    # A file that was removed while we waited locks nobody out.
+                    if self._is_there("turn", turn) and self._is_there("lock", device):
+                        _sign(device)
+                        kept.pop_all()
+                        return device
+        raise _NoLocks("its files do not stay")
+
     def _open(self, kind: str) -> IO[str]:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            return (self._folder / f"{self._name}.{kind}").open("a+", encoding="utf-8")
+            return self._path(kind).open("a+", encoding="utf-8")
         except OSError as error:
-            raise StorageError(
-                f"cannot write {self._folder}: {error.strerror}",
-                remedy="set XDG_CACHE_HOME to a folder that can be written",
-            ) from error
+            raise _NoLocks(error.strerror) from error
+
+    def _is_there(self, kind: str, file: IO[str]) -> bool:
+        """Say whether this open file is still the one that others open."""
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), self._path(kind).stat())
+        except OSError:
+            return False
+
+    def _path(self, kind: str) -> Path:
+        return self._folder / f"{self._name}.{kind}"
+
+
+class _NoLocks(Exception):
+    """The system gives no lock: a cache that cannot be written, a full disk, a file system without locks."""
 
 
 def _name(target: Target) -> str:
@@ -78,12 +116,26 @@ def _name(target: Target) -> str:
 
 
 def _owner(device: IO[str]) -> str:
-    device.seek(0)
-    return device.read().strip() or "another process"
+    with suppress(OSError):
+        device.seek(0)
+        return device.read().strip() or "another process"
+    return "another process"
+
+
+def _sign(device: IO[str]) -> None:
+    """Write whose it is, for people only. Not through the file's buffer: what a full disk refused would come up again
+    when it is closed."""
+    with suppress(OSError):
+        os.truncate(device.fileno(), 0)
+        os.write(device.fileno(), f"process {os.getpid()}\n".encode())
 
 
 def _try(file: IO[str]) -> bool:
-    with suppress(BlockingIOError, PermissionError):
+    """Raises _NoLocks."""
+    try:
         lock_file(file)
-        return True
-    return False
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:
+        raise _NoLocks(error.strerror) from error
+    return True

@@ -152,7 +152,8 @@ def _with_driver(url: str) -> str:
 
 
 def _without_password(url: str) -> str:
-    return re.sub(r"(://[^:/@]*:).*@", r"\1***@", url)
+    shown = re.sub(r"([?&](?:\w*password|passwd)=)[^&]*", r"\1***", url, flags=re.IGNORECASE)
+    return re.sub(r"(://[^:/@]*:).*@", r"\1***@", shown)
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from layertune.errors import DeviceError
 from layertune.models import file_sha256
 from layertune.units import format_bytes, format_duration
 from layertune.verify.client import About
@@ -26,7 +27,8 @@ def files(stack: Stack) -> list[Check]:
 def _file(model: ServedModel) -> Check:
     what = f"{model.name}: the model file is here"
     if not model.file.is_file():
-        return Check(what, "failed", f"there is no file {model.file}", "put it there, or give its folder: --models-dir")
+        evidence = f"there is no file {model.file.name} where the study's models are"
+        return Check(what, "failed", evidence, "put it there, or give its folder: --models-dir")
     if file_sha256(model.file) != model.sha256:
         advice = "serve the measured file, or search again with this one"
         return Check(what, "failed", f"{model.file.name} is not the file that the study measured (sha256)", advice)
@@ -50,17 +52,22 @@ def before(n_bytes: int, source: str) -> Check:
 
 
 def applied(model: ServedModel, about: About, *, given: bool) -> Check:
-    """Does the server run this file with these settings, as far as it tells?"""
-    what = f"{model.name}: its server runs the settings"
+    """Does the server run this file with these settings, as far as it tells?
+
+    Of a `given` server that is all that is known: its other flags are whoever's started it.
+    """
+    what = f"{model.name}: " + ("file, context and slots are the pick's" if given else "its server runs the settings")
     if about.n_ctx is None or about.file is None:
         return Check(what, "not walked", "this server does not tell its settings")
     engine = model.settings.canonical(model.n_layer)
     wanted = {
-        "the file": (about.file.rpartition("/")[2] if given else about.file, model.file.name if given else model.file),
+        "the file": (_file_name(about.file), model.file.name),
         "a slot's context": (about.n_ctx, engine.n_ctx // engine.n_parallel),
         "slots": (about.n_slots, engine.n_parallel),
     }
     wrong = [f"{key} is {there}, not {here}" for key, (there, here) in wanted.items() if str(there) != str(here)]
+    if not wrong and not given and about.file != str(model.file):
+        wrong = [f"the file is the {model.file.name} of another folder"]
     if wrong:
         return Check(what, "failed", "; ".join(wrong), "start it from the export: layertune export")
     return Check(
@@ -134,6 +141,16 @@ def steady(check: Check, drift: Drift | None) -> Check:
     return Check(check.what, check.state, evidence, check.advice)
 
 
+def unread(phase: str, error: DeviceError) -> Check:
+    """The device told too little of its memory in a phase."""
+    return Check(f"the device tells its memory in the {phase}", "failed", str(error), "look at it with: nvidia-smi")
+
+
+def silent(error: DeviceError) -> Check:
+    """The device does not answer any more: what was to come is not walked."""
+    return Check("the device answers until the end", "failed", str(error), "look at it, then verify again")
+
+
 def returned(left_bytes: int, *, is_back: bool) -> Check:
     what, evidence = "all VRAM is back once the servers have ended", f"{format_bytes(left_bytes)} left"
     if is_back:
@@ -146,6 +163,10 @@ def _within(what: str, n_bytes: int | None, verdict: PlanVerdict, evidence: str)
     if n_bytes is None or capacity_bytes is None or n_bytes <= capacity_bytes:
         return Check(what, "passed", evidence)
     return Check(what, "failed", f"{evidence}: {format_bytes(n_bytes - capacity_bytes)} over the budget", _LESS)
+
+
+def _file_name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _of(verdict: PlanVerdict) -> str:

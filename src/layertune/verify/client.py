@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import httpx
 
+from layertune.verify.foreign_words import without_folders
 from layertune.verify.outcome import Answered, Failed, RequestOutcome
 
 Dialect = Literal["llama-server", "llama_cpp.server"]
@@ -94,17 +95,16 @@ class ModelClient:
                     build=str(props["build_info"]),
                 )
             return About(alias=str((await self._ask("GET", "/v1/models"))["data"][0]["id"]))
-        except (KeyError, IndexError, TypeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise BadAnswer(f"{self.endpoint.url} does not answer as a {self.endpoint.dialect} does") from error
 
     async def prompt_parts(self, text: str) -> PromptParts:
         """Return what `complete` takes prompts of, for this model and text. Raises BadAnswer."""
         if self.endpoint.dialect == "llama-server":
-            answer = await self._ask("POST", "/tokenize", {"content": text, "add_special": False})
-            return PromptParts([int(token) for token in answer["tokens"]], 1.0)
+            return PromptParts(await self._tokens("/tokenize", {"content": text, "add_special": False}), 1.0)
         # It takes text only, and what it makes of tokens that cut a character is an error.
-        answer = await self._ask("POST", "/extras/tokenize", {"input": text})
-        return PromptParts([ord(char) for char in text], len(text) / len(answer["tokens"]))
+        n_tokens = len(await self._tokens("/extras/tokenize", {"input": text}))
+        return PromptParts([ord(char) for char in text], len(text) / n_tokens)
 
     async def chat(self, message: str, n_predict: int) -> str:
         """Return what the model says to a message, as the worksheet's curl asks it. Raises BadAnswer."""
@@ -112,9 +112,12 @@ class ModelClient:
         answer = await self._ask("POST", "/v1/chat/completions", body, timeout_s=self.patience_s)
         try:
             said = answer["choices"][0]["message"]
-            return str(said.get("content") or said.get("reasoning_content") or "")
-        except (KeyError, IndexError, TypeError) as error:
+            text = str(said.get("content") or said.get("reasoning_content") or "")
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise BadAnswer(f"no message in the answer to a chat: {str(answer)[:200]}") from error
+        if not text:
+            raise BadAnswer("the answer to a chat is empty")
+        return text
 
     async def complete(self, prompt: Sequence[int], n_predict: int, phase_started_s: float) -> RequestOutcome:
         """Stream an answer of `n_predict` tokens; whatever goes wrong is the request's outcome."""
@@ -159,6 +162,8 @@ class ModelClient:
         n_generated = event.n_generated or len(seen)
         if self.endpoint.dialect == "llama-server" and n_generated != n_predict:
             raise BadAnswer(f"the answer has {n_generated} tokens of {n_predict}")
+        if n_generated == 0:
+            raise BadAnswer("the answer has no token")
         return Answered(
             started_s=started_s - phase_started_s,
             ttft_s=seen[0].at_s - started_s if seen else None,
@@ -168,6 +173,16 @@ class ModelClient:
             n_first=seen[0].n_generated if seen else n_generated,
             n_reused=event.n_reused,
         )
+
+    async def _tokens(self, path: str, body: dict[str, Any]) -> list[int]:
+        answer = await self._ask("POST", path, body)
+        try:
+            tokens = [int(token) for token in answer["tokens"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadAnswer(f"{self.endpoint.url}{path} does not answer with tokens") from error
+        if not tokens:
+            raise BadAnswer(f"{self.endpoint.url}{path} makes no token of a text")
+        return tokens
 
     async def _ask(
         self, method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float = _QUESTION_S
@@ -222,7 +237,7 @@ def _status(status: int, body: bytes) -> str:
 
 
 def _error_words(error: Any) -> str:
-    return str(error.get("message", error)) if isinstance(error, dict) else str(error)
+    return without_folders(str(error.get("message", error)) if isinstance(error, dict) else str(error))
 
 
 def _words(error: Exception) -> str:

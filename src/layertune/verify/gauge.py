@@ -60,10 +60,11 @@ class Gauge:
         return self._probe.read()
 
     def lap(self) -> VramReport:
-        """Return what was seen since the last lap, and begin another."""
-        report = self._probe.stop()
-        self._probe.start()
-        return report
+        """Return what was seen since the last lap, and begin another. Raises DeviceError."""
+        try:
+            return self._probe.stop()
+        finally:
+            self._probe.start()
 
     def is_back(self) -> bool:
         """Say whether what is in use now is nothing that anyone would notice."""

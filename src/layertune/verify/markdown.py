@@ -96,6 +96,7 @@ def _meanwhile(found: Verification, phase: str) -> Iterator[str]:
 def _phase(phase: Phase) -> Iterator[str]:
     wall = format_duration(phase.wall_s)
     yield f"{phase.n_streams} streams to each model, {wall} until the last answer. TTFT has the wait for a slot in it."
+    yield "Tokens/s in all: until that model's own last answer."
     yield ""
     yield "| model | answered | failed | tokens/s in all | TTFT p50 / p95 / p99, s | TPOT p50 / p95 / p99, ms |"
     yield "|---|--:|--:|--:|--:|--:|"

@@ -79,11 +79,12 @@ class Phase:
     def figures(self, model: str) -> "Figures":
         answered, rates = self.answered(model), self.rates(model)
         n_tokens = sum(each.n_generated for each in answered)
+        own_s = max((each.started_s + each.duration_s for each in answered), default=0.0)
         return Figures(
             n_answered=len(answered),
             n_failed=len(self.outcomes[model]) - len(answered),
             n_tokens=n_tokens,
-            throughput_tokens_per_s=n_tokens / self.wall_s if self.wall_s > 0 else 0.0,
+            throughput_tokens_per_s=n_tokens / own_s if own_s > 0 else 0.0,
             tokens_per_s=median(rates) if rates else None,
             ttft_s=Percentiles.of([each.ttft_s for each in answered if each.ttft_s is not None]),
             tpot_s=Percentiles.of([each.tpot_s for each in answered if each.tpot_s is not None]),
@@ -95,8 +96,9 @@ class Phase:
 class Figures:
     """One model in one phase.
 
-    `throughput_tokens_per_s` is all generated tokens over the phase's time; `tokens_per_s` the median of what one
-    request saw (`Answered.tokens_per_s`), None where none was answered.
+    `throughput_tokens_per_s` is all generated tokens over the time from the phase's start to the end of this model's
+    last answer: a slower model's answers may come long after. `tokens_per_s` is the median of what one request saw
+    (`Answered.tokens_per_s`), None where none was answered.
     """
 
     n_answered: int

@@ -11,7 +11,6 @@ from typing import Protocol
 from layertune.devices.target import Target
 from layertune.errors import DeviceError, UsageError
 from layertune.export.flags import Flag, address_flags, device_flags
-from layertune.settings import EngineSettings
 from layertune.verify.client import Dialect
 from layertune.verify.stack import ServedModel
 
@@ -38,7 +37,7 @@ class Program(Protocol):
         """Return the words that serve a model as `alias` on a port of loopback, on a device by these flags."""
         ...
 
-    def cannot_take(self, settings: EngineSettings) -> list[str]:
+    def cannot_take(self, model: ServedModel) -> list[str]:
         """Return which of the measured settings it cannot be told, a sentence each."""
         ...
 
@@ -56,13 +55,16 @@ class LlamaServer:
         flags = [*address_flags(alias, HOST, str(port)), Flag("model", str(model.file)), *model.flags, *device]
         return [str(self.path), *(word for flag in flags for word in (f"--{flag.option}", flag.value))]
 
-    def cannot_take(self, settings: EngineSettings) -> list[str]:
+    def cannot_take(self, model: ServedModel) -> list[str]:
         return []
 
 
 @dataclass(frozen=True, slots=True)
 class LlamaCppServer:
-    """`python -m llama_cpp.server` (llama_cpp/server/settings.py): one request at a time, with llama_cpp's context."""
+    """`python -m llama_cpp.server` (llama_cpp/server/settings.py): one request at a time, with llama_cpp's context.
+
+    It has no option for a device, so `check_device` lets it start only where there is one choice.
+    """
 
     words: str = f"python -m {MODULE}"
     dialect: Dialect = "llama_cpp.server"
@@ -80,7 +82,7 @@ class LlamaCppServer:
             "n_ubatch": engine.n_ubatch,
             "n_threads": engine.n_threads,
             "n_threads_batch": engine.n_threads,
-            "flash_attn": engine.flash_attn == "on",
+            "flash_attn": _flash_attention(model) == "on",
             "type_k": _GGML_TYPES[engine.type_k],
             "type_v": _GGML_TYPES[engine.type_v],
             "logits_all": False,
@@ -88,8 +90,8 @@ class LlamaCppServer:
         }
         return [sys.executable, "-m", MODULE, *(word for key, value in options.items() for word in _pair(key, value))]
 
-    def cannot_take(self, settings: EngineSettings) -> list[str]:
-        return list(_untaken(settings))
+    def cannot_take(self, model: ServedModel) -> list[str]:
+        return list(_untaken(model))
 
 
 def find_program(server: Path | None) -> Program:
@@ -114,13 +116,18 @@ def find_program(server: Path | None) -> Program:
     )
 
 
-def check_device(program: Program, target: Target) -> None:
-    """Raises DeviceError where this program cannot reach the study's device."""
-    if target.kind == "emulated" and program.dialect == "llama_cpp.server":
+def check_device(program: Program, target: Target, n_gpus: int) -> None:
+    """Raises DeviceError where this program cannot be kept to the study's device; llama.cpp sees `n_gpus` GPUs here."""
+    if program.dialect != "llama_cpp.server":
+        return
+    remedy = "build llama-server with make tools, or give --server"
+    if target.kind == "emulated":
         # It hands rpc_servers to Llama, which has no such parameter (llama_cpp/llama.py, 0.3.36).
-        raise DeviceError(
-            f"{program.words} reaches no emulated card", remedy="build llama-server with make tools, or give --server"
-        )
+        raise DeviceError(f"{program.words} reaches no emulated card", remedy=remedy)
+    if target.kind == "gpu" and n_gpus > 1:
+        raise DeviceError(f"{program.words} would spread over all {n_gpus} GPUs, not only {target.name}", remedy=remedy)
+    if target.kind == "cpu" and n_gpus > 0:
+        raise DeviceError(f"{program.words} cannot be kept to the CPU: it would use the GPU", remedy=remedy)
 
 
 def flags_of_device(target: Target, gpu: str | None, rpc_endpoint: str | None) -> list[Flag]:
@@ -133,15 +140,21 @@ def flags_of_device(target: Target, gpu: str | None, rpc_endpoint: str | None) -
     return device_flags(gpu) if target.kind == "gpu" and gpu is not None else []
 
 
-def _untaken(settings: EngineSettings) -> Iterator[str]:
+def _untaken(model: ServedModel) -> Iterator[str]:
+    settings = model.settings
     yield "one output per slot (n_outputs_max) and swa_full = false: its compute buffers and caches may be larger"
     yield "--cache-ram, --load-mode and --fit: it has no such options"
     if settings.n_parallel > 1:
         yield f"--parallel {settings.n_parallel}: it answers one request at a time"
     if settings.n_cpu_moe:
         yield f"--n-cpu-moe {settings.n_cpu_moe}: its experts go where the layers go"
-    if settings.flash_attn == "auto":
+    if _flash_attention(model) == "auto":
         yield "flash attention chosen by llama.cpp: it is off"
+
+
+def _flash_attention(model: ServedModel) -> str:
+    """Return what the export says: what "auto" became in the measurement."""
+    return next(flag.value for flag in model.flags if flag.option == "flash-attn")
 
 
 def _pair(key: str, value: object) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from layertune.verify.outcome import Phase
+from layertune.verify.outcome import Failed, Phase
 from layertune.verify.record import Verification
 
 _DIGITS = 4  # tenths of a millisecond
@@ -51,9 +51,15 @@ def _phase(phase: Phase) -> dict[str, Any]:
         "wall_s": phase.wall_s,
         "failures": phase.failures(),
         "models": {
-            name: {**asdict(phase.figures(name)), "requests": _requests(phase, name)} for name in phase.outcomes
+            name: {**asdict(phase.figures(name)), "requests": _requests(phase, name), "failed": _failed(phase, name)}
+            for name in phase.outcomes
         },
     }
+
+
+def _failed(phase: Phase, name: str) -> list[tuple[float, str]]:
+    """Return when each failed request was sent, in seconds from the phase's start, and why it failed."""
+    return [(round(each.started_s, _DIGITS), each.why) for each in phase.outcomes[name] if isinstance(each, Failed)]
 
 
 def _requests(phase: Phase, name: str) -> dict[str, list[float | int | None]]:

@@ -18,6 +18,7 @@ from layertune.devices.lifetime import bound_command
 from layertune.devices.target import Target
 from layertune.trial.evidence import out_of_memory_line
 from layertune.verify.client import About, BadAnswer, Endpoint, ModelClient
+from layertune.verify.foreign_words import without_folders
 from layertune.verify.programs import HOST, Program, flags_of_device
 from layertune.verify.stack import ServedModel
 
@@ -107,7 +108,7 @@ class OwnServers:
         # Chance is what tells this server from an orphan of an earlier run on the same port.
         alias, port = f"{model.name}-{secrets.token_hex(4)}", _free_port()
         device = flags_of_device(self._target, self._gpu, rpc_endpoint)
-        self._processes[model.name] = _Process(model.name, self._program.command(model, alias, port, device))
+        self._processes[model.name] = _Process(model, self._program.command(model, alias, port, device))
         return Endpoint(f"http://{HOST}:{port}", self._program.dialect, alias)
 
     def confirm(self, name: str) -> None:
@@ -156,8 +157,9 @@ async def answering(client: ModelClient, check: Callable[[], None]) -> About:
 
 
 class _Process:
-    def __init__(self, name: str, command: Sequence[str]) -> None:
-        self._name = name
+    def __init__(self, model: ServedModel, command: Sequence[str]) -> None:
+        self._name = model.name
+        self._file = model.file
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         # A user's LLAMA_ARG_… would set what the export leaves alone; an abort must not start a debugger.
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("LLAMA_ARG_")}
@@ -194,7 +196,8 @@ class _Process:
     def _lines(self) -> list[str]:
         end = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, end - _LOG_BYTES))
-        return self._log.read().decode(errors="replace").splitlines()
+        said = self._log.read().decode(errors="replace")
+        return without_folders(said.replace(str(self._file), self._file.name)).splitlines()  # it may have spaces in it
 
 
 def _free_port() -> int:

@@ -21,6 +21,8 @@ from layertune.verify.stack import ServedModel, Stack
 _N_ALONE = 5
 _N_ANSWER = 16
 _INTERVAL_S = 1.0
+_N_UNREAD = 2  # failed readings in a row: the driver has more than hiccuped
+_WERE_THERE = "the servers were there before: what they hold cannot be told from what others hold"
 _N_TOLD, _LEAST_SILENCE_S = 10, 10.0  # how often a soak tells how it goes
 
 
@@ -43,7 +45,8 @@ class _Tally:
 class Walk:
     """One verification: `run` reads as the checklist.
 
-    Without a `gauge`, `no_memory` says why there is none; `watch` sees who else used the processor; `return_s` is how
+    Without a `gauge`, `no_memory` says why there is none. Of servers that were there it is not read: its baseline has
+    them in it, so nobody can say what they hold. `watch` sees who else used the processor; `return_s` is how
     long ended servers' memory may take to come back.
     """
 
@@ -64,8 +67,8 @@ class Walk:
         self._servers = servers
         self._plan = plan
         self._pressure = pressure
-        self._gauge = gauge
-        self._no_memory = no_memory
+        self._gauge = None if servers.were_there else gauge
+        self._no_memory = _WERE_THERE if servers.were_there else no_memory
         self._say = say
         self._watch_host = watch
         self._return_s = return_s
@@ -81,11 +84,13 @@ class Walk:
         self._left_bytes: int | None = None
 
     async def run(self) -> None:
-        """Walk the items until one fails that the next ones need.
+        """Walk the items until one fails that the next ones need, or the device does not answer any more."""
+        try:
+            await self._items()
+        except DeviceError as error:
+            self._note(checklist.silent(error))
 
-        Raises:
-            DeviceError: the device does not answer any more.
-        """
+    async def _items(self) -> None:
         async with open_http() as http:
             self._look_before()
             for model in self._stack.models.values():
@@ -114,8 +119,6 @@ class Walk:
     def _look_before(self) -> None:
         if self._gauge is None:
             self._note(checklist.no_memory(self._no_memory))
-        elif self._servers.were_there:
-            self._note(checklist.no_memory("the servers were there before; what follows is above what they held then"))
         else:
             before = self._gauge.before
             self._note(checklist.before(before.baseline_bytes, before.source))
@@ -135,7 +138,7 @@ class Walk:
             self.builds[model.name] = about.build
         n_parts = round(model.workload.n_prompt * text.per_token)
         self._models[model.name] = load.Loaded(client, prompts(text.parts, n_parts), model.workload.n_generate)
-        if self._gauge is not None and not self._servers.were_there:
+        if self._gauge is not None:
             held = self._after[model.name] = self._gauge.read()
             self._note(checklist.after_start(model.name, held, held - held_before, self._plan))
         return self._note(checklist.applied(model, about, given=self._servers.were_there))
@@ -195,13 +198,23 @@ class Walk:
         self._note(checklist.steady(check, self._drift))
 
     async def _watch(self, over: asyncio.Event, tally: _Tally) -> Sequence[MemoryReading]:
-        """Look at servers and memory until `over`, and end the soak where a server has ended."""
+        """Look at servers and memory until `over`, and end the soak where a server has ended. A failed reading is left
+        out, so that it cannot cost the record of half an hour; several in a row are a failed check."""
         readings: list[MemoryReading] = []
+        n_unread = 0
         started_s = perf_counter()
 
         def read() -> None:
-            if self._gauge is not None:
+            nonlocal n_unread
+            if self._gauge is None:
+                return
+            try:
                 readings.append(MemoryReading(perf_counter() - started_s, self._gauge.read()))
+                n_unread = 0
+            except DeviceError as error:
+                n_unread += 1
+                if n_unread == _N_UNREAD:
+                    self._note(checklist.unread("soak", error))
 
         told_s, every_s = started_s, max(_LEAST_SILENCE_S, self._pressure.duration_s / _N_TOLD)
         while not over.is_set():
@@ -244,8 +257,11 @@ class Walk:
     def _peak(self, phase: str) -> int | None:
         if self._gauge is None:
             return None
-        self._peaks[phase] = self._gauge.lap().peak_bytes
-        return self._peaks[phase]
+        try:
+            self._peaks[phase] = self._gauge.lap().peak_bytes
+        except DeviceError as error:
+            self._note(checklist.unread(phase, error))
+        return self._peaks.get(phase)
 
     def _note(self, check: Check) -> bool:
         """Keep a check, and say whether the walk can go on."""

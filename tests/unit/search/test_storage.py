@@ -45,6 +45,7 @@ def test_what_a_killed_write_leaves_beside_the_journal_is_removed(tmp_path: Path
         ("nonsense", "nonsense is not a storage URL"),
         ("redis://someone:s3cret@host/0", "is not a storage URL"),
         ("postgresql+nodriver://someone:s3cr@t@host/study", "is not a storage URL"),
+        ("redis://host:6379/0?user=a&password=s3cr@t&x=1", r"redis://host:6379/0\?user=a&password=\*\*\*&x=1 is not"),
         ("oracle://someone:s3cret@host/study", "needs a driver that is not here; install it with: pip install"),
     ],
 )

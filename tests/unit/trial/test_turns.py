@@ -20,7 +20,7 @@ class Wanted(DeviceTurn):
     """A device for which others wait as often as `n_waiting` says."""
 
     def __init__(self, folder: Path, n_waiting: int) -> None:
-        super().__init__(CPU, folder)
+        super().__init__(CPU, folder, warn=print)
         self.n_waiting = n_waiting
 
     def is_wanted(self) -> bool:
@@ -70,7 +70,7 @@ def test_who_is_done_leaves_the_device_to_others(tmp_path: Path) -> None:
     with running(tmp_path, 0) as (_, runner):
         runner.prepare(settings())
         runner.close()
-        other = DeviceTurn(CPU, tmp_path)
+        other = DeviceTurn(CPU, tmp_path, warn=print)
         other.take(waited.append)
         other.give()
     assert waited == []

@@ -5,11 +5,12 @@ from collections.abc import Callable, Coroutine
 from time import perf_counter
 from typing import Any, TypeVar
 
+import httpx
 import pytest
 
 from layertune.testing import FakeServer, serving
 from layertune.testing.fake_server import Mishap
-from layertune.verify.client import BadAnswer, Endpoint, ModelClient, open_http
+from layertune.verify.client import BadAnswer, Dialect, Endpoint, ModelClient, open_http
 from layertune.verify.outcome import Answered, Failed, RequestOutcome
 
 T = TypeVar("T")
@@ -94,6 +95,43 @@ def test_a_server_says_what_it_runs() -> None:
     with serving(FakeServer(alias="chat-1", n_ctx=512, n_slots=2)) as url:
         about = ask(url, lambda client: client.about())
     assert (about.alias, about.n_ctx, about.n_slots, about.file) == ("chat-1", 512, 2, "/models/fake.gguf")
+
+
+def told(answer: Any, dialect: Dialect, question: Callable[[ModelClient], Coroutine[Any, Any, T]]) -> T:
+    """Ask a server that says the same to everything, in text or as JSON."""
+
+    async def run() -> T:
+        said: dict[str, Any] = {"text": answer} if isinstance(answer, str) else {"json": answer}
+        async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, **said))) as http:
+            return await question(ModelClient(http, Endpoint("http://server", dialect)))
+
+    return asyncio.run(run())
+
+
+def test_an_answer_without_a_token_is_none() -> None:
+    stream = 'data: {"choices": [{"text": ""}]}\n\ndata: [DONE]\n\n'
+    outcome = told(stream, "llama_cpp.server", lambda client: client.complete([40], 4, perf_counter()))
+    assert isinstance(outcome, Failed)
+    assert outcome.why == "the answer has no token"
+
+
+@pytest.mark.parametrize("message", [{"content": ""}, {"content": None}, None])
+def test_a_chat_without_a_word_is_no_answer(message: Any) -> None:
+    with pytest.raises(BadAnswer, match="the answer to a chat"):
+        told({"choices": [{"message": message}]}, "llama-server", lambda client: client.chat("안녕하세요", 4))
+
+
+@pytest.mark.parametrize("answer", [{"tokens": []}, {"tokens": ["a"]}, {"tokens": None}, {}, []])
+@pytest.mark.parametrize("dialect", ["llama-server", "llama_cpp.server"])
+def test_a_text_that_becomes_no_tokens_is_a_bad_answer(answer: Any, dialect: Dialect) -> None:
+    with pytest.raises(BadAnswer, match="token"):
+        told(answer, dialect, lambda client: client.prompt_parts("안녕하세요"))
+
+
+def test_a_server_whose_numbers_are_none_is_no_model_server() -> None:
+    props = FakeServer().props() | {"total_slots": "many"}
+    with pytest.raises(BadAnswer, match="does not answer as a llama-server does"):
+        told(props, "llama-server", lambda client: client.about())
 
 
 def test_another_program_on_the_port_is_no_model_server() -> None:

@@ -28,10 +28,17 @@ def test_a_phase_tells_of_what_was_answered_and_why_the_rest_was_not() -> None:
     phase = Phase("load test", 4, 2.0, {"chat": outcomes, "code": [Failed(0.0, "stalled")]})
     figures = phase.figures("chat")
     assert (figures.n_answered, figures.n_failed, figures.n_tokens, figures.n_reused) == (2, 2, 8, 2)
-    assert figures.throughput_tokens_per_s == 4.0
+    assert figures.throughput_tokens_per_s == 8.0
     assert figures.ttft_s is not None
     assert (figures.ttft_s.p50, figures.ttft_s.p99) == (1.0, 3.0)
     assert phase.failures() == {"chat: status 503": 2, "code: stalled": 1}
+
+
+def test_a_model_that_is_done_does_not_wait_for_the_slower_one() -> None:
+    fast, slow = Answered(1.0, 0.5, 0.5, 3.0, 8), Answered(0.0, 0.5, 0.5, 16.0, 8)
+    phase = Phase("load test", 1, 16.0, {"chat": [fast, Failed(2.0, "stalled")], "code": [slow]})
+    assert phase.figures("chat").throughput_tokens_per_s == 2.0
+    assert phase.figures("code").throughput_tokens_per_s == 0.5
 
 
 def test_a_phase_without_an_answer_has_no_latency() -> None:

@@ -1,5 +1,7 @@
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,13 +10,11 @@ from layertune.devices.target import Target
 from layertune.errors import DeviceError, UsageError
 from layertune.export import EXPORTERS
 from layertune.export.flags import device_flags
-from layertune.settings import EngineSettings
 from layertune.verify.programs import LlamaCppServer, LlamaServer, check_device, find_program, flags_of_device
-from layertune.verify.stack import stack_of
+from layertune.verify.stack import ServedModel, stack_of
 from readers import SHELL, shell_words
 
 CARD = Target("emulated", "emulated card", vram_bytes=1, n_threads=1)
-ENGINE = EngineSettings(n_gpu_layers=1, n_ctx=512, n_batch=256, n_ubatch=256, n_threads=1, flash_attn="on")
 
 
 @pytest.mark.skipif(SHELL is None, reason="no POSIX shell here")
@@ -44,23 +44,57 @@ def test_a_server_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
         find_program(tmp_path / "llama-server")
 
 
-def test_llama_cpp_server_says_what_it_cannot_take_and_where_it_cannot_go() -> None:
+def code(became: bool | None = None, **changes: Any) -> ServedModel:
+    """Return the demo's code model with other settings; `became` is what "auto" was measured as."""
+    made = demo()
+    trial = made.trial(0)
+    settings = {name: replace(engine, **changes) for name, engine in trial.settings.items()}
+    flash_attn = {} if became is None else dict.fromkeys(settings, became)
+    trial = trial.model_copy(update={"settings": settings, "flash_attn": flash_attn})
+    return stack_of(made, trial, dict.fromkeys(made.models, Path("/models")), {}).models["code"]
+
+
+def options(model: ServedModel) -> dict[str, str]:
+    words = LlamaCppServer().command(model, "code-1", 4000, [])
+    return dict(zip(words[3::2], words[4::2], strict=True))
+
+
+def test_llama_cpp_server_says_what_it_cannot_take() -> None:
     program = LlamaCppServer()
-    assert len(program.cannot_take(ENGINE)) == 2
-    more = EngineSettings(**{**ENGINE.as_dict(), "n_parallel": 2, "n_cpu_moe": 1, "flash_attn": "auto"})
+    assert len(program.cannot_take(code(flash_attn="on"))) == 2
+    more = code(n_parallel=2, n_cpu_moe=1, flash_attn="auto")
     assert any("--parallel 2" in sentence for sentence in program.cannot_take(more))
     assert len(program.cannot_take(more)) == 5
     assert LlamaServer(Path("llama-server")).cannot_take(more) == []
-    with pytest.raises(DeviceError, match="reaches no emulated card"):
-        check_device(program, CARD)
-    check_device(program, Target("cpu", "CPU"))
+
+
+@pytest.mark.parametrize(
+    ("target", "n_gpus", "words"),
+    [
+        (CARD, 0, "reaches no emulated card"),
+        (Target("gpu", "RTX", vram_bytes=1, gpu_index=1), 2, "would spread over all 2 GPUs, not only RTX"),
+        (Target("cpu", "CPU"), 1, "cannot be kept to the CPU"),
+    ],
+)
+def test_llama_cpp_server_is_not_started_where_it_would_go_elsewhere(target: Target, n_gpus: int, words: str) -> None:
+    with pytest.raises(DeviceError, match=words):
+        check_device(LlamaCppServer(), target, n_gpus)
+    check_device(LlamaServer(Path("llama-server")), target, n_gpus)
+
+
+def test_llama_cpp_server_is_started_where_there_is_one_choice() -> None:
+    check_device(LlamaCppServer(), Target("cpu", "CPU"), 0)
+    check_device(LlamaCppServer(), Target("gpu", "RTX", vram_bytes=1, gpu_index=0), 1)
 
 
 def test_llama_cpp_server_is_told_all_that_it_has_an_option_for() -> None:
-    made = demo()
-    model = stack_of(made, made.trial(0), dict.fromkeys(made.models, Path("/models")), {}).models["code"]
-    words = LlamaCppServer().command(model, "code-1", 4000, [])
-    options = dict(zip(words[3::2], words[4::2], strict=True))
-    assert options["--n_ubatch"] == "512"
-    assert options["--type_k"] == "1"
-    assert options["--interrupt_requests"] == "false"
+    found = options(code(n_ubatch=512))
+    assert found["--n_ubatch"] == "512"
+    assert found["--type_k"] == "1"
+    assert found["--interrupt_requests"] == "false"
+
+
+def test_llama_cpp_server_has_the_flash_attention_that_was_measured() -> None:
+    assert options(code(became=True, flash_attn="auto"))["--flash_attn"] == "true"
+    assert options(code(became=False, flash_attn="auto"))["--flash_attn"] == "false"
+    assert len(LlamaCppServer().cannot_take(code(became=True, flash_attn="auto"))) == 2

@@ -68,7 +68,7 @@ def test_an_emulated_card_is_said_to_be_one() -> None:
 def test_figures_stand_beside_the_studys() -> None:
     text = render_markdown(FOUND)
     assert "| chat | alone | 30.00 (29.00 – 31.00) | 2 | 40.00 | 0.75 |" in text
-    assert "| chat | 2 | 1 | 0.53 | 0.25 / 0.75 / 0.75 | 50 / 50 / 50 |" in text
+    assert "| chat | 2 | 1 | 32.00 | 0.25 / 0.75 / 0.75 | 50 / 50 / 50 |" in text
     unlike = replace(FOUND, compared=(replace(FOUND.compared[0], study=None),))
     assert "| chat | alone | 30.00 (29.00 – 31.00) | 2 | not measured |  |" in render_markdown(unlike)
 
@@ -95,6 +95,7 @@ def test_the_json_has_every_request_and_is_json() -> None:
     assert soak["models"]["chat"]["requests"]["ttft_s"] == [0.25, 0.75]
     assert soak["models"]["chat"]["requests"]["tpot_s"] == [0.05, None]
     assert soak["models"]["chat"]["n_answered"] == 2
+    assert soak["models"]["chat"]["failed"] == [[1.0, "stalled"]]
     assert document["memory"]["drift"]["moved_bytes"] == MIB
 
 

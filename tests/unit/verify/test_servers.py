@@ -4,14 +4,14 @@ import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import psutil
 import pytest
 
 from layertune.devices.target import Target
 from layertune.export.flags import Flag
-from layertune.settings import EngineSettings
 from layertune.verify.client import Dialect, Endpoint, ModelClient, open_http
 from layertune.verify.servers import GivenServers, OwnServers, ServerFailed, answering
 from layertune.verify.stack import ServedModel
@@ -43,7 +43,7 @@ class Script:
     def command(self, model: ServedModel, alias: str, port: int, device: Sequence[Flag]) -> list[str]:
         return [sys.executable, "-c", self.code, alias, str(port)]
 
-    def cannot_take(self, settings: EngineSettings) -> list[str]:
+    def cannot_take(self, model: ServedModel) -> list[str]:
         return []
 
 
@@ -79,6 +79,14 @@ def test_a_server_that_ends_is_told_with_its_last_words(children: list[psutil.Pr
         wait_for(servers, servers.start(CHAT))
     assert str(raised.value) == "the server of chat ended with exit status 3; it last said: error: no such model"
     assert raised.value.out_of_memory is None
+
+
+def test_where_on_this_machine_the_model_lies_is_not_told(children: list[psutil.Process]) -> None:
+    model = replace(CHAT, file=Path("/srv/my models/chat.gguf"))
+    script = Script(ENDS.format(words=f"/opt/bin/server: cannot open '{model.file}', see http://a/b/c\n"))
+    with closing(OwnServers(script, CPU, None, None)) as servers, pytest.raises(ServerFailed) as raised:
+        wait_for(servers, servers.start(model))
+    assert str(raised.value).endswith("it last said: server: cannot open 'chat.gguf', see http://a/b/c")
 
 
 def test_memory_that_was_refused_is_found_in_its_log(children: list[psutil.Process]) -> None:

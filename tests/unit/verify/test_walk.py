@@ -1,16 +1,20 @@
 """The checklist walked over fake servers and a card whose memory is written down."""
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
+
 from layertune.devices.host_watch import HostWatch
+from layertune.errors import DeviceError
 from layertune.testing import FakeServer
 from layertune.verify.gauge import Gauge
 from layertune.verify.record import Check
 from layertune.verify.servers import ServerFailed
 from layertune.verify.walk import Walk
+from layertune.vram.report import VramReport
 from played import FITS, LOAD, Card, PlayedServers, fakes, served, stack
 
 
@@ -148,12 +152,73 @@ def test_memory_that_is_not_given_back_fails() -> None:
     assert (check.what, check.evidence) == ("all VRAM is back once the servers have ended", "30.0 MiB left")
 
 
+@dataclass
+class Mute(Card):
+    """A card that does not answer some of its readings: 0 to 3 are around the starts, 4 and 5 in the soak."""
+
+    silent: Sequence[int] = ()
+    n_readings: int = 0
+
+    def read(self) -> int:
+        self.n_readings += 1
+        if self.n_readings - 1 in self.silent:
+            raise DeviceError("the driver does not answer")
+        return super().read()
+
+
+def test_one_reading_that_fails_in_the_soak_costs_nothing() -> None:
+    walked, _ = walk(Mute(TAKES, silent=(4,)))
+    assert failed(walked) == []
+    assert walked.phases[-1].name == "soak"
+
+
+def test_readings_that_fail_one_after_the_other_are_a_failed_check_of_a_whole_record() -> None:
+    walked, servers = walk(Mute(TAKES, silent=(4, 5)))
+    (check,) = failed(walked)
+    assert (check.what, check.evidence) == (
+        "the device tells its memory in the soak",
+        "the driver does not answer",
+    )
+    assert walked.phases[-1].name == "soak"
+    assert servers.stopped
+
+
+@pytest.mark.parametrize("silent", [3, 6])  # at a start; when all have ended
+def test_a_device_that_falls_silent_is_a_failed_check_and_the_record_is_kept(silent: int) -> None:
+    walked, _ = walk(Mute(TAKES, silent=range(silent, 99)))
+    (check,) = failed(walked)
+    assert (check.what, check.evidence) == ("the device answers until the end", "the driver does not answer")
+
+
+def test_a_peak_that_cannot_be_told_does_not_end_the_walk() -> None:
+    class Peakless(Card):
+        n_laps = 0
+
+        def stop(self) -> VramReport:
+            self.n_laps += 1
+            if self.n_laps == 3:  # the baseline's, the comparison's, the load test's
+                raise DeviceError("the driver does not answer")
+            return super().stop()
+
+    walked, _ = walk(Peakless(TAKES))
+    assert [check.what for check in failed(walked)] == ["the device tells its memory in the load test"]
+    assert walked.phases[-1].name == "soak"
+
+
+def test_a_file_of_another_folder_is_told_without_the_folders() -> None:
+    walked, _ = walk(changed={"code": FakeServer("code", "/elsewhere/code.gguf")})
+    (check,) = failed(walked)
+    assert check.evidence == "the file is the code.gguf of another folder"
+
+
 def test_servers_that_were_there_are_left_there_and_their_memory_is_not_ours_to_walk() -> None:
-    walked, servers = walk(were_there=True)
+    walked, servers = walk(Card({"chat": 60, "code": 145}), were_there=True)  # more than the budget, of whomever
     assert failed(walked) == []
     assert [check.what for check in walked.checks if check.state == "not walked"] == [
         "VRAM before, and after each start"
     ]
+    assert "chat: file, context and slots are the pick's" in [check.what for check in walked.checks]
+    assert walked.memory() is None
     assert not servers.stopped
 
 
