@@ -31,8 +31,8 @@ def report(found: Sequence[Comparison]) -> str:
     lines = [
         "EMULATED cards: bytes are exact, speeds are a CPU's. Every figure is one model's tokens/s in one trial of the",
         "other card, held against its prediction: the absolute relative error in the median, and in brackets the 90th",
-        "percentile, and the share inside their interval; then the same of the figures of splits beyond training, those",
-        "that no training trial of the model had, and the error where it has more layers on the device than any of them.",
+        "percentile, and the share inside their interval; then the same of splits beyond training, those that no",
+        "training trial of the model had, and the error where it has more layers on the device than any of these had.",
         "What intervals are made for, and what a prediction says of itself by held-back splits, follows. Layers as",
         "predicted → as picked from measurements (of a recorded table: from its truth).",
         "",

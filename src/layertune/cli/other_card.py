@@ -16,9 +16,8 @@ from layertune.prediction import Calibration, DeviceChange, between_cards, betwe
 from layertune.prediction.prediction import CardInfo
 from layertune.results.result import DeviceInfo
 
-_SAME_SIZE = (
-    0.1  # what a driver keeps back is in one figure and not in the other; two sizes of one card are further apart
-)
+# What a driver keeps back is in one figure and not in the other; two sizes of one card are further apart.
+_SAME_SIZE = 0.1
 
 _NOTHING = "nothing: an emulated card of another size computes on the same processor"
 

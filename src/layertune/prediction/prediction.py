@@ -134,7 +134,8 @@ def load_prediction(path: Path) -> Prediction:
         raise ResultFileError(f"cannot read {path}: {error.strerror}", remedy=_REMEDY) from error
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise ResultFileError(f"{path} is no prediction: {where}: {problem['msg']}", remedy=_REMEDY) from error
+        words = [".".join(str(part) for part in problem["loc"]), problem["msg"]]
+        why = ": ".join(word for word in words if word)
+        raise ResultFileError(f"{path} is no prediction: {why}", remedy=_REMEDY) from error
     except (ValueError, RecursionError) as error:  # the decoder recurses once per bracket
         raise ResultFileError(f"{path} is not JSON: {error}", remedy=_REMEDY) from error

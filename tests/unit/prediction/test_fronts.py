@@ -71,15 +71,15 @@ def test_the_front_is_that_of_all_combinations(objectives: tuple[Objective, ...]
 
 
 def test_of_a_front_of_very_many_settings_an_even_part_is_kept_and_said() -> None:
-    """Seven models' 13 steps each, every one of them worth its bytes."""
-    models = {f"m{number}": MODELS["chat"] for number in range(7)}
+    """Four models' 14 steps each, every one of them worth its bytes."""
+    models = {f"m{number}": MODELS["chat"] for number in range(4)}
     speeds = dict.fromkeys(models, study_speeds())
     objectives = [*(Objective(f"{name}.tokens_per_s", "maximize") for name in models), VRAM]
     front = expected_front(models, speeds, objectives, [], 10**12)
     assert not front.whole
-    assert front.rows.shape == (20_000, 7)
-    fastest = int(speeds["m0"].figure("tokens_per_s").mean.argmin())
-    assert front.rows[0, 0] == fastest
+    assert front.rows.shape == (20_000, 4)
+    cost = speeds["m0"].figure("tokens_per_s").mean
+    assert cost[front.rows[0, 0]] == cost.min()
 
 
 def study_speeds() -> Speeds:
