@@ -1,14 +1,20 @@
 """A prediction beside what was measured on the card that it was for."""
 
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
+
+from layertune.prediction import Study
+from layertune.prediction.held_back import split_of
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One model's tokens/s in one trial. `beyond` marks more layers than the training trials had."""
+    """One model's tokens/s in one trial. `new` marks a split that no training trial of the model had, `beyond` more
+    layers than any of them."""
 
     model: str
     n_gpu_layers: int
+    new: bool
     beyond: bool
     expected: float
     low: float
@@ -41,7 +47,8 @@ class Picked:
 
 @dataclass(frozen=True)
 class Comparison:
-    """`n_trials` is how many trials taught, `own_median` and `own_coverage` what the prediction says of itself;
+    """`n_trials` is how many trials taught, `level` what intervals are made for, `own_median` and `own_coverage` what
+    the prediction says of itself;
     `regret` is by how much the predicted balanced pick is truly slower than the best setting there is, None where the
     truth is not known; `n_unknown` are trials of settings that the training study's space does not have."""
 
@@ -49,9 +56,15 @@ class Comparison:
     other: str
     scaled: str
     n_trials: int
+    level: float
     own_median: float
     own_coverage: float
     figures: tuple[Figure, ...]
     picks: tuple[Picked, ...]
     regret: float | None
     n_unknown: int
+
+
+def trained_splits(study: Study) -> Mapping[str, Set[tuple[int, int]]]:
+    """Return the splits of each model that some training trial had."""
+    return {name: {split_of(settings[name]) for settings, _ in study.trials} for name in study.models}

@@ -11,10 +11,14 @@ _HEADER = (
     "trials",
     "figures",
     "tokens/s off",
-    "of splits beyond",
     "covered",
+    "figures of splits beyond training",
+    "off",
+    "covered",
+    "of more layers than trained: off",
+    "intervals made for",
     "own trials off",
-    "own covered",
+    "own splits covered",
     "layers of the balanced pick",
     "layers of all picks off",
     "inside their bar",
@@ -27,9 +31,10 @@ def report(found: Sequence[Comparison]) -> str:
     lines = [
         "EMULATED cards: bytes are exact, speeds are a CPU's. Every figure is one model's tokens/s in one trial of the",
         "other card, held against its prediction: the absolute relative error in the median, and in brackets the 90th",
-        "percentile; then the same where a model has more layers on the device than any training trial had; the share",
-        "of figures inside their 90 % interval. What a prediction says of itself, by held-back trials, follows.",
-        "Layers as predicted → as picked from measurements (of a recorded table: from its truth).",
+        "percentile, and the share inside their interval; then the same of splits beyond training, those that no",
+        "training trial of the model had, and the error where it has more layers on the device than any of these had.",
+        "What intervals are made for, and what a prediction says of itself by held-back splits, follows. Layers as",
+        "predicted → as picked from measurements (of a recorded table: from its truth).",
         "",
         _line(_HEADER),
         "|---|---|" + "--:|" * (len(_HEADER) - 2),
@@ -39,7 +44,9 @@ def report(found: Sequence[Comparison]) -> str:
         rows.setdefault((each.train, each.other), []).append(each)
     lines += [_row(*key, comparisons) for key, comparisons in rows.items()]
     figures = [figure for each in found for figure in each.figures]
+    new = [figure for figure in figures if figure.new]
     lines += ["", f"All {len(figures)} figures: {errors(figures)} off, {covered(figures)} inside their interval."]
+    lines += [f"The {len(new)} of splits beyond training: {errors(new)} off, {covered(new)} inside theirs."]
     scaled = {f"{each.train} → {each.other}": each.scaled for each in found if not each.scaled.startswith("nothing")}
     lines += ["", *(f"Scaled, {which}: {how}." for which, how in scaled.items())] if scaled else []
     return "\n".join(lines) + "\n"
@@ -47,6 +54,7 @@ def report(found: Sequence[Comparison]) -> str:
 
 def _row(train: str, other: str, comparisons: Sequence[Comparison]) -> str:
     figures = [figure for each in comparisons for figure in each.figures]
+    new = [figure for figure in figures if figure.new]
     picks = [pick for each in comparisons for pick in each.picks]
     n_unknown = sum(each.n_unknown for each in comparisons)
     regrets = [each.regret for each in comparisons if each.regret is not None]
@@ -58,8 +66,12 @@ def _row(train: str, other: str, comparisons: Sequence[Comparison]) -> str:
             + (f" × {len(comparisons)} seeds" if len(comparisons) > 1 else ""),
             f"{len(figures)}" + (f" ({n_unknown} trials not of its space)" if n_unknown else ""),
             errors(figures),
-            errors([each for each in figures if each.beyond]),
             covered(figures),
+            f"{len(new)}",
+            errors(new),
+            covered(new),
+            errors([each for each in figures if each.beyond]),
+            f"{median(each.level for each in comparisons):.0%}",
             f"{median(each.own_median for each in comparisons):.1%}",
             f"{median(each.own_coverage for each in comparisons):.0%}",
             balanced(comparisons[0].picks) + (" (first seed)" if len(comparisons) > 1 else ""),

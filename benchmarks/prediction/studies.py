@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from comparison import Comparison, Figure, Picked
+from comparison import Comparison, Figure, Picked, trained_splits
 
 from layertune.cli.calibrating import Calibrated, Recorded, calibrate
 from layertune.cli.other_card import scale
+from layertune.prediction.held_back import split_of
 from layertune.prediction.prediction import CardInfo, PredictedEngine
 from layertune.results.recorded import quiet_trials
 from layertune.settings import EngineSettings
@@ -49,6 +50,7 @@ def _compare(calibrated: Calibrated, other: Recorded) -> Comparison:
         other=other.folder.name,
         scaled=scaled.how,
         n_trials=len(calibration.study.trials),
+        level=error.level,
         own_median=error.median,
         own_coverage=error.coverage,
         figures=tuple(figures),
@@ -62,7 +64,8 @@ def measured_figures(
     calibrated: Calibrated, other: Recorded, engines: Mapping[str, Mapping[EngineSettings, PredictedEngine]]
 ) -> tuple[list[Figure], int]:
     """Return every model's speed in every quiet trial of the other study, and how many trials were not predicted."""
-    n_layers, figures, n_unknown = calibrated.calibration.study.n_layers, [], 0
+    study = calibrated.calibration.study
+    n_layers, trained, figures, n_unknown = study.n_layers, trained_splits(study), [], 0
     for trial in quiet_trials(other.result):
         settings = {name: engine.canonical(n_layers[name]) for name, engine in trial.settings.items()}
         if not all(engine in engines[name] for name, engine in settings.items()):
@@ -72,8 +75,9 @@ def measured_figures(
             told = engines[name][engine]
             speed = told.tokens_per_s
             measured = (trial.metrics or {})[name]["tokens_per_s"].median
+            new = split_of(engine) not in trained[name]
             figures.append(
-                Figure(name, engine.n_gpu_layers, told.beyond, speed.expected, speed.low, speed.high, measured)
+                Figure(name, engine.n_gpu_layers, new, told.beyond, speed.expected, speed.low, speed.high, measured)
             )
     return figures, n_unknown
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-from comparison import Comparison, Figure, Picked
+from comparison import Comparison, Figure, Picked, trained_splits
 from optuna.storages import InMemoryStorage
 
 HERE = Path(__file__).resolve().parent
@@ -17,6 +17,7 @@ from truth import Truth, engines  # noqa: E402
 
 from layertune.prediction import Calibration, Study  # noqa: E402
 from layertune.prediction.calibration import Expected  # noqa: E402
+from layertune.prediction.held_back import split_of  # noqa: E402
 from layertune.results.picks import Candidate, candidates, choose  # noqa: E402
 from layertune.results.trials import front  # noqa: E402
 from layertune.search.speeds import model_engines  # noqa: E402
@@ -54,6 +55,7 @@ def _compare(train: Field, other: Field, seed: int) -> Comparison:
         other=f"{other.cap:.0%}",
         scaled="nothing",
         n_trials=len(calibration.study.trials),
+        level=error.level,
         own_median=error.median,
         own_coverage=error.coverage,
         figures=tuple(_figures(table, calibration, n_bytes)),
@@ -93,10 +95,13 @@ def _calibrated(table: RecordedTable, field: Field, seed: int) -> Calibration:
 
 
 def _figures(table: RecordedTable, calibration: Calibration, n_bytes: int) -> Iterator[Figure]:
-    """Yield every model's speed in every cell that fits: each is a measurement of its own, with its noise."""
-    told = calibration.engines({})
+    """Yield every model's speed in every cell that fits and that nothing disturbed: each is a measurement of its own,
+    with its noise. Splits that the training trials had are among them, marked."""
+    told, trained = calibration.engines({}), trained_splits(calibration.study)
     for cell in table.cells:
-        if cell.peak_bytes > n_bytes or not all(each.settings in told[name] for name, each in cell.models.items()):
+        if cell.disturbances or cell.peak_bytes > n_bytes:
+            continue
+        if not all(each.settings in told[name] for name, each in cell.models.items()):
             continue
         for name, each in cell.models.items():
             engine = told[name][each.settings]
@@ -105,7 +110,14 @@ def _figures(table: RecordedTable, calibration: Calibration, n_bytes: int) -> It
                 each.samples
             )
             yield Figure(
-                name, each.settings.n_gpu_layers, engine.beyond, speed.expected, speed.low, speed.high, measured
+                model=name,
+                n_gpu_layers=each.settings.n_gpu_layers,
+                new=split_of(each.settings) not in trained[name],
+                beyond=engine.beyond,
+                expected=speed.expected,
+                low=speed.low,
+                high=speed.high,
+                measured=measured,
             )
 
 

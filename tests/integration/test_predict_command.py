@@ -63,7 +63,7 @@ def test_the_table_says_predicted_and_emulated_and_how_far_off(study: Path, tmp_
     text = " ".join(answer.stdout.split())
     assert "PREDICTED front on emulated-8MiB (emulated card, 8.0 MiB, 2 device threads, EMULATED" in text
     assert "nothing of this was measured" in text
-    assert "with a probability of 90%" in text
+    assert "Intervals are made for 90% of what a trial would measure, which is no promise." in text
     assert "Scaled: nothing: an emulated card of another size computes on the same processor." in text
     assert "another shape on a GPU" in text
 

@@ -1,22 +1,25 @@
 """From a study folder to what it teaches: its settings, planned anew, and its trials."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
+from layertune.cli.measured_file import is_measured_file
 from layertune.cli.planning import Planning, plan_models
 from layertune.cli.preparation import ask_llama_cpp
 from layertune.config import CONFIG_NAME, DeviceChoice, StudyConfig, load_config
-from layertune.errors import DeviceError, ModelFileError, UsageError
+from layertune.devices.target import Target
+from layertune.errors import ConfigError, DeviceError, ModelFileError, UsageError
 from layertune.memory.residuals import Correction
 from layertune.models import ModelShape, remembered_shape
 from layertune.models.known import find_known
 from layertune.models.standin import hollow_standin
 from layertune.prediction import Calibration, Study
 from layertune.results.recorded import quiet_trials, recorded_samples
-from layertune.results.result import Result, load_result
+from layertune.results.result import DeviceInfo, Result, load_result
+from layertune.results.trial_info import TrialInfo
 from layertune.search.constraints import Limits
 from layertune.search.feasible import FeasibleSpace
 from layertune.search.space import SearchSpace
@@ -34,7 +37,12 @@ class Recorded:
 
     @classmethod
     def read(cls, study: Path) -> "Recorded":
-        """Raises UsageError where there is only a result.json: what else could have been set is in the config."""
+        """Read a study's folder.
+
+        Raises:
+            UsageError: there is only a result.json, and what else could have been set is in the config.
+            ConfigError: the config is of other models.
+        """
         result = load_result(study)
         folder = study if study.is_dir() else study.parent
         if not (folder / CONFIG_NAME).exists():
@@ -42,7 +50,27 @@ class Recorded:
                 f"{folder} has no {CONFIG_NAME}, which says what else the study could have set",
                 remedy="give the study's whole folder",
             )
-        return cls(folder, result, load_config(folder / CONFIG_NAME))
+        config = load_config(folder / CONFIG_NAME)
+        if config.models.keys() != result.models.keys():
+            raise ConfigError(
+                f"{folder / CONFIG_NAME} has the models {', '.join(config.models)}, and the study measured "
+                f"{', '.join(result.models)}",
+                remedy="give the config that the study was made with",
+            )
+        return cls(folder, result, config)
+
+    def quiet_trials(self) -> Sequence[TrialInfo]:
+        """Return what teaches: one that stayed disturbed may be slow by any factor.
+
+        Raises:
+            UsageError: there is none.
+        """
+        found = quiet_trials(self.result)
+        if not found:
+            raise UsageError(
+                f"{self.folder} has no measured trial that nothing disturbed", remedy="search again on a quiet machine"
+            )
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +100,11 @@ def calibrate(recorded: Recorded) -> Calibrated:
     Raises:
         UsageError: the study was on the CPU alone, its models are not here and not known, or it measured too little.
         ModelFileError: the models here are not those that it measured.
-        DeviceError: the study's GPU is not here to be asked what settings take.
+        DeviceError: the study's GPU is not here to be asked what settings take, or another one is.
         BuildError: llama.cpp cannot say what they take.
     """
-    result, config = recorded.result, recorded.config
-    shapes = {name: _shape(recorded, name) for name in result.models}
+    result, config, trials = recorded.result, recorded.config, recorded.quiet_trials()
+    shapes = {name: shape_of(recorded, name) for name in result.models}
     planning = _planning(recorded, shapes)
     # The study's own machine, which need not be this one.
     n_cores = result.hardware.cpu.n_cores
@@ -86,7 +114,6 @@ def calibrate(recorded: Recorded) -> Calibrated:
     own_bytes = result.budget.vram_bytes or result.hardware.device.vram_bytes or 0
     feasible = _feasible(recorded, space, planning, own_bytes)
     workloads = {name: config.models[name].workload for name in n_layers}
-    trials = quiet_trials(result) or [trial for trial in result.trials if trial.metrics is not None]
     picks = {pick: SplitSettings.of(result.trial(number).settings) for pick, number in result.picks.items()}
     study = Study(
         models=model_engines(space, feasible, workloads),
@@ -108,10 +135,16 @@ def calibrate(recorded: Recorded) -> Calibrated:
     return Calibrated(recorded, Calibration(study), shapes, space, planning)
 
 
-def _shape(recorded: Recorded, name: str) -> ModelShape:
-    """Return the model's shape, of its file or, without one, of the known model that it is."""
+def shape_of(recorded: Recorded, name: str) -> ModelShape:
+    """Return a model's shape, of its file or, without one, of the known model that it is.
+
+    Raises:
+        UsageError: there is neither.
+        ModelFileError: it is not what the study measured.
+    """
     model, path = recorded.result.models[name], recorded.config.models[name].path
-    if path.exists():
+    hollow = not path.exists()
+    if not hollow:
         shape = remembered_shape(path)
     else:
         try:
@@ -122,10 +155,11 @@ def _shape(recorded: Recorded, name: str) -> ModelShape:
                 remedy="put the file there: its header says what settings take",
             ) from error
         typer.echo(f"{name}: {path} is not here; planned by the known shape of {model.file}", err=True)
-    if (shape.architecture, shape.n_layer) != (model.architecture, model.n_layer):
+    if not is_measured_file(shape, model, hollow=hollow):
         raise ModelFileError(
             f"{name}: {path} is not the model that the study measured: {shape.architecture} with {shape.n_layer} "
-            f"layers, and it was {model.architecture} with {model.n_layer}",
+            f"layers in {shape.file_bytes} bytes, and it was {model.architecture} with {model.n_layer} in "
+            f"{model.file_bytes}",
             remedy="put the study's own model there",
         )
     return shape
@@ -143,12 +177,23 @@ def _planning(recorded: Recorded, shapes: dict[str, ModelShape]) -> Planning:
         choice = DeviceChoice("emulated", vram_bytes=device.vram_bytes)
         return plan_models(shapes, choice, config.emulated.n_threads, n_processes)
     try:
-        return plan_models(shapes, config.resolved_device(), config.emulated.n_threads, n_processes)
+        planning = plan_models(shapes, config.resolved_device(), config.emulated.n_threads, n_processes)
     except DeviceError as error:
         raise DeviceError(
             f"what llama.cpp takes of {device.name} can only be asked where such a card is: {error.what}",
             remedy="predict on the study's machine",
         ) from error
+    refuse_other_gpu(planning.target, device)
+    return planning
+
+
+def refuse_other_gpu(found: Target, measured: DeviceInfo) -> None:
+    """Raises DeviceError where the device here is not the study's: its plans, and its driver, are another's."""
+    if (found.kind, found.name) != (measured.kind, measured.name):
+        raise DeviceError(
+            f"what llama.cpp takes of {measured.name} can only be asked where such a card is, and here is {found.name}",
+            remedy="predict on the study's machine, or let study.toml choose that card",
+        )
 
 
 def _feasible(recorded: Recorded, space: SearchSpace, planning: Planning, vram_bytes: int) -> FeasibleSpace:

@@ -14,6 +14,10 @@ from layertune.memory import GPU
 from layertune.models import ModelShape
 from layertune.prediction import Calibration, DeviceChange, between_cards, between_threads
 from layertune.prediction.prediction import CardInfo
+from layertune.results.result import DeviceInfo
+
+# What a driver keeps back is in one figure and not in the other; two sizes of one card are further apart.
+_SAME_SIZE = 0.1
 
 _NOTHING = "nothing: an emulated card of another size computes on the same processor"
 
@@ -73,14 +77,14 @@ def scale(
             return Scaled({}, _NOTHING)
         return _other_threads(recorded, n_before, card.n_threads)
     device = recorded.result.hardware.device
-    if device.name == card.name:
+    if device.name == card.name and _as_large(device.vram_bytes, card.vram_bytes):
         return Scaled({}, "nothing: it is the same card")
     if bandwidth is None:
         raise UsageError(
             f"{card.profile} does not say how fast the card's memory is",
             remedy="add [device.bandwidth] with its source",
         )
-    return _other_card(calibration, shapes, _own_bandwidth(device.name, bandwidth, folder), bandwidth)
+    return _other_card(calibration, shapes, _own_bandwidth(device, bandwidth, folder), bandwidth)
 
 
 def _other_threads(recorded: Recorded, n_before: int, n_threads: int) -> Scaled:
@@ -127,23 +131,32 @@ def _read_once_bytes(calibration: Calibration, name: str, shape: ModelShape) -> 
     return max(study.planner.models[name].plan(engine).devices[GPU].weights_bytes for engine in study.models[name].rows)
 
 
-def _own_bandwidth(name: str, like: Bandwidth, folder: Path) -> Bandwidth:
+def _own_bandwidth(own: DeviceInfo, like: Bandwidth, folder: Path) -> Bandwidth:
     """Return the bandwidth of the study's card from the profiles in `folder`: a measured one beside a measured one, for
-    nothing that measures reaches a maker's peak.
+    nothing that measures reaches a maker's peak. A profile without a size is of every size.
 
     Raises:
         UsageError: no profile knows it.
     """
     profiles = [load_hardware(path) for path in sorted(folder.glob("*.toml"))]
     found = [
-        each.device.bandwidth for each in profiles if each.device.name == name and each.device.bandwidth is not None
+        each.bandwidth
+        for each in (profile.device for profile in profiles)
+        if each.name == own.name
+        and each.bandwidth is not None
+        and (each.vram is None or _as_large(own.vram_bytes, each.vram.size))
     ]
     if not found:
         raise UsageError(
-            f"no profile in {folder} knows how fast the memory of {name}, the study's card, is",
+            f"no profile in {folder} knows how fast the memory of {own.name}, the study's card, is",
             remedy=f"let its machine write one: layertune profile -o {folder}/mine.toml",
         )
     return min(found, key=lambda each: _is_measured(each) != _is_measured(like))
+
+
+def _as_large(own_bytes: int | None, other_bytes: int) -> bool:
+    """Say whether two cards of one name are of one size; drivers and llama.cpp count the same one a little apart."""
+    return own_bytes is not None and abs(own_bytes - other_bytes) < other_bytes * _SAME_SIZE
 
 
 def _is_measured(bandwidth: Bandwidth) -> bool:

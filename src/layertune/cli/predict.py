@@ -12,13 +12,13 @@ from layertune.cli.files import write_text
 from layertune.cli.other_card import Scaled, card_of, scale
 from layertune.config import find_hardware
 from layertune.prediction import Prediction
-from layertune.prediction.prediction import CardInfo, ChangeInfo
+from layertune.prediction.prediction import CardInfo, ChangeInfo, prediction_json
 from layertune.results.result import BudgetInfo
 
 
 def run(study: Path, hardware: str, output: Path | None, *, as_json: bool) -> None:
     prediction = predict(study, hardware)
-    text = prediction.model_dump_json(indent=1) + "\n"
+    text = prediction_json(prediction)
     if output is not None:
         write_text(output, text)
         typer.echo(f"wrote {output}", err=True)
@@ -58,12 +58,17 @@ def predict(study: Path, hardware: str) -> Prediction:
         error=calibrated.calibration.error(room_bytes, scaled.changes),
         front=list(expected.front),
         picks=dict(expected.picks),
-        limits=list(_limits(recorded, card, scaled)),
+        limits=list(_limits(recorded, card, scaled, whole=expected.whole)),
     )
 
 
-def _limits(recorded: Recorded, card: CardInfo, scaled: Scaled) -> Iterator[str]:
+def _limits(recorded: Recorded, card: CardInfo, scaled: Scaled, *, whole: bool) -> Iterator[str]:
     cpu = recorded.result.hardware.cpu
+    if not whole:
+        yield (
+            "The front is larger than this: an even part of it is kept, and picks are of that part. "
+            "Another setting may be a little better."
+        )
     yield f"The host's part of every time is that of the study's machine ({cpu.model}, {cpu.n_cores} cores)."
     yield "Each model alone; what they cost each other when all run at once is not predicted."
     if card.kind == "emulated":

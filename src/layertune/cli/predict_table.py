@@ -45,13 +45,13 @@ def shown_places(prediction: Prediction) -> list[int]:
 
 def remarks(prediction: Prediction) -> list[str]:
     error, device = prediction.error, prediction.hardware.device
-    n_held_back = len(error.held_back)
     lines = [
         f"PREDICTED from {prediction.study.name}, measured on {device.name}"
         f"{' (EMULATED)' if device.kind == 'emulated' else ''}: nothing of this was measured.",
-        f"Intervals hold what a trial would measure with a probability of {error.level:.0%}. On the study's own "
-        f"trials: {n_held_back} engines, each predicted without any trial of as many layers, are off by "
-        f"{error.median:.1%} in the median; {error.coverage:.0%} of them were inside intervals made without them.",
+        f"Intervals are made for {error.level:.0%} of what a trial would measure, which is no promise. On the study's "
+        f"own trials: {len(error.held_back)} engines, each predicted without any trial of as many layers, are off by "
+        f"{error.median:.1%} in the median; {error.coverage:.0%} of their {error.n_splits} splits were inside "
+        "intervals made without them.",
     ]
     lines += [_pick_line(prediction, pick, off) for pick, off in error.layers_off.items() if pick in prediction.picks]
     lines.append(f"Scaled: {prediction.scaled}.")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 
+from layertune.cli.measured_file import is_measured_file
 from layertune.cli.planning import Planning, plan_study
 from layertune.config import CONFIG_NAME, load_config
 from layertune.errors import LayertuneError
@@ -56,10 +57,6 @@ def _unlike(planning: Planning, result: Result) -> str:
         shape = planning.shapes.get(name)
         if shape is None:
             return f"its {CONFIG_NAME} has no model {name}"
-        if (shape.architecture, shape.n_layer, shape.file_bytes) != (
-            model.architecture,
-            model.n_layer,
-            model.file_bytes,
-        ):
+        if not is_measured_file(shape, model):
             return f"{shape.files[0].name} is not the file that was measured"
     return ""

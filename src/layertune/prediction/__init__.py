@@ -1,12 +1,10 @@
 """A card one does not have: what of a study's settings fits it, and how fast that would be. No model is run."""
 
-from layertune.prediction.calibration import LEVEL, Calibration, Study
-from layertune.prediction.device_change import SAME, DeviceChange, between_cards, between_threads
+from layertune.prediction.calibration import Calibration, Study
+from layertune.prediction.device_change import DeviceChange, between_cards, between_threads
 from layertune.prediction.prediction import Prediction, load_prediction
 
 __all__ = [
-    "LEVEL",
-    "SAME",
     "Calibration",
     "DeviceChange",
     "Prediction",

@@ -16,6 +16,7 @@ from layertune.prediction.held_back import (
     bar_factor,
     coverage,
     hold_back,
+    level_of,
     quantile,
     rates,
     reaches,
@@ -26,9 +27,7 @@ from layertune.search.speeds import ModelEngines, Speeds, measured_rows
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import ModelSamples
 
-LEVEL = 0.9
-
-_LEAST_HELD_BACK = 5
+_LEAST_SPLITS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +51,12 @@ class Study:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What fits a card and no other setting is expected to beat; `picks` are places in `front`."""
+    """What fits a card and no other setting is expected to beat; `picks` are places in `front`, which is an even part
+    of it where it is not `whole`."""
 
     front: tuple[PredictedSetting, ...]
     picks: Mapping[str, int]
+    whole: bool
 
 
 class Calibration:
@@ -69,19 +70,17 @@ class Calibration:
             if not rows:
                 raise UsageError(f"the study measured nothing of {name}", remedy="give one that measured all models")
         self.speeds = {name: model.learn(measured[name]) for name, model in study.models.items()}
-        self._without = [
-            each for name, model in study.models.items() for each in hold_back(name, model, measured[name])
-        ]
-        self.held_back = [each for without in self._without for each in without.held_back]
-        n_held_back = len(self.held_back) // len(QUANTITIES)
-        if n_held_back < _LEAST_HELD_BACK:
+        self.without = [each for name, model in study.models.items() for each in hold_back(name, model, measured[name])]
+        self.held_back = [each for without in self.without for each in without.held_back]
+        n_splits = len(self.without)
+        if n_splits < _LEAST_SPLITS:
             raise UsageError(
-                f"the study measured too little to say how far off a prediction is: {n_held_back} engines can be held "
-                f"back and predicted from the others, and {_LEAST_HELD_BACK} are needed",
+                f"the study measured too little to say how far off a prediction is: {n_splits} splits can be held "
+                f"back and predicted from the others, and {_LEAST_SPLITS} are needed",
                 remedy="search with more trials",
             )
         self._factors = {
-            quantity: bar_factor([each.score for each in self.of_quantity(quantity)], LEVEL) for quantity in QUANTITIES
+            quantity: bar_factor([each.score(quantity) for each in self.without]) for quantity in QUANTITIES
         }
         self._most_layers = {
             name: max(model.engines[row].n_gpu_layers for row, _ in measured[name])
@@ -110,9 +109,10 @@ class Calibration:
                 )
             )
         return ErrorInfo(
-            level=LEVEL,
+            level=level_of(len(self.without)),
+            n_splits=len(self.without),
             median=median(abs(each.error) for each in held_back),
-            coverage=coverage(held_back, LEVEL),
+            coverage=coverage([each.score("tokens_per_s") for each in self.without]),
             layers_off=self.layers_off(room_bytes, changes),
             held_back=told,
         )
@@ -124,10 +124,10 @@ class Calibration:
         this card's predicted pick moves without one, which is far where two picks are about as good. A pick is left
         out where without some split nothing would be predicted to reach the floors.
         """
-        study = self.study
+        study, without = self.study, self._speeds_without()
         here, own = self._picks(self.speeds, room_bytes, changes), study.picks
-        moved = [self._picks(each, room_bytes, changes) for each in self._speeds_without()]
-        missed = [self._picks(each, study.room_bytes, {}) for each in self._speeds_without()] if own else []
+        moved = [self._picks(each, room_bytes, changes) for each in without]
+        missed = [self._picks(each, study.room_bytes, {}) for each in without] if own else []
         return {
             pick: {
                 name: max(
@@ -167,18 +167,20 @@ class Calibration:
         study, curves = self.study, self._curves(self.speeds, changes)
         expected = {name: curve.expected for name, curve in curves.items()}
         front = expected_front(study.models, expected, study.objectives, study.floors, room_bytes)
-        if len(front) == 0:
+        if len(front.rows) == 0:
             raise NothingFits(
                 f"nothing that fits is predicted to reach {' and '.join(map(str, study.floors))}",
                 remedy="lower the floor in the study's study.toml, or predict a larger card",
             )
         told = {name: self._engines(name, curve) for name, curve in curves.items()}
         settings = [
-            {name: told[name][row] for name, row in zip(study.models, rows, strict=True)} for rows in front.tolist()
+            {name: told[name][row] for name, row in zip(study.models, rows, strict=True)}
+            for rows in front.rows.tolist()
         ]
         return Expected(
             tuple(PredictedSetting(models=each, planned_bytes=self._planned_bytes(each)) for each in settings),
-            expected_picks(front, study.models, expected, study.weights),
+            expected_picks(front.rows, study.models, expected, study.weights),
+            front.whole,
         )
 
     def engines(self, changes: Mapping[str, DeviceChange]) -> dict[str, dict[EngineSettings, PredictedEngine]]:
@@ -216,14 +218,14 @@ class Calibration:
 
     def _speeds_without(self) -> list[dict[str, Speeds]]:
         """Return all models' speeds, every time without one split of one of them."""
-        return [{**self.speeds, each.model: each.speeds} for each in self._without]
+        return [{**self.speeds, each.model: each.speeds} for each in self.without]
 
     def _picks(
         self, speeds: Mapping[str, Speeds], room_bytes: int, changes: Mapping[str, DeviceChange]
     ) -> dict[str, SplitSettings]:
         study = self.study
         expected = {name: curve.expected for name, curve in self._curves(speeds, changes).items()}
-        front = expected_front(study.models, expected, study.objectives, study.floors, room_bytes)
+        front = expected_front(study.models, expected, study.objectives, study.floors, room_bytes).rows
         return {
             pick: SplitSettings.of(
                 {name: study.models[name].engines[row] for name, row in zip(study.models, front[place], strict=True)}
@@ -240,4 +242,4 @@ class Calibration:
 
 
 def _most_off(pick: EngineSettings, others: Sequence[EngineSettings]) -> int:
-    return int(quantile([abs(each.n_gpu_layers - pick.n_gpu_layers) for each in others], LEVEL))
+    return int(quantile([abs(each.n_gpu_layers - pick.n_gpu_layers) for each in others]))

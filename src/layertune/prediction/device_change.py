@@ -27,9 +27,6 @@ class DeviceChange:
     token: Factor
 
 
-SAME = DeviceChange(Factor(1.0, 1.0), Factor(1.0, 1.0))
-
-
 def between_cards(ratio: float, token_share: float) -> DeviceChange:
     """Return what follows from two cards' memory bandwidths alone.
 

@@ -1,6 +1,8 @@
 """The front of what is expected: every setting that fits, by the means of the models' speeds."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,8 +10,30 @@ from numpy.typing import NDArray
 from layertune.config import Floor, Objective
 from layertune.config.objective import VRAM_PEAK
 from layertune.results.picks import Candidate, choose
-from layertune.search.candidates import Rows, combinations, promising, unbeaten
-from layertune.search.speeds import Figure, ModelEngines, Speeds
+from layertune.search.candidates import Rows, unbeaten
+from layertune.search.speeds import ModelEngines, Speeds
+
+_MOST_SETTINGS = 20_000
+_MOST_PAIRS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The settings, a row each, of each model's engine; the fastest in the first objective come first. `whole` is
+    False where they are an even part of a front of very many."""
+
+    rows: Rows
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A model's engines that may be on the front: `rows`, and of each its bytes on the device and how many more another
+    engine takes, at least, that is better in what an objective asks of the model; infinitely many without one."""
+
+    rows: Rows
+    device_bytes: NDArray[np.int64]
+    upgrade_bytes: NDArray[np.float64]
 
 
 def expected_front(
@@ -18,22 +42,24 @@ def expected_front(
     objectives: Sequence[Objective],
     floors: Sequence[Floor],
     room_bytes: int,
-) -> Rows:
-    """Return the settings that fit, reach the floors, and that no other dominates: a row a setting, of each model's
-    engine; the fastest in the first objective come first."""
-    kept = [_promising(model, speeds[name], name, objectives, floors) for name, model in models.items()]
-    # The same part of very many combinations each time.
-    candidates = combinations(
-        [model.device_bytes for model in models.values()], kept, room_bytes, np.random.default_rng(0)
-    )
-    for floor in floors:
-        place = list(models).index(floor.objective.subject)
-        cost = speeds[floor.objective.subject].figure(floor.objective.quantity).mean
-        at_most = -floor.value if floor.objective.direction == "maximize" else floor.value
-        candidates = candidates[cost[candidates[:, place]] <= at_most]
-    costs = [_costs(candidates, models, speeds, objective) for objective in objectives]
-    front = candidates[unbeaten(np.stack(costs, axis=1))]
-    return front[np.argsort(_costs(front, models, speeds, objectives[0]), kind="stable")]
+) -> Front:
+    """Return the settings that fit, reach the floors, and that no other dominates.
+
+    Every objective but the memory is one model's. So of a model only those engines count that no other beats in its
+    objectives and bytes; and a setting of such engines is dominated only where one of its models alone can be bettered
+    within the room, or never where memory is an objective. That is exact without holding settings against each other.
+    """
+    kept = [_kept(model, speeds[name], name, objectives, floors) for name, model in models.items()]
+    places, whole = _combined(kept, room_bytes)
+    if VRAM_PEAK not in [each.name for each in objectives]:
+        taken = np.sum([each.device_bytes[places[:, model]] for model, each in enumerate(kept)], axis=0)
+        upgrade = np.min([each.upgrade_bytes[places[:, model]] for model, each in enumerate(kept)], axis=0)
+        places = places[taken + upgrade > room_bytes]
+    rows = np.stack([each.rows[places[:, model]] for model, each in enumerate(kept)], axis=1)
+    rows = rows[np.argsort(_costs(rows, models, speeds, objectives[0]), kind="stable")]
+    if len(rows) > _MOST_SETTINGS:
+        return Front(_even_part(rows, _MOST_SETTINGS), whole=False)
+    return Front(rows, whole)
 
 
 def expected_picks(
@@ -52,14 +78,43 @@ def expected_picks(
     return choose(candidates, weights)
 
 
-def _promising(
+def _kept(
     model: ModelEngines, speeds: Speeds, name: str, objectives: Sequence[Objective], floors: Sequence[Floor]
-) -> Rows:
-    wanted = [*objectives, *(floor.objective for floor in floors)]
-    means = [speeds.figure(each.quantity).mean for each in wanted if each.subject == name]
-    if not means:
-        return np.arange(len(model))
-    return promising(model.device_bytes, [Figure(mean, np.zeros_like(mean)) for mean in means])
+) -> _Kept:
+    reaching = np.ones(len(model), dtype=bool)
+    for floor in floors:
+        if floor.objective.subject == name:
+            at_most = -floor.value if floor.objective.direction == "maximize" else floor.value
+            reaching &= speeds.figure(floor.objective.quantity).mean <= at_most
+    rows = np.flatnonzero(reaching)
+    quantities = [each.quantity for each in objectives if each.subject == name]
+    costs = np.array([speeds.figure(each).mean[rows] for each in quantities]).reshape(len(quantities), len(rows)).T
+    there = unbeaten(np.column_stack([costs, model.device_bytes[rows]]))
+    rows, costs = rows[there], costs[there]
+    device_bytes = model.device_bytes[rows]
+    # No two of these cost the same, so one that is nowhere worse is better.
+    better = (costs[None, :, :] <= costs[:, None, :]).all(axis=2) & ~np.eye(len(rows), dtype=bool)
+    more_bytes = np.where(better, device_bytes[None, :] - device_bytes[:, None], np.inf)
+    return _Kept(rows, device_bytes, more_bytes.min(axis=1, initial=np.inf))
+
+
+def _combined(kept: Sequence[_Kept], room_bytes: int) -> tuple[Rows, bool]:
+    """Return the combinations that fit, by places in what is kept of each model, and whether they are all of them."""
+    found, taken, whole = np.zeros((1, 0), dtype=np.intp), np.zeros(1, dtype=np.int64), True
+    for model, each in enumerate(kept):
+        later_bytes = sum(int(other.device_bytes.min(initial=room_bytes + 1)) for other in kept[model + 1 :])
+        most = _MOST_PAIRS // max(1, len(each.rows))
+        if len(found) > most:
+            found, taken, whole = _even_part(found, most), _even_part(taken, most), False
+        needed = taken[:, None] + each.device_bytes[None, :]
+        before, here = np.nonzero(needed <= room_bytes - later_bytes)
+        found, taken = np.column_stack([found[before], here]), needed[before, here]
+    return found, whole
+
+
+def _even_part(rows: NDArray[Any], n: int) -> NDArray[Any]:
+    """Return `n` of the rows, the first and the last among them."""
+    return rows[np.linspace(0, len(rows) - 1, n).astype(np.intp)]
 
 
 def _costs(

@@ -1,7 +1,13 @@
 """How far off a prediction is: every split that was measured is held back once and predicted from all others.
 
-A split is all engines of a model with as many layers on the device: its batches and repetitions are near copies, and
-knowing one of them would make the others look easy.
+A split is all engines of a model with as many layers on the device: its batches and repetitions are near copies.
+Knowing one of them would make the others look easy, and each of them would count as one more proof, so a split is held
+back whole and has one score, the worst of its engines'.
+
+The intervals are leave-one-split-out intervals in the manner of the jackknife, with scores in units of the prediction's
+own spread (Lei et al., Journal of the American Statistical Association 113, 2018, has both). No theorem promises their
+level here: splits would have to be exchangeable, and a search chooses them, and without further conditions the
+jackknife has no promise at all (Barber et al., Annals of Statistics 49, 2021). `coverage` counts what they cover.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +24,7 @@ from layertune.trial.outcome import ModelSamples
 
 QUANTITIES = ("tokens_per_s", "pp_tokens_per_s", "tg_tokens_per_s")
 
+_LEVEL = 0.9
 _NORMAL = 1.6449  # the normal distribution's 95 % quantile: a bar of 90 % is at least what the model itself believes
 
 Floats = NDArray[np.float64]
@@ -44,9 +51,6 @@ class HeldBack:
     def score(self) -> float:
         return abs(log(self.expected / self.measured)) / self.spread
 
-    def covered(self, factor: float) -> bool:
-        return self.score <= factor
-
 
 @dataclass(frozen=True, slots=True)
 class Without:
@@ -57,17 +61,21 @@ class Without:
     speeds: Speeds
     held_back: tuple[HeldBack, ...]
 
+    def score(self, quantity: str) -> float:
+        """Return the worst score of the split's engines."""
+        return max(each.score for each in self.held_back if each.quantity == quantity)
+
 
 def hold_back(name: str, model: ModelEngines, measured: Sequence[tuple[int, ModelSamples]]) -> Iterator[Without]:
     """Yield every split of one model held back; nothing where there is only one. `measured` has rows and samples."""
-    splits = dict.fromkeys(_split(model.engines[row]) for row, _ in measured)
+    splits = dict.fromkeys(split_of(model.engines[row]) for row, _ in measured)
     if len(splits) < 2:
         return
     for split in splits:
-        speeds = model.learn([each for each in measured if _split(model.engines[each[0]]) != split])
+        speeds = model.learn([each for each in measured if split_of(model.engines[each[0]]) != split])
         by_row: dict[int, list[ModelSamples]] = {}
         for row, samples in measured:
-            if _split(model.engines[row]) == split:
+            if split_of(model.engines[row]) == split:
                 by_row.setdefault(row, []).append(samples)
         yield Without(name, split, speeds, tuple(_held_back(name, model, speeds, by_row)))
 
@@ -83,28 +91,27 @@ def spreads(speeds: Speeds, quantity: str) -> Floats:
     return np.hypot(figure.std / np.abs(figure.mean), speeds.noise)
 
 
-def bar_factor(scores: Sequence[float], level: float) -> float:
-    """Return by how many spreads an interval has to reach so that it holds a new score with probability `level`.
-
-    The split-conformal quantile (Lei et al., Journal of the American Statistical Association 113, 2018), over held-back
-    splits; where there are too few of them the largest score. Never less than the model believes of itself.
-    """
-    return max(_NORMAL, quantile(scores, level))
+def level_of(n_splits: int) -> float:
+    """Return the share of new splits that the largest of `n_splits` scores would hold if all were drawn alike, 90 % at
+    most: what intervals are made for."""
+    return min(_LEVEL, n_splits / (n_splits + 1))
 
 
-def quantile(values: Sequence[float], level: float) -> float:
-    """Return the least of the values that a new one exceeds with a probability of 1 − `level` at most; the largest
-    where there are too few to say."""
-    return sorted(values)[min(ceil((len(values) + 1) * level), len(values)) - 1]
+def bar_factor(scores: Sequence[float]) -> float:
+    """Return by how many spreads an interval reaches, from the scores of held-back splits. Never less than the model
+    believes of itself."""
+    return max(_NORMAL, quantile(scores))
 
 
-def coverage(held_back: Sequence[HeldBack], level: float) -> float:
-    """Return the share of held-back figures inside an interval that was made without their split."""
-    covered = []
-    for each in held_back:
-        others = [other.score for other in held_back if not _same_split(each, other)]
-        covered.append(each.covered(bar_factor(others, level)))
-    return sum(covered) / len(covered)
+def quantile(values: Sequence[float]) -> float:
+    """Return the least of the values that holds the level of as many; the largest where they are too few for 90 %."""
+    return sorted(values)[min(ceil((len(values) + 1) * _LEVEL), len(values)) - 1]
+
+
+def coverage(scores: Sequence[float]) -> float:
+    """Return the share of held-back splits that are wholly inside intervals made without them."""
+    inside = [score <= bar_factor([*scores[:place], *scores[place + 1 :]]) for place, score in enumerate(scores)]
+    return sum(inside) / len(inside)
 
 
 def reaches(expected: float, spread: float, factor: float) -> tuple[float, float]:
@@ -131,9 +138,6 @@ def measured_rate(model: ModelEngines, samples: ModelSamples, quantity: str) -> 
     return median(samples.pp_tokens_per_s if quantity == "pp_tokens_per_s" else samples.tg_tokens_per_s)
 
 
-def _same_split(one: HeldBack, other: HeldBack) -> bool:
-    return one.model == other.model and _split(one.settings) == _split(other.settings)
-
-
-def _split(engine: EngineSettings) -> tuple[int, int]:
+def split_of(engine: EngineSettings) -> tuple[int, int]:
+    """Return the layers on the device, and of how many the experts are kept on the host."""
     return engine.n_gpu_layers, engine.n_cpu_moe

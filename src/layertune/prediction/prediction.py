@@ -15,7 +15,7 @@ _REMEDY = "give a file that layertune predict --json has written"
 
 
 class Interval(Part):
-    """Tokens/s, and both ends of what a trial would measure with the prediction's probability."""
+    """Tokens/s, and both ends of the interval for what a trial would measure, of the prediction's level."""
 
     expected: float
     low: float
@@ -75,11 +75,13 @@ class HeldBackInfo(Part):
 class ErrorInfo(Part):
     """How well the study's own splits are predicted, each from all others.
 
-    `median` is of the absolute relative error of tokens_per_s; `coverage` is the share of held-back figures inside
-    intervals made without them; `layers_off` is by pick and model, in layers.
+    `level` is what the intervals are made for, from `n_splits` splits of all models: 0.9, less where these are too few
+    to tell, and no promise. `median` is of the absolute relative error of tokens_per_s; `coverage` is the share of
+    splits whose tokens_per_s are all inside intervals made without them; `layers_off` is by pick and model, in layers.
     """
 
     level: float
+    n_splits: int
     median: float
     coverage: float
     layers_off: dict[str, dict[str, int]]
@@ -110,6 +112,11 @@ class Prediction(Part):
         return self.card.kind == "emulated"
 
 
+def prediction_json(prediction: Prediction) -> str:
+    """Return the file's text, in ASCII: a file name that is no UTF-8 has halves of characters, only held escaped."""
+    return json.dumps(prediction.model_dump(mode="json"), indent=1) + "\n"
+
+
 def is_prediction(path: Path) -> bool:
     """Say whether a file calls itself a prediction; what cannot be read does not."""
     try:
@@ -122,10 +129,13 @@ def is_prediction(path: Path) -> bool:
 def load_prediction(path: Path) -> Prediction:
     """Raises ResultFileError where the file is missing or is no prediction."""
     try:
-        return Prediction.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ResultFileError(f"cannot read {path}: {error}", remedy=_REMEDY) from error
+        return Prediction.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ResultFileError(f"cannot read {path}: {error.strerror}", remedy=_REMEDY) from error
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise ResultFileError(f"{path} is no prediction: {where}: {problem['msg']}", remedy=_REMEDY) from error
+        words = [".".join(str(part) for part in problem["loc"]), problem["msg"]]
+        why = ": ".join(word for word in words if word)
+        raise ResultFileError(f"{path} is no prediction: {why}", remedy=_REMEDY) from error
+    except (ValueError, RecursionError) as error:  # the decoder recurses once per bracket
+        raise ResultFileError(f"{path} is not JSON: {error}", remedy=_REMEDY) from error

@@ -68,13 +68,19 @@ CALIBRATION = Calibration(study(Machine(), [(0, 0), (1, 1), (4, 7), (9, 14), (13
 SHAPES = {name: shape(n_layer=n_layer) for name, n_layer in N_LAYERS.items()}
 
 
-def changed(folder: Path, *profiles: Bandwidth, bandwidth: Bandwidth | None = OTHER, name: str = "a card") -> Scaled:
-    """Return what becomes of a GPU study on another card; its own card is described by these profiles."""
+def changed(
+    folder: Path,
+    *profiles: Bandwidth,
+    bandwidth: Bandwidth | None = OTHER,
+    name: str = "a card",
+    vram_bytes: int = 8 * GIB,
+) -> Scaled:
+    """Return what becomes of a GPU study on another card; its own card, of 6 GiB, is described by these profiles."""
     for number, each in enumerate(profiles):
         device = DeviceProfile(kind="gpu", name="emulated card", bandwidth=each)
         text = dump_hardware(HardwareProfile(name=f"own-{number}", device=device))
         (folder / f"own-{number}.toml").write_text(text, encoding="utf-8")
-    told = CardInfo(profile="x", kind="gpu", name=name, vram_bytes=8 * GIB, n_threads=None)
+    told = CardInfo(profile="x", kind="gpu", name=name, vram_bytes=vram_bytes, n_threads=None)
     return scale(recorded("gpu"), CALIBRATION, SHAPES, told, bandwidth, folder)
 
 
@@ -96,7 +102,17 @@ def test_measured_bandwidths_stand_beside_measured_ones(tmp_path: Path) -> None:
 
 
 def test_the_same_card_changes_nothing(tmp_path: Path) -> None:
-    assert changed(tmp_path, name="emulated card").changes == {}
+    assert changed(tmp_path, name="emulated card", vram_bytes=6 * GIB).changes == {}
+
+
+def test_a_card_of_the_same_name_with_another_memory_is_another_card(tmp_path: Path) -> None:
+    scaled = changed(tmp_path, OWN, name="emulated card", vram_bytes=8 * GIB)
+    assert scaled.changes.keys() == {"chat", "code"}
+    device = DeviceProfile(kind="gpu", name="emulated card", vram=Memory(size=8 * GIB, source="x"), bandwidth=OWN)
+    for path in tmp_path.glob("*.toml"):
+        path.write_text(dump_hardware(HardwareProfile(name="other", device=device)), encoding="utf-8")
+    with pytest.raises(UsageError, match="no profile in"):
+        changed(tmp_path, name="emulated card", vram_bytes=8 * GIB)
 
 
 def test_a_bandwidth_that_nobody_knows_is_asked_for(tmp_path: Path) -> None:

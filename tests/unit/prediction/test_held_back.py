@@ -1,51 +1,66 @@
 import random
+from dataclasses import replace
 from statistics import NormalDist
 
 import pytest
 
 from layertune.errors import UsageError
-from layertune.prediction import LEVEL, Calibration
-from layertune.prediction.held_back import QUANTITIES, HeldBack, bar_factor, coverage, quantile, reaches
+from layertune.prediction import Calibration, Study
+from layertune.prediction.held_back import QUANTITIES, bar_factor, coverage, level_of, quantile
+from layertune.settings import EngineSettings, SplitSettings
 from linear_machine import Machine, study
-from small_shapes import engine
 
 SPLITS = [(0, 0), (1, 1), (3, 5), (5, 9), (8, 12), (10, 16), (13, 21)]
 
 
-def held_back(score: float, n_gpu_layers: int = 0) -> HeldBack:
-    _low, high = reaches(10.0, 0.1, score)
-    return HeldBack("chat", engine(n_gpu_layers), "tokens_per_s", expected=high, spread=0.1, measured=10.0)
-
-
-def test_a_bar_holds_a_new_score_as_often_as_it_says() -> None:
+def test_a_bar_holds_a_new_score_as_often_as_it_says_where_all_are_drawn_alike() -> None:
     generator = random.Random(1)
     n_inside = 0
     for _ in range(2000):
         scores = [abs(generator.gauss(0, 3)) for _ in range(30)]
-        n_inside += abs(generator.gauss(0, 3)) <= bar_factor(scores, LEVEL)
-    assert LEVEL - 0.02 < n_inside / 2000 < LEVEL + 0.04
+        n_inside += abs(generator.gauss(0, 3)) <= bar_factor(scores)
+    assert 0.88 < n_inside / 2000 < 0.94
 
 
 def test_a_bar_is_never_narrower_than_the_model_s_own_belief() -> None:
-    assert bar_factor([0.1] * 50, 0.9) == pytest.approx(NormalDist().inv_cdf(0.95), rel=1e-3)
+    assert bar_factor([0.1] * 50) == pytest.approx(NormalDist().inv_cdf(0.95), rel=1e-3)
 
 
-def test_of_too_few_scores_the_largest_counts() -> None:
-    assert quantile([1.0, 7.0, 3.0], 0.9) == 7.0
-    assert quantile(list(range(1, 20)), 0.9) == 18
+def test_of_too_few_scores_the_largest_counts_and_the_level_says_so() -> None:
+    assert quantile([1.0, 7.0, 3.0]) == 7.0
+    assert quantile(list(range(1, 20))) == 18
+    assert [level_of(n) for n in (3, 8, 9, 30)] == [0.75, 8 / 9, 0.9, 0.9]
 
 
-def test_coverage_judges_every_figure_by_the_others() -> None:
-    scores = [2.0] * 12
-    scores[0] = 9.0
-    found = [held_back(score, layers) for layers, score in enumerate(scores)]
-    assert coverage(found, 0.9) == pytest.approx(11 / 12)
+def test_coverage_judges_every_split_by_the_others() -> None:
+    assert coverage([9.0] + [2.0] * 11) == pytest.approx(11 / 12)
 
 
-def test_coverage_does_not_judge_a_figure_by_others_of_its_split() -> None:
-    alike = [held_back(9.0, 5), held_back(9.1, 5)]
-    others = [held_back(2.0, layers) for layers in range(6, 18)]
-    assert coverage([*alike, *others], 0.9) == pytest.approx(12 / 14)
+def test_a_split_has_one_score_its_worst_engine_s() -> None:
+    whole = study(Machine(), SPLITS, share=1.0)
+    settings, _samples = whole.trials[3]
+    slower = SplitSettings.of({name: alike(whole, name, engine) for name, engine in settings.items()})
+    slow = {name: Machine().samples(name, engine, 1.5) for name, engine in slower.items()}
+    calibration = Calibration(replace(whole, trials=[*whole.trials, (slower, slow)]))
+    error = calibration.error(whole.room_bytes, {})
+    assert error.n_splits == 2 * len(SPLITS)
+    assert len(error.held_back) == 2 * len(SPLITS) + 2
+    (chat,) = (each for each in calibration.without if (each.model, each.split) == ("chat", (5, 0)))
+    scores = [each.score for each in chat.held_back if each.quantity == "tokens_per_s"]
+    assert len(scores) == 2
+    assert chat.score("tokens_per_s") == max(scores) > min(scores)
+
+
+def alike(whole: Study, name: str, engine: EngineSettings) -> EngineSettings:
+    """Return another engine of the same split."""
+    rows = whole.models[name].rows
+    return next(each for each in rows if each != engine and each.n_gpu_layers == engine.n_gpu_layers)
+
+
+def test_few_splits_make_intervals_for_less_than_90_percent() -> None:
+    whole = study(Machine(), SPLITS[:3], share=1.0)
+    error = Calibration(whole).error(whole.room_bytes, {})
+    assert (error.n_splits, error.level) == (6, pytest.approx(6 / 7))
 
 
 def test_a_line_is_predicted_where_it_was_not_measured() -> None:
@@ -74,7 +89,7 @@ def test_a_split_s_copies_are_held_back_with_it() -> None:
 
 
 def test_too_few_splits_cannot_say_how_far_off_they_are() -> None:
-    with pytest.raises(UsageError, match="4 engines can be held back and predicted from the others, and 5 are needed"):
+    with pytest.raises(UsageError, match="4 splits can be held back and predicted from the others, and 5 are needed"):
         Calibration(study(Machine(), [(0, 0), (13, 21)], share=1.0))
 
 
