@@ -77,7 +77,7 @@ def test_a_step_beyond_the_budget_says_by_how_much() -> None:
 
 def test_a_step_beyond_the_model_s_ram_says_by_how_much() -> None:
     """A layer fewer is a layer more on the host."""
-    result = study([pair(engine(20)), pair(engine(19))])
+    result = study([pair(engine(20))])
     limited = result.trial(0).model_copy(update={"violations": {"vram": -1.0, "ram.chat": -1.0}})
     told = explain(result, limited, PLANNER.models).lines
     moved = next(line for line in told if (line.model, line.knob, line.to) == ("chat", "n_gpu_layers", 19))
