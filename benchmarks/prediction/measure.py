@@ -1,6 +1,6 @@
 """How far off are predictions of other cards?
 
-    python benchmarks/prediction/measure.py --train studies/demo-384mib studies/demo-240mib studies/demo-512mib
+    python benchmarks/prediction/measure.py --train studies/demo-384mib studies/demo-256mib studies/demo-512mib
     python benchmarks/prediction/measure.py --train A B C --train D E --seeds 5 [--into FOLDER] [--render]
 
 Each --train names a recorded study and the others whose cards it predicts; every trial that those measured is held

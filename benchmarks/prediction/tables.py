@@ -1,30 +1,24 @@
 """A search on a recorded table under one cap predicts the table's cells under another: their truth is known."""
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
 from comparison import Comparison, Figure, Picked, trained_splits
+from efficiency import race, truth
 from optuna.storages import InMemoryStorage
 
-HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE.parent / "search_efficiency"))
-
-from race import Field, Race, cap_bytes, opened, plan  # noqa: E402
-from truth import Truth, engines  # noqa: E402
-
-from layertune.prediction import Calibration, Study  # noqa: E402
-from layertune.prediction.calibration import Expected  # noqa: E402
-from layertune.prediction.held_back import split_of  # noqa: E402
-from layertune.results.picks import Candidate, candidates, choose  # noqa: E402
-from layertune.results.trials import front  # noqa: E402
-from layertune.search.speeds import model_engines  # noqa: E402
-from layertune.search.study import Search  # noqa: E402
-from layertune.settings import SplitSettings  # noqa: E402
-from layertune.testing import RecordedTable, ReplayRunner  # noqa: E402
-from layertune.trial.outcome import Measured  # noqa: E402
+from layertune.prediction import Calibration, Study
+from layertune.prediction.calibration import Expected
+from layertune.prediction.held_back import measured_rate, split_of
+from layertune.results.picks import Candidate, candidates, choose
+from layertune.results.trials import front
+from layertune.search.speeds import model_engines
+from layertune.search.study import Search
+from layertune.settings import SplitSettings
+from layertune.testing import RecordedTable, ReplayRunner
+from layertune.trial.outcome import Measured
 
 # What both models need whole, as shares: the small cap and the large one of each pair.
 PAIRS = (("smollm2-gemma3", 1, 0.75, 0.9), ("gemma3-qwen05b", None, 0.5, 0.75))
@@ -36,16 +30,16 @@ def compare(n_seeds: int) -> list[Comparison]:
     found = []
     for table, n_threads, small, large in PAIRS:
         for train, other in ((small, large), (large, small)):
-            fields = Field(table, n_threads, train, with_vram=False), Field(table, n_threads, other, with_vram=False)
+            fields = [race.Field(table, n_threads, cap, with_vram=False) for cap in (train, other)]
             found += [_compare(*fields, seed) for seed in range(n_seeds)]
     return found
 
 
-def _compare(train: Field, other: Field, seed: int) -> Comparison:
-    table, _ = opened(train)
-    _, truth = opened(other)
+def _compare(train: race.Field, other: race.Field, seed: int) -> Comparison:
+    table, _ = race.opened(train)
+    _, known = race.opened(other)
     calibration = _calibrated(table, train, seed)
-    n_bytes = cap_bytes(table, other.cap)
+    n_bytes = race.cap_bytes(table, other.cap)
     expected = calibration.expect(n_bytes, {})
     balanced = expected.front[expected.picks["balanced"]].models
     settings = SplitSettings.of({name: each.settings for name, each in balanced.items()})
@@ -59,18 +53,17 @@ def _compare(train: Field, other: Field, seed: int) -> Comparison:
         own_median=error.median,
         own_coverage=error.coverage,
         figures=tuple(_figures(table, calibration, n_bytes)),
-        picks=tuple(_picks(table, truth, n_bytes, expected, error.layers_off)),
-        regret=1 - truth.score(settings) / truth.best_score,
+        picks=tuple(_picks(table, n_bytes, expected, error.layers_off)),
+        regret=1 - known.score(settings) / known.best_score,
         n_unknown=0,
     )
 
 
-def _calibrated(table: RecordedTable, field: Field, seed: int) -> Calibration:
-    race = Race(field, "layer-split", planned=True, seed=seed, n_trials=N_TRIALS)
-    raced = plan(table, race)
+def _calibrated(table: RecordedTable, field: race.Field, seed: int) -> Calibration:
+    raced = race.plan(table, race.Race(field, "layer-split", planned=True, seed=seed, n_trials=N_TRIALS))
     with tempfile.TemporaryDirectory() as folder:
         search = Search(raced, InMemoryStorage(), Path(folder))
-        search.run(ReplayRunner(table, cap_bytes(table, field.cap), seed), lambda _event: None)
+        search.run(ReplayRunner(table, race.cap_bytes(table, field.cap), seed), lambda _event: None)
         trials = search.finished()
     best = front(trials, raced.objectives)
     if raced.feasible is None:
@@ -106,9 +99,6 @@ def _figures(table: RecordedTable, calibration: Calibration, n_bytes: int) -> It
         for name, each in cell.models.items():
             engine = told[name][each.settings]
             speed = engine.tokens_per_s
-            measured = calibration.study.models[name].workload.n_generate / calibration.study.models[name].workload_s(
-                each.samples
-            )
             yield Figure(
                 model=name,
                 n_gpu_layers=each.settings.n_gpu_layers,
@@ -117,17 +107,17 @@ def _figures(table: RecordedTable, calibration: Calibration, n_bytes: int) -> It
                 expected=speed.expected,
                 low=speed.low,
                 high=speed.high,
-                measured=measured,
+                measured=measured_rate(calibration.study.models[name], each.samples, "tokens_per_s"),
             )
 
 
 def _picks(
-    table: RecordedTable, truth: Truth, n_bytes: int, expected: Expected, layers_off: dict[str, dict[str, int]]
+    table: RecordedTable, n_bytes: int, expected: Expected, layers_off: dict[str, dict[str, int]]
 ) -> Iterator[Picked]:
     """Yield each pick beside that of somebody who knows all figures without noise."""
     fitting = [
         settings
-        for pair in product(*(engines(table, name) for name in table.n_layers))
+        for pair in product(*(truth.engines(table, name) for name in table.n_layers))
         if table.peak_bytes(settings := SplitSettings.of(dict(zip(table.n_layers, pair, strict=True)))) <= n_bytes
     ]
     known = [
