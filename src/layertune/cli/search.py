@@ -9,6 +9,7 @@ from types import FrameType
 
 import typer
 
+from layertune.cli.console import warn
 from layertune.cli.files import write_text
 from layertune.cli.front import print_front
 from layertune.cli.overrides import Overrides, study_config
@@ -65,7 +66,7 @@ def run(
                 copy_elsewhere(config.search.warm_start, folder)
             write_text(config_file, preparation.resolved_toml(folder))
         trials = ProcessTrialRunner(preparation.workplace())
-        runner = TurnTakingRunner(trials, DeviceTurn(preparation.target, warn=_warn))
+        runner = TurnTakingRunner(trials, DeviceTurn(preparation.target, warn=warn))
         stopped = None
         try:
             stopped = _measure(preparation, search, trials, runner)
@@ -165,10 +166,6 @@ def _say_what(preparation: Preparation, folder: Path) -> None:
         f"at most {config.search.n_trials} trials",
         err=True,
     )
-
-
-def _warn(words: str) -> None:
-    typer.echo(f"warning: {words}", err=True)
 
 
 def _as_ctrl_c(_signal: int, _frame: FrameType | None) -> None:

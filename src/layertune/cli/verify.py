@@ -14,6 +14,7 @@ from types import FrameType
 import typer
 
 import layertune
+from layertune.cli.console import warn
 from layertune.cli.files import write_text
 from layertune.cli.hardware import hardware_info
 from layertune.cli.planning import Planning, plan_study
@@ -77,7 +78,7 @@ def verify(study: VerifiedStudy, options: Options) -> Verification:
     duration_s, urls = _duration_s(options.duration), _urls(options.urls, list(study.result.models))
     variables = {} if options.env is None else load_env(options.env)
     for variable in unread(list(study.result.models), variables):
-        _warn(f"nothing here reads {variable} of {options.env}")
+        warn(f"nothing here reads {variable} of {options.env}")
     stack = stack_of(study.result, study.result.picked(options.pick), study.folders(), variables)
     pressure = Load(
         options.n_streams,
@@ -112,7 +113,7 @@ def _walk(
     target = planning.target
     program = None if urls else find_program(server)
     with ExitStack() as open_:
-        open_.enter_context(DeviceTurn(target, warn=_warn).held(_say_wait))
+        open_.enter_context(DeviceTurn(target, warn=warn).held(_say_wait))
         ledger = None
         if program is not None and target.kind == "emulated":
             ledger = Ledger.create(target.vram_bytes or 0)
@@ -209,10 +210,6 @@ def _device(study: VerifiedStudy, target: Target) -> str:
     if here.fingerprint == measured.fingerprint:
         return words
     return f"{words}; **the study was measured elsewhere**: {measured.device.name}; {measured.cpu.model}"
-
-
-def _warn(words: str) -> None:
-    typer.echo(f"warning: {words}", err=True)
 
 
 def _say_wait(owner: str) -> None:

@@ -11,6 +11,7 @@ from typing import Protocol
 from layertune.devices.target import Target
 from layertune.errors import DeviceError, UsageError
 from layertune.export.flags import Flag, address_flags, device_flags
+from layertune.models.types import TENSOR_TYPE_NUMBERS
 from layertune.verify.client import Dialect
 from layertune.verify.stack import ServedModel
 
@@ -21,7 +22,6 @@ MODULE = "llama_cpp.server"
 _RPC_DEVICE = "RPC0"  # ggml-rpc.cpp, ggml_backend_rpc_add_server: a server's first device
 _SERVER_NEEDS = ("fastapi", "uvicorn", "sse_starlette", "starlette_context", "pydantic_settings")
 _EXTRA = "pip install 'layertune[server]'"
-_GGML_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20, "bf16": 30}
 
 
 class Program(Protocol):
@@ -83,8 +83,8 @@ class LlamaCppServer:
             "n_threads": engine.n_threads,
             "n_threads_batch": engine.n_threads,
             "flash_attn": _flash_attention(model) == "on",
-            "type_k": _GGML_TYPES[engine.type_k],
-            "type_v": _GGML_TYPES[engine.type_v],
+            "type_k": TENSOR_TYPE_NUMBERS[engine.type_k.upper()],
+            "type_v": TENSOR_TYPE_NUMBERS[engine.type_v.upper()],
             "logits_all": False,
             "interrupt_requests": False,  # else a second request ends the first
         }
