@@ -11,7 +11,7 @@ _LEAST = 10
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """As a trial was proposed, in shares of the hypervolume of the front so far: what it was expected to add, what all
-    settings together would add by the model, and what the noise of one measurement on the front amounts to."""
+    settings together would add at least, and what the noise of one measurement on the front amounts to."""
 
     gain: float
     missing: float
@@ -24,7 +24,7 @@ class Outlook:
     def __str__(self) -> str:
         return (
             f"by the model the last trial was to add {self.gain:.1%} to the front's hypervolume, and all settings "
-            f"together {self.missing:.1%}"
+            f"together at least {self.missing:.1%}"
         )
 
 

@@ -52,5 +52,7 @@ class Prospects:
         best = np.argsort(-self.gains, kind="stable")[:_MOST_MISSING]
         reached = np.concatenate([self._front, self._candidates[best][self._reaches[best]]])
         whole = hypervolume(reached[unbeaten(reached)], self._reference)
+        # By its means all of it may seem to add less than one setting that nobody knows is expected to.
+        missing = max(whole / volume - 1, self.gains.max() / volume)
         # One of the points on the front moves by the noise, and with it that point's part of the hypervolume.
-        return Outlook(float(self.gains[chosen] / volume), float(whole / volume - 1), noise / len(self._front))
+        return Outlook(float(self.gains[chosen] / volume), float(missing), noise / len(self._front))

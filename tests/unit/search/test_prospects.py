@@ -51,6 +51,20 @@ def test_the_outlook_is_in_shares_of_what_there_is() -> None:
     assert outlook.noise == 0.01  # two points on the front
 
 
+def test_all_settings_together_never_add_less_than_one_of_them() -> None:
+    outlook = of_one_unknown().outlook(0, noise=0.02)
+    assert outlook is not None
+    assert outlook.missing == outlook.gain > 0
+
+
+def of_one_unknown() -> Prospects:
+    """Return what is dominated by its means and may be far better."""
+    costs = np.array([[-9.0, -9.0], [-5.0, -1.0], *MEASURED])
+    std = np.array([4.0, 0, 0, 0])
+    expected = [Expected(column, std, np.arange(len(costs))) for column in costs.T]
+    return Prospects(expected, np.ones(len(costs)), np.ones(len(costs), dtype=bool), 2)
+
+
 def test_a_front_without_volume_has_no_outlook() -> None:
     assert of_costs(np.array([[-9.0, -9.0], [-1.0, -1.0]]), 1).outlook(0, noise=0.02) is None
 
