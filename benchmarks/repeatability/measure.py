@@ -4,6 +4,8 @@
 
 Runs the search N times, with another seed each time. After each, the balanced pick and what choosing by the best single
 trial would have picked are measured once more, in fresh workers, in turns; the claimed tokens/s are held against these.
+So is the setting that keeps every model on the host, which nothing chose: by how much it is off tells how much the machine
+itself changed between the finals and the second measurement, and the sheet has both, as claimed and with that taken out.
 Writes repeatability.json (every sample) and repeatability.md; --render only writes the latter from the former. On the
 demo's emulated card the speeds are this CPU's.
 """
@@ -17,7 +19,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from statistics import geometric_mean, median
 from time import monotonic
 
 from layertune.config import load_config
@@ -31,7 +33,8 @@ from layertune.trial.outcome import Measured
 from layertune.trial.process import ProcessTrialRunner, Workplace
 
 HERE = Path(__file__).parent
-N_ROUNDS = 5
+N_ROUNDS = 8
+REFERENCE = "reference"
 EFFORT = Effort(min_repeats=2, max_repeats=2, target_spread=0.01, warm_up_s=0.5, repeat_together=False)
 
 
@@ -84,6 +87,7 @@ def claims_of(run: int, config_path: Path) -> list[Claim]:
     chosen = {
         "finals": (result.picked("balanced"), False),
         "best single trial": (best_single_trial(result), True),
+        REFERENCE: (on_the_host(result), False),
     }
     again = measure_again(config_path, run, [trial for trial, _ in chosen.values()])
     return [
@@ -101,6 +105,12 @@ def best_single_trial(result: Result) -> TrialInfo:
         for trial in feasible
     ]
     return result.trial(choose(candidates)["balanced"])
+
+
+def on_the_host(result: Result) -> TrialInfo:
+    """Return the finalist without a layer on the device; it is among the baselines, which are all measured again."""
+    finals = [trial for trial in result.trials if trial.screening is not None]
+    return next(trial for trial in finals if not any(engine.n_gpu_layers for engine in trial.settings.values()))
 
 
 def claimed(trial: TrialInfo, model: str, first: bool) -> float:
@@ -160,14 +170,27 @@ def report(config_path: Path, claims: Sequence[Claim]) -> str:
             f"| {each.run + 1} | {each.chosen_by} | {each.trial} | {each.layers} | {each.model} | {each.claimed:.2f} | "
             f"{interval} | {each.overstated:+.1%} |"
         )
-    lines.append("")
-    for chosen_by in dict.fromkeys(each.chosen_by for each in claims):
+    slower = {run: slowed(run, claims) for run in dict.fromkeys(each.run for each in claims)}
+    lines += [
+        "",
+        f"- the machine itself, by the reference: {', '.join(f'{ratio - 1:+.1%}' for ratio in slower.values())}",
+    ]
+    for chosen_by in dict.fromkeys(each.chosen_by for each in claims if each.chosen_by != REFERENCE):
         chosen = [each for each in claims if each.chosen_by == chosen_by]
-        over = [each.overstated for each in chosen]
-        least, most = min(over), max(over)
-        lines.append(f"- chosen by {chosen_by}: median {median(over):+.1%}, from {least:+.1%} to {most:+.1%}")
+        lines.append(f"- chosen by {chosen_by}: {spread([each.overstated for each in chosen])}")
+        beside = [(1 + each.overstated) / slower[each.run] - 1 for each in chosen]
+        lines.append(f"  - with the machine's own change taken out: {spread(beside)}")
         lines += [agreement(model, chosen) for model in dict.fromkeys(each.model for each in chosen)]
     return "\n".join(lines) + "\n"
+
+
+def slowed(run: int, claims: Sequence[Claim]) -> float:
+    """Return by what factor the reference was faster in a run's finals than in the measurement after it."""
+    return geometric_mean(1 + each.overstated for each in claims if (each.run, each.chosen_by) == (run, REFERENCE))
+
+
+def spread(overstated: Sequence[float]) -> str:
+    return f"median {median(overstated):+.1%}, from {min(overstated):+.1%} to {max(overstated):+.1%}"
 
 
 def agreement(model: str, chosen: Sequence[Claim]) -> str:

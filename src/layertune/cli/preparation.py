@@ -118,7 +118,7 @@ class Preparation:
             n_attempts=measurement.max_attempts,
             reference=self._reference(),
             n_between=measurement.reference_every,
-            finals=FinalsPlan(finals.max_rounds, finals.max_finalists, again),
+            finals=FinalsPlan(finals.max_rounds, finals.max_finalists, again, finals.beside_prefill),
         )
 
     def _reference(self) -> SplitSettings:

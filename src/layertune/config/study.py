@@ -183,6 +183,12 @@ class FinalsConfig(_Table):
     target_spread: float = Field(
         default=0.01, gt=0, lt=1, description="End early once every finalist's tokens/s are known within ± this share."
     )
+    beside_prefill: int = Field(
+        default=3,
+        ge=0,
+        description="Of the first so many rounds each also clocks every model while the others are in a long prompt; "
+        "0 is never. It takes minutes where prompts are slow.",
+    )
 
 
 class StudyConfig(_Table):

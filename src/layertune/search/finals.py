@@ -70,9 +70,9 @@ class Finals:
                 on_round(RoundMeasured(number, n_round, len(missing) - n_done, outcome))
 
     def _measure(self, runner: TrialRunner, n_round: int, number: int, settings: SplitSettings) -> TrialOutcome:
-        effort = self._plan.finals.effort
-        if n_round >= MIN_ROUNDS:  # what a long prompt costs the others is known by then
-            effort = replace(effort, n_beside_prefill=0)
+        plan = self._plan.finals
+        beside = n_round < plan.n_rounds_beside
+        effort = plan.effort if beside else replace(plan.effort, n_beside_prefill=0)
         keep = partial(self._record.add_disturbed, f"final {number}")
         return measure_in_quiet(runner, settings, effort, self._plan.n_attempts, keep)
 

@@ -8,11 +8,13 @@ from layertune.trial.effort import Effort
 
 @dataclass(frozen=True, slots=True)
 class FinalsPlan:
-    """How the finals are held: at most `n_rounds` rounds of the baselines and at most `n_finalists` others."""
+    """How the finals are held: at most `n_rounds` rounds of the baselines and at most `n_finalists` others, the first
+    `n_rounds_beside` of them also beside the other models' long prompts, where the effort says so."""
 
     n_rounds: int = 0
     n_finalists: int = 0
     effort: Effort = field(default_factory=lambda: Effort(1, 1, 0.0))
+    n_rounds_beside: int = 3
 
 
 @dataclass(frozen=True, slots=True)

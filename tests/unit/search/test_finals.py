@@ -60,11 +60,12 @@ def hold(
     *,
     effort: Effort = ROUNDS,
     n_attempts: int = 1,
+    n_rounds_beside: int = 3,
     time_is_up: Callable[[], bool] = never,
     on_round: Callable[[RoundMeasured], None] = quiet,
 ) -> Rounds:
     kept = kept or record()
-    measuring = Measuring(n_attempts=n_attempts, finals=FinalsPlan(n_rounds, 4, effort))
+    measuring = Measuring(n_attempts=n_attempts, finals=FinalsPlan(n_rounds, 4, effort, n_rounds_beside))
     Finals(measuring, kept, N_TRIALS, seed=1).hold(FINALISTS, runner, on_round, time_is_up)
     return kept.rounds(N_TRIALS)
 
@@ -149,10 +150,16 @@ def test_events_tell_how_much_of_a_round_is_left() -> None:
     assert all(isinstance(each.outcome, Measured) for each in rounds)
 
 
-def test_latencies_beside_a_prefill_are_measured_in_the_least_rounds_only() -> None:
+@pytest.mark.parametrize("n_rounds_beside", [0, 1, 3])
+def test_latencies_beside_a_prefill_are_measured_in_the_first_rounds_only(n_rounds_beside: int) -> None:
     runner = FakeRunner(noise=WILD)
-    rounds = hold(runner, 5)
-    assert runner.efforts == [ROUNDS] * MIN_ROUNDS * 4 + [replace(ROUNDS, n_beside_prefill=0)] * 2 * 4
+    hold(runner, 5, n_rounds_beside=n_rounds_beside)
+    n_without = 5 - n_rounds_beside
+    assert runner.efforts == [ROUNDS] * n_rounds_beside * 4 + [replace(ROUNDS, n_beside_prefill=0)] * n_without * 4
+
+
+def test_a_round_keeps_its_latencies_beside_a_prefill() -> None:
+    rounds = hold(FakeRunner(noise=WILD), 5)
     for outcome in (rounds[0][0], rounds[0][4]):
         assert isinstance(outcome, Measured)
     told = [
