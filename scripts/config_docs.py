@@ -11,17 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from layertune.config import (
-    Budget,
-    Deployment,
-    EmulatedOptions,
-    HostLimits,
-    ModelConfig,
-    ModelSpace,
-    SearchConfig,
-    StudyConfig,
-    Workload,
-)
+from layertune.config import ModelConfig, ModelSpace, StudyConfig, Workload
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 TABLES: list[tuple[str, type[BaseModel]]] = [
@@ -29,11 +19,11 @@ TABLES: list[tuple[str, type[BaseModel]]] = [
     ("[models.NAME]", ModelConfig),
     ("[models.NAME.workload]", Workload),
     ("[models.NAME.space]", ModelSpace),
-    ("[budget]", Budget),
-    ("[host]", HostLimits),
-    ("[deployment]", Deployment),
-    ("[search]", SearchConfig),
-    ("[emulated]", EmulatedOptions),
+    *(  # a key without a description is a table of its own
+        (f"[{name}]", field.annotation)
+        for name, field in StudyConfig.model_fields.items()
+        if field.description is None and field.annotation is not None
+    ),
 ]
 INTRODUCTION = """\
 # The study config
@@ -77,7 +67,7 @@ def section(title: str, table: type[BaseModel]) -> str:
 def keys(table: type[BaseModel]) -> Iterator[tuple[str, str, str]]:
     for name, field in table.model_fields.items():
         if field.description is None:
-            continue  # a table of its own, described below
+            continue  # one of TABLES
         default = "required" if field.is_required() else shown(field.get_default(call_default_factory=True))
         yield name, default, field.description
 

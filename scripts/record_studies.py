@@ -29,9 +29,9 @@ DEMO: dict[str, Any] = {
     "search": {"n_trials": 9},
     "finals": {"max_finalists": 2},
 }
-# About 15 minutes each: at 64 + 16 tokens a trial of both took 62 to 104 s (rtx4050-3b-7b-emulated). Trials end after two
-# thirds of the timeout; three rounds of finals follow in any case. One host thread, as the demo has: with two, the card of
-# two threads is no faster than the host, and layers on it buy nothing.
+# About 15 minutes each: at 64 + 16 tokens a trial of both took 62 to 104 s (rtx4050-3b-7b-emulated). Trials end after
+# two thirds of the timeout; three rounds of finals follow in any case. One host thread, as the demo has: with two, the
+# card of two threads is no faster than the host, and layers on it buy nothing.
 STANDINS: dict[str, Any] = {
     "host": {"n_cpus": 1},
     "models": {

@@ -4,10 +4,10 @@
 
 Runs the search N times, with another seed each time. After each, the balanced pick and what choosing by the best single
 trial would have picked are measured once more, in fresh workers, in turns; the claimed tokens/s are held against these.
-So is the setting that keeps every model on the host, which nothing chose: by how much it is off tells how much the machine
-itself changed between the finals and the second measurement, and the sheet has both, as claimed and with that taken out.
-Writes repeatability.json (every sample) and repeatability.md; --render only writes the latter from the former. On the
-demo's emulated card the speeds are this CPU's.
+So is the setting that keeps every model on the host, which nothing chose: by how much that is off tells how much the
+machine itself changed between the finals and the second measurement; the sheet has both, as claimed and with that taken
+out. Writes repeatability.json (every sample) and repeatability.md; --render only writes the latter from the former. On
+the demo's emulated card the speeds are this CPU's.
 """
 
 import argparse
