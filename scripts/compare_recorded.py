@@ -1,4 +1,4 @@
-"""Hold the recorded studies against each other: a table for the README, between its two marks, and a picture.
+"""Hold the recorded studies against each other: tables for the README, between its two marks, and its picture.
 
 python scripts/compare_recorded.py [--check]      --check only says whether both are current
 """
@@ -83,13 +83,7 @@ def with_block(readme: str, text: str) -> str:
 def block(compared: Sequence[tuple[Group, dict[str, Result]]]) -> str:
     if not compared:
         return NONE_YET
-    parts = [table(group.title, found) for group, found in compared]
-    if any(group.with_picture for group, _ in compared):
-        where = PICTURE.relative_to(ROOT).as_posix()
-        parts.insert(
-            0, f"![The fronts of the recorded cards, speed against speed, their balanced picks marked]({where})\n"
-        )
-    return "\n".join([*parts, LEGEND])
+    return "\n".join([*(table(group.title, found) for group, found in compared), LEGEND])
 
 
 def table(title: str, found: dict[str, Result]) -> str:
