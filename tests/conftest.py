@@ -31,8 +31,8 @@ def demo_pair() -> dict[str, Path]:
     return pair
 
 
-@pytest.fixture
-def needs_rpc() -> Iterator[None]:
+@pytest.fixture(scope="session")
+def needs_rpc() -> None:
     """Skip where no emulated card can run, with the reason."""
     if sys.platform == "win32":
         pytest.skip("the emulated card needs POSIX record locks")
@@ -40,4 +40,3 @@ def needs_rpc() -> Iterator[None]:
 
     if not inspect().build.supports_rpc:
         pytest.skip("this llama-cpp-python was built without RPC")
-    return

@@ -64,7 +64,7 @@ class Pair:
         self.device.settle()
 
 
-@pytest.fixture(params=["cpu", "emulated"])
+@pytest.fixture(scope="module", params=["cpu", "emulated"])
 def pair(request: pytest.FixtureRequest, demo_pair: dict[str, Path]) -> Iterator[Pair]:
     if request.param == "cpu":
         device: OpenDevice = LocalDevice(Target("cpu", "CPU"))

@@ -31,7 +31,7 @@ def split(chat: int, code: int) -> SplitSettings:
     return SplitSettings.of({"chat": engine(chat), "code": engine(code)})
 
 
-@pytest.fixture(params=["fake", "replay", "emulated card"])
+@pytest.fixture(scope="module", params=["fake", "replay", "emulated card"])
 def runner(request: pytest.FixtureRequest) -> Iterator[TrialRunner]:
     if request.param == "fake":
         yield FakeRunner(cap_bytes=CAP_BYTES, noise=Noise(repeat=0.01))
@@ -115,6 +115,7 @@ def test_a_trial_that_need_not_go_on_stops_after_the_least_repetitions_with_ever
 
 
 def test_preparing_changes_no_figure(runner: TrialRunner) -> None:
+    runner.close()
     runner.prepare(split(5, 2))
     prepared = runner.run(split(5, 2), EFFORT)
     runner.close()

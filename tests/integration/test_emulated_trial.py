@@ -18,16 +18,19 @@ EFFORT = Effort(2, 2, 0.5)
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_rpc")]
 
 
-def split(chat: int, code: int, n_batch: int = 64) -> SplitSettings:
+def split(chat: int, code: int) -> SplitSettings:
     def engine(n_gpu_layers: int) -> EngineSettings:
-        return EngineSettings(n_gpu_layers=n_gpu_layers, n_ctx=256, n_batch=n_batch, n_ubatch=n_batch, n_threads=1)
+        return EngineSettings(n_gpu_layers=n_gpu_layers, n_ctx=256, n_batch=16, n_ubatch=16, n_threads=1)
 
     return SplitSettings.of({"chat": engine(chat), "code": engine(code)})
 
 
+SOME_LAYERS = split(12, 7)
+
+
 def run(demo_pair: dict[str, Path], target: Target, settings: SplitSettings, timeout_s: float = 300) -> TrialOutcome:
     paths = {name: str(path) for name, path in demo_pair.items()}
-    place = Workplace(target, paths, dict.fromkeys(paths, (16, 4)), 0, timeout_s)
+    place = Workplace(target, paths, dict.fromkeys(paths, (8, 2)), 0, timeout_s)
     with closing(ProcessTrialRunner(place)) as runner:
         return runner.run(settings, EFFORT)
 
@@ -47,9 +50,16 @@ def device_bytes(outcome: Measured) -> int:
     )
 
 
-def test_the_ledgers_peak_is_llama_cpps_own_buffer_lines_and_the_same_again(demo_pair: dict[str, Path]) -> None:
-    first = measured(run(demo_pair, card(1024), split(12, 7)))
-    again = measured(run(demo_pair, card(1024), split(12, 7)))
+@pytest.fixture(scope="module")
+def first(needs_rpc: None, demo_pair: dict[str, Path]) -> Measured:
+    """Some layers of both models on a card that has room for all."""
+    return measured(run(demo_pair, card(1024), SOME_LAYERS))
+
+
+def test_the_ledgers_peak_is_llama_cpps_own_buffer_lines_and_the_same_again(
+    first: Measured, demo_pair: dict[str, Path]
+) -> None:
+    again = measured(run(demo_pair, card(1024), SOME_LAYERS))
     assert first.vram is not None
     assert again.vram is not None
     assert first.vram.peak_bytes == pytest.approx(device_bytes(first), abs=0.1 * MIB)
@@ -67,7 +77,7 @@ def test_every_repetition_of_every_model_is_kept(demo_pair: dict[str, Path]) -> 
         for pp, tg, tokens_per_s in zip(
             report.samples.pp_tokens_per_s, report.samples.tg_tokens_per_s, report.samples.tokens_per_s, strict=True
         ):
-            assert tokens_per_s == pytest.approx(4 / (16 / pp + 4 / tg))
+            assert tokens_per_s == pytest.approx(2 / (8 / pp + 2 / tg))
 
 
 def test_no_layer_on_the_card_takes_no_byte_of_it(demo_pair: dict[str, Path]) -> None:
@@ -76,12 +86,13 @@ def test_no_layer_on_the_card_takes_no_byte_of_it(demo_pair: dict[str, Path]) ->
     assert (outcome.vram.peak_bytes, device_bytes(outcome)) == (0, 0)
 
 
-def test_one_byte_too_few_is_refused_at_the_last_buffer_and_the_exact_size_is_not(demo_pair: dict[str, Path]) -> None:
-    settings = split(3, 2)
-    needed = measured(run(demo_pair, card(1024), settings)).vram
+def test_one_byte_too_few_is_refused_at_the_last_buffer_and_the_exact_size_is_not(
+    first: Measured, demo_pair: dict[str, Path]
+) -> None:
+    needed = first.vram
     assert needed is not None
-    assert isinstance(run(demo_pair, card(needed.peak_bytes / MIB), settings), Measured)
-    refused = run(demo_pair, card((needed.peak_bytes - 1) / MIB), settings)
+    assert isinstance(run(demo_pair, card(needed.peak_bytes / MIB), SOME_LAYERS), Measured)
+    refused = run(demo_pair, card((needed.peak_bytes - 1) / MIB), SOME_LAYERS)
     assert isinstance(refused, Infeasible)
     assert (refused.stage, refused.model, refused.excess_bytes) == ("compute", "code", 1)
     assert "failed to allocate" in refused.evidence

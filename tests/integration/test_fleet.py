@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from layertune.errors import StorageUnreachable, StudyMismatch
 from layertune.search.storage import open_url
 from layertune.search.study import Search
 from layertune.testing import FakeRunner
-from postgresql import cluster, new_database
+from postgresql import new_database
 from small_study import plan, quiet, space
 
 NUMBERS = itertools.count()
@@ -54,15 +54,9 @@ study.run(TurnTakingRunner(runner, DeviceTurn(Target("cpu", "CPU"), folder.paren
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Path]:
-    with cluster() as socket:
-        yield socket
-
-
 @pytest.fixture
-def url(server: Path) -> str:
-    return new_database(server, f"test{next(NUMBERS)}")
+def url(postgresql_server: Path) -> str:
+    return new_database(postgresql_server, f"test{next(NUMBERS)}")
 
 
 def machine(
@@ -152,9 +146,9 @@ def test_another_machine_s_study_is_not_taken_over(tmp_path: Path, url: str) -> 
     assert trials(url) == [] or all(each.state == TrialState.WAITING for each in trials(url))
 
 
-def test_a_database_that_is_not_there_is_one_sentence(server: Path) -> None:
+def test_a_database_that_is_not_there_is_one_sentence(postgresql_server: Path) -> None:
     with pytest.raises(StorageUnreachable, match='database "nowhere" does not exist; check that it runs') as caught:
-        open_url(f"postgresql://layertune:s3cret@/nowhere?host={server}")
+        open_url(f"postgresql://layertune:s3cret@/nowhere?host={postgresql_server}")
     assert "\n" not in str(caught.value)
     assert "s3cret" not in str(caught.value)
     assert caught.value.exit_status == 2

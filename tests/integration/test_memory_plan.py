@@ -1,6 +1,8 @@
 """The plan against llama.cpp itself: what was projected is what a real load takes, on the emulated card."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ PARTS = ("weights_bytes", "kv_bytes", "compute_bytes", "output_bytes")
 
 
 def engine(n_gpu_layers: int, **changes: Any) -> EngineSettings:
-    base = EngineSettings(n_gpu_layers=n_gpu_layers, n_ctx=512, n_batch=64, n_ubatch=64, n_threads=1)
+    base = EngineSettings(n_gpu_layers=n_gpu_layers, n_ctx=512, n_batch=32, n_ubatch=32, n_threads=1)
     return replace(base, **changes)
 
 
@@ -44,30 +46,44 @@ def memory(path: Path, cache: Path, *settings: EngineSettings, shape: ModelShape
     return ModelMemory(shape or read_shape(path), asked.anatomy("model"), lambda key: asked.project("model", key))
 
 
-def load(path: Path, settings: EngineSettings) -> tuple[dict[str, BufferBytes], int]:
-    """Return llama.cpp's own buffer lines, and the card's peak once a full physical batch was decoded."""
-    ledger = Ledger.create(CARD.vram_bytes or 0)
-    card = EmulatedCard(ledger, ["model"], 1)
-    try:
-        experts = expert_tensors(settings.n_cpu_moe)
-        model = Model(path, settings.n_gpu_layers, card.devices("model"), host_tensors=experts)
-        context = Context(model, settings)
-        context.prefill(np.zeros(settings.n_ubatch, dtype=np.int32))
-        context.close()
-        model.close()
+@dataclass(frozen=True)
+class OpenCard:
+    """A card for one model after the other."""
+
+    ledger: Ledger
+    device: EmulatedCard
+
+    def load(self, path: Path, settings: EngineSettings) -> tuple[dict[str, BufferBytes], int]:
+        """Return llama.cpp's own buffer lines, and the card's peak once a full physical batch was decoded."""
+        self.ledger.reset_peak()
+        experts, devices = expert_tensors(settings.n_cpu_moe), self.device.devices("model")
+        with (
+            closing(Model(path, settings.n_gpu_layers, devices, host_tensors=experts)) as model,
+            closing(Context(model, settings)) as context,
+        ):
+            context.prefill(np.zeros(settings.n_ubatch, dtype=np.int32))
+        self.device.settle()
+        card = self.ledger.state()
+        assert card.used_bytes == 0
         buffers = {
             device: model.buffers.get(device, BufferBytes()) + context.buffers.get(device, BufferBytes())
             for device in (GPU, HOST)
         }
-        return buffers, ledger.state().peak_bytes
-    finally:
-        card.close()
-        ledger.close()
+        return buffers, card.peak_bytes
 
 
-def check(path: Path, plan: ModelMemory, settings: EngineSettings) -> None:
+@pytest.fixture(scope="module")
+def card(needs_rpc: None) -> Iterator[OpenCard]:
+    ledger = Ledger.create(CARD.vram_bytes or 0)
+    device = EmulatedCard(ledger, ["model"], 1)
+    yield OpenCard(ledger, device)
+    device.close()
+    ledger.close()
+
+
+def check(card: OpenCard, path: Path, plan: ModelMemory, settings: EngineSettings) -> None:
     planned = plan.plan(settings)
-    buffers, peak_bytes = load(path, settings)
+    buffers, peak_bytes = card.load(path, settings)
     for device, held in buffers.items():
         for part in PARTS:
             error_bytes = getattr(planned.devices[device], part) - getattr(held, part)
@@ -78,33 +94,33 @@ def check(path: Path, plan: ModelMemory, settings: EngineSettings) -> None:
 @pytest.mark.parametrize("name", ["chat", "code"])
 @pytest.mark.parametrize("changes", [{}, {"flash_attn": "off", "n_parallel": 2}, {"type_k": "q8_0", "type_v": "q4_0"}])
 def test_the_demo_pair_takes_what_was_planned(
-    demo_pair: dict[str, Path], tmp_path: Path, name: str, changes: dict[str, Any]
+    card: OpenCard, demo_pair: dict[str, Path], tmp_path: Path, name: str, changes: dict[str, Any]
 ) -> None:
     settings = [engine(n_gpu_layers, **changes) for n_gpu_layers in (0, 1, 10, 99)]
     plan = memory(demo_pair[name], tmp_path, *settings)
     for each in settings:
-        check(demo_pair[name], plan, each)
+        check(card, demo_pair[name], plan, each)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_kind_of_architecture_takes_what_was_planned(tmp_path: Path, name: str) -> None:
+def test_every_kind_of_architecture_takes_what_was_planned(card: OpenCard, tmp_path: Path, name: str) -> None:
     path = tmp_path / "model.gguf"
     write(name, path)
     settings = engine(4)
     plan = memory(path, tmp_path, settings)
     assert plan.plan(settings).kv_source == "computed"
-    check(path, plan, settings)
+    check(card, path, plan, settings)
 
 
-def test_experts_kept_on_the_host_are_planned_there(tmp_path: Path) -> None:
+def test_experts_kept_on_the_host_are_planned_there(card: OpenCard, tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     write("qwen3moe", path)
     settings = engine(99, n_cpu_moe=4)
-    check(path, memory(path, tmp_path, settings), settings)
+    check(card, path, memory(path, tmp_path, settings), settings)
 
 
 @pytest.mark.parametrize("name", ["gemma2", "lfm2", "mamba"])
-def test_an_architecture_without_rules_is_planned_by_llama_cpps_word(tmp_path: Path, name: str) -> None:
+def test_an_architecture_without_rules_is_planned_by_llama_cpps_word(card: OpenCard, tmp_path: Path, name: str) -> None:
     path = tmp_path / "model.gguf"
     write(name, path)
     shape = read_shape(path)
@@ -117,7 +133,7 @@ def test_an_architecture_without_rules_is_planned_by_llama_cpps_word(tmp_path: P
     settings = engine(4)
     plan = memory(path, tmp_path, settings, shape=stranger)
     assert plan.plan(settings).kv_source == "llama.cpp"
-    check(path, plan, settings)
+    check(card, path, plan, settings)
 
 
 def test_a_skeleton_projects_what_the_model_does(demo_pair: dict[str, Path], tmp_path: Path) -> None:

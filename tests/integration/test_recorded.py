@@ -27,11 +27,12 @@ def test_a_fresh_search_is_compared_with_a_recorded_one_and_the_other_card_is_na
     config["emulated"]["n_threads"] = 1
     config["budget"]["vram"] = "240MiB"
     config["search"]["n_trials"] = 1
-    config["measurement"] |= {"min_repeats": 2, "max_repeats": 2, "reference_every": 0}
+    config["measurement"] |= {"min_repeats": 2, "max_repeats": 2, "warm_up": "0.01s", "max_attempts": 1}
+    config["measurement"]["reference_every"] = 0
     config["finals"]["max_rounds"] = 0
     for name, path in demo_pair.items():
         config["models"][name]["path"] = str(path)
-        config["models"][name]["space"] |= {"n_gpu_layers": 0, "n_batch": 128}
+        config["models"][name]["space"] |= {"n_gpu_layers": 0, "n_batch": 64}
     (tmp_path / "fresh.toml").write_text(tomli_w.dumps(config), encoding="utf-8")
     searched = layertune("search", tmp_path / "fresh.toml", "--study", tmp_path / "fresh")
     assert searched.returncode == 0, searched.stderr

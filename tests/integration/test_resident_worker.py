@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -19,19 +20,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_rpc")]
 EFFORT = Effort(1, 1, 0.5)
 
 
-def split(chat: int, code: int, n_batch: int = 64) -> SplitSettings:
+def split(chat: int, code: int, n_batch: int = 16) -> SplitSettings:
     def engine(n_gpu_layers: int) -> EngineSettings:
         return EngineSettings(n_gpu_layers=n_gpu_layers, n_ctx=256, n_batch=n_batch, n_ubatch=n_batch, n_threads=1)
 
     return SplitSettings.of({"chat": engine(chat), "code": engine(code)})
 
 
-@pytest.fixture
-def runner(demo_pair: dict[str, Path]) -> Iterator[ProcessTrialRunner]:
+def runner(demo_pair: dict[str, Path]) -> ProcessTrialRunner:
     paths = {name: str(path) for name, path in demo_pair.items()}
     target = Target("emulated", "emulated card", vram_bytes=600 * MIB, n_threads=2)
-    with closing(ProcessTrialRunner(Workplace(target, paths, dict.fromkeys(paths, (16, 4)), 0, 300.0))) as runner:
-        yield runner
+    return ProcessTrialRunner(Workplace(target, paths, dict.fromkeys(paths, (8, 2)), 0, 300.0))
 
 
 def measured(runner: ProcessTrialRunner, settings: SplitSettings) -> Measured:
@@ -50,14 +49,35 @@ def workers() -> set[int]:
 
 # In this order the second changes a context only, the third one model's layers, the fourth both models' and fewer of
 # them, the last more again.
-ORDER = [split(12, 7), split(12, 7, n_batch=128), split(12, 0), split(1, 1), split(31, 19)]
+ORDER = [split(12, 7), split(12, 7, n_batch=32), split(12, 0), split(1, 1), split(31, 19)]
 
 
-def test_memory_figures_are_those_of_a_fresh_worker_whatever_ran_before(runner: ProcessTrialRunner) -> None:
-    resident = [measured(runner, settings) for settings in ORDER]
-    for settings, after_others in zip(ORDER, resident, strict=True):
-        runner.close()
-        alone = measured(runner, settings)
+@dataclass(frozen=True)
+class Resident:
+    """All of ORDER, one after the other: what each came to and which worker had run it. The runner is still open."""
+
+    runner: ProcessTrialRunner
+    outcomes: list[Measured]
+    workers: list[set[int]]
+
+
+@pytest.fixture(scope="module")
+def resident(needs_rpc: None, demo_pair: dict[str, Path]) -> Iterator[Resident]:
+    with closing(runner(demo_pair)) as open_runner:
+        found = Resident(open_runner, [], [])
+        for settings in ORDER:
+            found.outcomes.append(measured(open_runner, settings))
+            found.workers.append(workers())
+        yield found
+
+
+def test_memory_figures_are_those_of_a_fresh_worker_whatever_ran_before(
+    resident: Resident, demo_pair: dict[str, Path]
+) -> None:
+    # The first had a fresh worker itself.
+    for settings, after_others in list(zip(ORDER, resident.outcomes, strict=True))[1:]:
+        with closing(runner(demo_pair)) as fresh:
+            alone = measured(fresh, settings)
         assert after_others.vram is not None
         assert alone.vram is not None
         assert after_others.vram.peak_bytes == alone.vram.peak_bytes
@@ -65,20 +85,18 @@ def test_memory_figures_are_those_of_a_fresh_worker_whatever_ran_before(runner: 
             assert after_others.models[name].buffers == report.buffers
 
 
-def test_one_worker_runs_them_all_and_loads_only_what_changed(runner: ProcessTrialRunner) -> None:
-    first = measured(runner, ORDER[0])
-    (worker,) = workers()
-    context_only = measured(runner, ORDER[1])
-    one_model = measured(runner, ORDER[2])
-    assert workers() == {worker}
+def test_one_worker_runs_them_all_and_loads_only_what_changed(resident: Resident) -> None:
+    first, context_only, one_model, *_ = resident.outcomes
+    (worker,) = resident.workers[0]
+    assert resident.workers == [{worker}] * len(ORDER)
     assert first.held["idle"].weights == ()
     assert context_only.held["idle"].weights == ("chat", "code")
     assert one_model.held["idle"].weights == ("chat",)
     assert context_only.clock.load_s < first.clock.load_s
 
 
-def test_what_stays_and_what_comes_back_is_counted_to_the_byte(runner: ProcessTrialRunner) -> None:
-    outcome = measured(runner, ORDER[0])
+def test_what_stays_and_what_comes_back_is_counted_to_the_byte(resident: Resident) -> None:
+    outcome = resident.outcomes[0]
     assert outcome.vram is not None
     phases = outcome.vram.phases
     weights_bytes = sum(
@@ -92,8 +110,8 @@ def test_what_stays_and_what_comes_back_is_counted_to_the_byte(runner: ProcessTr
     assert phases["unload"] == pytest.approx(weights_bytes, abs=0.02 * MIB)
 
 
-def test_a_refusal_ends_the_worker_and_the_next_trial_is_clean(runner: ProcessTrialRunner) -> None:
-    before = measured(runner, ORDER[0])
+def test_a_refusal_ends_the_worker_and_the_next_trial_is_clean(resident: Resident) -> None:
+    before = resident.outcomes[0]
     (worker,) = workers()
     too_large = SplitSettings.of(
         {
@@ -101,8 +119,8 @@ def test_a_refusal_ends_the_worker_and_the_next_trial_is_clean(runner: ProcessTr
             for name in ("chat", "code")
         }
     )
-    assert runner.run(too_large, EFFORT).state == "infeasible"
-    after = measured(runner, ORDER[0])
+    assert resident.runner.run(too_large, EFFORT).state == "infeasible"
+    after = measured(resident.runner, ORDER[0])
     assert worker not in workers()
     assert before.vram is not None
     assert after.vram is not None

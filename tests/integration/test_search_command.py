@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import optuna
 import psutil
@@ -20,7 +21,7 @@ from layertune.models.known import KnownModel
 from layertune.models.standin import plan_standin
 from layertune.results.result import load_result
 from layertune.search.storage import open_url
-from postgresql import cluster, new_database
+from postgresql import new_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_rpc")]
 
@@ -34,7 +35,7 @@ emulated = {{ n_threads = 1 }}
 host = {{ n_cpus = 1 }}
 search = {{ n_trials = {n_trials}, trial_timeout = "60s", sampler = "random" }}
 measurement = {{ min_repeats = 2, max_repeats = 2, warm_up = "0.01s", max_attempts = 1 }}
-finals = {{ max_rounds = 3, max_finalists = 2, n_repeats = 1 }}
+finals = {{ max_rounds = {n_rounds}, max_finalists = 2, n_repeats = 1 }}
 [models.chat]
 path = "chat.gguf"
 workload = {{ n_prompt = 8, n_generate = 4 }}
@@ -56,21 +57,43 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(models: Path, tmp_path: Path) -> Path:
+    return linked(models, tmp_path)
+
+
+def linked(models: Path, folder: Path) -> Path:
     for model in models.iterdir():
-        (tmp_path / model.name).symlink_to(model)
-    return tmp_path
+        (folder / model.name).symlink_to(model)
+    return folder
 
 
-def command(folder: Path, *arguments: str, size: str = "14MiB", n_trials: int = 6, least: int = 0) -> list[str]:
-    (folder / "tiny.toml").write_text(CONFIG.format(size=size, n_trials=n_trials, least=least))
+@pytest.fixture(scope="module")
+def finished_once(needs_rpc: None, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = linked(models, tmp_path_factory.mktemp("finished"))
+    answer = run(folder, n_trials=1)
+    assert answer.returncode == 0, answer.stderr
+    return folder
+
+
+@pytest.fixture
+def finished(finished_once: Path, folder: Path) -> Path:
+    """A folder with a finished study of one trial, a copy of its own."""
+    shutil.copytree(finished_once / "study", folder / "study")
+    return folder
+
+
+def config(*, size: str = "14MiB", n_trials: int = 6, least: int = 0, n_rounds: int = 0) -> str:
+    """Return a study's config: finals are held only where a test is about them."""
+    return CONFIG.format(size=size, n_trials=n_trials, least=least, n_rounds=n_rounds)
+
+
+def command(folder: Path, *arguments: str, **changes: Any) -> list[str]:
+    (folder / "tiny.toml").write_text(config(**changes))
     code = "from layertune.cli.main import run; run()"
     return [sys.executable, "-c", code, "search", "tiny.toml", "--study", "study", *arguments]
 
 
-def run(
-    folder: Path, *arguments: str, size: str = "14MiB", n_trials: int = 6, least: int = 0
-) -> subprocess.CompletedProcess[str]:
-    full = command(folder, *arguments, size=size, n_trials=n_trials, least=least)
+def run(folder: Path, *arguments: str, **changes: Any) -> subprocess.CompletedProcess[str]:
+    full = command(folder, *arguments, **changes)
     return subprocess.run(full, capture_output=True, text=True, cwd=folder, check=False)
 
 
@@ -80,7 +103,7 @@ def stored(folder: Path) -> list[optuna.trial.FrozenTrial]:
 
 
 def test_a_search_ends_with_a_front_under_the_budget_an_env_and_a_result(folder: Path) -> None:
-    answer = run(folder, n_trials=8)
+    answer = run(folder, n_trials=8, n_rounds=3)
     assert answer.returncode == 0, answer.stderr
     assert "EMULATED" in answer.stderr
     assert "Pareto front of tiny" in answer.stdout
@@ -97,7 +120,7 @@ def test_a_search_ends_with_a_front_under_the_budget_an_env_and_a_result(folder:
 
 
 def test_a_search_can_begin_with_what_another_study_measured(folder: Path) -> None:
-    assert run(folder, "--sampler", "layer-split", n_trials=8).returncode == 0
+    assert run(folder, "--sampler", "layer-split", n_trials=4).returncode == 0
     (folder / "study").rename(folder / "elsewhere")
     answer = run(folder, "--sampler", "layer-split", "--warm-start", "elsewhere", n_trials=7)
     assert answer.returncode == 0, answer.stderr
@@ -122,9 +145,7 @@ def test_a_search_can_begin_with_what_another_study_measured(folder: Path) -> No
 
 def test_a_floor_that_nothing_reaches_is_exit_status_3_with_the_floor(folder: Path) -> None:
     words = command(folder)
-    (folder / "tiny.toml").write_text(
-        'floors = ["chat.tokens_per_s >= 1000000"]\n' + CONFIG.format(size="14MiB", n_trials=2, least=0)
-    )
+    (folder / "tiny.toml").write_text('floors = ["chat.tokens_per_s >= 1000000"]\n' + config(n_trials=2))
     answer = subprocess.run(words, capture_output=True, text=True, cwd=folder, check=False)
     assert answer.returncode == 3
     assert "keeps the limits and reaches chat.tokens_per_s >= 1000000; lower the floor" in answer.stderr
@@ -136,15 +157,14 @@ def test_results_go_to_standard_output_as_json_and_progress_does_not(folder: Pat
     assert "[2/2] trial" in answer.stderr
 
 
-def test_a_finished_study_is_not_started_over_unasked(folder: Path) -> None:
-    assert run(folder, n_trials=1).returncode == 0
-    created = load_result(folder / "study").study.created
-    again = run(folder, n_trials=1)
+def test_a_finished_study_is_not_started_over_unasked(finished: Path) -> None:
+    created = load_result(finished / "study").study.created
+    again = run(finished, n_trials=1)
     assert (again.returncode, again.stdout) == (2, "")
     assert "holds a study already; go on with --resume" in again.stderr
-    more = run(folder, "--resume", n_trials=3)
+    more = run(finished, "--resume", n_trials=3)
     assert more.returncode == 0
-    result = load_result(folder / "study")
+    result = load_result(finished / "study")
     assert (len(result.trials), result.study.created) == (3, created)
 
 
@@ -154,9 +174,8 @@ def test_nothing_that_fits_is_exit_status_3_with_the_smallest_need(folder: Path)
     assert "nothing fits the budget of 1.0 MiB: by plan the smallest setting needs 5.4 MiB" in answer.stderr
 
 
-def test_a_study_of_another_device_is_refused_with_what_differs(folder: Path) -> None:
-    assert run(folder, n_trials=1).returncode == 0
-    answer = run(folder, "--resume", size="15MiB", n_trials=2)
+def test_a_study_of_another_device_is_refused_with_what_differs(finished: Path) -> None:
+    answer = run(finished, "--resume", size="15MiB", n_trials=2)
     assert answer.returncode == 2
     assert "device was emulated emulated card, 14680064 bytes" in answer.stderr
 
@@ -226,7 +245,7 @@ def test_ctrl_c_is_exit_status_130_with_the_same_promise(folder: Path, how: sign
 
 
 def test_finals_cut_off_go_on_where_they_were(folder: Path) -> None:
-    process = subprocess.Popen(command(folder, n_trials=3), cwd=folder, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command(folder, n_trials=3, n_rounds=3), cwd=folder, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("[finals, round 1"):
@@ -235,7 +254,7 @@ def test_finals_cut_off_go_on_where_they_were(folder: Path) -> None:
     process.communicate()
     before = final_rounds(folder)
     assert before
-    assert run(folder, "--resume", n_trials=3).returncode == 0
+    assert run(folder, "--resume", n_trials=3, n_rounds=3).returncode == 0
     after = final_rounds(folder)
     assert {key: after[key] for key in before} == before
     result = load_result(folder / "study")
@@ -251,18 +270,17 @@ def final_rounds(folder: Path) -> dict[str, object]:
     return {key: value for key, value in attributes.items() if key.startswith("final ")}
 
 
-def test_resume_needs_no_config_beside_the_folder(folder: Path) -> None:
-    assert run(folder, n_trials=2).returncode == 0
+def test_resume_needs_no_config_beside_the_folder(finished: Path) -> None:
     code = "from layertune.cli.main import run; run()"
     answer = subprocess.run(
-        [sys.executable, "-c", code, "search", "--study", "study", "--resume", "--trials", "3"],
+        [sys.executable, "-c", code, "search", "--study", "study", "--resume", "--trials", "2"],
         capture_output=True,
         text=True,
-        cwd=folder,
+        cwd=finished,
         check=False,
     )
     assert answer.returncode == 0, answer.stderr
-    assert len(load_result(folder / "study").trials) == 3
+    assert len(load_result(finished / "study").trials) == 2
 
 
 def test_the_cpu_alone_needs_no_card(folder: Path) -> None:
@@ -279,7 +297,7 @@ def test_an_orphan_of_an_earlier_run_cannot_answer_for_a_new_one(folder: Path) -
         other.mkdir()
         for name in ("chat.gguf", "code.gguf"):
             (other / name).symlink_to((folder / name).resolve())
-        answer = run(other, n_trials=2)
+        answer = run(other, n_trials=1)
         assert answer.returncode == 0
         assert all(
             (trial.vram is None or trial.vram.baseline_bytes == 0) for trial in load_result(other / "study").trials
@@ -309,32 +327,30 @@ def test_a_baseline_may_not_take_a_computed_one_s_name(folder: Path) -> None:
     assert "baselines.ollama: layertune computes one of that name; rename yours" in answer.stderr
 
 
-def test_a_study_in_a_database_goes_on_with_its_url_only(folder: Path) -> None:
-    with cluster() as server:
-        url = new_database(server, "fleet")
-        answer = run(folder, "--storage", url, n_trials=3)
-        assert answer.returncode == 0, answer.stderr
-        assert not (folder / "study" / "journal.log").exists()
-        assert [each.study_name for each in optuna.get_all_study_summaries(open_url(url))] == ["study"]
-        before = load_result(folder / "study")
-        forgotten = run(folder, "--resume", n_trials=4)
-        assert (forgotten.returncode, forgotten.stdout) == (2, "")
-        assert (
-            "study has no journal.log: its trials are in another storage; give its --storage URL again"
-            in forgotten.stderr
-        )
-        assert run(folder, "--resume", "--storage", url, n_trials=4).returncode == 0
-        after = load_result(folder / "study")
+def test_a_study_in_a_database_goes_on_with_its_url_only(folder: Path, postgresql_server: Path) -> None:
+    url = new_database(postgresql_server, "search")
+    answer = run(folder, "--storage", url, n_trials=3)
+    assert answer.returncode == 0, answer.stderr
+    assert not (folder / "study" / "journal.log").exists()
+    assert [each.study_name for each in optuna.get_all_study_summaries(open_url(url))] == ["study"]
+    before = load_result(folder / "study")
+    forgotten = run(folder, "--resume", n_trials=4)
+    assert (forgotten.returncode, forgotten.stdout) == (2, "")
+    assert (
+        "study has no journal.log: its trials are in another storage; give its --storage URL again" in forgotten.stderr
+    )
+    assert run(folder, "--resume", "--storage", url, n_trials=4).returncode == 0
+    after = load_result(folder / "study")
     assert [each.settings for each in after.trials[:3]] == [each.settings for each in before.trials]
     assert len(after.trials) == 4
-    gone = run(folder, "--resume", "--storage", url, n_trials=5)
+    nobody = url.replace(str(postgresql_server), str(folder))  # as of a server that has ended: its socket is not there
+    gone = run(folder, "--resume", "--storage", nobody, n_trials=5)
     assert (gone.returncode, gone.stderr.count("layertune: the storage postgresql://")) == (2, 1)
     assert "Traceback" not in gone.stderr
 
 
-def test_a_study_in_a_journal_does_not_go_on_in_a_database(folder: Path) -> None:
-    assert run(folder, n_trials=1).returncode == 0
-    answer = run(folder, "--resume", "--storage", "sqlite:///fleet.db", n_trials=2)
+def test_a_study_in_a_journal_does_not_go_on_in_a_database(finished: Path) -> None:
+    answer = run(finished, "--resume", "--storage", "sqlite:///fleet.db", n_trials=2)
     assert answer.returncode == 2
     assert "study keeps its trials in journal.log; leave out --storage" in answer.stderr
-    assert not (folder / "fleet.db").exists()
+    assert not (finished / "fleet.db").exists()

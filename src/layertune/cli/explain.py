@@ -1,6 +1,7 @@
 """layertune export --explain: what each setting of a pick gives and costs, as tables on standard output, or as JSON."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -29,10 +30,11 @@ from layertune.units import format_bytes
 _HEADINGS = ("model", "step", "tokens/s alone", "95 % interval", "share", "speed is", "device", "host", "bytes are")
 
 
-def run(study: Path, pick: str, *, compat: str | None, output: Path | None, as_json: bool) -> None:
-    if compat is not None or output is not None:
-        option = "--compat" if compat is not None else "-o"
-        raise UsageError(f"{option} is about files, and --explain prints", remedy="leave one of the two out")
+def run(study: Path, pick: str, *, about_files: Mapping[str, object], as_json: bool) -> None:
+    """`about_files` are the options that say which files to write, None where one is not given."""
+    for option, given in about_files.items():
+        if given is not None:
+            raise UsageError(f"{option} is about files, and --explain prints", remedy="leave one of the two out")
     result = load_result(study)
     trial = result.picked(pick)
     explanation = explain(result, trial, plan_again(study, result, [trial]))

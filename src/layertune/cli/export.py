@@ -6,11 +6,14 @@ import typer
 
 from layertune.cli.files import write_files
 from layertune.errors import UsageError
-from layertune.export import EXPORTERS, REPAIRS, ignored_keys, picked_for_worksheet
+from layertune.export import EXPORTERS, MODELS_DIR, REPAIRS, ignored_keys, picked_for_worksheet
 from layertune.results.result import Result, TrialInfo, load_result
 
 
-def run(study: Path, format: str, pick: str, *, compat: str | None, models_dir: str, output: Path | None) -> None:
+def run(
+    study: Path, format: str | None, pick: str, *, compat: str | None, models_dir: str | None, output: Path | None
+) -> None:
+    format = "env" if format is None else format
     if format not in EXPORTERS:
         raise UsageError(f"{format!r} is no export format", remedy=f"choose one of {', '.join(EXPORTERS)}")
     if compat not in (None, "worksheet"):
@@ -19,7 +22,7 @@ def run(study: Path, format: str, pick: str, *, compat: str | None, models_dir: 
         raise UsageError(f"--compat {compat} is about a .env file", remedy="use it with --format env")
     result = load_result(study)
     trial = result.picked(pick) if compat is None else picked_for_worksheet(result, pick)
-    files = EXPORTERS[format](result, trial, models_dir)
+    files = EXPORTERS[format](result, trial, MODELS_DIR if models_dir is None else models_dir)
     if output is not None:
         for path in write_files(output, files):
             typer.echo(f"wrote {path}", err=True)

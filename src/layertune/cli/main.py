@@ -138,19 +138,24 @@ def pareto(
 def export(
     study: Study,
     format: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="env|compose|llama-server|preset|llama-swap|ollama|systemd|json", help="What reads the files."
+            metavar="env|compose|llama-server|preset|llama-swap|ollama|systemd|json",
+            help="What reads the files.",
+            show_default="env",
         ),
-    ] = "env",
+    ] = None,
     pick: Annotated[str, typer.Option(metavar="balanced|MODEL|lean|TRIAL", help="Which trial.")] = "balanced",
     compat: Annotated[
         str | None,
         typer.Option(metavar="worksheet", help="For a reader with settings of its own: only trials that have them."),
     ] = None,
     models_dir: Annotated[
-        str, typer.Option(metavar="DIR", help="Where the model files are on the machine that serves them.")
-    ] = "/models",
+        str | None,
+        typer.Option(
+            metavar="DIR", help="Where the model files are on the machine that serves them.", show_default="/models"
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE|DIR", help="Write here; several files go into a folder."),
@@ -160,7 +165,7 @@ def export(
         typer.Option(
             "--explain",
             help="Instead of files, print what one step of each setting gives and costs, and whether to share the "
-            "device at all.",
+            "device at all; takes --pick and --json, and no option about files.",
         ),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="With --explain: print JSON instead of tables.")] = False,
@@ -169,7 +174,8 @@ def export(
     if explain:
         from layertune.cli import explain as explaining
 
-        explaining.run(study, pick, compat=compat, output=output, as_json=json)
+        about_files = {"--format": format, "--compat": compat, "--models-dir": models_dir, "-o": output}
+        explaining.run(study, pick, about_files=about_files, as_json=json)
         return
     from layertune.cli import export as command
 

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 
 from optuna.storages import BaseStorage
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from pydantic import TypeAdapter
 
 from layertune.config import Floor, Objective
@@ -122,11 +122,21 @@ class Recorder:
         self.requeue(self._study.trials[number])
 
     def requeue(self, trial: FrozenTrial) -> None:
-        """Queue an interrupted trial's settings; a trial cut off before it had all its parameters has none."""
+        """Queue an interrupted trial's settings; a trial cut off before it had all its parameters has none.
+
+        What its sampler noted of the trial goes with them: by its generation nsga2 knows its population, which has no
+        place for a trial that is only queued.
+        """
         params = trial.system_attrs.get("fixed_params") or (trial.params if SETTINGS in trial.user_attrs else None)
         if params is not None:
             kept = {key: value for key, value in trial.user_attrs.items() if key == OUTLOOK}
-            self._study.enqueue_trial(params, user_attrs={RESUMES: trial.number} | kept)
+            self._study.add_trial(
+                create_trial(
+                    state=TrialState.WAITING,
+                    user_attrs={RESUMES: trial.number} | kept,
+                    system_attrs=trial.system_attrs | {"fixed_params": params},
+                )
+            )
 
     def _constrain(self, trial: Trial, violations: Mapping[str, float]) -> None:
         for name, excess in violations.items():

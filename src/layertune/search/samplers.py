@@ -8,6 +8,8 @@ from importlib import import_module
 
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
 
 from layertune.config.study import SamplerName
 from layertune.errors import UsageError
@@ -17,6 +19,17 @@ _POPULATION = 12
 
 # Optuna imports these only when the sampler first models the trials, ten trials into the study.
 _GP_PACKAGES = ("scipy", "torch")
+
+
+class Nsga2Sampler(NSGAIISampler):
+    """NSGA-II whose parents always come in the order of their trials, on which the children depend.
+
+    Optuna's gives them best first to the trial that selects them, and by number to the others, which read the selection
+    from the study. A kill between the two would turn the one into the other.
+    """
+
+    def select_parent(self, study: Study, generation: int) -> list[FrozenTrial]:
+        return sorted(super().select_parent(study, generation), key=lambda trial: trial.number)
 
 
 @contextmanager
@@ -31,8 +44,7 @@ def make_sampler(name: SamplerName, seed: int, turn: int) -> BaseSampler:
     """Return the sampler of one turn of a study: a fresh one each turn, seeded with the study's seed and the turn.
 
     A sampler kept over the study would start its random numbers anew after a resume and repeat its first proposals.
-    Made anew, the same finished trials lead to the same next trial, whether the study was cut off in between or not;
-    but for nsga2, whose population leaves queued trials out, a trial that was interrupted and queued again among them.
+    Made anew, the same finished trials lead to the same next trial, whether the study was cut off in between or not.
     The grid is not a sampler: the study queues the space itself, setting by setting. Nor is layer-split made here: it
     needs to know what fits, and where nobody does, it is no better than tpe.
 
@@ -44,7 +56,7 @@ def make_sampler(name: SamplerName, seed: int, turn: int) -> BaseSampler:
         "layer-split": lambda: TPESampler(seed=turn_seed, multivariate=True),
         "tpe": lambda: TPESampler(seed=turn_seed, multivariate=True),
         "gp": lambda: _gp(turn_seed),
-        "nsga2": lambda: NSGAIISampler(seed=turn_seed, population_size=_POPULATION),
+        "nsga2": lambda: Nsga2Sampler(seed=turn_seed, population_size=_POPULATION),
         "random": lambda: RandomSampler(seed=turn_seed),
         "grid": lambda: RandomSampler(seed=turn_seed),  # asked only where another machine took what was queued
     }

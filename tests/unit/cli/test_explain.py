@@ -67,6 +67,9 @@ def test_another_trial_can_be_explained(folder: Path) -> None:
     [
         (["--explain", "-o", "x"], "-o is about files, and --explain prints"),
         (["--explain", "--compat", "worksheet"], "--compat is about files"),
+        (["--explain", "--format", "env"], "--format is about files, and --explain prints"),
+        (["--explain", "--format", "json"], "--format is about files"),
+        (["--explain", "--models-dir", "/models"], "--models-dir is about files"),
         (["--json"], "--json goes with --explain"),
         (["--explain", "--pick", "lean"], "'lean' is not a pick of this study"),
     ],

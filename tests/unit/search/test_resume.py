@@ -13,7 +13,7 @@ from layertune.search.study import Search
 from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
 from layertune.units import MIB
-from small_study import plan, quiet, search, space
+from small_study import plan, quiet, search, space, stored
 
 SAMPLERS = ["tpe", "nsga2", "random", "grid"]
 MIXED = space(n_batch=[512, 64, 128], flash_attn=["on", "off"], type_v=["f16", "q8_0"])
@@ -30,20 +30,55 @@ def interrupted_at(n_run: int) -> FakeRunner:
     return runner
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])  # nsga2 leaves queued trials out of its population
-@pytest.mark.parametrize("n_run", [3, 13])
+def long_study(folder: Path, sampler: str) -> Search:
+    """Return one that goes through several of nsga2's generations."""
+    return search(folder, sampler=sampler, n_trials=30, space=MIXED)
+
+
+@pytest.fixture(scope="module", params=SAMPLERS)
+def uncut(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[SplitSettings]]:
+    """A sampler, and what a study of it runs that is never interrupted."""
+    sampler, runner = str(request.param), FakeRunner(250 * MIB)
+    long_study(tmp_path_factory.mktemp("uncut"), sampler).run(runner, quiet)
+    return sampler, runner.ran
+
+
+@pytest.mark.parametrize("n_run", [3, 13, 27])
 def test_an_interrupted_study_goes_on_with_the_trials_it_would_have_run(
-    sampler: str, n_run: int, tmp_path: Path
+    uncut: tuple[str, list[SplitSettings]], n_run: int, tmp_path: Path
 ) -> None:
-    straight, cut = tmp_path / "straight", tmp_path / "cut"
-    straight.mkdir()
-    cut.mkdir()
-    whole, first, rest = FakeRunner(250 * MIB), interrupted_at(n_run), FakeRunner(250 * MIB)
-    search(straight, sampler=sampler, n_trials=15, space=MIXED).run(whole, quiet)
+    sampler, ran = uncut
+    first, rest = interrupted_at(n_run), FakeRunner(250 * MIB)
     with pytest.raises(Interrupted):
-        search(cut, sampler=sampler, n_trials=15, space=MIXED).run(first, quiet)
-    search(cut, sampler=sampler, n_trials=15, space=MIXED).run(rest, quiet)
-    assert first.ran[:-1] + rest.ran == whole.ran
+        long_study(tmp_path, sampler).run(first, quiet)
+    long_study(tmp_path, sampler).run(rest, quiet)
+    assert first.ran[:-1] + rest.ran == ran
+
+
+def test_nsga2_cut_off_between_any_two_writes_has_the_children_that_it_would_have_had(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    runner = FakeRunner(10_000 * MIB)
+    search(whole, sampler="nsga2", n_trials=12).run(runner, quiet)
+    n_before = len((whole / JOURNAL_NAME).read_bytes().splitlines())
+    search(whole, sampler="nsga2", n_trials=14).run(runner, quiet)
+    assert generation(whole, 11) == 0
+    assert generation(whole, 12) == generation(whole, 13) == 1
+    lines = (whole / JOURNAL_NAME).read_bytes().splitlines(keepends=True)
+    for n_lines in range(n_before, len(lines) + 1):
+        cut = tmp_path / str(n_lines)
+        cut.mkdir()
+        (cut / JOURNAL_NAME).write_bytes(b"".join(lines[:n_lines]))
+        (cut / "owner").write_text((whole / "owner").read_text())
+        study, rest = search(cut, sampler="nsga2", n_trials=14), FakeRunner(10_000 * MIB)
+        n_finished = len(study.finished())
+        study.run(rest, quiet)
+        assert runner.ran[:n_finished] + rest.ran == runner.ran, n_lines
+
+
+def generation(folder: Path, number: int) -> int:
+    noted = stored(folder).trials[number].system_attrs
+    return next(int(value) for key, value in noted.items() if key.endswith(":generation"))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

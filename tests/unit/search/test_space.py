@@ -1,5 +1,6 @@
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
@@ -92,6 +93,7 @@ def test_settings_that_llama_cpp_would_refuse_are_not_enumerated() -> None:
     assert len(settings) == mixed.n_settings() * 3 // 4
 
 
+@examples(max_examples=20)
 @given(st.integers(0, 2**40))
 def test_a_shuffled_space_has_every_setting_once(seed: int) -> None:
     small = space(n_gpu_layers=[0, 5], n_batch=256, flash_attn=["on", "off"], type_v=["f16", "q8_0"])

@@ -108,25 +108,37 @@ def test_the_same_seed_runs_the_same_trials(tmp_path: Path) -> None:
     assert runners[0].ran == runners[1].ran
 
 
+def begin() -> list[SplitSettings]:
+    smallest = split_plan().space.smallest()
+    return [smallest.with_layers("chat", n_gpu_layers) for n_gpu_layers in (0, 5, 9)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> list[SplitSettings]:
+    """What a study runs that is never cut off."""
+    runner = runner_for()
+    study(tmp_path_factory.mktemp("whole"), first=begin(), n_trials=40).run(runner, quiet)
+    return runner.ran
+
+
 @pytest.mark.parametrize("n_run", [2, 4, 6, 12])
-def test_a_study_cut_off_goes_on_with_the_trials_it_would_have_run(n_run: int, tmp_path: Path) -> None:
-    space = split_plan().space
-    begin = [space.smallest().with_layers("chat", n_gpu_layers) for n_gpu_layers in (0, 5, 9)]
-    whole, first, rest = runner_for(), runner_for(), runner_for()
+def test_a_study_cut_off_goes_on_with_the_trials_it_would_have_run(
+    whole: list[SplitSettings], n_run: int, tmp_path: Path
+) -> None:
+    first, rest = runner_for(), runner_for()
 
     def before(_settings: SplitSettings) -> None:
         if len(first.ran) == n_run:
             raise KeyboardInterrupt
 
     first.before = before
-    study(tmp_path / "whole", first=begin, n_trials=40).run(whole, quiet)
     with pytest.raises(Interrupted):
-        study(tmp_path / "cut", first=begin, n_trials=40).run(first, quiet)
-    why = study(tmp_path / "cut", first=begin, n_trials=40).run(rest, quiet)
+        study(tmp_path, first=begin(), n_trials=40).run(first, quiet)
+    why = study(tmp_path, first=begin(), n_trials=40).run(rest, quiet)
     assert "the noise of one measurement makes" in why
     # Of the first ones an interrupted trial comes last, of the others next.
-    assert set(first.ran[:-1] + rest.ran) == set(whole.ran)
-    assert (first.ran[:-1] + rest.ran)[3:] == whole.ran[3:]
+    assert set(first.ran[:-1] + rest.ran) == set(whole)
+    assert (first.ran[:-1] + rest.ran)[3:] == whole[3:]
 
 
 def test_what_an_earlier_sampler_promised_does_not_end_another_ones_search(tmp_path: Path) -> None:
