@@ -1,7 +1,6 @@
 """Exports that start a real llama-server of the measured llama.cpp. `--device none` is handed on: there is no GPU here.
 
-The demo's files are its own. Those of the other studies, and of awkward names, are stand-ins of a few MiB, so that the
-very commands start.
+The files of the 3B + 7B pick are the demo's under other names, so that its very commands start.
 """
 
 import re
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-import tiny_stack
 from deployments import demo, named, recorded, worksheet
 from layertune.export import EXPORTERS
 from layertune.results.result import Result
@@ -36,20 +34,15 @@ def study(request: pytest.FixtureRequest) -> Result:
     return made
 
 
-@pytest.fixture(scope="module")
-def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("stand-ins")
-    tiny_stack.write_models(folder)
-    return {name: folder / file for name, file in tiny_stack.FILES.items()}
-
-
 @pytest.fixture
-def models(study: Result, demo_pair: dict[str, Path], stand_ins: dict[str, Path], tmp_path: Path) -> Path:
-    folder = tmp_path / "models"
+def models(study: Result, demo_pair: dict[str, Path], tmp_path: Path) -> Path:
+    return linked(study, demo_pair, tmp_path / "models")
+
+
+def linked(study: Result, demo_pair: dict[str, Path], folder: Path) -> Path:
     folder.mkdir()
     for name, model in study.models.items():
-        own = demo_pair[name]
-        (folder / model.file).symlink_to(own if model.file == own.name else stand_ins[name])
+        (folder / model.file).symlink_to(demo_pair[name])
     return folder
 
 
@@ -103,10 +96,10 @@ def test_the_router_loads_both_models_from_the_preset(study: Result, models: Pat
 
 
 @pytest.mark.parametrize("name", [name for name in AWKWARD if "\0" not in name])
-def test_the_server_opens_the_file_of_any_name(stand_ins: dict[str, Path], tmp_path: Path, name: str) -> None:
+def test_the_server_opens_the_file_of_any_name(demo_pair: dict[str, Path], tmp_path: Path, name: str) -> None:
     folder = tmp_path / "models"
     folder.mkdir()
-    (folder / name).symlink_to(stand_ins["chat"])
+    (folder / name).symlink_to(demo_pair["chat"])
     study = named(name, ("chat",))
     files = EXPORTERS["llama-server"](study, study.trial(0), str(folder))
     with served(as_script(files, "chat", tmp_path), tmp_path) as server:
