@@ -1,7 +1,7 @@
 """A prediction beside what was measured on the card that it was for."""
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from layertune.prediction import Study
 from layertune.prediction.held_back import split_of
@@ -29,6 +29,10 @@ class Figure:
     def covered(self) -> bool:
         return self.low <= self.measured <= self.high
 
+    def on_a_machine(self, ratio: float) -> "Figure":
+        """Return the figure as if the prediction had known of a machine `ratio` times as fast."""
+        return replace(self, expected=self.expected * ratio, low=self.low * ratio, high=self.high * ratio)
+
 
 @dataclass(frozen=True)
 class Picked:
@@ -50,7 +54,8 @@ class Comparison:
     """`n_trials` is how many trials taught, `level` what intervals are made for, `own_median` and `own_coverage` what
     the prediction says of itself;
     `regret` is by how much the predicted balanced pick is truly slower than the best setting there is, None where the
-    truth is not known; `n_unknown` are trials of settings that the training study's space does not have."""
+    truth is not known; `n_unknown` are trials of settings that the training study's space does not have; `machine` is
+    how many times as fast the machine was in the other study, None where both are of one time or nothing tells."""
 
     train: str
     other: str
@@ -63,6 +68,12 @@ class Comparison:
     picks: tuple[Picked, ...]
     regret: float | None
     n_unknown: int
+    machine: float | None = None
+
+    @property
+    def figures_beside(self) -> tuple[Figure, ...]:
+        """The figures with the machine's own change taken out."""
+        return tuple(each.on_a_machine(self.machine or 1.0) for each in self.figures)
 
 
 def trained_splits(study: Study) -> Mapping[str, Set[tuple[int, int]]]:

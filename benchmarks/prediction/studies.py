@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import geometric_mean
 
 from comparison import Comparison, Figure, Picked, trained_splits
 
@@ -10,6 +11,7 @@ from layertune.cli.other_card import scale
 from layertune.prediction.held_back import split_of
 from layertune.prediction.prediction import CardInfo, PredictedEngine
 from layertune.results.recorded import quiet_trials
+from layertune.results.result import Result, TrialInfo
 from layertune.settings import EngineSettings
 
 
@@ -57,6 +59,7 @@ def _compare(calibrated: Calibrated, other: Recorded) -> Comparison:
         picks=tuple(picks),
         regret=None,
         n_unknown=n_unknown,
+        machine=machine_change(recorded.result, other.result),
     )
 
 
@@ -80,6 +83,23 @@ def measured_figures(
                 Figure(name, engine.n_gpu_layers, new, told.beyond, speed.expected, speed.low, speed.high, measured)
             )
     return figures, n_unknown
+
+
+def machine_change(one: Result, other: Result) -> float | None:
+    """Return how many times as fast the machine was in the other study, by trials that had every layer on the host, to
+    which the card is nothing; None where a study has none."""
+    trials = [on_the_host(each) for each in (one, other)]
+    if None in trials:
+        return None
+    speeds = [[each["tokens_per_s"].median for each in (trial.metrics or {}).values()] for trial in trials if trial]
+    return geometric_mean(speeds[1]) / geometric_mean(speeds[0])
+
+
+def on_the_host(result: Result) -> TrialInfo | None:
+    return next(
+        (trial for trial in quiet_trials(result) if not any(each.n_gpu_layers for each in trial.settings.values())),
+        None,
+    )
 
 
 def refuse_unlike(one: Recorded, other: Recorded) -> None:
