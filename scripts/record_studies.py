@@ -24,10 +24,10 @@ LAYERTUNE = Path(sys.executable).with_name("layertune")
 RESULT = "result.json"
 
 # About 6 minutes each on two cores. Studies with the same changes differ in nothing but the card, so they compare. The
-# demo's six rounds are needed: of four, the balanced pick could not tell 23 from 36 tokens/s on a noisy machine.
+# six rounds are needed: of four, the balanced pick could not tell 23 from 36 tokens/s on a noisy machine.
 DEMO: dict[str, Any] = {
     "search": {"n_trials": 9},
-    "finals": {"max_finalists": 2},
+    "finals": {"max_rounds": 6, "max_finalists": 2},
 }
 # About 15 minutes each: at 64 + 16 tokens a trial of both took 62 to 104 s (rtx4050-3b-7b-emulated). Trials end after
 # two thirds of the timeout; three rounds of finals follow in any case. One host thread, as the demo has: with two, the
