@@ -82,7 +82,7 @@ def fitted(file: Path, vram_bytes: int) -> str:
     asked.learn({"model": [replace(settings, n_gpu_layers=layers) for layers in every]})
     memory = ModelMemory(shape, asked.anatomy("model"), lambda key: asked.project("model", key))
     planner = Planner({"model": memory}, Overhead(0, "an emulated card has none"), n_processes=1)
-    ours = planner.most_layers(SplitSettings.of({"model": settings}), "model", vram_bytes, every)
+    ours = planner.most_layers(SplitSettings.of({"model": settings}), "model", [vram_bytes], every)
     words = "the same" if ours == chosen else f"by plan {ours}"
     return f"- {file.stem} on {vram_bytes // MIB} MiB: llama-server --fit --fit-target 0 offloads {chosen}, {words}"
 

@@ -104,7 +104,7 @@ def run(race: Race) -> Run:
 def plan(table: RecordedTable, race: Race) -> Plan:
     """Return the plan that the command line would make (cli/preparation.py), without finals and references."""
     capacity_bytes = cap_bytes(table, race.field.cap)
-    limits = Limits(capacity_bytes, 0, None, n_processes=len(table.n_layers), file_bytes={})
+    limits = Limits((capacity_bytes,), 0, None, n_processes=len(table.n_layers), file_bytes={})
     feasible = FeasibleSpace(table.space, table.planner, limits) if race.planned else None
     rules = baselines(table.space, table.planner, capacity_bytes, capacity_bytes) if race.planned else []
     return Plan(
@@ -118,7 +118,7 @@ def plan(table: RecordedTable, race: Race) -> Plan:
         n_trials=race.n_trials,
         early_stop=False,
         timeout_s=None,
-        first=first_settings(table.space, feasible, capacity_bytes, rules),
+        first=first_settings(table.space, feasible, limits.capacities, rules),
         feasible=feasible,
         workloads={name: Workload(n_prompt=n[0], n_generate=n[1]) for name, n in table.workloads.items()},
         measuring=Measuring(EFFORT),

@@ -3,8 +3,12 @@
 Names are llama.cpp's own. Two settings that llama.cpp runs as the same engine have the same `canonical()` form.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
+from struct import pack, unpack
 from typing import Any, Literal
 
 from layertune.units import pad
@@ -13,6 +17,14 @@ FlashAttention = Literal["auto", "on", "off"]
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
 FLOAT_CACHE_TYPES = frozenset({"f32", "f16", "bf16"})
+
+# Of several devices, what part of the offloaded layers each gets: proportions, in the devices' order. Empty for one.
+TensorSplit = tuple[float, ...]
+
+# n_gpu_layers, n_cpu_moe and tensor_split: where a model's weights lie.
+Placement = tuple[int, int, TensorSplit]
+
+_MOST_PROPORTION = 1e9  # beyond all byte counts in KiB, and far from where a 32-bit sum loses a layer
 
 N_CTX_PADDING = 256  # llama-context.cpp: `cparams.n_ctx = GGML_PAD(cparams.n_ctx, 256)`
 
@@ -24,6 +36,8 @@ class EngineSettings:
     `n_gpu_layers` counts llama.cpp's way: 0 is none, 1 is the output layer only, n_layer + 1 is the whole model.
     `n_ctx` is the context of all `n_parallel` slots together, in tokens. `n_cpu_moe` keeps the experts of that many
     first layers on the host, whatever n_gpu_layers says of the rest of them (llama-server's --n-cpu-moe).
+    `tensor_split` is for several devices; its canonical form is how many layers each of them gets, the output layer
+    among them, which is the last one.
     """
 
     n_gpu_layers: int
@@ -36,6 +50,7 @@ class EngineSettings:
     type_k: CacheType = "f16"
     type_v: CacheType = "f16"
     n_cpu_moe: int = 0
+    tensor_split: TensorSplit = ()
 
     def canonical(self, n_layer: int) -> "EngineSettings":
         """Return the settings llama.cpp really runs a model of `n_layer` repeating layers with.
@@ -54,7 +69,13 @@ class EngineSettings:
             n_ctx=n_ctx_slot * self.n_parallel,
             n_batch=n_batch,
             n_ubatch=min(self.n_ubatch, n_batch),
+            tensor_split=tuple(map(float, split_layers(self.tensor_split, n_gpu_layers))),
         )
+
+    @property
+    def placement(self) -> Placement:
+        """What has to be the same for a model's weights to stay where they are."""
+        return self.n_gpu_layers, self.n_cpu_moe, self.tensor_split
 
     def memory_key(self, n_layer: int) -> "EngineSettings":
         """Return the canonical form with everything that no buffer's size depends on set to one value.
@@ -72,8 +93,17 @@ class EngineSettings:
             return f"type_v = {self.type_v} needs flash attention, and flash_attn is off"
         return None
 
+    def written(self, name: str) -> int | str:
+        """Return one setting as people write it: proportions like `"3,1"`, anything else as it is."""
+        value: int | str = getattr(self, name)
+        return format_tensor_split(self.tensor_split) if name == "tensor_split" else value
+
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return the settings by name, without a tensor_split where there is none: with one device it is no setting."""
+        told = asdict(self)
+        if not self.tensor_split:
+            del told["tensor_split"]
+        return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +144,45 @@ class SplitSettings:
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         return {name: engine.as_dict() for name, engine in self.models}
+
+
+def parse_tensor_split(written: str | Sequence[float]) -> TensorSplit:
+    """Return proportions from llama.cpp's own form, like `"3,1"`, or from numbers.
+
+    Raises:
+        ValueError: these are no proportions; the message says how to write them.
+    """
+    parts = re.split(r"[,/]", written) if isinstance(written, str) else written
+    try:
+        proportions = tuple(float(part) for part in parts)
+    except (TypeError, ValueError):
+        proportions = ()
+    if not any(proportions) or not all(0 <= each <= _MOST_PROPORTION for each in proportions):
+        raise ValueError(f"{written!r} are no proportions of layers; write one for each device, like 3,1")
+    return proportions
+
+
+def format_tensor_split(proportions: TensorSplit) -> str:
+    """Return proportions as llama-server's --tensor-split takes them."""
+    return ",".join(f"{each:.12g}" for each in proportions)
+
+
+def split_layers(proportions: TensorSplit, n_gpu_layers: int) -> tuple[int, ...]:
+    """Return how many of `n_gpu_layers` layers each device gets, the first device the first of them.
+
+    As llama-model.cpp does it (load_tensors, get_layer_buft_list): the proportions are summed up and divided by their
+    sum, a layer goes to the first device whose share begins after it, all in 32 bits. Empty where there is nothing to
+    split: no layer, or no second device.
+    """
+    if n_gpu_layers == 0 or len(proportions) < 2:
+        return ()
+    sums = list(accumulate(map(_float32, proportions), lambda total, each: _float32(total + each)))
+    ends = [_float32(each / sums[-1]) for each in sums]
+    homes = [bisect_right(ends, _float32(layer / n_gpu_layers)) for layer in range(n_gpu_layers)]
+    return tuple(homes.count(device) for device in range(len(proportions)))
+
+
+def _float32(value: float) -> float:
+    """Round as a C float is: of sums and quotients of two such, rounding the 64-bit result gives the same."""
+    rounded: float = unpack("f", pack("f", value))[0]
+    return rounded

@@ -4,6 +4,7 @@
 """
 
 import re
+from collections.abc import Iterable
 
 KIB = 2**10
 MIB = 2**20
@@ -55,6 +56,11 @@ def format_bytes(size_bytes: int) -> str:
     if magnitude >= KIB:
         return f"{size_bytes / KIB:.1f} KiB"
     return f"{size_bytes} B"
+
+
+def join_bytes(sizes_bytes: Iterable[int]) -> str:
+    """Return the sizes of one device or of several for people, joined as `--device` joins them."""
+    return " + ".join(map(format_bytes, sizes_bytes))
 
 
 def pad(value: int, multiple: int) -> int:

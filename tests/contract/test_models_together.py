@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from layertune.devices.opened import LocalDevice, OpenDevice
+from layertune.devices.opened import LocalDevice, OpenDevice, open_device
 from layertune.devices.target import Target
 from layertune.engine.context import Context
 from layertune.engine.model import Model
-from layertune.settings import EngineSettings
+from layertune.settings import EngineSettings, TensorSplit
 from layertune.units import GIB
 
 pytestmark = pytest.mark.slow
@@ -33,11 +33,14 @@ def settings(name: str, n_ctx: int = 256, n_ubatch: int = 32) -> EngineSettings:
 
 
 class Pair:
-    """Both models resident on one device, each with a context."""
+    """Both models resident, each with a context; over several devices as `tensor_split` says."""
 
-    def __init__(self, device: OpenDevice, paths: dict[str, Path]) -> None:
+    def __init__(self, device: OpenDevice, paths: dict[str, Path], tensor_split: TensorSplit = ()) -> None:
         self.device = device
-        self.models = {name: Model(path, N_GPU_LAYERS[name], device.devices(name)) for name, path in paths.items()}
+        self.models = {
+            name: Model(path, N_GPU_LAYERS[name], device.devices(name), tensor_split=tensor_split)
+            for name, path in paths.items()
+        }
         self.contexts = {name: Context(model, settings(name)) for name, model in self.models.items()}
 
     def logits(self, name: str) -> NDArray[np.float32]:
@@ -64,29 +67,31 @@ class Pair:
         self.device.settle()
 
 
-@pytest.fixture(scope="module", params=["cpu", "emulated"])
+@pytest.fixture(scope="module", params=[0, 1, 2], ids=["cpu", "emulated", "two emulated"])
 def pair(request: pytest.FixtureRequest, demo_pair: dict[str, Path]) -> Iterator[Pair]:
-    if request.param == "cpu":
-        device: OpenDevice = LocalDevice(Target("cpu", "CPU"))
-        pair = Pair(device, demo_pair)
+    n_cards: int = request.param
+    if n_cards == 0:
+        pair = Pair(LocalDevice(Target("cpu", "CPU")), demo_pair)
         yield pair
         pair.close()
         return
     if sys.platform == "win32":
         pytest.skip("the emulated card needs POSIX record locks")
     request.getfixturevalue("needs_rpc")
-    from layertune.devices.emulated.card import EmulatedCard
     from layertune.devices.emulated.ledger import Ledger
 
-    ledger = Ledger.create(GIB)
-    device = EmulatedCard(ledger, list(demo_pair), n_threads=2)
-    pair = Pair(device, demo_pair)
+    ledgers = [Ledger.create(GIB) for _ in range(n_cards)]
+    target = Target.together([Target("emulated", "emulated card", vram_bytes=GIB, n_threads=2)] * n_cards)
+    device = open_device(target, list(demo_pair), [ledger.descriptor for ledger in ledgers])
+    pair = Pair(device, demo_pair, (1.0,) * n_cards)
     yield pair
+    assert all(ledger.state().used_bytes > 0 for ledger in ledgers)
     pair.close()
-    used_bytes = ledger.state().used_bytes
+    used_bytes = [ledger.state().used_bytes for ledger in ledgers]
     device.close()
-    ledger.close()
-    assert used_bytes == 0
+    for ledger in ledgers:
+        ledger.close()
+    assert used_bytes == [0] * n_cards
 
 
 def test_models_generating_together_give_the_logits_that_they_give_alone(pair: Pair) -> None:

@@ -58,7 +58,7 @@ def split(chat: int, code: int) -> SplitSettings:
 
 def feasible(share: float) -> FeasibleSpace:
     """Return what fits a device that holds a share of both models."""
-    limits = Limits(round(WHOLE_BYTES * share), 0, None, n_processes=2, file_bytes=dict.fromkeys(N_LAYERS, 1))
+    limits = Limits((round(WHOLE_BYTES * share),), 0, None, n_processes=2, file_bytes=dict.fromkeys(N_LAYERS, 1))
     return FeasibleSpace(SPACE, PLANNER, limits)
 
 

@@ -55,11 +55,12 @@ def linear(model: ModelShape) -> Projector:
         on_device = key.n_gpu_layers * 1000 + key.n_ubatch * 100 + key.n_ctx * 10 if key.n_gpu_layers else 0
         layers = [] if rows is None else layer_bytes(rows, key, flash_attn=True, alignment_bytes=ALIGNMENT)
         caches = (CacheTotal(tuple(range(len(layers))), sum(layers)),)
-        return Projection({"gpu0": on_device, "host": key.n_ubatch * 50}, 4096, caches, {}, flash_attn=True)
+        compute = {f"gpu{device}": on_device for device, _ in enumerate(key.tensor_split or (1,))}
+        return Projection({**compute, "host": key.n_ubatch * 50}, 4096, caches, {}, flash_attn=True)
 
     return project
 
 
-def planner(**shapes: ModelShape) -> Planner:
-    models = {name: ModelMemory(each, Anatomy.plain(each), linear(each)) for name, each in shapes.items()}
+def planner(n_devices: int = 1, **shapes: ModelShape) -> Planner:
+    models = {name: ModelMemory(each, Anatomy.plain(each), linear(each), n_devices) for name, each in shapes.items()}
     return Planner(models, Overhead(0, "none in a test"), n_processes=len(models))

@@ -45,7 +45,7 @@ def plan(**changes: Any) -> Plan:
         "name": "test",
         "space": space(),
         "objectives": config().resolved_objectives(),
-        "limits": Limits(200 * MIB, 0, None, n_processes=2, file_bytes={"chat": MIB, "code": MIB}),
+        "limits": Limits((200 * MIB,), 0, None, n_processes=2, file_bytes={"chat": MIB, "code": MIB}),
         "identity": {"cpu": "one", "model chat": "abc"},
         "sampler": "tpe",
         "seed": 1,

@@ -1,7 +1,16 @@
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layertune.settings import EngineSettings, SplitSettings
+from layertune.settings import (
+    EngineSettings,
+    SplitSettings,
+    format_tensor_split,
+    parse_tensor_split,
+    split_layers,
+)
 
 engines = st.builds(
     EngineSettings,
@@ -59,3 +68,60 @@ def test_canonical_settings_are_their_own_canonical_form(settings: EngineSetting
     assert canonical.n_ubatch <= canonical.n_batch <= settings.n_ctx
     assert canonical.n_ctx % 256 == 0
     assert canonical.n_gpu_layers <= n_layer + 1
+
+
+@given(st.integers(1, 200), st.lists(st.integers(0, 200), min_size=2, max_size=5).filter(any))
+def test_layers_go_to_the_first_device_whose_share_begins_after_them(n_layers: int, parts: list[int]) -> None:
+    counts = split_layers(tuple(map(float, parts)), n_layers)
+    assert sum(counts) == n_layers
+    ends = [sum(parts[: device + 1]) for device in range(len(parts))]
+    # Whole numbers this small are exact in 32 bits: layer i is where i / n is below the share's end.
+    expected = [
+        sum(
+            end * n_layers > layer * ends[-1] and (not before or before * n_layers <= layer * ends[-1])
+            for layer in range(n_layers)
+        )
+        for before, end in zip([0, *ends], ends, strict=False)
+    ]
+    assert list(counts) == expected
+
+
+@given(st.integers(0, 150), st.integers(0, 160), st.lists(st.floats(0, 9, width=32), min_size=2, max_size=4))
+def test_proportions_that_place_the_layers_alike_are_one_engine(
+    n_layer: int, n_gpu_layers: int, parts: list[float]
+) -> None:
+    if not any(parts):
+        return
+    settings = replace(engine(n_gpu_layers=n_gpu_layers), tensor_split=tuple(parts))
+    canonical = settings.canonical(n_layer)
+    assert canonical.canonical(n_layer) == canonical
+    assert sum(canonical.tensor_split) == (canonical.n_gpu_layers if n_gpu_layers else 0)
+    twice = replace(settings, tensor_split=tuple(2 * part for part in parts))
+    assert twice.canonical(n_layer) == canonical
+
+
+def test_without_layers_or_a_second_device_there_is_nothing_to_split() -> None:
+    assert replace(engine(n_gpu_layers=0), tensor_split=(3.0, 1.0)).canonical(30) == engine(n_gpu_layers=0).canonical(
+        30
+    )
+    assert replace(engine(n_gpu_layers=5), tensor_split=(1.0,)).canonical(30) == engine(n_gpu_layers=5).canonical(30)
+    assert "tensor_split" not in engine(n_gpu_layers=5).as_dict()
+
+
+def test_the_output_layer_is_the_last_one_and_a_device_may_have_none() -> None:
+    assert split_layers((3.0, 1.0), 8) == (6, 2)
+    assert split_layers((0.0, 1.0), 8) == (0, 8)
+    assert split_layers((1.0, 0.0), 8) == (8, 0)
+    assert split_layers((3.0, 1.0), 1) == (1, 0)  # the output layer alone: 0 of 1 is before the first share's end
+
+
+@pytest.mark.parametrize("written", ["3,1", "3/1", [3, 1], (3.0, 1.0), "3.0, 1"])
+def test_proportions_are_read_as_llama_server_reads_them(written: str | list[float]) -> None:
+    assert parse_tensor_split(written) == (3.0, 1.0)
+    assert format_tensor_split(parse_tensor_split(written)) == "3,1"
+
+
+@pytest.mark.parametrize("written", ["", "a,b", "0,0", "-1,2", "nan,1", "inf,1", "1,1e30", [], [None, 1]])
+def test_what_are_no_proportions_says_how_to_write_them(written: str | list[float]) -> None:
+    with pytest.raises(ValueError, match="write one for each device, like 3,1"):
+        parse_tensor_split(written)

@@ -173,8 +173,13 @@ def _planning(recorded: Recorded, shapes: dict[str, ModelShape]) -> Planning:
             "the study was on the CPU alone: nothing in it tells how fast a device is",
             remedy="give a study of a GPU or of an emulated card",
         )
+    if recorded.result.budget.devices is not None:
+        raise UsageError(
+            f"the study was on several devices, {device.name}, and one device's speed cannot be told from it",
+            remedy="give a study of one GPU or of one emulated card",
+        )
     if device.kind == "emulated":
-        choice = DeviceChoice("emulated", vram_bytes=device.vram_bytes)
+        choice = DeviceChoice("emulated", sizes_bytes=(device.vram_bytes or 0,))
         return plan_models(shapes, choice, config.emulated.n_threads, n_processes)
     try:
         planning = plan_models(shapes, config.resolved_device(), config.emulated.n_threads, n_processes)
@@ -200,7 +205,7 @@ def _feasible(recorded: Recorded, space: SearchSpace, planning: Planning, vram_b
     """Return what fits a card of this size: the study's limits, and what its trials taught it beyond the plan."""
     config, plan = recorded.config, recorded.result.plan
     limits = Limits(
-        vram_bytes=vram_bytes,
+        vram=(vram_bytes,),
         margin_bytes=recorded.result.budget.margin_bytes,
         ram_per_model_bytes=config.host.ram_per_model,
         n_processes=planning.n_processes,

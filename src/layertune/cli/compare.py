@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.table import Table
@@ -29,7 +30,7 @@ def run(studies: Sequence[Path], *, as_json: bool, as_markdown: bool) -> None:
         raise UsageError("only predictions are given", remedy="give a measured study to hold them against")
     compared = compare_studies(measured, predictions)
     if as_json:
-        typer.echo(json.dumps(asdict(compared), indent=1))
+        typer.echo(json.dumps(asdict(compared, dict_factory=_told), indent=1))
     elif as_markdown:
         typer.echo(markdown(compared), nl=False)
     else:
@@ -81,3 +82,8 @@ def _table(sheet: Sheet) -> Table:
     for row in sheet.rows:
         table.add_row(*map(Text, row))
     return table
+
+
+def _told(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """With one device tensor_split is no setting, and no key."""
+    return {name: value for name, value in fields if name != "tensor_split" or value}

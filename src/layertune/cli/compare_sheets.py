@@ -126,7 +126,7 @@ def _settings(engine: EngineSettings) -> str:
     """Return the settings that every reader knows, and of the others those that are not as usual."""
     shown = [f"{words} {getattr(engine, name)}" for name, words in _SHOWN.items()]
     others = [name for name in _USUAL if name not in _SHOWN and getattr(engine, name) != _USUAL[name]]
-    return " ".join([*shown, *(f"{name} {getattr(engine, name)}" for name in others)])
+    return " ".join([*shown, *(f"{name} {engine.written(name)}" for name in others)])
 
 
 def _percent(cost: ModelCost) -> str:

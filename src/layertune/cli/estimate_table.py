@@ -1,11 +1,14 @@
 """The table of `layertune estimate`."""
 
+from collections import Counter
+
 from rich.table import Table
 
 from layertune.cli.console import open_console
 from layertune.cli.estimate import Estimate
 from layertune.cli.planning import Planning
-from layertune.memory import GPU, HOST
+from layertune.memory import GPU, HOST, MemoryPlan
+from layertune.memory.homes import layer_homes
 from layertune.units import MIB, format_bytes
 
 _PARTS = ("weights_bytes", "kv_bytes", "compute_bytes", "output_bytes")
@@ -16,7 +19,8 @@ def print_estimate(planning: Planning, found: Estimate) -> None:
     console = open_console()
     console.print(_title(planning))
     console.print(_table(planning, found))
-    console.print(_verdict(found))
+    for verdict in _verdicts(found):
+        console.print(verdict)
     for name, excess_bytes in found.over_ram().items():
         limit = format_bytes(found.ram_limit_bytes or 0)
         console.print(f"{HOST}: {name} exceeds its RAM limit of {limit} by {format_bytes(excess_bytes)}")
@@ -36,9 +40,10 @@ def _table(planning: Planning, found: Estimate) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for name, model in found.plan.models.items():
         n_all = planning.shapes[name].n_layer + 1
-        n_gpu_layers = found.settings[name].n_gpu_layers
-        for device, n_layers in ((GPU, n_gpu_layers), (HOST, n_all - n_gpu_layers)):
-            planned = model.devices[device]
+        engine = found.settings[name]
+        homes = Counter(layer_homes(n_all - 1, engine.n_gpu_layers, engine.tensor_split))
+        for device, planned in model.devices.items():
+            n_layers = homes[device]
             parts = [_mib(getattr(planned, part)) for part in _PARTS]
             label = name if device == GPU else ""
             table.add_row(label, device, f"{n_layers}/{n_all}", *parts, _mib(planned.total_bytes))
@@ -52,15 +57,25 @@ def _title(planning: Planning) -> str:
     return f"Memory by plan, nothing loaded: {target.name}{size}{emulated}"
 
 
-def _verdict(found: Estimate) -> str:
-    plan, budget_bytes = found.plan, found.budget_bytes
-    if budget_bytes is None:
-        return "no device to offload to, so no budget"
-    if plan.needed_bytes is None:
+def _verdicts(found: Estimate) -> list[str]:
+    """Return one for each device."""
+    plan = found.plan
+    if not found.budgets_bytes:
+        return ["no device to offload to, so no budget"]
+    needed = {device: plan.needed_on(device) for device in plan.devices}
+    known = {device: n_bytes for device, n_bytes in needed.items() if n_bytes is not None}
+    if len(known) < len(needed):
         why = found.settings.impossible() or "it creates no context with them"
-        return f"llama.cpp refuses these settings whatever the memory: {why}"
-    spare_bytes = budget_bytes - plan.needed_bytes
-    verdict = "FITS" if plan.fits(budget_bytes) else "DOES NOT FIT"
+        return [f"llama.cpp refuses these settings whatever the memory: {why}"]
+    return [
+        _verdict(plan, device, n_bytes, budget_bytes)
+        for (device, n_bytes), budget_bytes in zip(known.items(), found.budgets_bytes, strict=True)
+    ]
+
+
+def _verdict(plan: MemoryPlan, device: str, needed_bytes: int, budget_bytes: int) -> str:
+    spare_bytes = budget_bytes - needed_bytes
+    verdict = "FITS" if needed_bytes + plan.log_error_bytes <= budget_bytes else "DOES NOT FIT"
     words = "to spare" if spare_bytes >= 0 else "too much"
     overhead = plan.overhead
     if overhead.n_bytes is None:
@@ -69,8 +84,8 @@ def _verdict(found: Estimate) -> str:
         beside = f", {plan.n_processes} × {format_bytes(overhead.n_bytes)} overhead in it ({overhead.source})"
     else:
         beside = ""
-    needed, budget = format_bytes(plan.needed_bytes), format_bytes(budget_bytes)
-    return f"{GPU}: {needed} of {budget}: {verdict}, {format_bytes(abs(spare_bytes))} {words}{beside}"
+    needed, budget = format_bytes(needed_bytes), format_bytes(budget_bytes)
+    return f"{device}: {needed} of {budget}: {verdict}, {format_bytes(abs(spare_bytes))} {words}{beside}"
 
 
 def _mib(n_bytes: int | None) -> str:

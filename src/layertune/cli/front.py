@@ -79,7 +79,8 @@ def _row(result: Result, trial: TrialInfo) -> list[str]:
     cells = [str(trial.number)]
     for name, engine in trial.settings.items():
         metrics = (trial.metrics or {})[name]
-        layers = f"{engine.n_gpu_layers}/{result.models[name].n_layer + 1}"
+        split = f"{engine.written('tensor_split')}: " if engine.tensor_split else ""
+        layers = f"{split}{engine.n_gpu_layers}/{result.models[name].n_layer + 1}"
         alone, together = metrics["tokens_per_s"], metrics["tokens_per_s_together"]
         cells += [layers, f"{engine.n_ctx} {engine.n_batch}", _speed(alone), f"{together.median:.1f}"]
     cells.append(format_bytes(trial.vram.peak_bytes) if trial.vram else "–")

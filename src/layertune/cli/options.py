@@ -11,10 +11,14 @@ Config = Annotated[
 Study = Annotated[Path, typer.Argument(metavar="STUDY", help="A study folder, or a result.json.")]
 Models = Annotated[list[str] | None, typer.Option("--model", metavar="NAME=PATH", help="A model to tune; repeat it.")]
 BudgetOption = Annotated[
-    str | None, typer.Option("--budget", metavar="SIZE", help="VRAM for all models, like 6GiB or 6141MiB.")
+    str | None,
+    typer.Option("--budget", metavar="SIZE", help="VRAM for all models, like 6141MiB; of two devices 4GiB+2GiB."),
 ]
 DeviceOption = Annotated[
-    str | None, typer.Option("--device", metavar="auto|cpu|gpu:N|emulated:SIZE", help="What to offload to.")
+    str | None,
+    typer.Option(
+        "--device", metavar="auto|cpu|gpu:N|emulated:SIZE", help="What to offload to; several are joined: gpu:0+1."
+    ),
 ]
 Settings = Annotated[
     list[str] | None,

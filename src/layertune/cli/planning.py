@@ -26,14 +26,16 @@ class Planning:
     overhead: Overhead
     n_processes: int
 
-    def vram_bytes(self, config: StudyConfig) -> int | None:
-        """Return the budget, the device's whole memory where the config has none; None without a device."""
-        return None if self.target.kind == "cpu" else config.budget.vram or self.target.vram_bytes
+    def vram_bytes(self, config: StudyConfig) -> tuple[int, ...]:
+        """Return the budget of each device, its whole memory where the config has none; empty without a device."""
+        written = config.budget.vram
+        if isinstance(written, tuple):
+            return written
+        return tuple(written or device.vram_bytes or 0 for device in self.target.devices)
 
-    def budget_bytes(self, config: StudyConfig) -> int | None:
-        """Return what all models may take of the device, the margin kept free; None without one."""
-        vram_bytes = self.vram_bytes(config)
-        return None if vram_bytes is None else vram_bytes - config.budget.margin
+    def budgets_bytes(self, config: StudyConfig) -> tuple[int, ...]:
+        """Return what all models may take of each device, the margin kept free; empty without one."""
+        return tuple(vram_bytes - config.budget.margin for vram_bytes in self.vram_bytes(config))
 
     def planner(self) -> Planner:
         """Return the planner; to be called after `projections.learn`, which asks for many settings at once.
@@ -41,8 +43,9 @@ class Planning:
         Raises:
             BuildError: llama.cpp cannot load a model, in its own words.
         """
+        n_devices = max(1, len(self.target.devices))
         models = {
-            name: ModelMemory(shape, self.projections.anatomy(name), partial(self.projections.project, name))
+            name: ModelMemory(shape, self.projections.anatomy(name), partial(self.projections.project, name), n_devices)
             for name, shape in self.shapes.items()
         }
         return Planner(models, self.overhead, self.n_processes)

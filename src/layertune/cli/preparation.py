@@ -145,7 +145,11 @@ class Preparation:
             hardware=hardware_info(self.target, self.machine),
             models={name: _model_info(shape) for name, shape in self.shapes.items()},
             workload={name: WorkloadInfo(**model.workload.model_dump()) for name, model in models.items()},
-            budget=BudgetInfo(vram_bytes=self.limits.vram_bytes, margin_bytes=self.limits.margin_bytes),
+            budget=BudgetInfo(
+                vram_bytes=self.limits.vram_bytes,
+                margin_bytes=self.limits.margin_bytes,
+                devices=list(self.limits.vram) if len(self.limits.vram) > 1 else None,
+            ),
             objectives=self.config.resolved_objectives(),
             floors=self.config.resolved_floors(),
             weights=self.config.resolved_weights(),
@@ -168,17 +172,18 @@ class Preparation:
         return dump_config(self.config.model_copy(update=changes))
 
     def _first(self) -> list[SplitSettings]:
-        return first_settings(self.space, self.feasible, self.limits.capacity_bytes, self.baselines())
+        return first_settings(self.space, self.feasible, self.limits.capacities, self.baselines())
 
     def baselines(self) -> list[Baseline]:
-        """Return the config's own baselines, then those that follow from the models and the budget."""
+        """Return the config's own baselines, then those that follow from the models and the budget; the rules of these
+        are for one device."""
         found = [
             Baseline(name, self.space.baseline(name, values), "from the config")
             for name, values in self.config.baselines.items()
         ]
-        capacity_bytes, device_bytes = self.limits.capacity_bytes, self.target.vram_bytes
-        if self.feasible is not None and capacity_bytes is not None and device_bytes is not None:
-            found += baselines(self.space, self.feasible.planner, capacity_bytes, device_bytes)
+        capacities, device_bytes = self.limits.capacities, self.target.vram_bytes
+        if self.feasible is not None and len(capacities) == 1 and device_bytes is not None:
+            found += baselines(self.space, self.feasible.planner, capacities[0], device_bytes)
         names = [each.name for each in found]
         if taken := next((name for name in self.config.baselines if names.count(name) > 1), None):
             raise ConfigError(f"baselines.{taken}: layertune computes one of that name", remedy="rename yours")
@@ -194,7 +199,7 @@ class Preparation:
             "ram": f"{hardware.ram_bytes // GIB} GiB",
             "device": f"{device.kind} {device.name}, {device.vram_bytes} bytes{threads}, driver {device.driver}",
             "llama.cpp": f"{build.version} {build.commit}, {build.system_info}",
-            "budget": f"{self.limits.vram_bytes} bytes, margin {self.limits.margin_bytes}",
+            "budget": f"{' + '.join(map(str, self.limits.vram)) or None} bytes, margin {self.limits.margin_bytes}",
             "RAM per model": f"{self.limits.ram_per_model_bytes} bytes",
             "processes": f"{self.limits.n_processes}",
             "objectives": ", ".join(objective.name for objective in self.config.resolved_objectives()),
@@ -229,9 +234,10 @@ def prepare(config: StudyConfig) -> Preparation:
         # More threads than cores only wait for each other.
         n_threads=min(config.host.n_cpus or machine.n_cores, machine.n_cores),
         offloads=target.kind != "cpu",
+        capacities=planning.budgets_bytes(config),
     )
     limits = Limits(
-        vram_bytes=planning.vram_bytes(config),
+        vram=planning.vram_bytes(config),
         margin_bytes=config.budget.margin,
         ram_per_model_bytes=config.host.ram_per_model,
         n_processes=planning.n_processes,

@@ -64,6 +64,8 @@ def _target(device: str | None, inspection: Inspection) -> Target:
         choice = DeviceChoice.parse(device or "auto")
     except ValueError as error:
         raise UsageError(f"--device: {error}") from error
+    if choice.n_devices > 1:
+        raise UsageError(f"--device {device}: a profile is of one device", remedy="write one profile of each")
     n_threads = EmulatedOptions().n_threads
     return resolve(choice, n_threads, gpus=inspection.gpus, has_rpc=inspection.build.supports_rpc, nvidia=nvidia)
 

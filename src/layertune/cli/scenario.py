@@ -91,6 +91,8 @@ def judge(config: ScenarioConfig, folder: Path) -> tuple[list[Judged], list[Size
         UsageError: a file is missing and its model is not known, the device is none, or llama.cpp refuses the settings.
     """
     shapes = {name: _shape(file, folder) for name, file in config.files.items()}
+    if config.resolved_device().n_devices > 1:
+        raise UsageError(f"scenarios are of one device, and {config.device} is several", remedy="choose one of them")
     planning = plan_models(shapes, config.resolved_device(), 1, 1)
     if planning.target.vram_bytes is None:
         raise UsageError(

@@ -31,7 +31,7 @@ from layertune.search.study import Search
 from layertune.trial.clock import Clock
 from layertune.trial.process import ProcessTrialRunner
 from layertune.trial.turns import TurnTakingRunner
-from layertune.units import format_bytes
+from layertune.units import format_bytes, join_bytes
 
 
 def run(
@@ -154,7 +154,7 @@ def _say_what(preparation: Preparation, folder: Path) -> None:
     target, limits, config = preparation.target, preparation.limits, preparation.config
     size = f" ({format_bytes(target.vram_bytes)})" if target.vram_bytes is not None else ""
     emulated = "; EMULATED: bytes are exact, speeds are this CPU's" if target.kind == "emulated" else ""
-    budget = f", budget {format_bytes(limits.vram_bytes)}" if limits.vram_bytes is not None else ""
+    budget = f", budget {join_bytes(limits.vram)}" if limits.vram else ""
     typer.echo(f"device: {target.name}{size}{budget}{emulated}", err=True)
     for name, shape in preparation.shapes.items():
         size = format_bytes(shape.file_bytes)

@@ -54,6 +54,11 @@ def open_study(study: Path, models_dir: Path | None) -> VerifiedStudy:
         UsageError: nothing says where the model files are.
     """
     result = load_result(study)
+    if result.budget.devices is not None:
+        raise UsageError(
+            f"the study is of several devices, {result.hardware.device.name}, and verify walks the checklist of one",
+            remedy="give a study of one GPU or of one emulated card",
+        )
     config_file = (study if study.is_dir() else study.parent) / CONFIG_NAME
     if config_file.exists():
         config = load_config(config_file)
@@ -81,7 +86,8 @@ def plan_verdict(config: StudyConfig, planning: Planning) -> PlanVerdict:
         found = estimate(config, planning)
     except BuildError as error:
         nobody = dict.fromkeys(config.models)
-        return PlanVerdict(None, without_folders(f"no plan: {error}"), None, planning.budget_bytes(config), nobody)
+        capacity_bytes = next(iter(planning.budgets_bytes(config)), None)
+        return PlanVerdict(None, without_folders(f"no plan: {error}"), None, capacity_bytes, nobody)
     return PlanVerdict(
         fits=False if found.plan.needed_bytes is None else found.fits(),
         words=_words(found),

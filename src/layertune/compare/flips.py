@@ -47,7 +47,7 @@ def flips(first: Result, other: Result) -> Flips:
 
 def _changed(ours: TrialInfo, theirs: TrialInfo) -> tuple[Flip, ...]:
     return tuple(
-        Flip(model, field.name, getattr(engine, field.name), getattr(theirs.settings[model], field.name))
+        Flip(model, field.name, engine.written(field.name), theirs.settings[model].written(field.name))
         for model, engine in ours.settings.items()
         for field in fields(EngineSettings)
         if getattr(engine, field.name) != getattr(theirs.settings[model], field.name)

@@ -2,38 +2,53 @@
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from layertune.units import parse_bytes
 
 DeviceKind = Literal["auto", "gpu", "emulated", "cpu"]
 
-_FORMS = "auto, cpu, gpu:0 or emulated:6GiB"
+_FORMS = "auto, cpu, gpu:0 or emulated:6GiB, of several devices gpu:0+1 or emulated:4GiB+2GiB"
+_BETWEEN = "+"
+_MOST_DEVICES = 15  # common/arg.cpp: --tensor-split takes fewer proportions than llama_max_devices()
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceChoice:
-    """A parsed `--device`: `auto`, `cpu`, `gpu:N` or `emulated:SIZE`."""
+    """A parsed `--device`: `auto`, `cpu`, `gpu:N` or `emulated:SIZE`; several GPUs or sizes are joined with `+`.
+
+    Their order is that of `tensor_split`.
+    """
 
     kind: DeviceKind
-    index: int | None = None
-    vram_bytes: int | None = None
+    indices: tuple[int, ...] = ()
+    sizes_bytes: tuple[int, ...] = ()
+
+    @property
+    def n_devices(self) -> int:
+        """How many devices there are to offload to, if this machine has them."""
+        return 0 if self.kind == "cpu" else max(1, len(self.indices), len(self.sizes_bytes))
 
     @classmethod
     def parse(cls, text: str) -> "DeviceChoice":
         """Raises ValueError with the accepted forms."""
         kind, _, detail = text.strip().partition(":")
+        if detail.count(_BETWEEN) >= _MOST_DEVICES:
+            raise ValueError(f"{text!r} is more devices than llama.cpp splits over; name {_MOST_DEVICES} at most")
         if kind in ("auto", "cpu") and not detail:
             return cls("auto" if kind == "auto" else "cpu")
-        if kind == "gpu" and re.fullmatch(r"\d+", detail, re.ASCII):
-            return cls("gpu", index=int(detail))
+        if kind == "gpu" and re.fullmatch(r"\d+(\+\d+)*", detail, re.ASCII):
+            indices = tuple(int(index) for index in detail.split(_BETWEEN))
+            if len(set(indices)) < len(indices):
+                raise ValueError(f"{text!r} names a GPU twice; name each once, like gpu:0+1")
+            return cls("gpu", indices=indices)
         if kind == "emulated" and detail:
-            vram_bytes = parse_bytes(detail)
-            if vram_bytes == 0:
+            sizes_bytes = tuple(parse_bytes(size) for size in detail.split(_BETWEEN))
+            if 0 in sizes_bytes:
                 raise ValueError("an emulated card of 0 bytes holds nothing; write its size, like emulated:6GiB")
-            return cls("emulated", vram_bytes=vram_bytes)
+            return cls("emulated", sizes_bytes=sizes_bytes)
         raise ValueError(f"{text!r} is not a device; write {_FORMS}")
 
 
@@ -44,6 +59,21 @@ def _checked(text: str) -> str:
 
 # As the user wrote it, and known to be a device's name.
 DeviceText = Annotated[str, AfterValidator(_checked)]
+
+
+def _sizes(written: Any) -> Any:
+    """Return one size, or those of several devices."""
+    if isinstance(written, str) and _BETWEEN in written:
+        written = written.split(_BETWEEN)
+    return tuple(map(parse_bytes, written)) if isinstance(written, (list, tuple)) else parse_bytes(written)
+
+
+# A size, or one for each of several devices.
+DeviceSizes = Annotated[
+    int | tuple[int, ...],
+    BeforeValidator(_sizes),
+    WithJsonSchema({"type": ["integer", "string", "array"], "examples": ["6GiB", "6141MiB", "4GiB+2GiB"]}),
+]
 
 
 class EmulatedOptions(BaseModel):

@@ -3,13 +3,23 @@
 n_batch = 128                                     fixed
 n_batch = [128, 256, 512]                         a choice
 n_gpu_layers = { min = 0, max = "all", step = 1 } a range; "all" is n_layer + 1, the output layer included
+tensor_split = "3,1"                              fixed, as is [3, 1]; ["3,1", "1,1"] is a choice
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
-from layertune.settings import CacheType, FlashAttention
+from layertune.settings import CacheType, FlashAttention, TensorSplit, parse_tensor_split
 
 
 class IntRange(BaseModel):
@@ -53,6 +63,12 @@ def _form(written: Any) -> str:
     return "range" if isinstance(written, (dict, IntRange)) else "value"
 
 
+def _split_form(written: Any) -> str:
+    """Several numbers are one split, several splits are choices."""
+    is_split = isinstance(written, (list, tuple)) and all(isinstance(each, (int, float)) for each in written)
+    return "value" if is_split else _form(written)
+
+
 _Int = Annotated[int, Field(ge=1)]
 _Layers = Annotated[int, Field(ge=0)]
 
@@ -72,4 +88,13 @@ FlashAttentionDimension = Annotated[
 CacheTypeDimension = Annotated[
     Annotated[CacheType, Tag("value")] | Annotated[list[CacheType], Field(min_length=1), Tag("choices")],
     Discriminator(_form),
+]
+_Split = Annotated[
+    TensorSplit,
+    BeforeValidator(parse_tensor_split),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "number"}, "examples": ["3,1", [3, 1]]}),
+]
+SplitDimension = Annotated[
+    Annotated[_Split, Tag("value")] | Annotated[list[_Split], Field(min_length=1), Tag("choices")],
+    Discriminator(_split_form),
 ]

@@ -14,16 +14,18 @@ from pydantic import (
     model_validator,
 )
 
-from layertune.config.device import DeviceChoice, DeviceText, EmulatedOptions
+from layertune.config.device import DeviceChoice, DeviceSizes, DeviceText, EmulatedOptions
 from layertune.config.dimension import (
     CacheTypeDimension,
     FlashAttentionDimension,
     IntDimension,
     IntRange,
     LayerDimension,
+    SplitDimension,
     dimension_values,
 )
 from layertune.config.objective import VRAM_PEAK, Floor, Objective
+from layertune.settings import format_tensor_split
 from layertune.units import parse_bytes, parse_duration
 
 SamplerName = Literal["layer-split", "tpe", "gp", "nsga2", "random", "grid"]
@@ -81,6 +83,11 @@ class ModelSpace(_Table):
     flash_attn: FlashAttentionDimension = Field(default="auto", description="on, off, or llama.cpp's own choice.")
     type_k: CacheTypeDimension = Field(default="f16", description="Data type of the K cache.")
     type_v: CacheTypeDimension = Field(default="f16", description="Data type of the V cache.")
+    tensor_split: SplitDimension | None = Field(
+        default=None,
+        description="With several devices, each one's part of the layers on them, like \"3,1\" (llama-server's "
+        "--tensor-split); without it, in proportion to the budgets, and all on one device, each of them.",
+    )
 
 
 class ModelConfig(_Table):
@@ -95,10 +102,12 @@ class ModelConfig(_Table):
 class Budget(_Table):
     """The VRAM that all models together may take."""
 
-    vram: Size | None = Field(
-        default=None, description='Budget, like "6141MiB"; without it, the device\'s whole memory.'
+    vram: DeviceSizes | None = Field(
+        default=None,
+        description='Budget, like "6141MiB", of several devices each one\'s, like "4GiB+2GiB"; without it, the '
+        "device's whole memory.",
     )
-    margin: Size = Field(default=0, description="Kept free under the budget.")
+    margin: Size = Field(default=0, description="Kept free under the budget, of each device.")
 
 
 class HostLimits(_Table):
@@ -196,7 +205,10 @@ class StudyConfig(_Table):
 
     name: str = Field(default="search", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the study folder.")
     seed: int = Field(default=0, ge=0, description="Seeds the sampler and the measured tokens.")
-    device: DeviceText = Field(default="auto", description="auto, cpu, gpu:N or emulated:SIZE.")
+    device: DeviceText = Field(
+        default="auto",
+        description="auto, cpu, gpu:N or emulated:SIZE; several GPUs or cards are joined: gpu:0+1, emulated:4GiB+2GiB.",
+    )
     emulated: EmulatedOptions = Field(default_factory=EmulatedOptions)
     models: dict[str, ModelConfig] = Field(min_length=1, description="The models that share the device, by name.")
     budget: Budget = Field(default_factory=Budget)
@@ -253,9 +265,29 @@ class StudyConfig(_Table):
                 )
         for name in self.weights.keys() - self.models.keys():
             raise ValueError(f"weights.{name}: there is no such model; the models are {', '.join(self.models)}")
+        self._check_devices()
         self.resolved_objectives()
         self.resolved_floors()
         return self
+
+    def _check_devices(self) -> None:
+        """One figure for several devices would have to be shared out somehow, and nobody has said how."""
+        n_devices, sizes = max(self.resolved_device().n_devices, 1), self.budget.vram
+        n_sizes = len(sizes) if isinstance(sizes, tuple) else 1
+        if sizes is not None and n_sizes != n_devices:
+            raise ValueError(
+                f"budget.vram has a size for {_devices(n_sizes)}, and {self.device} is {_devices(n_devices)}; write "
+                "one for each, joined like 4GiB+2GiB"
+            )
+        for name, model in self.models.items():
+            written = model.space.tensor_split
+            for split in () if written is None else dimension_values(written):
+                if len(split) != n_devices or n_devices == 1:
+                    remedy = "leave it out" if n_devices == 1 else "give each its part"
+                    raise ValueError(
+                        f"models.{name}: tensor_split = {format_tensor_split(split)} is for {_devices(len(split))}, "
+                        f"and {self.device} is {_devices(n_devices)}; {remedy}"
+                    )
 
     def resolved_device(self) -> DeviceChoice:
         return DeviceChoice.parse(self.device)
@@ -286,3 +318,7 @@ class StudyConfig(_Table):
 
     def resolved_floors(self) -> list[Floor]:
         return [Floor.parse(text, list(self.models)) for text in self.floors]
+
+
+def _devices(n: int) -> str:
+    return "one device" if n == 1 else f"{n} devices"

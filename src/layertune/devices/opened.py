@@ -1,6 +1,7 @@
 """A study's device as one worker holds it."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Protocol
 
 from layertune.devices.target import Target
@@ -25,17 +26,16 @@ class OpenDevice(Protocol):
 
 
 class LocalDevice:
-    """A GPU of this machine, or none: all models share it."""
+    """GPUs of this machine, or none: all models share them."""
 
     def __init__(self, target: Target) -> None:
         library.load()
-        gpus = [device for device in ggml.devices() if ggml.props(device).is_gpu]
-        if target.gpu_index is None:
-            self._devices: list[ggml.DeviceHandle] = []
-        elif target.gpu_index < len(gpus):
-            self._devices = [gpus[target.gpu_index]]
-        else:
-            raise DeviceError(f"{target.name} is gone", remedy="look at the GPU driver, then run it again")
+        gpus = dict(enumerate(device for device in ggml.devices() if ggml.props(device).is_gpu))
+        self._devices: list[ggml.DeviceHandle] = []
+        for each in target.devices:
+            if each.gpu_index not in gpus:
+                raise DeviceError(f"{each.name} is gone", remedy="look at the GPU driver, then run it again")
+            self._devices.append(gpus[each.gpu_index])
 
     def devices(self, model: str) -> list[ggml.DeviceHandle]:
         return self._devices
@@ -47,8 +47,26 @@ class LocalDevice:
         """The driver releases the device with the process."""
 
 
-def open_device(target: Target, model_names: Sequence[str], ledger_descriptor: int | None) -> OpenDevice:
-    """Open `target` in this process. `ledger_descriptor` is the emulated card's, inherited from the search.
+class CardsTogether:
+    """Several emulated cards: each model has one device on each of them."""
+
+    def __init__(self, cards: Sequence[OpenDevice]) -> None:
+        self._cards = tuple(cards)
+
+    def devices(self, model: str) -> list[ggml.DeviceHandle]:
+        return [device for card in self._cards for device in card.devices(model)]
+
+    def settle(self) -> None:
+        for card in self._cards:
+            card.settle()
+
+    def close(self) -> None:
+        for card in self._cards:
+            card.close()
+
+
+def open_device(target: Target, model_names: Sequence[str], ledger_descriptors: Sequence[int]) -> OpenDevice:
+    """Open `target` in this process. `ledger_descriptors` are its emulated cards', inherited from the search.
 
     Raises:
         DeviceError: the device cannot be opened.
@@ -58,6 +76,12 @@ def open_device(target: Target, model_names: Sequence[str], ledger_descriptor: i
     from layertune.devices.emulated.card import EmulatedCard
     from layertune.devices.emulated.ledger import Ledger
 
-    if ledger_descriptor is None or target.n_threads is None:
+    if len(ledger_descriptors) != len(target.devices) or target.n_threads is None:
         raise DeviceError("an emulated card needs a ledger and threads")
-    return EmulatedCard(Ledger(ledger_descriptor), model_names, target.n_threads)
+    with ExitStack() as opened:
+        cards = []
+        for descriptor in ledger_descriptors:
+            cards.append(EmulatedCard(Ledger(descriptor), model_names, target.n_threads))
+            opened.callback(cards[-1].close)
+        opened.pop_all()  # all are there: whoever asked for them closes them
+    return cards[0] if len(cards) == 1 else CardsTogether(cards)

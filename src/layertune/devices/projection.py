@@ -118,7 +118,7 @@ def main(arguments: list[str]) -> int:
         library.load()
         library.log().keep_debug(*DEBUG_WORDS)
         shape = read_shape(Path(question.path))
-        device = open_device(question.target, ["model"], _ledger_descriptor(question.target))
+        device = open_device(question.target, ["model"], _ledger_descriptors(question.target))
         try:
             with tempfile.TemporaryDirectory() as folder:
                 file = shape.files[0]
@@ -139,12 +139,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _ledger_descriptor(target: Target) -> int | None:
+def _ledger_descriptors(target: Target) -> list[int]:
     if target.kind != "emulated":
-        return None
+        return []
     from layertune.devices.emulated.ledger import Ledger
 
-    return Ledger.create(_LEDGER_BYTES).descriptor
+    return [Ledger.create(_LEDGER_BYTES).descriptor for _ in target.devices]
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, astuple
+from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,7 +42,7 @@ class Projections:
         self._n_outputs = n_outputs
         folder = (cache or cache_folder()) / "projections"
         # A CPU decides which weights are repacked for it.
-        where = f"{_VERSION} {library_key()} {cpu_model()} {target.kind} {target.name} {n_outputs}"
+        where = f"{_VERSION} {library_key()} {cpu_model()} {target.kind} {_names(target)} {n_outputs}"
         self._stores = {
             name: folder / f"{hashlib.sha256(f'{where} {shape.digest()}'.encode()).hexdigest()}.json"
             for name, shape in shapes.items()
@@ -51,7 +52,7 @@ class Projections:
     def missing(self, name: str, settings: Iterable[EngineSettings]) -> list[EngineSettings]:
         """Return the memory keys of these settings that llama.cpp has not been asked for, split by split."""
         keys = dict.fromkeys(each.memory_key(self._shapes[name].n_layer) for each in settings)
-        return sorted((key for key in keys if _text(key) not in self._entries[name]), key=_split)
+        return sorted((key for key in keys if _text(key) not in self._entries[name]), key=attrgetter("placement"))
 
     def learn(self, wanted: Mapping[str, Iterable[EngineSettings]]) -> None:
         """Ask llama.cpp for what is not known yet, all models at once; `wanted` by model, in any form.
@@ -123,9 +124,9 @@ def _projection(entry: Any) -> Projection | None:
 
 
 def _text(key: EngineSettings) -> str:
-    return " ".join(str(value) for value in astuple(key))
+    return " ".join(str(value) for value in key.as_dict().values())
 
 
-def _split(key: EngineSettings) -> tuple[int, int]:
-    """Settings of one split are projected over one loaded model."""
-    return key.n_gpu_layers, key.n_cpu_moe
+def _names(target: Target) -> str:
+    """An emulated card's size decides nothing that llama.cpp says here."""
+    return " + ".join(device.name for device in target.devices) or target.name

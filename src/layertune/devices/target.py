@@ -1,6 +1,7 @@
 """The device of a study: what the config chose, resolved against this machine. Plain data; a worker opens it."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ from layertune.devices.hardware import has_nvidia_card
 from layertune.engine.ggml import RPC_REMEDY
 from layertune.engine.library import has_rpc
 from layertune.errors import BuildError, DeviceError
+from layertune.units import join_bytes
 
 CUDA_REMEDY = (
     'rebuild it with: CMAKE_ARGS="-DGGML_CUDA=ON" pip install --force-reinstall --no-cache-dir --no-binary '
@@ -34,7 +36,8 @@ class Target:
     """What a worker offloads to.
 
     `vram_bytes` is the memory the device has, None for the CPU; `gpu_index` counts llama.cpp's GPUs; `n_threads` are
-    the emulated card's own.
+    the emulated card's own. Several devices of one kind are `parts` in the order of tensor_split; `name` and
+    `vram_bytes` are then of all together, and only the parts have an index and an address.
     """
 
     kind: Literal["gpu", "emulated", "cpu"]
@@ -43,6 +46,24 @@ class Target:
     gpu_index: int | None = None
     pci_bus_id: str | None = None
     n_threads: int | None = None
+    parts: tuple["Target", ...] = ()
+
+    @classmethod
+    def together(cls, parts: Sequence["Target"]) -> "Target":
+        """Return one device, or several as one."""
+        if len(parts) == 1:
+            return parts[0]
+        first = parts[0]
+        name = " + ".join(part.name for part in parts)
+        if first.kind == "emulated":
+            name = f"emulated cards of {join_bytes(part.vram_bytes or 0 for part in parts)}"
+        vram_bytes = sum(part.vram_bytes or 0 for part in parts)
+        return cls(first.kind, name, vram_bytes, n_threads=first.n_threads, parts=tuple(parts))
+
+    @property
+    def devices(self) -> tuple["Target", ...]:
+        """The devices one by one; none for the CPU."""
+        return () if self.kind == "cpu" else self.parts or (self,)
 
 
 def resolve(
@@ -65,8 +86,13 @@ def resolve(
             raise BuildError(
                 "this llama-cpp-python was built without RPC, which the emulated card needs", remedy=RPC_REMEDY
             )
-        return Target("emulated", "emulated card", vram_bytes=choice.vram_bytes, n_threads=emulated_n_threads)
-    return _gpu(choice.index, gpus, nvidia=nvidia)
+        return Target.together(
+            [
+                Target("emulated", "emulated card", vram_bytes=size_bytes, n_threads=emulated_n_threads)
+                for size_bytes in choice.sizes_bytes
+            ]
+        )
+    return Target.together([_gpu(index, gpus, nvidia=nvidia) for index in choice.indices or (0,)])
 
 
 def find_target(choice: DeviceChoice, emulated_n_threads: int) -> Target:
@@ -84,10 +110,9 @@ def find_target(choice: DeviceChoice, emulated_n_threads: int) -> Target:
     return resolve(choice, emulated_n_threads, gpus=gpus, has_rpc=has_rpc(), nvidia=has_nvidia_card())
 
 
-def _gpu(index: int | None, gpus: tuple[GpuInfo, ...], *, nvidia: bool) -> Target:
-    wanted = 0 if index is None else index
-    if wanted < len(gpus):
-        gpu = gpus[wanted]
+def _gpu(index: int, gpus: tuple[GpuInfo, ...], *, nvidia: bool) -> Target:
+    if index < len(gpus):
+        gpu = gpus[index]
         return Target("gpu", gpu.description, gpu.total_bytes, gpu.index, gpu.pci_bus_id)
     if not gpus and nvidia:
         raise BuildError("this machine has an NVIDIA card and this llama-cpp-python cannot use it", remedy=CUDA_REMEDY)

@@ -16,29 +16,22 @@ _N_TRIES = 20
 
 
 class DeviceTurn:
-    """Two locks of this user on this machine, in the cache unless `folder` is given. Who waits for the device holds the
-    turn, so one that has just measured comes after it. Both go with their process, however that dies.
+    """The turn on a target, its locks in the cache unless `folder` is given. Several devices are taken one after the
+    other, in one order by all processes, so that no two of them wait for each other.
 
     Where no lock can be had `warn` is told so, once, and the device is taken without: as with the rest of the cache,
     nothing ends for that.
     """
 
     def __init__(self, target: Target, folder: Path | None = None, *, warn: Callable[[str], None]) -> None:
-        self._folder = cache_folder() / "devices" if folder is None else folder
-        self._name = _name(target)
-        self._warn = warn
-        self._device: IO[str] | None = None
-        self._has_locks = True
+        folder = cache_folder() / "devices" if folder is None else folder
+        names = sorted({_name(device) for device in target.devices or (target,)})
+        self._turns = [_Turn(folder, name, warn) for name in names]
 
     def take(self, on_wait: Callable[[str], None]) -> None:
         """Wait until the device is ours; `on_wait` is told whose it is, once, if it is another's."""
-        if self._device is not None or not self._has_locks:
-            return
-        try:
-            self._device = self._taken(on_wait)
-        except _NoLocks as error:
-            self._has_locks = False
-            self._warn(f"no lock in {self._folder}: {error}; a search beside this one would measure at the same time")
+        for turn in self._turns:
+            turn.take(on_wait)
 
     @contextmanager
     def held(self, on_wait: Callable[[str], None]) -> Iterator[None]:
@@ -52,6 +45,34 @@ class DeviceTurn:
     def is_wanted(self) -> bool:
         """Say whether the device is to be given and taken again: another process waits for it, or our lock file was
         removed, which is no lock against who makes a new one."""
+        return any(turn.is_wanted() for turn in self._turns)
+
+    def give(self) -> None:
+        for turn in self._turns:
+            turn.give()
+
+
+class _Turn:
+    """Two locks of this user on this machine. Who waits for the device holds the turn, so one that has just measured
+    comes after it. Both go with their process, however that dies."""
+
+    def __init__(self, folder: Path, name: str, warn: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._name = name
+        self._warn = warn
+        self._device: IO[str] | None = None
+        self._has_locks = True
+
+    def take(self, on_wait: Callable[[str], None]) -> None:
+        if self._device is not None or not self._has_locks:
+            return
+        try:
+            self._device = self._taken(on_wait)
+        except _NoLocks as error:
+            self._has_locks = False
+            self._warn(f"no lock in {self._folder}: {error}; a search beside this one would measure at the same time")
+
+    def is_wanted(self) -> bool:
         if self._device is None:
             return False
         with suppress(_NoLocks):

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
-from layertune.memory.buffers import HOST, BufferBytes
+from layertune.memory.buffers import HOST, BufferBytes, device_name
 from layertune.settings import FlashAttention
 from layertune.units import MIB
 
@@ -61,4 +61,4 @@ def read_flash_attention(lines: Iterable[str], asked: FlashAttention) -> bool | 
 
 def _device(buffer: str, buffer_names: tuple[str, ...]) -> str:
     """Whatever is no device's own is the host: `CPU`, `CPU_Mapped`, `CPU_REPACK`, the pinned `CUDA_Host`."""
-    return f"gpu{buffer_names.index(buffer)}" if buffer in buffer_names else HOST
+    return device_name(buffer_names.index(buffer)) if buffer in buffer_names else HOST

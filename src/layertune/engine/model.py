@@ -8,6 +8,7 @@ from typing import Any
 from layertune.engine import ggml, library
 from layertune.engine.buffers import read_buffers
 from layertune.engine.refusal import EngineRefused
+from layertune.settings import TensorSplit
 
 
 class _Override(ctypes.Structure):
@@ -33,10 +34,12 @@ class Model:
         n_gpu_layers: int,
         devices: Sequence[ggml.DeviceHandle],
         *,
+        tensor_split: TensorSplit = (),
         host_tensors: Sequence[str] = (),
         no_alloc: bool = False,
     ) -> None:
-        """Tensors whose names match a regular expression of `host_tensors` stay on the host.
+        """Tensors whose names match a regular expression of `host_tensors` stay on the host. `tensor_split` is for
+        several devices: without it llama.cpp splits by what is free on each just then.
 
         With `no_alloc`, nothing is read or allocated: llama.cpp then only says what it would allocate.
 
@@ -50,6 +53,9 @@ class Model:
         parameters = self._llama_cpp.llama_model_default_params()
         parameters.n_gpu_layers = n_gpu_layers
         parameters.devices = ctypes.cast(device_list, ctypes.c_void_p)
+        if tensor_split:
+            # As long as llama.cpp reads it, whatever the number of devices; further proportions are 0.
+            parameters.tensor_split = (ctypes.c_float * self._llama_cpp.llama_max_devices())(*tensor_split)
         overrides = self._overrides(host_tensors)
         parameters.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
         if no_alloc:

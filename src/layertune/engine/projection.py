@@ -66,9 +66,10 @@ def project(
 ) -> Iterator[tuple[EngineSettings, Projection | None]]:
     """Yield each setting with its projection, None where llama.cpp refuses it; a model is loaded once for a run of
     settings of the same split. `n_outputs` as in `Context`."""
-    for (n_gpu_layers, n_cpu_moe), run in groupby(settings, key=lambda each: (each.n_gpu_layers, each.n_cpu_moe)):
+    for (n_gpu_layers, n_cpu_moe, tensor_split), run in groupby(settings, key=lambda each: each.placement):
+        experts = expert_tensors(n_cpu_moe)
         try:
-            model = Model(path, n_gpu_layers, devices, host_tensors=expert_tensors(n_cpu_moe), no_alloc=True)
+            model = Model(path, n_gpu_layers, devices, tensor_split=tensor_split, host_tensors=experts, no_alloc=True)
         except EngineRefused:
             yield from ((each, None) for each in run)
             continue

@@ -107,9 +107,12 @@ class _Lines:
         )
 
     def _over(self, memory: Memory) -> Over | None:
-        """Hold the change against what the pick leaves of each limit of the study (search/constraints.py)."""
+        """Hold the change against what the pick leaves of each limit of the study (search/constraints.py). Of several
+        devices only the fullest one's rest is told, and the change need not be there."""
         excess = self._pick.violations
         on_device, on_host = excess.get("vram"), excess.get(f"ram.{self._model}")
+        if self._result.budget.devices is not None:
+            on_device = None
         if on_device is not None and memory.device_bytes > 0 and on_device + memory.device_bytes > 0:
             return Over(round(on_device) + memory.device_bytes, "the budget")
         if on_host is not None and memory.host_bytes > 0 and on_host + memory.host_bytes > 0:

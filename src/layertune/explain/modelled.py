@@ -36,7 +36,7 @@ class ModelledSpeeds:
             engines = ModelEngines(
                 every,
                 result.models[model].n_layer,
-                np.zeros(len(every), dtype=np.int64),  # whether it fits is no matter of its speed
+                np.zeros((len(every), 1), dtype=np.int64),  # whether it fits is no matter of its speed
                 RecordedWeights(result, model),
                 Workload(n_prompt=load.n_prompt, n_generate=load.n_generate),
             )

@@ -93,6 +93,8 @@ def _layers(result: Result, model: str, engine: EngineSettings, to: int) -> str:
         return "there is no device to put layers on"
     if to < 0:
         return "no layer is on the device"
+    if result.budget.devices is not None and engine.n_gpu_layers == 0:
+        return "no layer is on a device, so nothing says which of them would get the first"
     n_most = result.models[model].n_layer + 1
     return f"all {n_most} layers are on the device" if to > n_most else ""
 

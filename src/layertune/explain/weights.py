@@ -3,7 +3,7 @@
 import numpy as np
 
 from layertune.explain.changes import recorded_plans
-from layertune.memory import GPU, ModelPlan, PlannedBytes
+from layertune.memory import GPU, HOST, ModelPlan, PlannedBytes
 from layertune.results.result import Result
 from layertune.settings import EngineSettings
 
@@ -15,7 +15,7 @@ class RecordedWeights:
     def __init__(self, result: Result, model: str) -> None:
         self._held: dict[int, dict[int, int]] = {}  # bytes by n_cpu_moe, then by n_gpu_layers
         for engine, devices in recorded_plans(result, model).items():
-            n_bytes = devices[GPU].weights_bytes if GPU in devices else 0
+            n_bytes = sum(held.weights_bytes for device, held in devices.items() if device != HOST)
             self._held.setdefault(engine.n_cpu_moe, {})[engine.n_gpu_layers] = n_bytes
         self._is_counted = not self._held or min(map(len, self._held.values())) < 2
 

@@ -43,6 +43,9 @@ def server_flags(result: Result, trial: TrialInfo, name: str) -> list[Flag]:
     ]
     if engine.n_cpu_moe:
         flags.append(Flag("n-cpu-moe", str(engine.n_cpu_moe), "LLAMA_ARG_N_CPU_MOE", "N_CPU_MOE"))
+    if engine.tensor_split:
+        split = str(engine.written("tensor_split"))
+        flags.append(Flag("tensor-split", split, "LLAMA_ARG_TENSOR_SPLIT", "TENSOR_SPLIT"))
     if result.hardware.device.kind == "cpu":
         # Also with no layer on it, a GPU would be given the large batches (llama.cpp's op_offload).
         flags.append(Flag("device", "none", "LLAMA_ARG_DEVICE"))

@@ -66,11 +66,12 @@ def _environment(trial: TrialInfo) -> str:
                 f"and the trial has {' and '.join(sorted(values))}",
                 remedy="choose another pick or format",
             )
-    if any(each.n_cpu_moe for each in trial.settings.values()):
-        raise UsageError(
-            f"trial {trial.number} cannot run in ollama: it has no word for n_cpu_moe",
-            remedy="choose another pick or format",
-        )
+    for field in ("n_cpu_moe", "tensor_split"):
+        if any(getattr(each, field) for each in trial.settings.values()):
+            raise UsageError(
+                f"trial {trial.number} cannot run in ollama: it has no word for {field}",
+                remedy="choose another pick or format",
+            )
     flash = {"on": "1", "off": "0"}
     chosen = {variable: flash.get(value, value) for variable, (value,) in by_name.items()}
     if chosen["OLLAMA_FLASH_ATTENTION"] == "auto":

@@ -1,7 +1,7 @@
 """Bytes that a setting takes, per device, before anything is loaded. Knows no llama.cpp: what only llama.cpp can
 say is handed in as values (`Anatomy`, `Projection`)."""
 
-from layertune.memory.buffers import GPU, HOST, BufferBytes
+from layertune.memory.buffers import GPU, HOST, BufferBytes, device_name
 from layertune.memory.plan import MemoryPlan, ModelPlan, PlannedBytes
 from layertune.memory.planner import EngineMemory, ModelMemory, Planner
 
@@ -15,4 +15,5 @@ __all__ = [
     "ModelPlan",
     "PlannedBytes",
     "Planner",
+    "device_name",
 ]

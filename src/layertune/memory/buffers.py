@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 
 HOST = "host"
-GPU = "gpu0"
+GPU = "gpu0"  # of several devices the first
+
+
+def device_name(index: int) -> str:
+    """Return how the device of that number is called, in the order of `tensor_split`."""
+    return f"gpu{index}"
+
 
 LOG_ERROR_BYTES = 5243  # half of 0.01 MiB, rounded up: what a figure of llama.cpp's log may be off by
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from layertune.memory.buffers import GPU, HOST, LOG_ERROR_BYTES, BufferBytes
+from layertune.memory.buffers import HOST, LOG_ERROR_BYTES, BufferBytes
 
 # computed: from the GGUF header and llama.cpp's rules. llama.cpp: its own figure, from its log, to 0.01 MiB.
 Source = Literal["computed", "llama.cpp"]
@@ -40,8 +40,13 @@ class ModelPlan:
     flash_attn: bool | None
 
     @property
+    def on_devices(self) -> tuple[PlannedBytes, ...]:
+        """What each device holds, the host left out."""
+        return tuple(held for device, held in self.devices.items() if device != HOST)
+
+    @property
     def log_error_bytes(self) -> int:
-        """By how much the device's sum may be too small: llama.cpp logs each figure to 0.01 MiB."""
+        """By how much a device's sum may be too small: llama.cpp logs each figure to 0.01 MiB."""
         n_figures = 3 if self.kv_source == "llama.cpp" else 1
         return n_figures * LOG_ERROR_BYTES
 
@@ -59,35 +64,52 @@ class Overhead:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """All models of one setting, served by `n_processes`, each of which takes the device's `overhead`."""
+    """All models of one setting, served by `n_processes`, each of which takes every device's `overhead`."""
 
     models: Mapping[str, ModelPlan]
     overhead: Overhead
     n_processes: int
 
     @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices' names, without the host."""
+        return tuple(dict.fromkeys(name for model in self.models.values() for name in model.devices if name != HOST))
+
+    @property
     def device_bytes(self) -> int | None:
-        """What all models' buffers take of the device, without its overhead; None if a part is missing."""
-        return self._total_bytes(GPU)
+        """What all models' buffers take of all devices, without their overhead; None if a part is missing."""
+        return add(self.bytes_on(device) for device in self.devices)
 
     @property
     def host_bytes(self) -> int | None:
-        return self._total_bytes(HOST)
+        return self.bytes_on(HOST)
 
     @property
     def log_error_bytes(self) -> int:
+        """By how much the sum of one device may be too small."""
         return sum(model.log_error_bytes for model in self.models.values())
 
-    def fits(self, budget_bytes: int) -> bool | None:
-        """Return the verdict, None where a part is unknown."""
-        return None if self.needed_bytes is None else self.needed_bytes + self.log_error_bytes <= budget_bytes
+    def fits(self, *budgets_bytes: int) -> bool | None:
+        """Return the verdict over the devices' budgets, in their order; None where a part is unknown."""
+        needed = [self.needed_on(device) for device in self.devices]
+        known = [n_bytes for n_bytes in needed if n_bytes is not None]
+        if len(known) < len(needed):
+            return None
+        return all(
+            n_bytes + self.log_error_bytes <= budget for n_bytes, budget in zip(known, budgets_bytes, strict=True)
+        )
 
     @property
     def needed_bytes(self) -> int | None:
-        """What the device must have: the buffers, and every process's overhead where that is known."""
-        return add((self.device_bytes, self.n_processes * (self.overhead.n_bytes or 0)))
+        """What all devices together must have: the buffers, and every process's overhead where that is known."""
+        return add(self.needed_on(device) for device in self.devices)
 
-    def _total_bytes(self, device: str) -> int | None:
+    def needed_on(self, device: str) -> int | None:
+        """Return what one device must have, its overhead included where that is known."""
+        return add((self.bytes_on(device), self.n_processes * (self.overhead.n_bytes or 0)))
+
+    def bytes_on(self, device: str) -> int | None:
+        """Return what all models' buffers take of one device, or of the host."""
         return add(model.devices[device].total_bytes for model in self.models.values())
 
 

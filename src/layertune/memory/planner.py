@@ -1,14 +1,18 @@
 """From settings to a `MemoryPlan`."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
-from layertune.memory.buffers import GPU, HOST, LOG_ERROR_BYTES
+from layertune.errors import UsageError
+from layertune.memory.buffers import HOST, LOG_ERROR_BYTES, device_name
 from layertune.memory.cache import layer_bytes
+from layertune.memory.homes import layer_homes
 from layertune.memory.layers import LayerRows, layer_rows
 from layertune.memory.plan import MemoryPlan, ModelPlan, Overhead, PlannedBytes, Source
-from layertune.memory.projection import Anatomy, Projection, Projector
+from layertune.memory.projection import Anatomy, CacheTotal, Projection, Projector
 from layertune.memory.weights import Weights
 from layertune.models import ModelShape
 from layertune.settings import EngineSettings, SplitSettings
@@ -17,50 +21,58 @@ from layertune.settings import EngineSettings, SplitSettings
 class ModelMemory:
     """One model's memory as a function of its settings."""
 
-    def __init__(self, shape: ModelShape, anatomy: Anatomy, project: Projector) -> None:
+    def __init__(self, shape: ModelShape, anatomy: Anatomy, project: Projector, n_devices: int = 1) -> None:
         self.n_layer = shape.n_layer
+        self._devices = tuple(map(device_name, range(n_devices)))
         self._rows: tuple[LayerRows, ...] | None = layer_rows(shape)
         self._weights = Weights(shape, anatomy)
         self._alignment_bytes = anatomy.alignment_bytes
         self._project = project
 
     def plan(self, settings: EngineSettings) -> ModelPlan:
-        """Return the plan of these settings; they need not be canonical."""
+        """Return the plan of these settings; they need not be canonical.
+
+        Raises:
+            UsageError: their layers are not split over as many devices as there are.
+        """
         key = settings.memory_key(self.n_layer)
+        self._check(key)
         projection = self._project(key)
-        weights = self._weights.split(key.n_gpu_layers, key.n_cpu_moe)
+        weights = self._weights.split(*key.placement)
         kv, kv_source = self._kv(key, projection)
         compute = projection.compute_bytes if projection is not None else None
         devices = {
             device: PlannedBytes(
-                weights_bytes=weights[device],
-                kv_bytes=None if kv is None else kv[device],
+                weights_bytes=weights.get(device, 0),
+                kv_bytes=None if kv is None else kv.get(device, 0),
                 compute_bytes=None if compute is None else compute.get(device, 0),
                 output_bytes=_output_bytes(device, projection),
             )
-            for device in (GPU, HOST)
+            for device in (*self._devices, HOST)
         }
         return ModelPlan(devices, kv_source, projection.flash_attn if projection is not None else None)
 
     def _kv(self, key: EngineSettings, projection: Projection | None) -> tuple[dict[str, int] | None, Source | None]:
         """Our rules where they are known and llama.cpp does not contradict them, else llama.cpp's own figures."""
-        first = self.n_layer + 1 - key.n_gpu_layers  # the first layer on the device
+        homes = layer_homes(self.n_layer, key.n_gpu_layers, key.tensor_split)
         if self._rows is not None:
             flash_attn = key.flash_attn != "off" and (projection is None or projection.flash_attn is not False)
             layers = layer_bytes(self._rows, key, flash_attn=flash_attn, alignment_bytes=self._alignment_bytes)
             if projection is None or _agree(sum(layers), projection):
-                return {GPU: sum(layers[first:]), HOST: sum(layers[:first])}, "computed"
+                return _sums(zip(homes, layers, strict=False)), "computed"
         if projection is None:
             return None, None
-        kv = dict.fromkeys((GPU, HOST), 0)
-        for device, n_bytes in projection.state_bytes.items():
-            kv[device] += n_bytes
-        for cache in projection.caches:
-            n_on_device = sum(layer >= first for layer in cache.layers)
-            on_device = round(cache.n_bytes * n_on_device / max(len(cache.layers), 1))
-            kv[GPU] += on_device
-            kv[HOST] += cache.n_bytes - on_device
-        return kv, "llama.cpp"
+        caches = chain.from_iterable(_shares(cache, homes) for cache in projection.caches)
+        return _sums(chain(projection.state_bytes.items(), caches)), "llama.cpp"
+
+    def _check(self, key: EngineSettings) -> None:
+        """Without a split llama.cpp goes by what is free on each device at the time, which no plan knows."""
+        n_split, n_devices = max(1, len(key.tensor_split)), len(self._devices)
+        if key.n_gpu_layers > 0 and n_split != n_devices:
+            raise UsageError(
+                f"{key.n_gpu_layers} layers are split over {n_split} of {n_devices} devices",
+                remedy="give tensor_split a part for each device",
+            )
 
 
 class EngineMemory(Protocol):
@@ -71,7 +83,7 @@ class EngineMemory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """All models of a study on one device."""
+    """All models of a study on its devices."""
 
     models: Mapping[str, EngineMemory]
     overhead: Overhead
@@ -81,12 +93,33 @@ class Planner:
         plans = {name: self.models[name].plan(engine) for name, engine in settings.items()}
         return MemoryPlan(plans, self.overhead, self.n_processes)
 
-    def most_layers(self, settings: SplitSettings, model: str, budget_bytes: int, among: Sequence[int]) -> int | None:
+    def most_layers(
+        self, settings: SplitSettings, model: str, budgets_bytes: Sequence[int], among: Sequence[int]
+    ) -> int | None:
         """Return the largest n_gpu_layers of `model` that fits beside the others as they are; None where none does."""
         for n_gpu_layers in sorted(among, reverse=True):
-            if self.plan(settings.with_layers(model, n_gpu_layers)).fits(budget_bytes):
+            if self.plan(settings.with_layers(model, n_gpu_layers)).fits(*budgets_bytes):
                 return n_gpu_layers
         return None
+
+
+def _shares(cache: CacheTotal, homes: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Share a cache's total out over its layers' devices; the host has what rounding leaves."""
+    n_layers = Counter(homes[layer] for layer in cache.layers)
+    left_bytes = cache.n_bytes
+    for device in n_layers.keys() - {HOST}:
+        n_bytes = round(cache.n_bytes * n_layers[device] / len(cache.layers))
+        left_bytes -= n_bytes
+        yield device, n_bytes
+    yield HOST, left_bytes
+
+
+def _sums(parts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Add up bytes by device."""
+    sums: dict[str, int] = {}
+    for device, n_bytes in parts:
+        sums[device] = sums.get(device, 0) + n_bytes
+    return sums
 
 
 def _output_bytes(device: str, projection: Projection | None) -> int | None:

@@ -38,5 +38,17 @@ class Correction:
         most_bytes = max(each.peak_bytes - each.planned_bytes for each in residuals)
         return cls(max(overhead_bytes, 0), max(most_bytes - max(overhead_bytes, 0), 0), len(residuals))
 
+    @classmethod
+    def worst(cls, of_devices: "Sequence[Correction | None]") -> "Correction | None":
+        """Return the most of what several devices take, for any of them; None where nothing was measured."""
+        known = [each for each in of_devices if each is not None]
+        if not known:
+            return None
+        return cls(
+            max(each.overhead_bytes for each in known),
+            max(each.headroom_bytes for each in known),
+            max(each.n_trials for each in known),
+        )
+
     def overhead(self) -> Overhead:
         return Overhead(self.overhead_bytes, f"the median of {self.n_trials} measured trials")

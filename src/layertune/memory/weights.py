@@ -1,4 +1,4 @@
-"""Which tensor goes where for each n_gpu_layers, and what that takes (src/llama-model.cpp, load_tensors).
+"""Which tensor goes where for each split of the layers, and what that takes (src/llama-model.cpp, load_tensors).
 
 The output layer moves first, then the last repeating layer and so on; the token embedding stays on the host. A model
 without an output layer of its own uses the embedding as one, and the device then holds a copy. Experts of the first
@@ -9,9 +9,11 @@ import re
 from dataclasses import dataclass
 
 from layertune.memory.buffers import GPU, HOST
+from layertune.memory.homes import layer_homes
 from layertune.memory.projection import MAPPED, Anatomy, TensorHome
 from layertune.models import ModelShape
 from layertune.models.types import ALIGNMENT
+from layertune.settings import TensorSplit
 from layertune.units import pad
 
 # src/llama-arch.cpp: LLM_TENSOR_LAYER_INPUT
@@ -44,40 +46,41 @@ class Weights:
         self._alignment_bytes = anatomy.alignment_bytes
         self._tensors = _tensors(shape, anatomy)
         self._tied = anatomy.tensors.get(_EMBEDDING) if shape.tied_embeddings else None
-        self._splits: dict[tuple[int, int], dict[str, int]] = {}
+        self._splits: dict[tuple[tuple[str, ...], int], dict[str, int]] = {}
 
-    def split(self, n_gpu_layers: int, n_cpu_moe: int = 0) -> dict[str, int]:
-        """Return the bytes on the device and on the host. Copies that the host repacks count beside the mapped file."""
-        key = (min(n_gpu_layers, self._n_layer + 1), n_cpu_moe)
+    def split(self, n_gpu_layers: int, n_cpu_moe: int = 0, tensor_split: TensorSplit = ()) -> dict[str, int]:
+        """Return the bytes on the host, on the first device and on each further one that has a layer. Copies that the
+        host repacks count beside the mapped file."""
+        key = layer_homes(self._n_layer, n_gpu_layers, tensor_split), n_cpu_moe
         if key not in self._splits:
             self._splits[key] = self._split(*key)
         return dict(self._splits[key])
 
-    def _split(self, n_gpu_layers: int, n_cpu_moe: int) -> dict[str, int]:
-        first = self._n_layer + 1 - n_gpu_layers  # the first layer on the device
-        device_bytes = copied_bytes = 0
+    def _split(self, homes: tuple[str, ...], n_cpu_moe: int) -> dict[str, int]:
+        held = dict.fromkeys((GPU, HOST, *homes), 0)
+        copied_bytes = 0
         mapped: dict[int, tuple[int, int]] = {}
         for tensor in self._tensors:
-            on_host_by_request = tensor.is_expert and tensor.layer < n_cpu_moe
+            where = {homes[tensor.layer] if tensor.layer >= 0 else HOST}
             if tensor.is_shared:
-                on_device, on_host = first < self._n_layer, first > 0
-            else:
-                on_device = tensor.layer >= first and not on_host_by_request
-                on_host = not on_device
-            if on_device:
-                device_bytes += tensor.home.device_bytes
-            if on_host:
+                where = set(homes[:-1])  # wherever there is a repeating layer
+            elif tensor.is_expert and tensor.layer < n_cpu_moe:
+                where = {HOST}
+            for device in where - {HOST}:
+                held[device] += tensor.home.device_bytes
+            if HOST in where:
                 if tensor.home.host_buffers[0] == MAPPED:
                     begin, end = mapped.get(tensor.file, (tensor.offset, 0))
                     mapped[tensor.file] = (min(begin, tensor.offset), max(end, tensor.offset + tensor.n_bytes))
                 else:
                     copied_bytes += pad(tensor.n_bytes, ALIGNMENT)
         if self._tied is not None:
-            if n_gpu_layers > 0:
-                device_bytes += self._tied.device_bytes
+            if homes[-1] != HOST:
+                held[homes[-1]] += self._tied.device_bytes
             elif len(self._tied.host_buffers) > 1:
                 copied_bytes += pad(self._embedding_bytes(), ALIGNMENT)
-        return {GPU: device_bytes, HOST: copied_bytes + sum(end - begin for begin, end in mapped.values())}
+        held[HOST] = copied_bytes + sum(end - begin for begin, end in mapped.values())
+        return held
 
     def _embedding_bytes(self) -> int:
         return next(tensor.n_bytes for tensor in self._tensors if tensor.home is self._tied)

@@ -8,8 +8,7 @@ from pydantic import ValidationError
 
 from layertune.errors import ResultFileError
 from layertune.results.result import BudgetInfo, HardwareInfo, ModelInfo, StudyInfo, WorkloadInfo
-from layertune.results.trial_info import Part
-from layertune.settings import EngineSettings
+from layertune.results.trial_info import Engine, Part
 
 _REMEDY = "give a file that layertune predict --json has written"
 
@@ -25,7 +24,7 @@ class Interval(Part):
 class PredictedEngine(Part):
     """One model alone. `beyond` marks more layers on the device than any trial measured: the curve is continued."""
 
-    settings: EngineSettings
+    settings: Engine
     beyond: bool
     tokens_per_s: Interval
     pp_tokens_per_s: Interval
@@ -65,7 +64,7 @@ class HeldBackInfo(Part):
     """One engine of the study, predicted from the trials of its other splits. Speeds in tokens/s of the workload."""
 
     model: str
-    settings: EngineSettings
+    settings: Engine
     expected: float
     low: float
     high: float

@@ -68,7 +68,7 @@ def told_settings(engine: EngineSettings) -> Iterator[tuple[str, str, int | str]
     for each in fields(engine):
         value = getattr(engine, each.name)
         if each.name not in _ALWAYS and each.default is not MISSING and value != each.default:
-            yield each.name, each.name, value
+            yield each.name, each.name, engine.written(each.name)
 
 
 def settings_text(engine: EngineSettings) -> str:

@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from layertune.errors import ResultFileError, StorageError, UsageError
-from layertune.results.trial_info import Part, TrialInfo
-from layertune.settings import EngineSettings
+from layertune.results.trial_info import Engine, OfDevices, Part, TrialInfo
 
 __all__ = [
     "FILE_NAME",
@@ -89,13 +88,17 @@ class WorkloadInfo(Part):
     n_generate: int
 
 
-class BudgetInfo(Part):
+class BudgetInfo(OfDevices):
+    """`devices` is the budget of each of several devices; `vram_bytes` is then that of all, the margin each one's."""
+
     vram_bytes: int | None
     margin_bytes: int
+    devices: list[int] | None = None
 
     def capacity_bytes(self) -> int | None:
-        """Return what a trial may take of the device, None where there is no limit."""
-        return None if self.vram_bytes is None else self.vram_bytes - self.margin_bytes
+        """Return what a trial may take of all devices, None where there is no limit."""
+        n_devices = 1 if self.devices is None else len(self.devices)
+        return None if self.vram_bytes is None else self.vram_bytes - n_devices * self.margin_bytes
 
 
 class HostLimitsInfo(Part):
@@ -135,7 +138,7 @@ class BaselineInfo(Part):
     `balanced` is how many times as fast the balanced pick is, by model, measured in the same rounds.
     """
 
-    settings: dict[str, EngineSettings] | None
+    settings: dict[str, Engine] | None
     trial: int | None
     planned_bytes: int | None
     note: str

@@ -1,10 +1,18 @@
 """One trial as result.json tells it."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
-from layertune.settings import EngineSettings
+from layertune.settings import EngineSettings, parse_tensor_split
 
 # What every measured trial has; `tpot_s`, and both latencies beside a prefill, came later or are a finalist's only.
 METRICS = frozenset(("pp_tokens_per_s", "tg_tokens_per_s", "ttft_s", "tokens_per_s", "tokens_per_s_together"))
@@ -16,6 +24,19 @@ class Part(BaseModel):
     """Unknown fields are kept out silently: a newer layertune of the same schema version may have added some."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+
+class OfDevices(Part):
+    """What tells of several devices one by one, and of one has no key for it."""
+
+    @model_serializer(mode="wrap")
+    def _without_devices(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        told: dict[str, Any] = dump(self)
+        return {key: value for key, value in told.items() if key != "devices" or value is not None}
+
+
+# With one device tensor_split is no setting, and no key.
+Engine = Annotated[EngineSettings, PlainSerializer(EngineSettings.as_dict)]
 
 
 class MetricInfo(Part):
@@ -46,8 +67,17 @@ class SamplingInfo(Part):
     cost_s: float
 
 
-class VramInfo(Part):
-    """`planned_bytes` are all models' buffers by plan; `unaccounted_bytes` the peak without llama.cpp's own buffers."""
+class DeviceVramInfo(Part):
+    """One of several devices."""
+
+    peak_bytes: int
+    baseline_bytes: int
+    planned_bytes: int | None
+
+
+class VramInfo(OfDevices):
+    """`planned_bytes` are all models' buffers by plan; `unaccounted_bytes` the peak without llama.cpp's own buffers. Of
+    several `devices` all figures are sums, that of the peak of each one's own."""
 
     peak_bytes: int
     baseline_bytes: int
@@ -59,6 +89,7 @@ class VramInfo(Part):
     split: dict[str, PhaseInfo] = Field(default_factory=dict)
     foreign_bytes: int | None = None
     sampling: SamplingInfo | None = None
+    devices: list[DeviceVramInfo] | None = None
 
 
 class HostInfo(Part):
@@ -85,7 +116,7 @@ class TrialInfo(Part):
     number: int = Field(ge=0)
     state: Literal["measured", "infeasible", "failed"]
     reason: str | None
-    settings: dict[str, EngineSettings]
+    settings: dict[str, Engine]
     metrics: dict[str, dict[str, MetricInfo]] | None
     vram: VramInfo | None
     host: HostInfo | None
@@ -107,6 +138,8 @@ class TrialInfo(Part):
                 least = 0 if field in _MAY_BE_ZERO else 1
                 if isinstance(value, int) and value < least:
                     raise ValueError(f"settings.{name}.{field} is {value}; it is {least} or more")
+            if engine.tensor_split:
+                parse_tensor_split(engine.tensor_split)
         if self.metrics is None:
             if self.state == "measured":
                 raise ValueError("the trial was measured and has no metrics")

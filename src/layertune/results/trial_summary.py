@@ -1,16 +1,26 @@
 """From one finished trial to what result.json tells of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 
-from layertune.memory import HOST, MemoryPlan
+from layertune.memory import HOST, MemoryPlan, device_name
 from layertune.memory.buffers import BufferBytes
 from layertune.results.statistics import Metric
-from layertune.results.trial_info import BufferInfo, HostInfo, MetricInfo, PhaseInfo, SamplingInfo, TrialInfo, VramInfo
+from layertune.results.trial_info import (
+    BufferInfo,
+    DeviceVramInfo,
+    HostInfo,
+    MetricInfo,
+    PhaseInfo,
+    SamplingInfo,
+    TrialInfo,
+    VramInfo,
+)
 from layertune.results.trials import FinishedTrial
 from layertune.settings import SplitSettings
 from layertune.trial.outcome import Infeasible, Measured, ModelSamples, TrialOutcome
 from layertune.units import MIB, format_bytes
+from layertune.vram.report import VramReport
 
 PlanFunction = Callable[[SplitSettings], MemoryPlan]
 
@@ -42,7 +52,7 @@ def trial_info(trial: FinishedTrial, plan_of: PlanFunction | None, tied_with: in
     )
     if not isinstance(outcome, Measured):
         return told
-    vram = _vram(outcome, trial.peak_bytes(), None if plan is None else plan.device_bytes)
+    vram = _vram(trial, outcome, plan)
     first = {name: _samples_metrics(report.samples) for name, report in outcome.models.items()}
     return told.model_copy(
         update={
@@ -100,15 +110,15 @@ def _memory_verdicts(vram: VramInfo | None) -> list[str]:
     return found
 
 
-def _vram(outcome: Measured, peak_bytes: int, planned_bytes: int | None) -> VramInfo | None:
-    report = outcome.vram
+def _vram(trial: FinishedTrial, outcome: Measured, plan: MemoryPlan | None) -> VramInfo | None:
+    report, peak_bytes = outcome.vram, trial.peak_bytes()
     if report is None:
         return None
     held_bytes = sum(_on_device(each.buffers).total_bytes for each in outcome.models.values())
     return VramInfo(
         peak_bytes=peak_bytes,
         baseline_bytes=report.baseline_bytes,
-        planned_bytes=planned_bytes,
+        planned_bytes=None if plan is None else plan.device_bytes,
         unaccounted_bytes=peak_bytes - held_bytes,
         scope=report.scope,
         source=report.source,
@@ -116,7 +126,20 @@ def _vram(outcome: Measured, peak_bytes: int, planned_bytes: int | None) -> Vram
         split={phase: _phase(outcome, phase, used_bytes) for phase, used_bytes in report.phases.items()},
         foreign_bytes=report.foreign_bytes,
         sampling=None if report.sampling is None else SamplingInfo(**asdict(report.sampling)),
+        devices=None if report.devices is None else _devices(trial, report.devices, plan),
     )
+
+
+def _devices(trial: FinishedTrial, reports: Sequence[VramReport], plan: MemoryPlan | None) -> list[DeviceVramInfo]:
+    peaks = trial.device_peaks()
+    return [
+        DeviceVramInfo(
+            peak_bytes=peaks[index],
+            baseline_bytes=report.baseline_bytes,
+            planned_bytes=None if plan is None else plan.bytes_on(device_name(index)),
+        )
+        for index, report in enumerate(reports)
+    ]
 
 
 def _phase(outcome: Measured, phase: str, used_bytes: int) -> PhaseInfo:

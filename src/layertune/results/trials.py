@@ -53,6 +53,12 @@ class FinishedTrial:
         reports = [each.vram for each in (self._measured(), *self.rounds.values())]
         return max((report.peak_bytes for report in reports if report is not None), default=0)
 
+    def device_peaks(self) -> list[int]:
+        """Return the same for each device by itself."""
+        reports = [each.vram for each in (self._measured(), *self.rounds.values()) if each.vram is not None]
+        by_device = zip(*(report.each for report in reports), strict=True)
+        return [max(each.peak_bytes for each in of_device) for of_device in by_device]
+
     def _measured(self) -> Measured:
         if not isinstance(self.outcome, Measured):
             raise ValueError(f"trial {self.number} was not measured")

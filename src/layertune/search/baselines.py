@@ -55,30 +55,33 @@ def baselines(space: SearchSpace, planner: Planner, capacity_bytes: int, device_
     return found
 
 
-def corners(space: SearchSpace, planner: Planner, capacity_bytes: int) -> list[SplitSettings]:
+def corners(space: SearchSpace, planner: Planner, capacities: Sequence[int]) -> list[SplitSettings]:
     """Return the ends of what there is to trade: the smallest setting, then each model with as many layers as fit
-    beside the others' smallest."""
+    beside the others' smallest, over several devices by the first tensor_split that holds so many. `capacities` are
+    what the study may use of each device."""
     smallest = space.smallest()
     found = [smallest]
     for dimension in space.dimensions:
         if dimension.field != "n_gpu_layers" or len(dimension.values) == 1:
             continue
+        splits = space.over_devices(smallest, dimension.model)
         fitting = (
             settings
             for n_gpu_layers in sorted(dimension.values, reverse=True)
-            if planner.plan(settings := smallest.with_layers(dimension.model, n_gpu_layers)).fits(capacity_bytes)
+            for split in splits
+            if planner.plan(settings := split.with_layers(dimension.model, n_gpu_layers)).fits(*capacities)
         )
         found.append(next(fitting, smallest))
     return found
 
 
 def first_settings(
-    space: SearchSpace, feasible: FeasibleSpace | None, capacity_bytes: int | None, rules: Sequence[Baseline]
+    space: SearchSpace, feasible: FeasibleSpace | None, capacities: Sequence[int], rules: Sequence[Baseline]
 ) -> list[SplitSettings]:
     """Return what is measured before anything is searched: the corners and the baselines, as far as they fit."""
     first = [space.smallest()]
-    if feasible is not None and capacity_bytes is not None:
-        first = corners(space, feasible.planner, capacity_bytes)
+    if feasible is not None and capacities:
+        first = corners(space, feasible.planner, capacities)
     first += [each.settings for each in rules if each.settings is not None]
     return [each for each in first if feasible is None or not feasible.exceeded(each)]
 

@@ -1,14 +1,14 @@
 """The limits of a study, as Optuna constraints: bytes over each limit, kept where at most 0."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from layertune.errors import NothingFits
-from layertune.memory.buffers import HOST, BufferBytes, resident_bytes
+from layertune.memory.buffers import HOST, BufferBytes, device_name, resident_bytes
 from layertune.results.trial_summary import reason
 from layertune.results.trials import FinishedTrial
 from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
-from layertune.units import format_bytes
+from layertune.units import join_bytes
 
 VRAM = "vram"
 
@@ -20,19 +20,30 @@ _UNKNOWN_EXCESS_BYTES = 1.0
 class Limits:
     """What the deployed models may take, in bytes.
 
-    `n_processes` is how many server processes will hold them, `file_bytes` the size of each model's file.
+    `vram` is the budget of each device, empty without one, of which `margin_bytes` are kept free. `n_processes` is how
+    many server processes will hold the models, `file_bytes` the size of each model's file.
     """
 
-    vram_bytes: int | None
+    vram: tuple[int, ...]
     margin_bytes: int
     ram_per_model_bytes: int | None
     n_processes: int
     file_bytes: Mapping[str, int]
 
     @property
+    def vram_bytes(self) -> int | None:
+        """The budget of all devices together, None where there is none."""
+        return sum(self.vram) if self.vram else None
+
+    @property
+    def capacities(self) -> tuple[int, ...]:
+        """What may be taken of each device."""
+        return tuple(vram_bytes - self.margin_bytes for vram_bytes in self.vram)
+
+    @property
     def capacity_bytes(self) -> int | None:
-        """What may be taken of the device, None where there is none."""
-        return None if self.vram_bytes is None else self.vram_bytes - self.margin_bytes
+        """What may be taken of all devices together, None where there is none."""
+        return sum(self.capacities) if self.vram else None
 
     def ram_excess_bytes(self, name: str, on_host: BufferBytes) -> int:
         """Return by how much a model's host buffers exceed its RAM limit; negative where they keep it."""
@@ -50,9 +61,13 @@ class Limits:
 
     def _measured(self, outcome: Measured) -> dict[str, float]:
         excess: dict[str, float] = {}
-        if self.capacity_bytes is not None and outcome.vram is not None:
-            taken_bytes = outcome.vram.peak_bytes + (self.n_processes - 1) * process_overhead_bytes(outcome)
-            excess[VRAM] = float(taken_bytes - self.capacity_bytes)
+        if self.capacities and outcome.vram is not None:
+            overheads = process_overheads(outcome)
+            taken = [
+                report.peak_bytes + (self.n_processes - 1) * overhead_bytes
+                for report, overhead_bytes in zip(outcome.vram.each, overheads, strict=True)
+            ]
+            excess[VRAM] = float(worst_excess(taken, self.capacities))
         if self.ram_per_model_bytes is not None:
             for name, report in outcome.models.items():
                 on_host = report.buffers.get(HOST, BufferBytes())
@@ -60,21 +75,26 @@ class Limits:
         return excess
 
 
-def process_overhead_bytes(outcome: Measured) -> int:
-    """Return what a process takes of the device beside its buffers: a CUDA context, kernels, pools.
+def worst_excess(taken: Sequence[int], capacities: Sequence[int]) -> int:
+    """Return by how many bytes the fullest device is over what may be taken of it; negative where all keep it."""
+    return max(n_bytes - capacity for n_bytes, capacity in zip(taken, capacities, strict=True))
+
+
+def process_overheads(outcome: Measured) -> list[int]:
+    """Return what a process takes of each device beside its buffers: a CUDA context, kernels, pools.
 
     Deployed in n processes, the models take it n times where one worker shows it once (DESIGN, decision 9). It is the
     same trial's peak minus llama.cpp's own buffers; the emulated card has none.
     """
-    if outcome.vram is None or outcome.vram.scope == "card":
-        return 0
-    buffers = sum(
-        held.total_bytes
-        for report in outcome.models.values()
-        for device, held in report.buffers.items()
-        if device != HOST
-    )
-    return max(0, outcome.vram.peak_bytes - buffers)
+    reports = () if outcome.vram is None else outcome.vram.each
+    return [
+        0 if each.scope == "card" else max(0, each.peak_bytes - _buffers_on(device_name(index), outcome))
+        for index, each in enumerate(reports)
+    ]
+
+
+def _buffers_on(device: str, outcome: Measured) -> int:
+    return sum(report.buffers[device].total_bytes for report in outcome.models.values() if device in report.buffers)
 
 
 def check_smallest(trial: FinishedTrial, limits: Limits) -> None:
@@ -85,12 +105,11 @@ def check_smallest(trial: FinishedTrial, limits: Limits) -> None:
     """
     if trial.violations.get(VRAM, 0) <= 0:
         return
-    budget_bytes = (limits.vram_bytes or 0) - limits.margin_bytes
     if isinstance(trial.outcome, Measured) and trial.outcome.vram is not None:
-        need = f"needs {format_bytes(trial.outcome.vram.peak_bytes)}"
+        need = f"needs {join_bytes([each.peak_bytes for each in trial.outcome.vram.each])}"
     else:
         need = f"was refused: {reason(trial.outcome)}"
     raise NothingFits(
-        f"nothing fits the budget of {format_bytes(budget_bytes)}: the smallest setting {need}",
+        f"nothing fits the budget of {join_bytes(limits.capacities or (0,))}: the smallest setting {need}",
         remedy="raise the budget, or let n_gpu_layers begin lower and n_ctx be smaller",
     )

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layertune.errors import NothingFits
-from layertune.memory import GPU, HOST, Planner
+from layertune.memory import HOST, Planner
 from layertune.memory.residuals import Correction, Residual
 from layertune.results.trials import FinishedTrial
-from layertune.search.constraints import VRAM, Limits
+from layertune.search.constraints import VRAM, Limits, worst_excess
 from layertune.search.space import SearchSpace, permuted
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import Measured
-from layertune.units import format_bytes
+from layertune.units import join_bytes
 
 _NEVER = 2**60  # bytes; no device has them, and eight of them still fit into 64 bits
 _BLOCK = 4096
@@ -29,27 +29,34 @@ class FeasibleSpace:
         self.planner = planner
         self._limits = limits
         self._tables = {name: self._table(name) for name in space.n_layers}
+        self._counts = [_counted(table) for table in self._tables.values()]
         self.correction: Correction | None = None
 
     def learn(self, trials: Sequence[FinishedTrial]) -> None:
         """Correct the plan by what the study's own trials measured."""
-        residuals = []
+        residuals: dict[str, list[Residual]] = {}
         for trial in trials:
             outcome, plan = trial.outcome, self.planner.plan(trial.settings)
-            if isinstance(outcome, Measured) and outcome.vram is not None and plan.device_bytes is not None:
-                # Within the resolution of llama.cpp's log nothing is beyond the plan.
-                planned_bytes = plan.device_bytes + plan.log_error_bytes
-                peak_bytes = outcome.vram.peak_bytes
-                loaded_bytes = outcome.vram.phases.get("load", peak_bytes)
-                residuals.append(Residual(planned_bytes, loaded_bytes, peak_bytes))
-        self.correction = Correction.learn(residuals)
+            if not isinstance(outcome, Measured) or outcome.vram is None:
+                continue
+            for device, report in zip(plan.devices, outcome.vram.each, strict=True):
+                planned_bytes = plan.bytes_on(device)
+                if planned_bytes is not None:
+                    # Within the resolution of llama.cpp's log nothing is beyond the plan.
+                    planned_bytes += plan.log_error_bytes
+                    loaded_bytes = report.phases.get("load", report.peak_bytes)
+                    of_device = residuals.setdefault(device, [])
+                    of_device.append(Residual(planned_bytes, loaded_bytes, report.peak_bytes))
+        self.correction = Correction.worst([Correction.learn(each) for each in residuals.values()])
 
     def violations(self, settings: SplitSettings) -> dict[str, float]:
         """Return every limit's planned excess in bytes; a limit is kept at zero and below."""
         plan = self.planner.plan(settings)
         excess: dict[str, float] = {}
-        if self._limits.capacity_bytes is not None and plan.device_bytes is not None:
-            excess[VRAM] = float(plan.device_bytes + plan.log_error_bytes - self.room_bytes())
+        taken = [plan.bytes_on(device) for device in plan.devices]
+        known = [n_bytes + plan.log_error_bytes for n_bytes in taken if n_bytes is not None]
+        if self._limits.capacities and len(known) == len(taken):
+            excess[VRAM] = float(worst_excess(known, self.rooms_bytes()))
         for name, model in plan.models.items():
             planned = model.devices[HOST].buffers()
             if planned is not None and self._limits.ram_per_model_bytes is not None:
@@ -69,25 +76,34 @@ class FeasibleSpace:
 
     def n_settings(self) -> int:
         """Return how many settings fit: those that run as one engine counted apart."""
-        *others, last = self._tables.values()
-        sums = np.zeros(1, dtype=np.int64)
-        for table in others:
-            sums = np.minimum(np.add.outer(sums, table).ravel(), _NEVER)
-        return int(np.searchsorted(np.sort(last), self.room_bytes() - sums, side="right").sum())
+        *others, last = self._counts
+        rooms = np.array(self.rooms_bytes(), dtype=np.int64)
+        sums, n_alike = np.zeros((1, len(rooms)), dtype=np.int64), np.ones(1, dtype=np.int64)
+        for table, n_engines in others:
+            sums = np.minimum(sums[:, None, :] + table[None, :, :], _NEVER).reshape(-1, len(rooms))
+            n_alike = np.outer(n_alike, n_engines).ravel()
+        table, n_engines = last
+        left = rooms - sums
+        if len(rooms) == 1:  # sorted already
+            n_fitting = np.concatenate([[0], np.cumsum(n_engines)])
+            return int(n_alike @ n_fitting[np.searchsorted(table[:, 0], left[:, 0], side="right")])
+        return sum(
+            int(n) * int(n_alike[(row <= left).all(axis=1)].sum()) for row, n in zip(table, n_engines, strict=True)
+        )
 
     def check(self) -> None:
         """Raises NothingFits where no setting keeps the limits, with what the smallest would need."""
         if self.n_settings() > 0:
             return
-        least_bytes = sum(int(table.min()) for table in self._tables.values())
-        if least_bytes >= _NEVER:
+        least = [table[table.sum(axis=1).argmin()] for table in self._tables.values()]
+        if max(int(each[0]) for each in least) >= _NEVER:
             raise NothingFits(
                 "no setting of the space keeps the RAM limit or is one that llama.cpp accepts",
                 remedy="raise host.ram_per_model, or search other settings",
             )
         raise NothingFits(
-            f"nothing fits the budget of {format_bytes(self._limits.capacity_bytes or 0)}: "
-            f"by plan the smallest setting needs {format_bytes(least_bytes)}",
+            f"nothing fits the budget of {join_bytes(self._limits.capacities)}: "
+            f"by plan the smallest setting needs {join_bytes(map(int, sum(least, start=np.zeros_like(least[0]))))}",
             remedy="raise the budget, or let n_gpu_layers begin lower and n_ctx be smaller",
         )
 
@@ -98,32 +114,36 @@ class FeasibleSpace:
             places = np.unravel_index(np.array(block), [len(table) for table in self._tables.values()])
             needed = sum(
                 (table[place] for table, place in zip(self._tables.values(), places, strict=True)),
-                start=np.zeros(len(block), dtype=np.int64),
+                start=np.zeros((len(block), len(self.rooms_bytes())), dtype=np.int64),
             )
-            for index in np.flatnonzero(needed <= self.room_bytes()):
+            for index in np.flatnonzero((needed <= self.rooms_bytes()).all(axis=1)):
                 yield self._space.at(block[index])
 
     def engine_bytes(self, model: str) -> NDArray[np.int64]:
-        """Return what every engine of one model takes of the device by plan, in the space's order; more than any device
-        has where llama.cpp would refuse it or it breaks the RAM limit."""
+        """Return what every engine of one model takes of each device by plan, shape (engines, devices), in the space's
+        order; more than any device has where llama.cpp would refuse it or it breaks the RAM limit."""
         return self._tables[model]
 
     def room_bytes(self) -> int:
-        """Return what the buffers may take together: the budget without its margin, overheads and headroom."""
-        capacity_bytes = self._limits.capacity_bytes
-        if capacity_bytes is None:
-            return _NEVER - 1
+        """Return what the buffers may take of all devices together."""
+        return sum(self.rooms_bytes())
+
+    def rooms_bytes(self) -> tuple[int, ...]:
+        """Return what the buffers may take of each device together: the budget without its margin, overheads and
+        headroom."""
+        capacities = self._limits.capacities or (_NEVER - 1,)
         correction = self.correction
-        if correction is None:
-            return capacity_bytes
-        return capacity_bytes - self._limits.n_processes * correction.overhead_bytes - correction.headroom_bytes
+        if correction is None or not self._limits.capacities:
+            return capacities
+        beside_bytes = self._limits.n_processes * correction.overhead_bytes + correction.headroom_bytes
+        return tuple(capacity - beside_bytes for capacity in capacities)
 
     def _table(self, name: str) -> NDArray[np.int64]:
-        """Return what every engine of one model takes of the device, in the space's order."""
-        known: dict[EngineSettings, int] = {}
+        """Return what every engine of one model takes of each device, in the space's order."""
+        known: dict[EngineSettings, tuple[int, ...]] = {}
         n_layer = self._space.n_layers[name]
 
-        def device_bytes(engine: EngineSettings) -> int:
+        def device_bytes(engine: EngineSettings) -> tuple[int, ...]:
             key = engine.memory_key(n_layer)
             if key not in known:
                 known[key] = self._device_bytes(name, key)
@@ -131,11 +151,17 @@ class FeasibleSpace:
 
         return np.array([device_bytes(engine) for engine in self._space.engines(name)], dtype=np.int64)
 
-    def _device_bytes(self, name: str, engine: EngineSettings) -> int:
+    def _device_bytes(self, name: str, engine: EngineSettings) -> tuple[int, ...]:
         plan = self.planner.models[name].plan(engine)
-        held, on_host = plan.devices[GPU].buffers(), plan.devices[HOST].buffers()
-        if held is None or on_host is None or engine.impossible() is not None:
-            return _NEVER
-        if self._limits.ram_excess_bytes(name, on_host) > 0:
-            return _NEVER
-        return held.total_bytes + plan.log_error_bytes
+        held, on_host = [each.buffers() for each in plan.on_devices], plan.devices[HOST].buffers()
+        known = [each.total_bytes + plan.log_error_bytes for each in held if each is not None]
+        never = (_NEVER, *[0] * (len(held) - 1))
+        if len(known) < len(held) or on_host is None or engine.impossible() is not None:
+            return never
+        return never if self._limits.ram_excess_bytes(name, on_host) > 0 else tuple(known)
+
+
+def _counted(table: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the different rows, sorted, and how many engines have each."""
+    rows, n_engines = np.unique(table, axis=0, return_counts=True)
+    return rows, n_engines

@@ -23,7 +23,7 @@ from layertune.search.outlook import Outlook
 from layertune.search.prospects import Prospects
 from layertune.search.space import SearchSpace
 from layertune.search.speeds import Observation, Speeds, measured_rows, model_engines
-from layertune.settings import EngineSettings, SplitSettings
+from layertune.settings import SplitSettings
 from layertune.trial.outcome import Measured
 
 Floats = NDArray[np.float64]
@@ -111,13 +111,13 @@ class Proposer:
         return Proposal(self._settings(left[generator.integers(len(left))]), None)
 
     def _combine(self, kept: Sequence[Rows], generator: np.random.Generator) -> Rows:
-        needed = [model.device_bytes for model in self._models.values()]
-        return combinations(needed, kept, self._feasible.room_bytes(), generator)
+        needed = [model.each_device_bytes for model in self._models.values()]
+        return combinations(needed, kept, self._feasible.rooms_bytes(), generator)
 
     def _promising(self, name: str, speeds: Speeds) -> Rows:
         wanted = [*self._objectives, *(floor.objective for floor in self._floors)]
         figures = [speeds.figure(each.quantity) for each in wanted if each.subject == name]
-        device_bytes = self._models[name].device_bytes
+        device_bytes = self._models[name].each_device_bytes
         return promising(device_bytes, figures) if figures else np.arange(len(device_bytes))
 
     def _expected(self, candidates: Rows, speeds: Mapping[str, Speeds]) -> list[Expected]:
@@ -156,7 +156,7 @@ class Proposer:
         loads = np.zeros(len(candidates))
         work = np.zeros(len(candidates))
         for index, (name, model) in enumerate(self._models.items()):
-            changes = np.array([_split(engine) != _split(last[name]) for engine in model.engines])
+            changes = np.array([engine.placement != last[name].placement for engine in model.rows])
             load_s = median(outcome.models[name].load_s for outcome in outcomes)
             loads += load_s * changes[candidates[:, index]]
             work += speeds[name].workload_s()[candidates[:, index]]
@@ -186,8 +186,3 @@ def _among(candidates: Rows, seen: Rows) -> NDArray[np.bool_]:
     """Return which candidates are among the rows `seen`."""
     taken = set(map(tuple, seen.tolist()))
     return np.fromiter((tuple(row) in taken for row in candidates.tolist()), dtype=bool, count=len(candidates))
-
-
-def _split(engine: EngineSettings) -> tuple[int, int]:
-    """Return what has to be the same for a model's weights to stay loaded."""
-    return engine.n_gpu_layers, engine.n_cpu_moe

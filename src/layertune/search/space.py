@@ -5,7 +5,7 @@ model, so feasibility is the sampler's business, never the space's.
 """
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -15,7 +15,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 
 from layertune.config import StudyConfig, dimension_values
 from layertune.errors import ConfigError
-from layertune.settings import EngineSettings, SplitSettings
+from layertune.search.tensor_splits import tensor_splits
+from layertune.settings import EngineSettings, SplitSettings, parse_tensor_split
 
 Params = dict[str, Any]
 
@@ -30,11 +31,13 @@ _FIELDS = (
     "type_k",
     "type_v",
 )
+TENSOR_SPLIT = "tensor_split"  # of several devices only
 
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """One setting of one model and the values it may take, in the config's order."""
+    """One setting of one model and the values it may take, in the config's order; those of tensor_split in llama.cpp's
+    own form, like `"3,1"`, which any storage holds."""
 
     model: str
     field: str
@@ -67,18 +70,28 @@ class SearchSpace:
 
     @classmethod
     def of(
-        cls, config: StudyConfig, n_layers: Mapping[str, int], *, n_threads: int, offloads: bool = True
+        cls,
+        config: StudyConfig,
+        n_layers: Mapping[str, int],
+        *,
+        n_threads: int,
+        offloads: bool = True,
+        capacities: Sequence[int] = (),
     ) -> "SearchSpace":
         """`n_layers` gives each model's repeating layers, `n_threads` the threads where the config names none.
 
-        Without a device to offload to, n_gpu_layers is 0.
+        Without a device to offload to, n_gpu_layers is 0. With `capacities`, what may be taken of each of several
+        devices, tensor_split is a dimension too.
         """
-        dimensions = [
-            Dimension(name, field, _values(field, getattr(model.space, field), all_layers, n_threads))
-            for name, model in config.models.items()
-            for all_layers in (n_layers[name] + 1 if offloads else 0,)
-            for field in _FIELDS
-        ]
+        dimensions = []
+        for name, model in config.models.items():
+            all_layers = n_layers[name] + 1 if offloads else 0
+            dimensions += [
+                Dimension(name, field, _values(field, getattr(model.space, field), all_layers, n_threads))
+                for field in _FIELDS
+            ]
+            if splits := tensor_splits(model.space.tensor_split, capacities):
+                dimensions.append(Dimension(name, TENSOR_SPLIT, splits))
         n_parallel = {name: model.n_parallel for name, model in config.models.items()}
         return cls(tuple(dimensions), n_parallel, dict(n_layers))
 
@@ -92,21 +105,15 @@ class SearchSpace:
 
     def settings(self, params: Mapping[str, Any]) -> SplitSettings:
         """Return the settings of a trial's parameters; fixed dimensions are filled in."""
-        chosen = {each.name: params.get(each.name, each.values[0]) for each in self.dimensions}
-        return SplitSettings.of(
-            {
-                model: EngineSettings(
-                    n_parallel=self.n_parallel[model], **{field: chosen[f"{model}.{field}"] for field in _FIELDS}
-                )
-                for model in self.n_parallel
-            }
-        )
+        chosen: dict[str, Params] = {model: {} for model in self.n_parallel}
+        for each in self.dimensions:
+            chosen[each.model][each.field] = params.get(each.name, each.values[0])
+        return SplitSettings.of({model: self._engine(model, fields) for model, fields in chosen.items()})
 
     def params(self, settings: SplitSettings) -> Params:
         """Return the Optuna parameters of `settings`: the searched dimensions only."""
-        return {
-            each.name: getattr(settings[each.model], each.field) for each in self.dimensions if len(each.values) > 1
-        }
+        searched = [each for each in self.dimensions if len(each.values) > 1]
+        return {each.name: settings[each.model].written(each.field) for each in searched}
 
     def baseline(self, name: str, values: Mapping[str, Mapping[str, Any]]) -> SplitSettings:
         """Return a setting named in the config; what it leaves out takes its dimension's first value.
@@ -132,8 +139,12 @@ class SearchSpace:
         """Yield every engine of one model, the last dimension changing fastest."""
         dimensions = [each for each in self.dimensions if each.model == model]
         for values in product(*(each.values for each in dimensions)):
-            chosen = {each.field: value for each, value in zip(dimensions, values, strict=True)}
-            yield EngineSettings(n_parallel=self.n_parallel[model], **chosen)
+            yield self._engine(model, {each.field: value for each, value in zip(dimensions, values, strict=True)})
+
+    def _engine(self, model: str, fields: Params) -> EngineSettings:
+        if TENSOR_SPLIT in fields:
+            fields = fields | {TENSOR_SPLIT: parse_tensor_split(fields[TENSOR_SPLIT])}
+        return EngineSettings(n_parallel=self.n_parallel[model], **fields)
 
     def canonical(self, settings: SplitSettings) -> SplitSettings:
         return settings.canonical(self.n_layers)
@@ -158,8 +169,15 @@ class SearchSpace:
             params[dimension.name] = dimension.values[place]
         return self.settings(params)
 
+    def over_devices(self, settings: SplitSettings, model: str) -> list[SplitSettings]:
+        """Return these settings with each tensor_split of one model; themselves alone where there is no choice."""
+        name, params = f"{model}.{TENSOR_SPLIT}", self.params(settings)
+        splits = next((each.values for each in self.dimensions if each.name == name), ())
+        return [self.settings(params | {name: split}) for split in splits] or [settings]
+
     def smallest(self) -> SplitSettings:
-        """Return the setting that needs the least device memory: no dimension's smallest value needs more."""
+        """Return the setting that needs the least device memory: no dimension's smallest value needs more. Layers that
+        are on several devices even so are split as the first tensor_split says."""
         return self.settings(
             {each.name: min(each.values) for each in self.dimensions if each.field in _GROWING and len(each.values) > 1}
         )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layertune.config.study import Workload
-from layertune.memory import GPU, EngineMemory
+from layertune.memory import EngineMemory
 from layertune.search.feasible import FeasibleSpace
 from layertune.search.space import SearchSpace
 from layertune.search.time_model import Floats, Places, TimeModel, Times
@@ -88,13 +88,15 @@ class ModelEngines:
         workload: Workload,
         elsewhere: Sequence[Observation] = (),
     ) -> None:
-        """`elsewhere` is what other hardware measured: its shape is believed until trials say otherwise."""
+        """`device_bytes` is what each engine takes of each device, shape (engines, devices). `elsewhere` is what other
+        hardware measured: its shape is believed until trials say otherwise."""
         first: dict[EngineSettings, int] = {}
         for place, engine in enumerate(engines):
             first.setdefault(engine.canonical(n_layer), place)
         self.rows = {canonical: row for row, canonical in enumerate(first)}
         self.engines = [engines[place] for place in first.values()]
-        self.device_bytes = device_bytes[list(first.values())]
+        self.each_device_bytes = device_bytes[list(first.values())]
+        self.device_bytes: NDArray[np.int64] = self.each_device_bytes.sum(axis=1)
         self.workload = workload
         self._canonical = list(first)
         self._places = _places(self._canonical, memory)
@@ -178,12 +180,16 @@ def _places(engines: Sequence[EngineSettings], memory: EngineMemory) -> Places:
     What the host's buffers take is more, and no line: an input embedding of which a token reads a row, a mapped file
     from its first tensor to the last, copies that were repacked.
     """
-    on_device = np.array([memory.plan(engine).devices[GPU].weights_bytes for engine in engines], dtype=float)
+    plans = [memory.plan(engine).on_devices for engine in engines]
+    on_devices = np.array([[held.weights_bytes for held in each] for each in plans], dtype=float)
+    on_device = on_devices.sum(axis=1)
     most_bytes = max(1.0, on_device.max())  # a space without any layer on the device has one place
     columns = [np.log2([getattr(engine, field) for engine in engines]) for field in _DOUBLING]
     for field in _CHOICES:
         chosen = [getattr(engine, field) for engine in engines]
         columns += [np.array([each == value for each in chosen], dtype=float) for value in sorted(set(chosen))[1:]]
+    # What lies on each further device instead of the first; all of it is as far as another choice.
+    columns += list(on_devices[:, 1:].T / most_bytes)
     varying = [column for column in columns if np.ptp(column) > 0]
     others = np.stack(varying, axis=1) if varying else np.zeros((len(engines), 0))
     layers = np.array([engine.n_gpu_layers for engine in engines], dtype=float)

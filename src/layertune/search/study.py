@@ -119,12 +119,14 @@ class Search:
     def _run_trials(self, runner: TrialRunner, on_event: Callable[[Event], None], watch: Deadline) -> str:
         plan, space, known = self._plan, self._plan.space, self._known
         smallest = space.canonical(space.smallest())
+        # Layers on several devices may fit by another split of them.
+        is_least = not any(engine.tensor_split for _, engine in smallest.items())
         while True:
             with storing():
                 self._learn()
                 if plan.feasible is not None and not known:
                     plan.feasible.check()
-                if smallest in known:
+                if is_least and smallest in known:
                     check_smallest(known[smallest], plan.limits)
                 outlooks = read_outlooks(self._study) if plan.sampler == "layer-split" else []
                 if len(known) >= plan.n_trials:

@@ -5,7 +5,7 @@ from math import ceil
 from random import Random
 
 from layertune.memory.buffers import BufferBytes
-from layertune.settings import SplitSettings
+from layertune.settings import Placement, SplitSettings
 from layertune.testing.noise import RecordedNoise
 from layertune.testing.table import RecordedTable, Speed
 from layertune.trial.clock import Clock
@@ -14,8 +14,6 @@ from layertune.trial.messages import Progress
 from layertune.trial.outcome import Infeasible, Measured, ModelReport, ModelSamples, TrialOutcome
 from layertune.trial.runner import GiveUp, never
 from layertune.vram.report import VramReport
-
-_Split = tuple[int, int]  # layers on the device, and of how many the experts are kept on the host
 
 
 class ReplayRunner:
@@ -35,7 +33,7 @@ class ReplayRunner:
         self._seed = seed
         self._noise = {name: RecordedNoise.of(table, name) for name in table.n_layers}
         self._share = 1 / len(table.n_layers)
-        self._loaded: dict[str, _Split] = {}
+        self._loaded: dict[str, Placement] = {}
 
     def prepare(self, settings: SplitSettings) -> None:
         self.spent += Clock(load_s=self._load(settings))
@@ -60,7 +58,7 @@ class ReplayRunner:
 
     def _load(self, settings: SplitSettings) -> float:
         """Load what is not in memory with these layers, and return how long that takes."""
-        splits = {name: (engine.n_gpu_layers, engine.n_cpu_moe) for name, engine in settings.items()}
+        splits = {name: engine.placement for name, engine in settings.items()}
         changed = [name for name, split in splits.items() if self._loaded.get(name) != split]
         self._loaded = splits
         return sum(self._table.true_load_s(name, settings[name]) for name in changed)

@@ -36,6 +36,16 @@ class Refusals:
     excess_bytes: int
 
 
+def count_refusals(ledger_descriptors: Sequence[int]) -> Refusals | None:
+    """Return what emulated cards refused, by their ledgers; None without one: no other device counts."""
+    if not ledger_descriptors:
+        return None
+    from layertune.devices.emulated.ledger import Ledger  # which Windows has not
+
+    cards = [Ledger(descriptor).state() for descriptor in ledger_descriptors]
+    return Refusals(sum(card.n_refused for card in cards), max(card.excess_bytes for card in cards))
+
+
 def classify(
     stage: Stage,
     detail: str,

@@ -1,6 +1,6 @@
 """The body of a trial: load every model, let memory reach its peak, clock each alone and all together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from time import perf_counter
 from zlib import crc32
@@ -11,14 +11,14 @@ from layertune.devices.conditions import Finding
 from layertune.devices.hardware import peak_rss_bytes, reset_peak_rss
 from layertune.engine import ggml, timing
 from layertune.engine.context import Context
-from layertune.memory.buffers import BufferBytes
+from layertune.memory.buffers import BufferBytes, device_name
 from layertune.trial import rounds
 from layertune.trial.clock import Stopwatch
 from layertune.trial.effort import Effort
 from layertune.trial.messages import Done, ModelTask, Progress, Stage, Stale, TrialRequest
 from layertune.trial.outcome import Infeasible, Measured, ModelReport, ModelSamples
 from layertune.trial.phases import Phases
-from layertune.trial.resident import Loaded, device_bytes
+from layertune.trial.resident import Loaded, bytes_on
 from layertune.trial.workbench import Workbench, foreign_memory
 from layertune.vram.report import VramReport
 
@@ -71,7 +71,7 @@ class _Trial:
                 loaded = [self._load(task, contexts) for task in self._request.models]
             buffers = {each.name: each.buffers() for each in loaded}
             self._mark("load", loaded)
-            if spilled := self._spilled(buffers, free_bytes):
+            if spilled := self._spilled(list(buffers.values()), free_bytes):
                 return Done(spilled, self._stopwatch.read(), stays=False)
             with self._stopwatch.part("warm_up"):
                 self._warm_up(loaded)
@@ -160,20 +160,27 @@ class _Trial:
     def _mark(self, phase: str, loaded: Sequence[Loaded]) -> None:
         self._phases.mark(phase, [each.name for each in loaded])
 
-    def _free_bytes(self) -> int | None:
-        """Return a local GPU's free memory before the load; the emulated card refuses instead of spilling."""
+    def _free_bytes(self) -> dict[str, int]:
+        """Return each local GPU's free memory before the load; the emulated card refuses instead of spilling."""
         if self._request.target.kind != "gpu":
-            return None
-        held_bytes = self._bench.residents.device_bytes()
-        return held_bytes + ggml.memory(self._bench.device.devices(self._request.models[0].name)[0])[0]
+            return {}
+        gpus = self._bench.device.devices(self._request.models[0].name)
+        names = map(device_name, range(len(gpus)))
+        return {
+            name: self._bench.residents.bytes_on(name) + ggml.memory(gpu)[0]
+            for name, gpu in zip(names, gpus, strict=True)
+        }
 
-    def _spilled(self, buffers: dict[str, dict[str, BufferBytes]], free_bytes: int | None) -> Infeasible | None:
+    def _spilled(
+        self, buffers: Sequence[Mapping[str, BufferBytes]], free_bytes: Mapping[str, int]
+    ) -> Infeasible | None:
         """WSL2 and Windows drivers put what does not fit into system RAM and say nothing."""
-        spilled_bytes = 0 if free_bytes is None else sum(map(device_bytes, buffers.values())) - free_bytes
-        if spilled_bytes <= 0:
-            return None
-        evidence = f"the buffers exceed the {free_bytes} bytes that the driver reported free before the load"
-        return Infeasible("spilled", None, evidence, spilled_bytes, perf_counter() - self._started_s)
+        for device, n_free in free_bytes.items():
+            spilled_bytes = bytes_on(device, buffers) - n_free
+            if spilled_bytes > 0:
+                evidence = f"the buffers exceed the {n_free} bytes that the driver reported free before the load"
+                return Infeasible("spilled", None, evidence, spilled_bytes, perf_counter() - self._started_s)
+        return None
 
 
 def _samples(

@@ -27,13 +27,13 @@ class ModelTask:
 class TrialRequest:
     """Everything a worker needs for a trial; what it opened for its first one it keeps for the next.
 
-    `ledger_descriptor` is the inherited file descriptor of an emulated card's ledger. Without an effort the models are
-    loaded and run once, unclocked.
+    `ledger_descriptors` are the inherited file descriptors of the emulated cards' ledgers. Without an effort the models
+    are loaded and run once, unclocked.
     """
 
     models: tuple[ModelTask, ...]
     target: Target
-    ledger_descriptor: int | None
+    ledger_descriptors: tuple[int, ...]
     seed: int
     effort: Effort | None
     kind: Literal["trial"] = "trial"

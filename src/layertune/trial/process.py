@@ -92,12 +92,14 @@ class ProcessTrialRunner:
             self.close()
             self._worker = WorkerProcess(self._command, self._workplace.target)
         return self._worker.run(
-            self._request(settings, effort, self._worker.ledger_descriptor), timeout_s, self.on_stage, give_up
+            self._request(settings, effort, self._worker.ledger_descriptors), timeout_s, self.on_stage, give_up
         )
 
-    def _request(self, settings: SplitSettings, effort: Effort | None, ledger_descriptor: int | None) -> TrialRequest:
+    def _request(
+        self, settings: SplitSettings, effort: Effort | None, ledger_descriptors: tuple[int, ...]
+    ) -> TrialRequest:
         place = self._workplace
         tasks = tuple(
             ModelTask(name, place.paths[name], engine, *place.workloads[name]) for name, engine in settings.items()
         )
-        return TrialRequest(tasks, place.target, ledger_descriptor, place.seed, effort)
+        return TrialRequest(tasks, place.target, ledger_descriptors, place.seed, effort)

@@ -1,6 +1,6 @@
 """Models in memory: weights stay from one trial to the next while their split is the same, contexts do not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -21,21 +21,8 @@ _N_FIRST_TOKENS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class _Split:
-    """What makes two loads of a model the same."""
-
-    path: str
-    n_gpu_layers: int
-    n_cpu_moe: int
-
-    @classmethod
-    def of(cls, task: ModelTask) -> "_Split":
-        return cls(task.path, task.settings.n_gpu_layers, task.settings.n_cpu_moe)
-
-
-@dataclass(frozen=True, slots=True)
 class _Weights:
-    split: _Split
+    load: tuple[object, ...]
     model: Model
     load_s: float
 
@@ -97,9 +84,9 @@ class Residents:
 
     def keep(self, tasks: Sequence[ModelTask]) -> None:
         """Free every model that `tasks` do not run with the same split."""
-        wanted = {task.name: _Split.of(task) for task in tasks}
+        wanted = {task.name: _load(task) for task in tasks}
         for name, weights in list(self._weights.items()):
-            if wanted.get(name) != weights.split:
+            if wanted.get(name) != weights.load:
                 weights.model.close()
                 del self._weights[name]
         self._device.settle()
@@ -107,14 +94,15 @@ class Residents:
     def model(self, task: ModelTask) -> Model:
         """Return the task's model, loaded unless it is there; raises EngineRefused where llama.cpp does not load it."""
         if task.name not in self._weights:
-            split, started_s = _Split.of(task), perf_counter()
+            settings, started_s = task.settings, perf_counter()
             model = Model(
-                Path(split.path),
-                split.n_gpu_layers,
+                Path(task.path),
+                settings.n_gpu_layers,
                 self._device.devices(task.name),
-                host_tensors=expert_tensors(split.n_cpu_moe),
+                tensor_split=settings.tensor_split,
+                host_tensors=expert_tensors(settings.n_cpu_moe),
             )
-            self._weights[task.name] = _Weights(split, model, perf_counter() - started_s)
+            self._weights[task.name] = _Weights(_load(task), model, perf_counter() - started_s)
         return self._weights[task.name].model
 
     def load_s(self, name: str) -> float:
@@ -122,10 +110,24 @@ class Residents:
         return self._weights[name].load_s
 
     def device_bytes(self) -> int:
-        """Return what the weights take of the device by llama.cpp's own figures."""
+        """Return what the weights take of all devices by llama.cpp's own figures."""
         return sum(device_bytes(weights.model.buffers) for weights in self._weights.values())
+
+    def bytes_on(self, device: str) -> int:
+        """Return what they take of one device, like `"gpu1"`."""
+        return bytes_on(device, [weights.model.buffers for weights in self._weights.values()])
+
+
+def _load(task: ModelTask) -> tuple[object, ...]:
+    """Return what makes two loads of a model the same."""
+    return task.path, task.settings.placement
 
 
 def device_bytes(buffers: Mapping[str, BufferBytes]) -> int:
     """Return the total of every device but the host."""
     return sum(held.total_bytes for device, held in buffers.items() if device != HOST)
+
+
+def bytes_on(device: str, buffers: Iterable[Mapping[str, BufferBytes]]) -> int:
+    """Return what several models' buffers take of one device."""
+    return sum(held[device].total_bytes for held in buffers if device in held)

@@ -26,29 +26,27 @@ class Workbench:
     def __init__(self, request: TrialRequest, device: OpenDevice) -> None:
         self.device = device
         self.residents = Residents(device)
-        self.probe = open_probe(request.target, device, request.ledger_descriptor, request.models[0].name)
-        self._gpu_watch = open_watch(request.target)
+        self.probe = open_probe(request.target, device, request.ledger_descriptors, request.models[0].name)
+        watches = map(open_watch, request.target.devices)
+        self._gpu_watches = [watch for watch in watches if watch is not None]
         self._host_watch: HostWatch | None = None
         # What the device holds beside buffers: a driver's context, from the first look at it on.
         self._overhead_bytes: int | None = None
 
     def watch(self, request: TrialRequest) -> None:
         """Begin to look for what disturbs the clocks."""
-        n_threads = max(sum(_threads(request).values()), request.target.n_threads or 0)
+        n_threads = max(sum(_threads(request).values()), sum(_card_threads(request).values()))
         self._host_watch = HostWatch(n_threads)
         self._host_watch.start()
-        if self._gpu_watch is not None:
-            self._gpu_watch.start()
+        for watch in self._gpu_watches:
+            watch.start()
 
     def findings(self, request: TrialRequest) -> list[Finding]:
         """Stop looking, and return what was found."""
         found = self._host_watch.stop() if self._host_watch is not None else []
-        if self._gpu_watch is not None:
-            found += self._gpu_watch.stop()
-        threads = _threads(request)
-        if request.target.n_threads is not None:
-            threads["the emulated card"] = request.target.n_threads
-        if shared := oversubscription(threads, n_usable_cores()):
+        for watch in self._gpu_watches:
+            found += watch.stop()
+        if shared := oversubscription(_threads(request) | _card_threads(request), n_usable_cores()):
             found.append(Finding(shared, disturbs=False))
         return found
 
@@ -86,3 +84,12 @@ def foreign_memory(vram: VramReport | None) -> list[Finding]:
 
 def _threads(request: TrialRequest) -> dict[str, int]:
     return {task.name: task.settings.n_threads for task in request.models}
+
+
+def _card_threads(request: TrialRequest) -> dict[str, int]:
+    """Return those of an emulated card; of several, as many compute at once as there are models to keep them busy."""
+    n_threads, n_cards = request.target.n_threads, len(request.target.devices)
+    if n_threads is None:
+        return {}
+    name = "the emulated card" if n_cards == 1 else "the emulated cards"
+    return {name: n_threads * min(n_cards, len(request.models))}

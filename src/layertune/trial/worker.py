@@ -17,7 +17,7 @@ from layertune.engine import library
 from layertune.engine.refusal import EngineRefused
 from layertune.errors import LayertuneError
 from layertune.trial.clock import Clock
-from layertune.trial.evidence import Refusals, classify
+from layertune.trial.evidence import classify, count_refusals
 from layertune.trial.measurement import measure
 from layertune.trial.messages import MESSAGE, ORDER, Done, GoOn, Message, Order, Progress, Stage, Stale, TrialRequest
 from layertune.trial.outcome import Failed, TrialOutcome
@@ -70,7 +70,7 @@ class Worker:
                 self._channel.stage,
                 refused.detail,
                 library.log().tail(_LOG_TAIL_LINES),
-                _refusals(request),
+                count_refusals(request.ledger_descriptors),
                 perf_counter() - started_s,
                 reason="error",
                 refused_stage=refused.stage,
@@ -87,7 +87,7 @@ class Worker:
         self._channel.announce(Stage("open"))
         library.log().echo(sys.stderr)
         names = [task.name for task in request.models]
-        self._device = open_device(request.target, names, request.ledger_descriptor)
+        self._device = open_device(request.target, names, request.ledger_descriptors)
         self._bench = Workbench(request, self._device)
         return self._bench
 
@@ -106,15 +106,6 @@ def main(arguments: list[str]) -> None:
             sys.stderr.flush()
     worker.close()
     os._exit(0)  # the outcome is out; llama.cpp's threads and exit handlers must not hold the search up
-
-
-def _refusals(request: TrialRequest) -> Refusals | None:
-    if request.ledger_descriptor is None:
-        return None
-    from layertune.devices.emulated.ledger import Ledger
-
-    card = Ledger(request.ledger_descriptor).state()
-    return Refusals(card.n_refused, card.excess_bytes)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pydantic import ValidationError
 
 from layertune.devices.target import Target
-from layertune.trial.evidence import Refusals, classify
+from layertune.trial.evidence import classify, count_refusals
 from layertune.trial.messages import MESSAGE, ORDER, Done, GoOn, Order, Progress, Stage, Stale, TrialRequest
 from layertune.trial.outcome import Failed, FailedReason, Infeasible
 from layertune.trial.runner import GiveUp
@@ -26,20 +26,19 @@ Ended = Infeasible | Failed
 
 
 class WorkerProcess:
-    """Started at once, and to be closed; it runs one trial after the other. An emulated card's ledger is made here, so
-    that its counts outlive the worker."""
+    """Started at once, and to be closed; it runs one trial after the other. The emulated cards' ledgers are made here,
+    so that their counts outlive the worker."""
 
     def __init__(self, command: Sequence[str], target: Target) -> None:
         self._stack = contextlib.ExitStack()
         self._log = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-        self.ledger_descriptor, self._refusals = _card(target, self._stack)
-        inherited = () if self.ledger_descriptor is None else (self.ledger_descriptor,)
+        self.ledger_descriptors = _cards(target, self._stack)
         self._process = subprocess.Popen(
             [*command, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            pass_fds=inherited,
+            pass_fds=self.ledger_descriptors,
             start_new_session=True,  # a group of its own: Ctrl-C reaches the search only, and the group dies as one
         )
         self._lines: queue.Queue[bytes | None] = queue.Queue()
@@ -98,7 +97,12 @@ class WorkerProcess:
         how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
         detail = f"the worker ended with {how} at: {_words(stage)}"
         return classify(
-            stage, detail, self._log_lines(log_start), self._refusals(), time.monotonic() - started_s, reason="crashed"
+            stage,
+            detail,
+            self._log_lines(log_start),
+            count_refusals(self.ledger_descriptors),
+            time.monotonic() - started_s,
+            reason="crashed",
         )
 
     def _failed(self, reason: FailedReason, detail: str, log_start: int, started_s: float) -> Failed:
@@ -122,20 +126,16 @@ class WorkerProcess:
                 self._process.stdin.flush()
 
 
-def _card(target: Target, stack: contextlib.ExitStack) -> tuple[int | None, Callable[[], Refusals | None]]:
-    """Return an emulated card's ledger and how to read its refusals."""
-    if target.kind != "emulated" or target.vram_bytes is None:
-        return None, lambda: None
+def _cards(target: Target, stack: contextlib.ExitStack) -> tuple[int, ...]:
+    """Return the emulated cards' ledgers, empty."""
+    if target.kind != "emulated":
+        return ()
     from layertune.devices.emulated.ledger import Ledger
 
-    ledger = Ledger.create(target.vram_bytes)
-    stack.callback(ledger.close)
-
-    def refusals() -> Refusals:
-        card = ledger.state()
-        return Refusals(card.n_refused, card.excess_bytes)
-
-    return ledger.descriptor, refusals
+    ledgers = [Ledger.create(card.vram_bytes or 0) for card in target.devices]
+    for ledger in ledgers:
+        stack.callback(ledger.close)
+    return tuple(ledger.descriptor for ledger in ledgers)
 
 
 def _words(stage: Stage) -> str:

@@ -1,6 +1,6 @@
 """Which probe a device gets, and which watch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from layertune.devices.opened import OpenDevice
 from layertune.devices.target import Target
@@ -10,21 +10,31 @@ from layertune.vram.conditions import GpuWatch
 from layertune.vram.polling import PollingProbe
 from layertune.vram.probe import VramProbe
 from layertune.vram.readings import Reading
+from layertune.vram.together import ProbesTogether
 
 
-def open_probe(target: Target, device: OpenDevice, ledger_descriptor: int | None, model: str) -> VramProbe | None:
+def open_probe(target: Target, device: OpenDevice, ledger_descriptors: Sequence[int], model: str) -> VramProbe | None:
     """Return the best probe for `target`, None for the CPU. `model` is any model of the trial: they share the device.
 
     The emulated card has its ledger, an NVIDIA card NVML, any other GPU what its ggml backend tells; what NVML would
     not do is in the report's notes. Where nothing tells the memory the probe's first `start` raises DeviceError.
     """
-    if target.kind == "emulated" and ledger_descriptor is not None:
+    if target.kind == "emulated":
         from layertune.devices.emulated.ledger import Ledger
         from layertune.vram.ledger import LedgerProbe
 
-        return LedgerProbe(Ledger(ledger_descriptor), device.settle)
-    if target.kind == "cpu":
-        return None
+        return _together([LedgerProbe(Ledger(each), device.settle) for each in ledger_descriptors])
+    return _together([_gpu_probe(part, device, model, index) for index, part in enumerate(target.devices)])
+
+
+def _together(probes: Sequence[VramProbe]) -> VramProbe | None:
+    """Return one probe for all devices, None where there is none."""
+    if len(probes) > 1:
+        return ProbesTogether(probes)
+    return probes[0] if probes else None
+
+
+def _gpu_probe(target: Target, device: OpenDevice, model: str, index: int) -> VramProbe:
     notes = []
     if target.pci_bus_id is not None:
         from layertune.vram.nvml import open_reader
@@ -35,7 +45,7 @@ def open_probe(target: Target, device: OpenDevice, ledger_descriptor: int | None
             notes.append(f"{error.what}: the figures of llama.cpp's own backend are used instead")
         else:
             return PollingProbe(reader.read, "nvml", notes=reader.notes)
-    return PollingProbe(_ggml_reader(target, device.devices(model)[0]), "ggml", notes=notes)
+    return PollingProbe(_ggml_reader(target, device.devices(model)[index]), "ggml", notes=notes)
 
 
 def open_outside_probe(target: Target, ledger_descriptor: int | None) -> VramProbe | None:

@@ -40,6 +40,7 @@ class VramReport:
             this process's context without counting it as the process's is in it too.
         sampling: None where nothing is sampled: the ledger is exact.
         notes: What could not be asked, and what is used instead, a sentence each.
+        devices: Of several devices each one's own report, in their order; the figures above are then their sums.
     """
 
     peak_bytes: int
@@ -50,3 +51,9 @@ class VramReport:
     foreign_bytes: int | None = None
     sampling: Sampling | None = None
     notes: tuple[str, ...] = ()
+    devices: tuple["VramReport", ...] | None = None
+
+    @property
+    def each(self) -> tuple["VramReport", ...]:
+        """The report of every device, one by one."""
+        return self.devices or (self,)

@@ -57,7 +57,7 @@ def probe(control: Control, steps: list[Step]) -> list[Any]:
     from layertune.devices.target import Target
     from layertune.vram.opening import open_probe
 
-    opened = open_probe(Target("gpu", "GPU", pci_bus_id=PCI_BUS_ID), HostMemory(), None, "model")
+    opened = open_probe(Target("gpu", "GPU", pci_bus_id=PCI_BUS_ID), HostMemory(), (), "model")
     assert opened is not None
     said: list[Any] = []
     for name, *arguments in steps:

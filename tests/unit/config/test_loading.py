@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layertune.config import IntRange, Objective, dump_config, load_config, parse_config
+from layertune.config import IntRange, Objective, dimension_values, dump_config, load_config, parse_config
 from layertune.errors import ConfigError
 from layertune.units import MIB
 
@@ -60,6 +60,32 @@ def test_an_absolute_model_path_stays(tmp_path: Path) -> None:
         ({"search": {"sampler": "magic"}}, "search.sampler"),
         ({"device": "gpu"}, "'gpu' is not a device; write auto, cpu, gpu:0 or emulated:6GiB"),
         ({"device": "emulated:0"}, "holds nothing"),
+        ({"device": "emulated:1GiB+0"}, "holds nothing"),
+        ({"device": "emulated:1GiB+"}, "'' is not a size"),
+        ({"device": "gpu:0+0"}, "'gpu:0+0' names a GPU twice"),
+        ({"device": "gpu:0+"}, "'gpu:0+' is not a device"),
+        ({"device": "emulated:" + "+".join(["1GiB"] * 16)}, "name 15 at most"),
+        (
+            {"device": "emulated:4GiB+2GiB", "budget": {"vram": "6GiB"}},
+            "budget.vram has a size for one device, and emulated:4GiB+2GiB is 2 devices; write one for each",
+        ),
+        (
+            {"device": "gpu:0", "budget": {"vram": "4GiB+2GiB"}},
+            "budget.vram has a size for 2 devices, and gpu:0 is one device",
+        ),
+        ({"device": "gpu:0+1", "budget": {"vram": "4GiB+some"}}, "'some' is not a size"),
+        (
+            {"models": {"chat": {"path": "x", "space": {"tensor_split": "3,1"}}}},
+            "models.chat: tensor_split = 3,1 is for 2 devices, and auto is one device; leave it out",
+        ),
+        (
+            {"device": "gpu:0+1", "models": {"chat": {"path": "x", "space": {"tensor_split": ["1,1", "1,1,1"]}}}},
+            "tensor_split = 1,1,1 is for 3 devices, and gpu:0+1 is 2 devices; give each its part",
+        ),
+        (
+            {"device": "gpu:0+1", "models": {"chat": {"path": "x", "space": {"tensor_split": "all"}}}},
+            "models.chat.space.tensor_split: 'all' are no proportions of layers",
+        ),
         ({"objectives": ["chat.joy"]}, "'chat.joy' is not an objective"),
         ({"objectives": []}, "objectives"),
         ({"name": "../escape"}, "name"),
@@ -111,6 +137,30 @@ def test_context_joins_the_objectives_when_it_is_searched() -> None:
 
 def test_sizes_in_the_config_are_bytes() -> None:
     assert parsed(budget={"vram": "6141MiB", "margin": "100MB"}).budget.vram == 6141 * MIB
+
+
+def test_each_of_several_devices_has_a_budget_of_its_own(tmp_path: Path) -> None:
+    config = parsed(device="emulated:4GiB+2GiB", budget={"vram": "3GiB+1500MiB"})
+    assert config.budget.vram == (3072 * MIB, 1500 * MIB)
+    (tmp_path / "study.toml").write_text(dump_config(config), encoding="utf-8")
+    assert load_config(tmp_path / "study.toml").budget == config.budget
+
+
+@pytest.mark.parametrize(
+    ("written", "splits"),
+    [
+        ("3,1", [(3.0, 1.0)]),
+        ([3, 1], [(3.0, 1.0)]),
+        (["3,1", "1,1"], [(3.0, 1.0), (1.0, 1.0)]),
+        ([[3, 1], [1, 1]], [(3.0, 1.0), (1.0, 1.0)]),
+    ],
+)
+def test_a_tensor_split_is_fixed_or_a_choice(written: Any, splits: list[tuple[float, ...]], tmp_path: Path) -> None:
+    chat = {"path": str(tmp_path / "a.gguf"), "space": {"tensor_split": written}}
+    config = parsed(device="gpu:0+1", models={"chat": chat})
+    assert dimension_values(config.models["chat"].space.tensor_split) == splits
+    (tmp_path / "study.toml").write_text(dump_config(config), encoding="utf-8")
+    assert load_config(tmp_path / "study.toml").models == config.models
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from layertune.config.device import DeviceChoice
@@ -51,3 +53,29 @@ def test_the_emulated_card_has_the_size_and_threads_asked_for() -> None:
 
 def test_the_cpu_is_a_device_without_memory_of_its_own() -> None:
     assert resolved("cpu", Inspection(BUILD, (RTX,))) == Target("cpu", "CPU")
+
+
+def test_several_emulated_cards_are_one_target_of_as_many_devices() -> None:
+    target = resolved("emulated:4GiB+2GiB", Inspection(BUILD, ()))
+    assert [each.vram_bytes for each in target.devices] == [4 * GIB, 2 * GIB]
+    assert (target.kind, target.vram_bytes, target.n_threads) == ("emulated", 6 * GIB, 2)
+    assert target.name == "emulated cards of 4096.0 MiB + 2048.0 MiB"
+
+
+def test_several_gpus_keep_the_order_they_were_named_in() -> None:
+    second = replace(RTX, index=1, description="NVIDIA RTX A2000", pci_bus_id="0000:02:00.0")
+    target = resolved("gpu:1+0", Inspection(BUILD, (RTX, second)))
+    assert [each.gpu_index for each in target.devices] == [1, 0]
+    assert [each.pci_bus_id for each in target.devices] == [second.pci_bus_id, RTX.pci_bus_id]
+    assert target.name == f"NVIDIA RTX A2000 + {RTX.description}"
+    assert (target.gpu_index, target.pci_bus_id) == (None, None)
+
+
+def test_of_several_gpus_the_one_that_is_not_there_is_named() -> None:
+    with pytest.raises(DeviceError, match=r"no gpu:1 here; choose one of gpu:0 \(NVIDIA GeForce RTX 4050"):
+        resolved("gpu:0+1", Inspection(BUILD, (RTX,)))
+
+
+def test_one_device_is_its_own_only_part_and_the_cpu_has_none() -> None:
+    assert resolved("auto", Inspection(BUILD, (RTX,))).devices == (resolved("gpu:0", Inspection(BUILD, (RTX,))),)
+    assert resolved("cpu", Inspection(BUILD, ())).devices == ()

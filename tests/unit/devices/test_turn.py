@@ -159,3 +159,22 @@ def test_a_file_system_without_locks_is_no_traceback(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr("fcntl.flock", refuse)
     without_locks(tmp_path)
+
+
+def test_several_gpus_are_taken_all_and_whoever_uses_one_of_them_waits(tmp_path: Path) -> None:
+    first, second, third = (
+        Target("gpu", "GPU", gpu_index=index, pci_bus_id=f"0000:0{index}:00.0") for index in (0, 1, 2)
+    )
+    with taken(tmp_path, Target.together([second, first])):
+        names = {path.name for path in tmp_path.glob("*.lock")}
+        assert names == {"gpu-0000-00-00.0.lock", "gpu-0000-01-00.0.lock"}
+        with taken(tmp_path, third) as (_, waited):
+            assert waited == []
+
+
+def test_several_emulated_cards_compute_with_the_one_processor(tmp_path: Path) -> None:
+    card = Target("emulated", "emulated card", vram_bytes=1, n_threads=1)
+    with taken(tmp_path, Target.together([card, card])) as (turn, waited):
+        assert waited == []
+        assert not turn.is_wanted()
+        assert is_locked(tmp_path)

@@ -6,7 +6,10 @@ import pytest
 
 from deployments import CONTAINERS, recorded
 from finished_study import result
+from layertune.errors import UsageError
+from layertune.export.env import render_env
 from layertune.export.flags import ports, server_flags
+from layertune.export.ollama import render_ollama
 from layertune.results.result import HostLimitsInfo, Result
 from layertune.results.trial_info import BufferInfo, TrialInfo
 from layertune.units import GIB, MIB
@@ -78,3 +81,14 @@ def test_every_flag_pins_a_value() -> None:
 
 def test_the_worksheets_two_models_are_served_where_it_asks_them() -> None:
     assert ports(result(host_limits=CONTAINERS)) == {"chat": 8001, "code": 8004}
+
+
+def test_layers_over_several_devices_are_pinned_as_they_were_measured() -> None:
+    trial = result().trial(1)
+    settings = trial.settings | {"chat": replace(trial.settings["chat"], tensor_split=(25.0, 12.0))}
+    changed = trial.model_copy(update={"settings": settings})
+    assert flags(result(), changed)["tensor-split"] == "25,12"
+    assert "tensor-split" not in flags(result(), changed, "code")
+    assert "CHAT_TENSOR_SPLIT=25,12" in render_env(result(), changed).splitlines()
+    with pytest.raises(UsageError, match="it has no word for tensor_split"):
+        render_ollama(result(), changed, "/models")

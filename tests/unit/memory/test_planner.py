@@ -148,5 +148,5 @@ def test_the_most_layers_that_fit_are_found() -> None:
     for layers in range(ALL + 1):
         plan = both.plan(settings.with_layers("code", layers))
         budget_bytes = (plan.needed_bytes or 0) + plan.log_error_bytes
-        assert both.most_layers(settings, "code", budget_bytes, range(ALL + 1)) == layers
-    assert both.most_layers(settings, "code", 1, range(ALL + 1)) is None
+        assert both.most_layers(settings, "code", [budget_bytes], range(ALL + 1)) == layers
+    assert both.most_layers(settings, "code", [1], range(ALL + 1)) is None

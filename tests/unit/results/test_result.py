@@ -1,5 +1,6 @@
 import json
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -7,11 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from finished_study import result
 from layertune.errors import ResultFileError, StorageError, UsageError
 from layertune.export import EXPORTERS, MODELS_DIR
-from layertune.results.result import Result, load_result, write_result
+from layertune.results.result import BudgetInfo, Result, load_result, write_result
+from layertune.results.trial_info import DeviceVramInfo
 
 
 def changed(path: tuple[str | int, ...], value: Any) -> dict[str, Any]:
@@ -171,3 +174,38 @@ def test_picks_are_found_by_name_and_by_number() -> None:
 def test_a_pick_that_is_not_there_names_those_that_are(pick: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         result().picked(pick)
+
+
+def test_of_one_device_nothing_is_told_one_by_one(tmp_path: Path) -> None:
+    data = json.loads(result().model_dump_json())
+    assert "devices" not in data["budget"]
+    assert "devices" not in data["trials"][1]["vram"]
+    assert "tensor_split" not in data["trials"][1]["settings"]["chat"]
+
+
+def test_of_several_devices_each_has_its_budget_its_peak_and_its_layers(tmp_path: Path) -> None:
+    study = result()
+    trial = study.trial(1)
+    assert trial.vram is not None
+    held = DeviceVramInfo(peak_bytes=3, baseline_bytes=0, planned_bytes=3)
+    settings = trial.settings | {"chat": replace(trial.settings["chat"], tensor_split=(25.0, 12.0))}
+    vram = trial.vram.model_copy(update={"devices": [held, held]})
+    trials = [
+        trial.model_copy(update={"settings": settings, "vram": vram}) if each is trial else each
+        for each in study.trials
+    ]
+    budget = BudgetInfo(vram_bytes=100, margin_bytes=10, devices=[60, 40])
+    several = study.model_copy(update={"budget": budget, "trials": trials})
+    write_result(several, tmp_path / "result.json")
+    read = load_result(tmp_path / "result.json")
+    assert read == several
+    assert read.budget.capacity_bytes() == 80
+    data = json.loads((tmp_path / "result.json").read_text())
+    assert data["trials"][1]["settings"]["chat"]["tensor_split"] == [25.0, 12.0]
+
+
+@pytest.mark.parametrize("proportions", [[0, 0], [-1, 2], ["x"]])
+def test_a_result_with_impossible_proportions_is_refused(proportions: list[Any]) -> None:
+    path = ("trials", 1, "settings", "chat", "tensor_split")
+    with pytest.raises(ValidationError):
+        Result.model_validate(changed(path, proportions))

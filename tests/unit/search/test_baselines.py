@@ -86,7 +86,7 @@ def test_a_model_by_itself_has_one_fit_and_no_evictions() -> None:
 
 def test_the_corners_are_the_smallest_and_each_model_with_all_that_fits() -> None:
     capacity_bytes = taken_bytes("code", 10) + taken_bytes("chat", 0)
-    smallest, chat, code = (layers(each) for each in corners(SPACE, PLANNER, capacity_bytes))
+    smallest, chat, code = (layers(each) for each in corners(SPACE, PLANNER, [capacity_bytes]))
     assert smallest == {"chat": 0, "code": 0}
     assert code == {"chat": 0, "code": 10}
     assert chat == {"chat": 10, "code": 0}

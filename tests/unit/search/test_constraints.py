@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from layertune.search.constraints import Limits, process_overhead_bytes
+from layertune.search.constraints import Limits, process_overheads
 from layertune.settings import SplitSettings
 from layertune.testing import measured
 from layertune.trial.outcome import Failed, Infeasible, Measured
@@ -9,7 +9,7 @@ from layertune.vram.report import VramReport
 from small_study import space
 
 SETTINGS: SplitSettings = space().settings({"chat.n_gpu_layers": 5, "code.n_gpu_layers": 5})
-LIMITS = Limits(200 * MIB, 10 * MIB, None, n_processes=3, file_bytes={"chat": MIB, "code": MIB})
+LIMITS = Limits((200 * MIB,), 10 * MIB, None, n_processes=3, file_bytes={"chat": MIB, "code": MIB})
 
 
 def on_a_gpu(overhead_bytes: int) -> Measured:
@@ -27,8 +27,8 @@ def test_the_margin_counts_against_the_budget() -> None:
 
 def test_each_further_process_takes_the_overhead_that_one_worker_shows() -> None:
     one, three = measured(SETTINGS), on_a_gpu(overhead_bytes=30 * MIB)
-    assert process_overhead_bytes(one) == 0
-    assert process_overhead_bytes(three) == 30 * MIB
+    assert process_overheads(one) == [0]
+    assert process_overheads(three) == [30 * MIB]
     assert LIMITS.violations(three)["vram"] == LIMITS.violations(one)["vram"] + 3 * 30 * MIB
 
 

@@ -27,7 +27,8 @@ PLANNER = planner(**{name: shape(n_layer=n_layer) for name, n_layer in N_LAYERS.
 
 
 def limits(vram_bytes: int | None, **changes: Any) -> Limits:
-    limit = Limits(vram_bytes, 0, None, n_processes=2, file_bytes=dict.fromkeys(N_LAYERS, 2**40))
+    vram = () if vram_bytes is None else (vram_bytes,)
+    limit = Limits(vram, 0, None, n_processes=2, file_bytes=dict.fromkeys(N_LAYERS, 2**40))
     return replace(limit, **changes)
 
 

@@ -264,7 +264,7 @@ def test_a_finalist_that_cannot_be_measured_does_not_hold_the_others_up() -> Non
     assert settled({0: dict.fromkeys(range(3), refused), 1: speeds(1.0, 1.0, 1.0)}, 0.01)
 
 
-LIMITS = Limits(200 * MIB, 0, None, n_processes=1, file_bytes={"chat": MIB, "code": MIB})
+LIMITS = Limits((200 * MIB,), 0, None, n_processes=1, file_bytes={"chat": MIB, "code": MIB})
 
 
 @pytest.mark.parametrize(

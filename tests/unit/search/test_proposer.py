@@ -33,7 +33,7 @@ def study(share: float | None, study_config: StudyConfig | None = None) -> tuple
     study_config = study_config or config()
     space = SearchSpace.of(study_config, N_LAYERS, n_threads=2)
     capacity_bytes = None if share is None else round(WHOLE_BYTES * share)
-    limits = Limits(capacity_bytes, 0, None, n_processes=2, file_bytes={"chat": 1, "code": 1})
+    limits = Limits((capacity_bytes,), 0, None, n_processes=2, file_bytes={"chat": 1, "code": 1})
     feasible = FeasibleSpace(space, PLANNER, limits)
     workloads = {name: model.workload for name, model in study_config.models.items()}
     return space, feasible, Proposer(space, feasible, study_config.resolved_objectives()[:2], workloads)
@@ -65,7 +65,7 @@ def score(settings: SplitSettings) -> float:
 @pytest.mark.parametrize("share", [0.4, 0.7, 1.0])
 def test_a_few_trials_find_the_best_split_that_fits(share: float) -> None:
     space, feasible, proposer = study(share)
-    trials = run(proposer, space, corners(space, PLANNER, feasible.room_bytes()), 12)
+    trials = run(proposer, space, corners(space, PLANNER, feasible.rooms_bytes()), 12)
     assert max(score(trial.settings) for trial in trials) > 0.97 * best_score(space, feasible)
     assert not any(feasible.exceeded(trial.settings) for trial in trials)
 
@@ -89,7 +89,7 @@ def test_once_everything_was_tried_nothing_is_left() -> None:
     small = config(n_gpu_layers=[0, 13], n_batch=256)
     small = small.model_copy(update={"models": {"chat": small.models["chat"]}})
     space = SearchSpace.of(small, {"chat": 12}, n_threads=2)
-    limits = Limits(None, 0, None, n_processes=1, file_bytes={"chat": 1})
+    limits = Limits((), 0, None, n_processes=1, file_bytes={"chat": 1})
     feasible = FeasibleSpace(space, replace(PLANNER, models={"chat": PLANNER.models["chat"]}), limits)
     workloads = {"chat": small.models["chat"].workload}
     proposer = Proposer(space, feasible, small.resolved_objectives(), workloads)

@@ -19,7 +19,7 @@ ENGINES = [
 
 
 def engines(elsewhere: Sequence[Observation] = ()) -> ModelEngines:
-    return ModelEngines(ENGINES, N_LAYER, np.arange(len(ENGINES)), MEMORY, WORKLOAD, elsewhere)
+    return ModelEngines(ENGINES, N_LAYER, np.arange(len(ENGINES))[:, None], MEMORY, WORKLOAD, elsewhere)
 
 
 def samples(pp: float, tg: float, together: float | None = None) -> ModelSamples:
@@ -34,7 +34,7 @@ def measured(model: ModelEngines, *n_gpu_layers: int, together: float | None = N
 
 def test_engines_that_run_alike_are_one() -> None:
     beyond = [*ENGINES, small_shapes.engine(N_LAYER + 5), small_shapes.engine(3, n_batch=512, n_ubatch=300)]
-    assert len(ModelEngines(beyond, N_LAYER, np.arange(len(beyond)), MEMORY, WORKLOAD)) == len(ENGINES) + 1
+    assert len(ModelEngines(beyond, N_LAYER, np.arange(len(beyond))[:, None], MEMORY, WORKLOAD)) == len(ENGINES) + 1
 
 
 def test_what_was_measured_is_believed() -> None:

@@ -49,11 +49,12 @@ def split_plan(
     n_layers = {name: N_LAYERS[name] for name in names}
     space = SearchSpace.of(study, n_layers, n_threads=2, offloads=capacity_bytes is not None)
     planner = small_shapes.planner(**{name: small_shapes.shape(n_layer=n_layers[name]) for name in names})
-    limits = Limits(capacity_bytes, 0, None, n_processes=1, file_bytes=dict.fromkeys(names, MIB))
+    vram = () if capacity_bytes is None else (capacity_bytes,)
+    limits = Limits(vram, 0, None, n_processes=1, file_bytes=dict.fromkeys(names, MIB))
     values = {
         "space": space,
         "feasible": FeasibleSpace(space, planner, limits),
-        "limits": Limits(None, 0, None, n_processes=1, file_bytes=dict.fromkeys(names, MIB)),
+        "limits": Limits((), 0, None, n_processes=1, file_bytes=dict.fromkeys(names, MIB)),
         "objectives": study.resolved_objectives()[: len(names)],
         "workloads": {name: model.workload for name, model in study.models.items()},
         "sampler": "layer-split",

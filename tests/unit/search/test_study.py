@@ -164,7 +164,7 @@ def test_other_machines_trials_in_a_shared_storage_are_left_alone(tmp_path: Path
 def test_ram_limits_are_constraints_of_their_own(tmp_path: Path) -> None:
     from layertune.search.constraints import Limits
 
-    limits = Limits(None, 0, MIB // 4, n_processes=1, file_bytes={"chat": MIB // 2, "code": 9 * MIB})
+    limits = Limits((), 0, MIB // 4, n_processes=1, file_bytes={"chat": MIB // 2, "code": 9 * MIB})
     study = search(tmp_path, n_trials=3, limits=limits)
     study.run(FakeRunner(), quiet)
     for trial in study.finished():
@@ -174,7 +174,7 @@ def test_ram_limits_are_constraints_of_their_own(tmp_path: Path) -> None:
 
 def fitting(vram_bytes: int) -> FeasibleSpace:
     planner = small_shapes.planner(**{name: small_shapes.shape(n_layer=n) for name, n in N_LAYERS.items()})
-    limits = Limits(vram_bytes, 0, None, n_processes=2, file_bytes=dict.fromkeys(N_LAYERS, 2**40))
+    limits = Limits((vram_bytes,), 0, None, n_processes=2, file_bytes=dict.fromkeys(N_LAYERS, 2**40))
     return FeasibleSpace(space(), planner, limits)
 
 
@@ -231,7 +231,7 @@ def test_a_grid_ends_when_all_that_fits_has_been_tried(tmp_path: Path) -> None:
 
 def test_nothing_that_fits_by_plan_ends_a_study_before_its_first_trial(tmp_path: Path) -> None:
     runner = FakeRunner()
-    limits = Limits(1, 0, 1, n_processes=2, file_bytes=dict.fromkeys(N_LAYERS, 2**40))
+    limits = Limits((1,), 0, 1, n_processes=2, file_bytes=dict.fromkeys(N_LAYERS, 2**40))
     planner = small_shapes.planner(**{name: small_shapes.shape(n_layer=n) for name, n in N_LAYERS.items()})
     with pytest.raises(NothingFits, match="keeps the RAM limit"):
         search(tmp_path, feasible=FeasibleSpace(space(), planner, limits)).run(runner, quiet)

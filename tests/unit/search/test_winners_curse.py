@@ -24,7 +24,7 @@ from layertune.trial.effort import Effort
 from small_study import quiet, with_finals
 
 OBJECTIVES: tuple[Objective, ...] = (CHAT, VRAM)
-LIMITS = Limits(None, 0, None, n_processes=1, file_bytes={"chat": 0})
+LIMITS = Limits((), 0, None, n_processes=1, file_bytes={"chat": 0})
 N_STUDIES = 40
 
 

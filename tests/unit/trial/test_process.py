@@ -63,7 +63,7 @@ def test_a_refusal_in_the_ledger_of_a_dead_worker_is_evidence(tmp_path: Path) ->
     script = f"""
         import json
         from layertune.devices.emulated.ledger import Ledger
-        ledger = Ledger(json.loads(request)["ledger_descriptor"])
+        ledger = Ledger(json.loads(request)["ledger_descriptors"][0])
         print({DECODE!r}, flush=True)
         ledger.take(0, 5000)
         os.abort()

@@ -1,0 +1,186 @@
+"""Search over two devices: memory by plan on each of them, speeds by the fake runner."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import small_shapes
+from layertune.config import StudyConfig, parse_config
+from layertune.errors import NothingFits
+from layertune.memory import Planner
+from layertune.search.baselines import corners
+from layertune.search.constraints import VRAM, Limits
+from layertune.search.feasible import FeasibleSpace
+from layertune.search.space import SearchSpace
+from layertune.search.storage import open_journal
+from layertune.search.study import Search
+from layertune.search.tensor_splits import tensor_splits
+from layertune.settings import SplitSettings
+from layertune.testing import FakeRunner, measured
+from layertune.trial.effort import Effort
+from layertune.trial.outcome import Measured, TrialOutcome
+from layertune.trial.runner import GiveUp, never
+from layertune.units import GIB, MIB
+from layertune.vram.report import VramReport
+from small_study import plan, quiet
+
+N_LAYERS = {"chat": 5, "code": 8}
+PLANNER = small_shapes.planner(2, **{name: small_shapes.shape(n_layer=n) for name, n in N_LAYERS.items()})
+ROOMY = (10 * MIB, 10 * MIB)
+
+
+def config(**space: Any) -> StudyConfig:
+    model = {"path": "a.gguf", "workload": {"n_prompt": 64, "n_generate": 16}}
+    space = {"n_ctx": 1024, "n_batch": 256} | space
+    models = dict.fromkeys(N_LAYERS, model | {"space": space})
+    return parse_config({"device": "emulated:4GiB+2GiB", "models": models}, source="test", folder=Path())
+
+
+def space_of(*capacities: int, **space: Any) -> SearchSpace:
+    return SearchSpace.of(config(**space), N_LAYERS, n_threads=2, capacities=capacities)
+
+
+def limits(*vram: int, n_processes: int = 1) -> Limits:
+    return Limits(vram, 0, None, n_processes=n_processes, file_bytes=dict.fromkeys(N_LAYERS, 2**40))
+
+
+def device_bytes(each: SplitSettings) -> tuple[int, ...]:
+    planned = PLANNER.plan(each)
+    return tuple((planned.bytes_on(device) or 0) + planned.log_error_bytes for device in planned.devices)
+
+
+class PlannedRunner(FakeRunner):
+    """A fake runner on roomy cards where every setting takes what its plan says of each."""
+
+    def __init__(self, planner: Planner) -> None:
+        super().__init__(cap_bytes=2**40)
+        self._planner = planner
+
+    def run(self, settings: SplitSettings, effort: Effort, give_up: GiveUp = never) -> TrialOutcome:
+        outcome = super().run(settings, effort, give_up)
+        assert isinstance(outcome, Measured)
+        return replace(outcome, vram=report(*device_bytes(settings)))
+
+
+def report(*peaks: int, scope: Any = "card") -> VramReport:
+    each = tuple(VramReport(peak, 0, scope, "ledger", {"load": peak}) for peak in peaks)
+    return VramReport(sum(peaks), 0, scope, "ledger", {"load": sum(peaks)}, devices=each)
+
+
+def test_by_itself_the_search_splits_by_size_and_gives_each_device_all() -> None:
+    assert tensor_splits(None, [4 * GIB, 2 * GIB]) == ("2,1", "1,0", "0,1")
+    assert tensor_splits(None, [GIB, GIB, GIB]) == ("1,1,1", "1,0,0", "0,1,0", "0,0,1")
+    assert tensor_splits(None, [6141 * MIB + 1, 8 * GIB]) == ("6141,8192", "1,0", "0,1")
+    assert tensor_splits([(3.0, 1.0), (1.0, 1.0), (3.0, 1.0)], [GIB, GIB]) == ("3,1", "1,1")
+    assert tensor_splits(None, [GIB]) == tensor_splits(None, []) == ()
+
+
+def test_a_split_is_a_parameter_in_llama_servers_own_words() -> None:
+    space = space_of(4 * GIB, 2 * GIB)
+    assert space.distributions()["chat.tensor_split"].choices == ("2,1", "1,0", "0,1")
+    for each in space.shuffled(1):
+        assert space.settings(space.params(each)) == each
+    found = space.baseline("b", {"code": {"tensor_split": "0,1", "n_gpu_layers": 4}})["code"]
+    assert found.canonical(8).tensor_split == (0.0, 4.0)
+
+
+def test_with_one_device_there_is_no_such_dimension() -> None:
+    assert not [each for each in space_of(4 * GIB).dimensions if each.field == "tensor_split"]
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, MIB), st.integers(0, MIB))
+def test_exactly_the_settings_that_fit_both_devices_are_counted_and_yielded(first: int, second: int) -> None:
+    space = space_of(2 * MIB, MIB)
+    feasible = FeasibleSpace(space, PLANNER, limits(first, second))
+    fitting = [
+        each
+        for each in space.enumerate()
+        if all(n <= m for n, m in zip(device_bytes(each), (first, second), strict=True))
+    ]
+    assert set(feasible.shuffled(1)) == set(fitting)
+    assert feasible.n_settings() == len(fitting)
+    for each in fitting[:5]:
+        assert not feasible.exceeded(each)
+
+
+def test_the_fullest_device_is_what_a_setting_exceeds_the_budget_by() -> None:
+    space = space_of(MIB, MIB)
+    each = space.settings({"chat.n_gpu_layers": 6, "code.n_gpu_layers": 9, "chat.tensor_split": "0,1"})
+    first, second = device_bytes(each)
+    feasible = FeasibleSpace(space, PLANNER, limits(first + 5, second - 3))
+    assert feasible.violations(each)[VRAM] == 3
+    assert FeasibleSpace(space, PLANNER, limits(first + 5, second + 2)).violations(each)[VRAM] == -2
+
+
+def test_nothing_fits_says_what_each_device_would_have_to_hold() -> None:
+    space = space_of(MIB, MIB, n_gpu_layers=[4, 5])
+    with pytest.raises(
+        NothingFits, match=r"budget of 1.0 KiB \+ 2.0 KiB: by plan the smallest setting needs \S+ \SiB \+ "
+    ):
+        FeasibleSpace(space, PLANNER, limits(1024, 2048)).check()
+
+
+def test_a_corner_is_reached_by_whichever_split_holds_most() -> None:
+    space = space_of(MIB, MIB)
+    wanted = space.settings({"code.n_gpu_layers": 9, "code.tensor_split": "0,1"})
+    smallest, _, code = corners(space, PLANNER, device_bytes(wanted))
+    assert smallest == space.smallest()
+    assert (code["code"].n_gpu_layers, code["code"].tensor_split) == (9, (0.0, 1.0))
+
+
+def test_a_device_s_overhead_and_growth_leave_room_on_all_of_them() -> None:
+    space = space_of(*ROOMY)
+    each = space.settings({"chat.n_gpu_layers": 6, "code.n_gpu_layers": 9})
+    first, second = device_bytes(each)
+    feasible = FeasibleSpace(space, PLANNER, limits(*ROOMY, n_processes=2))
+    outcome = replace(measured(each), vram=report(first + 1000, second + 3000, scope="process"))
+    feasible.learn([finished(each, outcome)])
+    assert feasible.rooms_bytes() == tuple(room - 2 * 3000 for room in ROOMY)
+
+
+def finished(each: SplitSettings, outcome: Measured) -> Any:
+    from layertune.results.trials import FinishedTrial
+
+    return FinishedTrial(0, each, outcome, {})
+
+
+def test_a_measured_trial_is_over_where_one_of_its_devices_is() -> None:
+    each = space_of(*ROOMY).smallest()
+    outcome = replace(measured(each), vram=report(70, 30))
+    assert limits(100, 25).violations(outcome)[VRAM] == 5
+    assert limits(60, 60).violations(outcome)[VRAM] == 10
+    assert limits(80, 40).violations(outcome)[VRAM] == -10
+
+
+@pytest.mark.parametrize("sampler", ["layer-split", "tpe", "random"])
+def test_a_search_over_two_devices_runs_to_its_end_and_keeps_both_budgets(tmp_path: Path, sampler: str) -> None:
+    study, capacities = config(), (900_000, 500_000)
+    space = space_of(*capacities)
+    feasible = FeasibleSpace(space, PLANNER, limits(*capacities))
+    runner = PlannedRunner(PLANNER)
+    search = Search(
+        plan(
+            space=space,
+            feasible=feasible,
+            limits=limits(*capacities),
+            objectives=study.resolved_objectives(),
+            workloads={name: model.workload for name, model in study.models.items()},
+            sampler=sampler,
+            first=corners(space, PLANNER, capacities),
+            n_trials=25,
+        ),
+        open_journal(tmp_path),
+        tmp_path,
+    )
+    search.run(runner, quiet)
+    trials = search.finished()
+    assert 5 < len(trials) <= 25
+    assert all(trial.violations[VRAM] <= 0 for trial in trials)
+    assert len({trial.settings for trial in trials}) == len(trials)
+    splits = {engine.tensor_split for trial in trials for _, engine in trial.settings.items()}
+    assert any(min(split) > 0 for split in splits if split)

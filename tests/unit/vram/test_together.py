@@ -1,0 +1,48 @@
+"""Two emulated cards' ledgers, watched as one."""
+
+import sys
+
+import pytest
+
+if sys.platform == "win32":
+    pytest.skip("the emulated card needs POSIX record locks", allow_module_level=True)
+
+from contextlib import closing
+
+from layertune.devices.emulated.ledger import Ledger
+from layertune.vram.ledger import LedgerProbe
+from layertune.vram.polling import PollingProbe
+from layertune.vram.readings import Reading
+from layertune.vram.together import ProbesTogether
+
+
+def nothing_to_settle() -> None:
+    """A ledger by itself is exact at once."""
+
+
+def test_every_figure_is_the_sum_and_each_device_keeps_its_own() -> None:
+    with closing(Ledger.create(1000)) as first, closing(Ledger.create(500)) as second:
+        second.take(0, 7)
+        probe = ProbesTogether([LedgerProbe(each, nothing_to_settle) for each in (first, second)])
+        probe.start()
+        first.take(0, 300)
+        probe.mark("load")
+        first.give_back(0, 300)
+        second.take(0, 100)
+        assert probe.read() == 100
+        report = probe.stop()
+    assert (report.peak_bytes, report.baseline_bytes, report.phases) == (400, 7, {"load": 300})
+    assert [(each.peak_bytes, each.baseline_bytes) for each in report.each] == [(300, 0), (100, 7)]
+    assert (report.scope, report.source) == ("card", "ledger")
+
+
+def test_of_a_device_without_a_share_the_whole_is_told_and_notes_say_whose_they_are() -> None:
+    shared = PollingProbe(lambda: Reading(50, own_bytes=20), "nvml")
+    whole = PollingProbe(lambda: Reading(50, own_bytes=None), "ggml", notes=["NVML does not answer"])
+    probe = ProbesTogether([shared, whole])
+    probe.start()
+    report = probe.stop()
+    assert (report.scope, report.source, report.foreign_bytes) == ("device", "ggml", None)
+    assert report.notes == ("device 1: NVML does not answer",)
+    assert report.peak_bytes == 20 + 0
+    assert report.sampling is not None
