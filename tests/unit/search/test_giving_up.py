@@ -90,7 +90,7 @@ def test_a_trial_that_ended_early_is_not_on_the_front(tmp_path: Path) -> None:
 
 
 def test_a_trial_over_the_budget_beats_nobody(tmp_path: Path) -> None:
-    tight = replace(plan().limits, vram_bytes=1)
+    tight = replace(plan().limits, vram=(1,))
     assert [n_repeats(each) for each in outcomes(tmp_path, FAST, BEATEN, limits=tight)] == [12, 12]
 
 

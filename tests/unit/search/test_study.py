@@ -192,7 +192,7 @@ class AsPlanned(FakeRunner):
 @pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
 def test_what_does_not_fit_by_plan_is_never_run(sampler: str, tmp_path: Path) -> None:
     runner, feasible = AsPlanned(), fitting(MIB)
-    plan_of = {"feasible": feasible, "limits": replace(plan().limits, vram_bytes=2**40)}
+    plan_of = {"feasible": feasible, "limits": replace(plan().limits, vram=(2**40,))}
     search(tmp_path, sampler=sampler, n_trials=12, **plan_of).run(runner, quiet)
     assert len(runner.ran) == 12
     assert not [settings for settings in runner.ran if feasible.exceeded(settings)]
@@ -200,7 +200,7 @@ def test_what_does_not_fit_by_plan_is_never_run(sampler: str, tmp_path: Path) ->
 
 def test_a_proposal_that_does_not_fit_is_told_by_how_many_bytes(tmp_path: Path) -> None:
     feasible = fitting(MIB)
-    plan_of = {"feasible": feasible, "limits": replace(plan().limits, vram_bytes=2**40)}
+    plan_of = {"feasible": feasible, "limits": replace(plan().limits, vram=(2**40,))}
     search(tmp_path, sampler="random", n_trials=8, **plan_of).run(AsPlanned(), quiet)
     ruled_out = [trial for trial in stored(tmp_path).trials if "planned" in trial.user_attrs]
     assert ruled_out
@@ -223,7 +223,7 @@ def test_a_kill_while_a_proposal_is_ruled_out_is_mended(tmp_path: Path) -> None:
 def test_a_grid_ends_when_all_that_fits_has_been_tried(tmp_path: Path) -> None:
     small, runner = fitting(300_000), AsPlanned()
     assert 0 < small.n_settings() < 60
-    plan_of = {"feasible": small, "limits": replace(plan().limits, vram_bytes=2**40)}
+    plan_of = {"feasible": small, "limits": replace(plan().limits, vram=(2**40,))}
     why = search(tmp_path, sampler="grid", n_trials=100, **plan_of).run(runner, quiet)
     assert why == "every setting that can fit has been tried"
     assert len(runner.ran) == small.n_settings()
