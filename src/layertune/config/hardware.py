@@ -10,7 +10,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from layertune.config.loading import first_problem, read_table
-from layertune.config.study import Size
+from layertune.config.table import Size
 from layertune.errors import ConfigError
 
 FOLDER = Path("configs", "hardware")

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from layertune.config.device import DeviceChoice, DeviceText
 from layertune.config.loading import first_problem, read_table
-from layertune.config.study import Size
+from layertune.config.table import Size
 from layertune.errors import ConfigError
 
 

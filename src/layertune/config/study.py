@@ -4,15 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from layertune.config.device import DeviceChoice, DeviceSizes, DeviceText, EmulatedOptions
 from layertune.config.dimension import (
@@ -24,36 +16,18 @@ from layertune.config.dimension import (
     SplitDimension,
     dimension_values,
 )
+from layertune.config.measurement import FinalsConfig, Measurement
 from layertune.config.objective import VRAM_PEAK, Floor, Objective
+from layertune.config.table import Duration, Size, Table
 from layertune.settings import format_tensor_split
-from layertune.units import parse_bytes, parse_duration
 
 SamplerName = Literal["layer-split", "tpe", "gp", "nsga2", "random", "grid"]
 
 _MODEL_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _RESERVED_NAMES = frozenset({"vram", "host", "balanced", "lean"})
 
-Size = Annotated[
-    int,
-    BeforeValidator(parse_bytes),
-    Field(ge=0),
-    WithJsonSchema({"type": ["integer", "string"], "examples": ["6GiB", "6141MiB", "6GB"]}),
-]
-Duration = Annotated[
-    float,
-    BeforeValidator(parse_duration),
-    Field(gt=0),
-    WithJsonSchema({"type": ["number", "string"], "examples": ["30m", "90s", "1.5h"]}),
-]
 
-
-class _Table(BaseModel):
-    """A TOML table: unknown keys are errors, values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Workload(_Table):
+class Workload(Table):
     """The request whose speed matters for one model."""
 
     n_prompt: int = Field(default=512, ge=1, description="Prompt tokens of one request.")
@@ -64,7 +38,7 @@ class Workload(_Table):
         return self.n_prompt + self.n_generate
 
 
-class ModelSpace(_Table):
+class ModelSpace(Table):
     """The settings to search for one model: a value fixes a dimension, a list or a range searches it."""
 
     n_gpu_layers: LayerDimension = Field(
@@ -90,7 +64,7 @@ class ModelSpace(_Table):
     )
 
 
-class ModelConfig(_Table):
+class ModelConfig(Table):
     """One model to tune."""
 
     path: Path = Field(description="The GGUF file (of a split model, its first file); relative to the config file.")
@@ -99,7 +73,7 @@ class ModelConfig(_Table):
     space: ModelSpace = Field(default_factory=ModelSpace)
 
 
-class Budget(_Table):
+class Budget(Table):
     """The VRAM that all models together may take."""
 
     vram: DeviceSizes | None = Field(
@@ -110,7 +84,7 @@ class Budget(_Table):
     margin: Size = Field(default=0, description="Kept free under the budget, of each device.")
 
 
-class HostLimits(_Table):
+class HostLimits(Table):
     """What each model's container may use of the host."""
 
     n_cpus: int | None = Field(
@@ -121,7 +95,7 @@ class HostLimits(_Table):
     ram_per_model: Size | None = Field(default=None, description='RAM limit of one model, like "6GB".')
 
 
-class Deployment(_Table):
+class Deployment(Table):
     """How the models will be served. Each process takes a context of its own on a GPU."""
 
     processes: int | None = Field(
@@ -129,7 +103,7 @@ class Deployment(_Table):
     )
 
 
-class SearchConfig(_Table):
+class SearchConfig(Table):
     """How the study searches."""
 
     sampler: SamplerName = Field(
@@ -155,52 +129,7 @@ class SearchConfig(_Table):
         return self
 
 
-class Measurement(_Table):
-    """How long each trial measures, and what is done about a machine that is not quiet."""
-
-    min_repeats: int = Field(default=3, ge=2, description="Measured repetitions of each workload, at least.")
-    max_repeats: int = Field(default=10, ge=2, description="Measured repetitions of each workload, at most.")
-    target_spread: float = Field(
-        default=0.02,
-        gt=0,
-        lt=1,
-        description="Repeat until the 95 % interval of the median tokens/s is within ± this share of it.",
-    )
-    warm_up: Duration = Field(
-        default=0.5, description="Run the workloads unmeasured for at least this long, and at least once."
-    )
-    max_attempts: int = Field(
-        default=2, ge=1, description="Measure a trial that something disturbed again, at most this often in all."
-    )
-    reference_every: int = Field(
-        default=8, ge=0, description="Measure one setting again after so many trials, to notice drift; 0 is never."
-    )
-
-    @model_validator(mode="after")
-    def _check_order(self) -> "Measurement":
-        if self.max_repeats < self.min_repeats:
-            raise ValueError(f"max_repeats = {self.max_repeats} is below min_repeats = {self.min_repeats}")
-        return self
-
-
-class FinalsConfig(_Table):
-    """The best trials and all baselines measured again, in turns; front and picks come of these figures only."""
-
-    max_rounds: int = Field(default=6, ge=0, description="Rounds at most; 0 trusts the search's own figures.")
-    max_finalists: int = Field(default=8, ge=1, description="Trials beside the baselines, at most.")
-    n_repeats: int = Field(default=2, ge=1, description="Measured repetitions of each workload in a round.")
-    target_spread: float = Field(
-        default=0.01, gt=0, lt=1, description="End early once every finalist's tokens/s are known within ± this share."
-    )
-    beside_prefill: int = Field(
-        default=3,
-        ge=0,
-        description="Of the first so many rounds each also clocks every model while the others are in a long prompt; "
-        "0 is never. It takes minutes where prompts are slow.",
-    )
-
-
-class StudyConfig(_Table):
+class StudyConfig(Table):
     """A whole study: models, device, budget, objectives and how to search."""
 
     name: str = Field(default="search", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the study folder.")

@@ -1,0 +1,50 @@
+"""How a study measures: the tables [measurement] and [finals]."""
+
+from pydantic import Field, model_validator
+
+from layertune.config.table import Duration, Table
+
+
+class Measurement(Table):
+    """How long each trial measures, and what is done about a machine that is not quiet."""
+
+    min_repeats: int = Field(default=3, ge=2, description="Measured repetitions of each workload, at least.")
+    max_repeats: int = Field(default=10, ge=2, description="Measured repetitions of each workload, at most.")
+    target_spread: float = Field(
+        default=0.02,
+        gt=0,
+        lt=1,
+        description="Repeat until the 95 % interval of the median tokens/s is within ± this share of it.",
+    )
+    warm_up: Duration = Field(
+        default=0.5, description="Run the workloads unmeasured for at least this long, and at least once."
+    )
+    max_attempts: int = Field(
+        default=2, ge=1, description="Measure a trial that something disturbed again, at most this often in all."
+    )
+    reference_every: int = Field(
+        default=8, ge=0, description="Measure one setting again after so many trials, to notice drift; 0 is never."
+    )
+
+    @model_validator(mode="after")
+    def _check_order(self) -> "Measurement":
+        if self.max_repeats < self.min_repeats:
+            raise ValueError(f"max_repeats = {self.max_repeats} is below min_repeats = {self.min_repeats}")
+        return self
+
+
+class FinalsConfig(Table):
+    """The best trials and all baselines measured again, in turns; front and picks come of these figures only."""
+
+    max_rounds: int = Field(default=6, ge=0, description="Rounds at most; 0 trusts the search's own figures.")
+    max_finalists: int = Field(default=8, ge=1, description="Trials beside the baselines, at most.")
+    n_repeats: int = Field(default=2, ge=1, description="Measured repetitions of each workload in a round.")
+    target_spread: float = Field(
+        default=0.01, gt=0, lt=1, description="End early once every finalist's tokens/s are known within ± this share."
+    )
+    beside_prefill: int = Field(
+        default=3,
+        ge=0,
+        description="Of the first so many rounds each also clocks every model while the others are in a long prompt; "
+        "0 is never. It takes minutes where prompts are slow.",
+    )
