@@ -19,8 +19,8 @@ from optuna.trial import TrialState
 
 from layertune.models.known import KnownModel
 from layertune.models.standin import plan_standin
-from layertune.results.result import load_result
-from layertune.search.storage import open_url
+from layertune.results.result import load_result, parse_result
+from layertune.search.storage import open_url, read_result
 from postgresql import new_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_rpc")]
@@ -343,6 +343,7 @@ def test_a_study_in_a_database_goes_on_with_its_url_only(folder: Path, postgresq
     after = load_result(folder / "study")
     assert [each.settings for each in after.trials[:3]] == [each.settings for each in before.trials]
     assert len(after.trials) == 4
+    assert parse_result(read_result(url, "study"), "the storage") == after
     nobody = url.replace(str(postgresql_server), str(folder))  # as of a server that has ended: its socket is not there
     gone = run(folder, "--resume", "--storage", nobody, n_trials=5)
     assert (gone.returncode, gone.stderr.count("layertune: the storage postgresql://")) == (2, 1)

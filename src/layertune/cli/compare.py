@@ -15,17 +15,18 @@ from layertune.cli.console import open_console
 from layertune.compare import StudiesCompared, compare_studies
 from layertune.errors import UsageError
 from layertune.prediction.prediction import is_prediction, load_prediction
-from layertune.results.result import FILE_NAME, load_result
+from layertune.results.result import FILE_NAME, Result, load_result, parse_result
 
 
-def run(studies: Sequence[Path], *, as_json: bool, as_markdown: bool) -> None:
+def run(studies: Sequence[Path], *, storage: str | None, as_json: bool, as_markdown: bool) -> None:
+    """What is not here as a file or a folder is looked for in the shared `storage`, by its name."""
     if len(studies) < 2:
         raise UsageError("one study has nothing to be compared with", remedy="give two study folders or more")
     if as_json and as_markdown:
         raise UsageError("--json and --markdown are two outputs", remedy="choose one")
     named = list(zip(labels(studies), studies, strict=True))
     predictions = [(label, load_prediction(path)) for label, path in named if is_prediction(path)]
-    measured = [(label, load_result(path)) for label, path in named if label not in dict(predictions)]
+    measured = [(label, _result(path, storage)) for label, path in named if label not in dict(predictions)]
     if not measured:
         raise UsageError("only predictions are given", remedy="give a measured study to hold them against")
     compared = compare_studies(measured, predictions)
@@ -65,10 +66,18 @@ def markdown(compared: StudiesCompared) -> str:
     return "\n\n".join([*parts, *remarks(compared)]) + "\n"
 
 
+def _result(path: Path, storage: str | None) -> Result:
+    if storage is None or path.exists():
+        return load_result(path)
+    from layertune.search.storage import read_result
+
+    return parse_result(read_result(storage, path.as_posix()), f"{path.as_posix()} in the storage")
+
+
 def _name(path: Path) -> str:
-    if path.is_dir():
-        return path.name
-    return path.parent.name if path.name == FILE_NAME else path.stem
+    if path.name == FILE_NAME:
+        return path.parent.name
+    return path.stem if path.suffix == ".json" and not path.is_dir() else path.name
 
 
 def _row(cells: Sequence[str]) -> str:

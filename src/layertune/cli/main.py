@@ -186,13 +186,20 @@ def export(
 
 @app.command(
     epilog="Examples: layertune compare studies/rtx4050 studies/emulated-4gib  ·  "
-    "layertune compare studies/demo laptop/result.json --markdown"
+    "layertune compare studies/demo laptop/result.json --markdown  ·  "
+    "layertune compare mine-rtx4050 mine-rtx4060 --storage postgresql://tuner@db/layertune"
 )
 def compare(
     studies: Annotated[
         list[Path],
-        typer.Argument(metavar="STUDY STUDY…", help="Study folders, result.json files or predictions, two or more."),
+        typer.Argument(
+            metavar="STUDY STUDY…",
+            help="Study folders, result.json files, predictions, or names in --storage; two or more.",
+        ),
     ],
+    storage: Annotated[
+        str | None, typer.Option("--storage", metavar="URL", help="Where studies are that are not here.")
+    ] = None,
     json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of tables.")] = False,
 ) -> None:
@@ -202,7 +209,7 @@ def compare(
     """
     from layertune.cli import compare as command
 
-    command.run(studies, as_json=json, as_markdown=markdown)
+    command.run(studies, storage=storage, as_json=json, as_markdown=markdown)
 
 
 @app.command(

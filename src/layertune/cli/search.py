@@ -118,6 +118,7 @@ def _write(preparation: Preparation, search: Search, folder: Path, clock: ClockI
         stopped=stopped,
     )
     write_result(result, folder / FILE_NAME)
+    search.publish(result)
     env = folder / ".env"
     if result.picks:
         write_text(env, render_env(result, result.picked("balanced")))

@@ -34,6 +34,7 @@ __all__ = [
 
 SCHEMA_VERSION: Literal[1] = 1
 FILE_NAME = "result.json"
+_REMEDY = "give a study folder that layertune search has written, or a result.json"
 
 # As the config has it: exports make variable names of it, so a result from elsewhere must not bring other ones.
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -253,22 +254,31 @@ def load_result(path: Path) -> Result:
     Raises:
         ResultFileError: it is missing, is not a result, or was made by a newer layertune.
     """
-    remedy = "give a study folder that layertune search has written, or a result.json"
     file = path
     try:
         file = path / FILE_NAME if path.is_dir() else path
         data = json.loads(file.read_text(encoding="utf-8"))
-        _check_version(data, file)
-        return Result.model_validate(data)
     except OSError as error:
-        raise ResultFileError(f"cannot read {file}: {error.strerror}", remedy=remedy) from error
-    except ValidationError as error:
-        raise ResultFileError(f"{file} is not a layertune result: {_first_problem(error)}", remedy=remedy) from error
+        raise ResultFileError(f"cannot read {file}: {error.strerror}", remedy=_REMEDY) from error
     except (ValueError, RecursionError) as error:  # the decoder recurses once per bracket
-        raise ResultFileError(f"{file} is not JSON: {error}", remedy=remedy) from error
+        raise ResultFileError(f"{file} is not JSON: {error}", remedy=_REMEDY) from error
+    return parse_result(data, file.as_posix())
 
 
-def _check_version(data: Any, file: Path) -> None:
+def parse_result(data: Any, file: str) -> Result:
+    """Return the result that decoded JSON is; `file` says in errors where it is from.
+
+    Raises:
+        ResultFileError: it is no result, or was made by a newer layertune.
+    """
+    _check_version(data, file)
+    try:
+        return Result.model_validate(data)
+    except ValidationError as error:
+        raise ResultFileError(f"{file} is not a layertune result: {_first_problem(error)}", remedy=_REMEDY) from error
+
+
+def _check_version(data: Any, file: str) -> None:
     """Speak of the version before any other key: a result of another version has other ones."""
     if not isinstance(data, dict):
         raise ResultFileError(f"{file} is not a layertune result: it is no JSON object")

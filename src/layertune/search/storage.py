@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
@@ -21,6 +22,7 @@ from sqlalchemy.pool import NullPool
 from layertune.errors import StorageError, StorageUnreachable, UsageError
 
 JOURNAL_NAME = "journal.log"
+RESULT = "result"  # the study's attribute that has its result.json
 
 # A driver's package, where it is not called as the driver: psycopg alone needs PostgreSQL's own library beside it.
 _PACKAGES = {"psycopg": '"psycopg[binary]"'}
@@ -120,6 +122,24 @@ def _open(url: str) -> BaseStorage:
 def _database(url: str) -> BaseStorage:
     # A trial takes minutes, in which a firewall or the server may end a connection that is kept: none is.
     return optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": NullPool})
+
+
+def read_result(url: str, name: str) -> Any:
+    """Return what `Search.publish` last put into a shared storage for the study of this name.
+
+    Raises:
+        UsageError: there is no such study, or none of its searches has come to an end.
+        StorageError: the storage cannot be read.
+    """
+    storage = open_url(url)
+    with storing():
+        studies = {each.study_name: each.user_attrs for each in optuna.get_all_study_summaries(storage)}
+    if name not in studies:
+        there = f"it has {', '.join(sorted(studies))}" if studies else "it has none"
+        raise UsageError(f"{name} is neither a file here nor a study of the storage", remedy=there)
+    if RESULT not in studies[name]:
+        raise UsageError(f"no search of {name} in the storage has written its result", remedy="let one end first")
+    return studies[name][RESULT]
 
 
 @contextmanager

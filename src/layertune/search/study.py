@@ -12,6 +12,7 @@ from layertune.config.objective import with_floors
 from layertune.errors import Interrupted
 from layertune.results.bounds import bounds, clearly_beaten
 from layertune.results.drift import Reference, worst_drift
+from layertune.results.result import Result
 from layertune.results.trials import FinishedTrial
 from layertune.search.asking import Asking
 from layertune.search.attempts import measure_in_quiet
@@ -24,7 +25,7 @@ from layertune.search.plan import Event, Plan, ReferenceMeasured, TrialFinished,
 from layertune.search.prepared import PreparedRunner
 from layertune.search.record import Recorder, finished_trials, mend_trials, read_outlooks
 from layertune.search.samplers import make_sampler
-from layertune.search.storage import storing
+from layertune.search.storage import RESULT, storing
 from layertune.search.study_record import StudyRecord, with_rounds
 from layertune.settings import SplitSettings
 from layertune.trial.messages import Progress
@@ -84,6 +85,12 @@ class Search:
         plan = self._plan
         n_most = plan.measuring.finals.n_finalists
         return finalists(trials, plan.objectives, plan.baselines, n_most, plan.floors, plan.weights)
+
+    def publish(self, result: Result) -> None:
+        """Put the result into a shared storage too, for who has only that; the journal has it beside it."""
+        if not self._alone:
+            with storing():
+                self._study.set_user_attr(RESULT, result.model_dump(mode="json"))
 
     def references(self) -> list[Reference]:
         return self._record.references()

@@ -12,7 +12,11 @@ import pytest
 from compared import Row, study
 from layertune.cli.compare import labels, markdown, print_comparison
 from layertune.compare import StudiesCompared, compare_studies
+from layertune.results.result import load_result
+from layertune.search.storage import open_url
+from layertune.search.study import Search
 from layertune.units import GIB
+from small_study import plan
 
 RECORDED = Path(__file__).parents[3] / "studies" / "rtx4050-3b-7b-emulated"
 
@@ -150,3 +154,19 @@ def test_what_is_not_of_the_finals_is_marked_where_it_stands() -> None:
 def test_a_cost_is_in_percent_with_its_interval() -> None:
     text = markdown(compared())
     assert "4 [old] | GiB beside 6 GiB, under the smaller budget: chat -10.0 % (-11.3 to -8.7 %), code -20.0 %" in text
+
+
+def test_a_study_of_a_shared_storage_is_compared_by_its_name(tmp_path: Path, smaller: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'fleet.db'}"
+    search = Search(plan(name="mine"), open_url(url), tmp_path)
+    early = layertune("compare", RECORDED, "mine", "--storage", url)
+    assert (early.returncode, early.stdout) == (2, "")
+    assert early.stderr == "layertune: no search of mine in the storage has written its result; let one end first\n"
+    search.publish(load_result(smaller))
+    stored = layertune("compare", RECORDED, "mine", "--storage", url, "--json")
+    here = layertune("compare", RECORDED, smaller, "--json")
+    assert (stored.returncode, stored.stderr) == (0, here.stderr)
+    assert stored.stdout == here.stdout.replace('"emulated-4gib"', '"mine"')
+    unknown = layertune("compare", RECORDED, "theirs", "--storage", url)
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert unknown.stderr == "layertune: theirs is neither a file here nor a study of the storage; it has mine\n"
