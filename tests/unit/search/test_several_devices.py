@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import small_shapes
 from layertune.config import StudyConfig, parse_config
 from layertune.errors import NothingFits
-from layertune.memory import Planner
+from layertune.results.trials import FinishedTrial
 from layertune.search.baselines import corners
 from layertune.search.constraints import VRAM, Limits
 from layertune.search.feasible import FeasibleSpace
@@ -20,12 +20,9 @@ from layertune.search.storage import open_journal
 from layertune.search.study import Search
 from layertune.search.tensor_splits import tensor_splits
 from layertune.settings import SplitSettings
-from layertune.testing import FakeRunner, measured
-from layertune.trial.effort import Effort
-from layertune.trial.outcome import Measured, TrialOutcome
-from layertune.trial.runner import GiveUp, never
+from layertune.testing import measured
 from layertune.units import GIB, MIB
-from layertune.vram.report import VramReport
+from planned_runner import PlannedRunner, report
 from small_study import plan, quiet
 
 N_LAYERS = {"chat": 5, "code": 8}
@@ -51,24 +48,6 @@ def limits(*vram: int, n_processes: int = 1) -> Limits:
 def device_bytes(each: SplitSettings) -> tuple[int, ...]:
     planned = PLANNER.plan(each)
     return tuple((planned.bytes_on(device) or 0) + planned.log_error_bytes for device in planned.devices)
-
-
-class PlannedRunner(FakeRunner):
-    """A fake runner on roomy cards where every setting takes what its plan says of each."""
-
-    def __init__(self, planner: Planner) -> None:
-        super().__init__(cap_bytes=2**40)
-        self._planner = planner
-
-    def run(self, settings: SplitSettings, effort: Effort, give_up: GiveUp = never) -> TrialOutcome:
-        outcome = super().run(settings, effort, give_up)
-        assert isinstance(outcome, Measured)
-        return replace(outcome, vram=report(*device_bytes(settings)))
-
-
-def report(*peaks: int, scope: Any = "card") -> VramReport:
-    each = tuple(VramReport(peak, 0, scope, "ledger", {"load": peak}) for peak in peaks)
-    return VramReport(sum(peaks), 0, scope, "ledger", {"load": sum(peaks)}, devices=each)
 
 
 def test_by_itself_the_search_splits_by_size_and_gives_each_device_all() -> None:
@@ -138,20 +117,14 @@ def test_a_device_s_overhead_and_growth_leave_room_on_all_of_them() -> None:
     each = space.settings({"chat.n_gpu_layers": 6, "code.n_gpu_layers": 9})
     first, second = device_bytes(each)
     feasible = FeasibleSpace(space, PLANNER, limits(*ROOMY, n_processes=2))
-    outcome = replace(measured(each), vram=report(first + 1000, second + 3000, scope="process"))
-    feasible.learn([finished(each, outcome)])
+    outcome = replace(measured(each), vram=report([first + 1000, second + 3000], scope="process"))
+    feasible.learn([FinishedTrial(0, each, outcome, {})])
     assert feasible.rooms_bytes() == tuple(room - 2 * 3000 for room in ROOMY)
-
-
-def finished(each: SplitSettings, outcome: Measured) -> Any:
-    from layertune.results.trials import FinishedTrial
-
-    return FinishedTrial(0, each, outcome, {})
 
 
 def test_a_measured_trial_is_over_where_one_of_its_devices_is() -> None:
     each = space_of(*ROOMY).smallest()
-    outcome = replace(measured(each), vram=report(70, 30))
+    outcome = replace(measured(each), vram=report([70, 30]))
     assert limits(100, 25).violations(outcome)[VRAM] == 5
     assert limits(60, 60).violations(outcome)[VRAM] == 10
     assert limits(80, 40).violations(outcome)[VRAM] == -10

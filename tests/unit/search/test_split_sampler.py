@@ -1,6 +1,5 @@
 """Whole studies of layer-split: memory by plan, speeds by the fake runner."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ from optuna.samplers import BaseSampler
 import small_shapes
 from layertune.config import Floor, Objective, StudyConfig, parse_config
 from layertune.errors import Interrupted
-from layertune.memory import Planner
 from layertune.results.trials import front
 from layertune.search.constraints import Limits
 from layertune.search.feasible import FeasibleSpace
@@ -22,11 +20,8 @@ from layertune.search.study import Search
 from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
 from layertune.testing.fakes import true_tokens_per_s
-from layertune.trial.effort import Effort
-from layertune.trial.outcome import Measured, TrialOutcome
-from layertune.trial.runner import GiveUp, never
 from layertune.units import MIB
-from layertune.vram.report import VramReport
+from planned_runner import PlannedRunner
 from small_study import plan, quiet, stored, with_finals
 
 N_LAYERS = {"chat": 12, "code": 20, "third": 6}
@@ -62,19 +57,6 @@ def split_plan(
         "n_trials": 30,
     }
     return plan(**values | changes)
-
-
-class PlannedRunner(FakeRunner):
-    """A fake runner on a roomy card where every setting takes what its plan says."""
-
-    def __init__(self, planner: Planner) -> None:
-        super().__init__(cap_bytes=2**40)
-        self._planner = planner
-
-    def run(self, settings: SplitSettings, effort: Effort, give_up: GiveUp = never) -> TrialOutcome:
-        outcome = super().run(settings, effort, give_up)
-        assert isinstance(outcome, Measured)
-        return replace(outcome, vram=VramReport(self._planner.plan(settings).device_bytes or 0, 0, "card", "ledger"))
 
 
 def runner_for(**changes: Any) -> PlannedRunner:
