@@ -39,13 +39,13 @@ class Group:
 
 
 GROUPS = (
-    Group("the demo pair, cards of several sizes", ("demo-512mib", "demo-384mib", "demo-256mib")),
+    Group("the demo pair, cards of three sizes", ("demo-512mib", "demo-384mib", "demo-256mib")),
     Group(
         "the demo pair, a card that computes with two threads and with one",
         ("demo-256mib", "demo-256mib-1-thread"),
         with_picture=False,
     ),
-    Group("stand-ins of 3B and 7B, cards of several sizes", ("standins-8gib", "standins-6gib", "standins-4gib")),
+    Group("3B + 7B stand-ins, cards of three sizes", ("standins-8gib", "standins-6gib", "standins-4gib")),
 )
 
 
