@@ -11,11 +11,13 @@ former from the latter.
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic
 from typing import get_args
@@ -97,7 +99,9 @@ def unavailable(sampler: str, planned: bool) -> str | None:
 def run_all(races: Sequence[Race], n_jobs: int) -> Iterator[Run]:
     """Yield the runs in the order of the races."""
     started_s = monotonic()
-    with ProcessPoolExecutor(n_jobs) as pool:
+    # A search's matrices are small, and those that run beside it want the cores: its proposals are timed on one thread.
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+    with ProcessPoolExecutor(n_jobs, get_context("spawn")) as pool:
         futures = [pool.submit(run, race) for race in races]
         for n_done, _ in enumerate(as_completed(futures), 1):
             if n_done % 20 == 0 or n_done == len(races):

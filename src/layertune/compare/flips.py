@@ -61,9 +61,13 @@ def _why(ours: TrialInfo, theirs: TrialInfo, other: Result) -> tuple[Why, str]:
     too_much = _too_much(ours, other.budget.capacity_bytes())
     if too_much and (there is None or there.state != "measured"):
         return "memory", too_much
-    if there is None or there.state != "measured":
+    if there is not None and there.state == "measured":
+        return _by_speed(there, theirs, f"the first's settings fit and were measured there as trial {there.number}")
+    alike = _same_layers(ours, other)
+    if alike is None:
         return "unknown", "the first's settings fit by their bytes and were not measured there"
-    return _by_speed(there, theirs)
+    measured = f"the first's layers, not its other settings, were measured there as trial {alike.number}"
+    return _by_speed(alike, theirs, measured)
 
 
 def _same_settings(ours: TrialInfo, other: Result) -> TrialInfo | None:
@@ -72,6 +76,19 @@ def _same_settings(ours: TrialInfo, other: Result) -> TrialInfo | None:
     wanted = _without_threads(ours.settings)
     equal += [trial for trial in other.trials if _without_threads(trial.settings) == wanted]
     return equal[0] if equal else None
+
+
+def _same_layers(ours: TrialInfo, other: Result) -> TrialInfo | None:
+    """Return a trial measured there, a finalist before others, with as many layers of each model on the device."""
+    wanted = [engine.placement for engine in ours.settings.values()]
+    alike = [
+        trial
+        for trial in other.trials
+        if trial.state == "measured"
+        and not trial.exceeded()
+        and [engine.placement for engine in trial.settings.values()] == wanted
+    ]
+    return min(alike, key=lambda trial: trial.screening is None, default=None)
 
 
 def _without_threads(settings: dict[str, EngineSettings]) -> dict[str, EngineSettings]:
@@ -101,8 +118,8 @@ def _too_much(ours: TrialInfo, capacity: int | None) -> str:
     )
 
 
-def _by_speed(there: TrialInfo, theirs: TrialInfo) -> tuple[Why, str]:
-    """Hold the first's settings against the other's pick, both as measured there."""
+def _by_speed(there: TrialInfo, theirs: TrialInfo, measured: str) -> tuple[Why, str]:
+    """Hold what is nearest to the first's pick against the other's pick, both as measured there."""
     slower, faster, words, sure = [], [], [], True
     for model in theirs.settings:
         mine, picked = speed(there, model), speed(theirs, model)
@@ -112,7 +129,6 @@ def _by_speed(there: TrialInfo, theirs: TrialInfo) -> tuple[Why, str]:
         slower += [model] if behind else []
         faster += [model] if picked.slower_than(mine) else []
         words.append(f"{model} {mine.tokens_per_s:.1f} instead of {picked.tokens_per_s:.1f} tokens/s")
-    measured = f"the first's settings fit and were measured there as trial {there.number}"
     if not sure:
         return "unknown", f"{measured}, without an interval: whether they are slower cannot be said"
     figures = ", ".join(words)

@@ -17,7 +17,8 @@ class Measurement(Table):
         description="Repeat until the 95 % interval of the median tokens/s is within ± this share of it.",
     )
     warm_up: Duration = Field(
-        default=0.5, description="Run the workloads unmeasured for at least this long, and at least once."
+        default=0.5,
+        description="Run unmeasured for at least this long: a full physical batch of each model, then the workloads.",
     )
     max_attempts: int = Field(
         default=2, ge=1, description="Measure a trial that something disturbed again, at most this often in all."

@@ -56,11 +56,12 @@ def baselines(space: SearchSpace, planner: Planner, capacity_bytes: int, device_
 
 
 def corners(space: SearchSpace, planner: Planner, capacities: Sequence[int]) -> list[SplitSettings]:
-    """Return the ends of what there is to trade: the smallest setting, then each model with as many layers as fit
-    beside the others' smallest, over several devices by the first tensor_split that holds so many. `capacities` are
-    what the study may use of each device."""
+    """Return the ends of what there is to trade: the smallest setting, that with the host's most threads where these
+    are searched, then each model with as many layers as fit beside the others' smallest, over several devices by the
+    first tensor_split that holds so many. `capacities` are what the study may use of each device."""
     smallest = space.smallest()
-    found = [smallest]
+    most_threads = {each.name: max(each.values) for each in space.dimensions if each.field == "n_threads"}
+    found = list(dict.fromkeys([smallest, space.settings(space.params(smallest) | most_threads)]))
     for dimension in space.dimensions:
         if dimension.field != "n_gpu_layers" or len(dimension.values) == 1:
             continue

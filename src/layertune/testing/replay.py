@@ -119,7 +119,8 @@ class ReplayRunner:
         return {device: held for device, each in planned.items() if (held := each.buffers()) is not None}
 
     def _clock(self, alone: Mapping[str, Sequence[Speed]], n_together: int, effort: Effort, load_s: float) -> Clock:
-        """Return what the phases take as the real runner has them (trial/rounds.py); latencies are left out."""
+        """Return what the phases take as the real runner has them (trial/measurement.py); latencies are left out, and
+        the physical batches that come first are taken for a round of the workloads."""
         round_s = sum(speeds[0].duration_s for speeds in alone.values())
         together_s = max(speeds[0].duration_s for speeds in alone.values()) / self._share
         return Clock(

@@ -10,10 +10,10 @@ from layertune.trial.interval import median_interval
 class Effort:
     """Repeat a workload until the 95 % interval of its median rate is within ± `target_spread` of it, relative.
 
-    `min_repeats` and `max_repeats` bound the repetitions. Before them the workload runs unmeasured, once and for at
-    least `warm_up_s`. Without `repeat_together` all models run at once a single time, which is enough to see what they
-    take; without `together` they never do, and nothing is told of it. `n_beside_prefill` is how often each model is
-    also clocked while the others are in a long prompt.
+    `min_repeats` and `max_repeats` bound the repetitions. Before them a full physical batch of each model runs
+    unmeasured, then the workloads until `warm_up_s` have passed. Without `repeat_together` all models run at once a
+    single time, which is enough to see what they take; without `together` they never do, and nothing is told of it.
+    `n_beside_prefill` is how often each model is also clocked while the others are in a long prompt.
     """
 
     min_repeats: int

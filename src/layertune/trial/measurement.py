@@ -76,7 +76,7 @@ class _Trial:
             with self._stopwatch.part("warm_up"):
                 self._warm_up(loaded)
             bench.watch(self._request)
-            reports = {} if effort is None else self._clock(loaded, effort)
+            reports = self._reach_depth(loaded) if effort is None else self._clock(loaded, effort)
             findings = bench.findings(self._request)
             self._announce(Stage("unload"))
         with self._stopwatch.part("unload"):
@@ -120,17 +120,26 @@ class _Trial:
         return names[: names.index(task.name)]
 
     def _warm_up(self, loaded: Sequence[Loaded]) -> None:
-        """First what memory can still grow at, then the workloads."""
+        """First what memory can still grow at, which warms all of it up too, then the workloads while time is left."""
+        started_s = perf_counter()
         for each in loaded:
             self._announce(Stage("decode", each.name))
             each.fill_buffers()
         self._mark("prefill", loaded)
-        rounds.warm_up(loaded, self._request.effort.warm_up_s if self._request.effort else 0.0)
+        if self._request.effort is not None:
+            rounds.warm_up(loaded, started_s + self._request.effort.warm_up_s)
+
+    def _reach_depth(self, loaded: Sequence[Loaded]) -> dict[str, ModelReport]:
+        """Only memory is asked for: run each workload once, unmeasured."""
+        for each in loaded:
+            each.run()
         self._mark("depth", loaded)
+        return {}
 
     def _clock(self, loaded: Sequence[Loaded], effort: Effort) -> dict[str, ModelReport]:
         with self._stopwatch.part("measure"):
             alone = rounds.run_alone(loaded, effort, self._go_on, lambda name: self._announce(Stage("solo", name)))
+            self._mark("depth", loaded)
             together: rounds.Timings = {each.name: [] for each in loaded}
             if effort.together:
                 self._announce(Stage("together"))

@@ -12,14 +12,11 @@ from layertune.trial.resident import Loaded
 Timings = dict[str, list[timing.Timing]]
 
 
-def warm_up(loaded: Sequence[Loaded], least_s: float) -> None:
-    """Run the workloads unmeasured, in rounds: once, and for at least `least_s`."""
-    started_s = perf_counter()
-    while True:
+def warm_up(loaded: Sequence[Loaded], until_s: float) -> None:
+    """Run the workloads unmeasured, in rounds, until `perf_counter` is at `until_s`; not at all where it is."""
+    while perf_counter() < until_s:
         for each in loaded:
             each.run()
-        if perf_counter() - started_s >= least_s:
-            return
 
 
 def run_alone(

@@ -77,6 +77,14 @@ def test_what_was_not_measured_there_is_not_known_to_be_slower() -> None:
     assert why([BIG], [SMALL], 0).why == "unknown"
 
 
+def test_where_only_its_layers_were_measured_these_tell_and_are_named() -> None:
+    there = Row((37, 29), (10, 3), 900, changes={"n_batch": 128})
+    over = Row((37, 29), (10, 9), 1100, over_mib=100, changes={"n_batch": 512})
+    found = why([BIG], [SMALL, over, there], 0)
+    assert found.why == "bandwidth"
+    assert found.reason.startswith("the first's layers, not its other settings, were measured there as trial 2: clearly")
+
+
 def test_a_trial_that_differs_in_threads_only_is_found_on_a_machine_of_other_cores() -> None:
     there = Row((37, 29), (10, 3), 900, changes={"n_threads": 16})
     assert why([BIG], [SMALL, there], 0, n_cores=16).why == "bandwidth"

@@ -90,3 +90,11 @@ def test_the_corners_are_the_smallest_and_each_model_with_all_that_fits() -> Non
     assert smallest == {"chat": 0, "code": 0}
     assert code == {"chat": 0, "code": 10}
     assert chat == {"chat": 10, "code": 0}
+
+
+def test_where_threads_are_searched_a_corner_has_all_of_them_and_nothing_else_changed() -> None:
+    space = small_study.space(n_threads=[1, 4, 2])
+    smallest, threaded, *_ = corners(space, PLANNER, [BOTH_BYTES])
+    assert smallest["chat"].n_threads == 1
+    assert threaded["chat"] == replace(smallest["chat"], n_threads=4)
+    assert threaded["code"] == smallest["code"]

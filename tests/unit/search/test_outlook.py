@@ -4,7 +4,7 @@ CALM, HOPEFUL = Outlook(0.001, 0.008, 0.004), Outlook(0.05, 0.2, 0.004)
 
 
 def test_several_calm_outlooks_in_a_row_end_a_study() -> None:
-    why = why_stop([HOPEFUL] * 10 + [CALM] * 4)
+    why = why_stop([HOPEFUL] * 10 + [CALM] * 5)
     assert why is not None
     assert "the last trial was to add 0.1% to the front's hypervolume, and all settings together at least 0.8%" in why
     assert "the noise of one measurement makes 0.4%" in why
@@ -12,7 +12,11 @@ def test_several_calm_outlooks_in_a_row_end_a_study() -> None:
 
 def test_one_that_is_hopeful_keeps_it_going() -> None:
     assert why_stop([CALM] * 12 + [HOPEFUL]) is None
-    assert why_stop([CALM] * 12 + [HOPEFUL] + [CALM] * 3) is None
+    assert why_stop([CALM] * 12 + [HOPEFUL] + [CALM] * 4) is None
+
+
+def test_a_trial_that_may_add_as_much_as_half_the_noise_is_worth_its_time() -> None:
+    assert why_stop([Outlook(0.002, 0.008, 0.004)] * 20) is None
 
 
 def test_too_few_outlooks_say_nothing() -> None:

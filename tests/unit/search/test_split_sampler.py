@@ -81,7 +81,7 @@ def test_a_study_ends_by_itself_and_says_why(tmp_path: Path) -> None:
     runner = runner_for()
     why = study(tmp_path, n_trials=60).run(runner, quiet)
     assert "the noise of one measurement makes" in why
-    assert len(runner.ran) < 40
+    assert len(runner.ran) < 60
 
 
 def test_the_same_seed_runs_the_same_trials(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def begin() -> list[SplitSettings]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> list[SplitSettings]:
     """What a study runs that is never cut off."""
     runner = runner_for()
-    study(tmp_path_factory.mktemp("whole"), first=begin(), n_trials=40).run(runner, quiet)
+    study(tmp_path_factory.mktemp("whole"), first=begin(), n_trials=60).run(runner, quiet)
     return runner.ran
 
 
@@ -116,8 +116,8 @@ def test_a_study_cut_off_goes_on_with_the_trials_it_would_have_run(
 
     first.before = before
     with pytest.raises(Interrupted):
-        study(tmp_path, first=begin(), n_trials=40).run(first, quiet)
-    why = study(tmp_path, first=begin(), n_trials=40).run(rest, quiet)
+        study(tmp_path, first=begin(), n_trials=60).run(first, quiet)
+    why = study(tmp_path, first=begin(), n_trials=60).run(rest, quiet)
     assert "the noise of one measurement makes" in why
     # Of the first ones an interrupted trial comes last, of the others next.
     assert set(first.ran[:-1] + rest.ran) == set(whole)
@@ -125,8 +125,8 @@ def test_a_study_cut_off_goes_on_with_the_trials_it_would_have_run(
 
 
 def test_what_an_earlier_sampler_promised_does_not_end_another_ones_search(tmp_path: Path) -> None:
-    study(tmp_path, n_trials=40).run(runner_for(), quiet)
-    n_before = len(study(tmp_path, n_trials=40).finished())
+    study(tmp_path, n_trials=60).run(runner_for(), quiet)
+    n_before = len(study(tmp_path, n_trials=60).finished())
     runner = runner_for()
     study(tmp_path, sampler="random", n_trials=n_before + 5).run(runner, quiet)
     assert len(runner.ran) == 5
@@ -171,7 +171,7 @@ def test_what_reaches_a_floor_is_a_finalist_though_others_are_faster(tmp_path: P
 
 def test_a_floor_on_the_context_is_reached_by_meeting_it(tmp_path: Path) -> None:
     floor = Floor.parse("chat.n_ctx >= 1024", ["chat", "code"])
-    why = study(tmp_path, floors=[floor], n_trials=40).run(runner_for(), quiet)
+    why = study(tmp_path, floors=[floor], n_trials=60).run(runner_for(), quiet)
     assert "the noise of one measurement makes" in why
 
 

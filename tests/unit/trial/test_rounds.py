@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from time import perf_counter
 
 from layertune.engine.timing import Timing
 from layertune.trial.effort import Effort
@@ -47,10 +48,14 @@ class FakeModel:
         return object()
 
 
-def test_the_warm_up_runs_every_workload_once_where_no_time_is_asked_for() -> None:
+def test_the_warm_up_runs_every_workload_in_rounds_while_time_is_left() -> None:
     log: list[str] = []
-    warm_up([FakeModel("chat", log, 10.0), FakeModel("code", log, 5.0)], 0.0)
-    assert log == ["chat", "code"]
+    models = [FakeModel("chat", log, 10.0), FakeModel("code", log, 5.0)]
+    warm_up(models, perf_counter())
+    assert log == []
+    warm_up(models, perf_counter() + 0.01)
+    assert len(log) >= 2
+    assert log == ["chat", "code"] * (len(log) // 2)
 
 
 def test_models_are_clocked_in_rounds_until_every_median_is_known_well_enough() -> None:
