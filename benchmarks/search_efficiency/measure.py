@@ -1,6 +1,6 @@
 """How many trials does a search need? Every sampler on recorded tables, whose truth is known.
 
-    python benchmarks/search_efficiency/measure.py [--samplers tpe random …] [--seeds 20]
+    python benchmarks/search_efficiency/measure.py [--samplers tpe random …] [--seeds 20] [--cards 1 2 …]
 
 Runs the real search with replayed trials (record.py writes the tables), each sampler with the same seeds, with the
 planner's feasible set and, on some cards, without. Trials are counted until the true figures of what was visited, not
@@ -59,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--samplers", nargs="+", default=list(SAMPLERS))
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--cards", type=int, nargs="+", choices=range(1, len(FIELDS) + 1), help="all without it")
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--into", type=Path, default=HERE)
@@ -69,18 +70,19 @@ def main() -> None:
         runs, found = _RUNS.validate_python(data["runs"]), _ORACLES.validate_python(data["oracles"])
         write(options.into, runs, found, data["skipped"])
         return
+    fields = [FIELDS[number - 1] for number in options.cards or range(1, len(FIELDS) + 1)]
     ways = [(sampler, planned) for sampler in options.samplers for planned in (True, False)]
     skipped = {way: why for way in ways if (why := unavailable(*way)) is not None}
     races = [
         Race(field, *way, seed, options.trials)
         for seed in range(options.seeds)
-        for field in FIELDS
+        for field in fields
         for way in ways
         if way not in skipped and (way[1] or field in BLIND)
     ]
     said = {name_of(*way): why for way, why in skipped.items()}
     print("\n".join(f"skipped: {name}: {why}" for name, why in said.items()), file=sys.stderr)
-    write(options.into, list(run_all(races, options.jobs)), list(map(oracle, FIELDS)), said)
+    write(options.into, list(run_all(races, options.jobs)), list(map(oracle, fields)), said)
 
 
 def unavailable(sampler: str, planned: bool) -> str | None:

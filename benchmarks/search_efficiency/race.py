@@ -14,8 +14,8 @@ from truth import Truth, whole_bytes
 from layertune.config import Objective, Workload
 from layertune.config.study import SamplerName
 from layertune.results.picks import candidates, choose
-from layertune.results.ties import without_ties
-from layertune.results.trials import FinishedTrial, front
+from layertune.results.ties import chosen
+from layertune.results.trials import FinishedTrial
 from layertune.search.baselines import baselines, first_settings
 from layertune.search.constraints import Limits
 from layertune.search.feasible import FeasibleSpace
@@ -142,7 +142,7 @@ def stopping_at(search: Search, n_first: int) -> int | None:
 def balanced(trials: Sequence[FinishedTrial], table: RecordedTable, race: Race) -> SplitSettings:
     """Return the settings of layertune's own pick by the noisy figures of these trials (results/summary.py)."""
     wanted = objectives(table, race.field.with_vram)
-    best, _ = without_ties(front(trials, wanted), wanted)
+    best, _ = chosen(trials, wanted)
     number = choose(candidates(best))["balanced"]
     return next(trial.settings for trial in best if trial.number == number)
 

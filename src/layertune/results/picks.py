@@ -65,7 +65,7 @@ def _fastest(candidates: Sequence[Candidate], speed: Speed, others: Sequence[Spe
     equals = [
         each for each in candidates if not any(_clearly_slower(each, best, judged) for judged in (speed, *others))
     ]
-    return min(equals, key=lambda each: (each.peak_bytes, -speed(each.tokens_per_s), each.number))
+    return min(equals, key=lambda each: (each.peak_bytes, each.number))
 
 
 def _clearly_slower(one: Candidate, best: Candidate, speed: Speed) -> bool:

@@ -26,7 +26,7 @@ def finals_words(result: Result, interval: str = "±") -> str:
     n_rounds = max(trial.n_rounds for trial in finalists)
     tied = [trial for trial in result.trials if trial.tied_with is not None]
     equals = ", ".join(f"{trial.number} = {trial.tied_with}" for trial in tied)
-    left_out = f" No clear difference, so left out for less memory: {equals}." if tied else ""
+    left_out = f" No clear difference, so left out for less memory or an earlier equal: {equals}." if tied else ""
     return (
         f"Front and picks are of the finals: {len(finalists)} settings measured again in {n_rounds} rounds, in turns; "
         f"{interval} is the 95 % interval of the median.{left_out}"

@@ -26,9 +26,9 @@ from layertune.results.result import (
     StudyInfo,
     WorkloadInfo,
 )
-from layertune.results.ties import compare_rounds, without_ties
+from layertune.results.ties import chosen, compare_rounds
 from layertune.results.trial_summary import PlanFunction, trial_info
-from layertune.results.trials import FinishedTrial, front
+from layertune.results.trials import FinishedTrial
 from layertune.settings import SplitSettings
 
 
@@ -82,7 +82,7 @@ def summarise(
 ) -> Result:
     """Return the whole study: all its trials, the front and the picks among it. `planned` is None without a plan,
     `stopped` says why the trials ended, None where they were interrupted."""
-    best, tied = without_ties(front(trials, provenance.objectives, provenance.floors), provenance.objectives)
+    best, tied = chosen(trials, provenance.objectives, provenance.floors)
     picks = choose(candidates(best), provenance.weights)
     by_number = {trial.number: trial for trial in trials}
     pick = by_number[picks["balanced"]] if picks else None

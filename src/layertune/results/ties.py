@@ -2,18 +2,30 @@
 
 On a front of measured figures every trial that was lucky once stands beside the one it equals. A trial is tied where
 another takes less memory or has a larger context, or is clearly better in some objective, and is clearly worse in
-none.
+none. Of trials that nothing tells apart the earliest stands for all: the fastest of them would be the luckiest.
 """
 
 from collections.abc import Sequence
 
-from layertune.config.objective import VRAM_PEAK, Objective
+from layertune.config.objective import VRAM_PEAK, Floor, Objective
 from layertune.results.comparison import Comparison, compare
-from layertune.results.trials import FinishedTrial, objective_value
+from layertune.results.trials import FinishedTrial, above, contenders, front, objective_value
 from layertune.units import MIB
 
 # What two measurements of one setting can differ by where a driver hands out memory in pages of 2 MiB.
 _SAME_BYTES = 2 * MIB
+
+
+def chosen(
+    trials: Sequence[FinishedTrial], objectives: Sequence[Objective], floors: Sequence[Floor] = ()
+) -> tuple[list[FinishedTrial], dict[int, int]]:
+    """Return the front that a study shows, and for each trial that noise alone would have put there the number of the
+    one that stands for it."""
+    left, equal = first_of_equals(above(contenders(trials), floors), objectives)
+    best, tied = without_ties(front(left, objectives, floors), objectives)
+    stand_in = {number: tied.get(first, first) for number, first in equal.items()} | tied
+    shown = {each.number for each in best}
+    return best, {number: first for number, first in stand_in.items() if first in shown}
 
 
 def without_ties(
@@ -38,8 +50,30 @@ def without_ties(
     return sorted(kept, key=lambda each: each.number), tied
 
 
+def first_of_equals(
+    finalists: Sequence[FinishedTrial], objectives: Sequence[Objective]
+) -> tuple[list[FinishedTrial], dict[int, int]]:
+    """Return the finalists without those that take as much memory as an earlier one and show no clear difference from
+    it in any objective, and for each of these the number of that one. Trials that have not two rounds in common are
+    not equal."""
+    kept, equal = list[FinishedTrial](), dict[int, int]()
+    for trial in sorted(finalists, key=lambda each: each.number):
+        first = next((other for other in kept if _equal(other, trial, objectives)), None)
+        if first is None:
+            kept.append(trial)
+        else:
+            equal[trial.number] = first.number
+    return kept, equal
+
+
+def _equal(one: FinishedTrial, other: FinishedTrial, objectives: Sequence[Objective]) -> bool:
+    if not _comparable(one, other) or abs(one.peak_bytes() - other.peak_bytes()) > _alike_bytes(one):
+        return False
+    return all(_sign(objective, one, other) == 0 for objective in objectives)
+
+
 def _beats(other: FinishedTrial, trial: FinishedTrial, objectives: Sequence[Objective]) -> bool:
-    if len(other.rounds.keys() & trial.rounds.keys()) < 2:
+    if not _comparable(other, trial):
         return False
     signs = [_sign(objective, other, trial) for objective in objectives]
     return min(signs) >= 0 and max(signs) > 0
@@ -50,7 +84,7 @@ def _sign(objective: Objective, other: FinishedTrial, trial: FinishedTrial) -> i
     better = 1 if objective.direction == "maximize" else -1
     if objective.name == VRAM_PEAK or objective.quantity == "n_ctx":
         difference = objective_value(objective, other) - objective_value(objective, trial)
-        same = _SAME_BYTES if objective.name == VRAM_PEAK and _polled(other) else 0
+        same = _alike_bytes(other) if objective.name == VRAM_PEAK else 0
         return 0 if abs(difference) <= same else better if difference > 0 else -better
     compared = compare_rounds(other, trial, objective.subject, objective.quantity)
     if compared is None or not compared.clear:
@@ -63,6 +97,12 @@ def compare_rounds(ours: FinishedTrial, theirs: FinishedTrial, model: str, quant
     return compare(ours.by_round(model, quantity), theirs.by_round(model, quantity))
 
 
-def _polled(trial: FinishedTrial) -> bool:
+def _comparable(one: FinishedTrial, other: FinishedTrial) -> bool:
+    return len(one.rounds.keys() & other.rounds.keys()) >= 2
+
+
+def _alike_bytes(trial: FinishedTrial) -> int:
+    """Return by how much two measurements of the same memory may differ: a card is counted, a driver polled."""
     measured = trial.feasible()
-    return measured is not None and measured.vram is not None and measured.vram.scope != "card"
+    polled = measured is not None and measured.vram is not None and measured.vram.scope != "card"
+    return _SAME_BYTES if polled else 0

@@ -92,12 +92,17 @@ def missed(trial: FinishedTrial, floors: Sequence[Floor]) -> list[Floor]:
     return [floor for floor in floors if floor.shortfall(objective_value(floor.objective, trial)) > 0]
 
 
+def above(trials: Sequence[FinishedTrial], floors: Sequence[Floor]) -> list[FinishedTrial]:
+    """Return the measured trials whose medians reach every floor."""
+    return [trial for trial in trials if not missed(trial, floors)]
+
+
 def front(
     trials: Sequence[FinishedTrial], objectives: Sequence[Objective], floors: Sequence[Floor] = ()
 ) -> list[FinishedTrial]:
     """Return the contenders above all floors that no other dominates in their medians, in the order of their
     numbers."""
-    there = [trial for trial in contenders(trials) if not missed(trial, floors)]
+    there = above(contenders(trials), floors)
     if not there:
         return []
     values = [[objective_value(objective, trial) for objective in objectives] for trial in there]

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finalists import CHAT, CODE, VRAM, finalist, rounds, trial
-from layertune.results.ties import compare_rounds, without_ties
+from layertune.config.objective import Floor
+from layertune.results.ties import chosen, compare_rounds, first_of_equals, without_ties
 from layertune.results.trials import FinishedTrial, front
 
 OBJECTIVES = (CHAT, CODE, VRAM)
@@ -160,3 +161,48 @@ def test_small_steps_that_noise_hides_do_not_add_up_to_a_clear_loss() -> None:
     assert not clearly_faster_at_chat(fastest, middle)
     assert clearly_faster_at_chat(fastest, leanest)
     assert without_ties([leanest, middle, fastest], (CHAT, VRAM)) == ([leanest, fastest], {1: 0})
+
+
+STEADY = {"code": rounds(10, 10.1, 9.9, 10)}
+
+
+def test_of_equals_the_earliest_stands_for_all_however_lucky_a_later_one_was() -> None:
+    slow = finalist(0, 0, chat=rounds(20, 20.2, 19.8, 20), **STEADY)
+    first = finalist(1, 5, chat=rounds(40, 41, 39, 40), **STEADY)
+    lucky = finalist(2, 5, chat=rounds(41, 40.5, 40.5, 42), **STEADY)
+    best, tied = chosen([slow, first, lucky], OBJECTIVES)
+    assert front([slow, first, lucky], OBJECTIVES) == [slow, lucky]
+    assert (best, tied) == ([slow, first], {2: 1})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        finalist(2, 5, chat=rounds(44, 45, 43, 44), **STEADY),
+        finalist(2, 6, chat=rounds(40, 41, 39, 40), **STEADY),
+        finalist(2, 5, chat={0: 40.0}, code={0: 10.0}),
+    ],
+    ids=["clearly faster", "more memory", "a single round in common"],
+)
+def test_what_differs_is_no_equal(other: FinishedTrial) -> None:
+    first = finalist(1, 5, chat=rounds(40, 41, 39, 40), **STEADY)
+    assert first_of_equals([first, other], OBJECTIVES) == ([first, other], {})
+
+
+def test_an_equal_below_a_floor_does_not_stand_for_one_above_it() -> None:
+    below = finalist(1, 5, chat=rounds(39, 40, 38, 39), **STEADY)
+    above = finalist(2, 5, chat=rounds(40, 39.5, 39.5, 41), **STEADY)
+    assert first_of_equals([below, above], OBJECTIVES) == ([below], {2: 1})
+    floor = Floor.parse("chat.tokens_per_s >= 39.5", ["chat", "code"])
+    assert chosen([below, above], OBJECTIVES, [floor]) == ([above], {})
+
+
+@settings(deadline=None)
+@given(finalists())
+def test_who_stands_for_others_is_shown_and_stands_for_none_that_is(tried: list[FinishedTrial]) -> None:
+    best, tied = chosen(tried, OBJECTIVES)
+    numbers = {each.number for each in best}
+    assert best
+    assert set(tied.values()) <= numbers
+    assert numbers.isdisjoint(tied)
+    assert {each.number for each in best} <= {each.number for each in tried}
