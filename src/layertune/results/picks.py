@@ -6,7 +6,7 @@
     lean      the least VRAM among the trials that keep LEAN_SHARE of the balanced pick's score
 
 Speed is the median `tokens_per_s` of the workload. Among trials of no clear difference the one with the least VRAM is
-picked, then the earlier one: the luckiest of several equals would only look faster. For the balanced pick they are
+picked, of equally lean ones the faster: those that nothing tells apart are one already (results/ties.py). For the balanced pick they are
 equal in every model, too: what one model lost and another gained is a choice, not a tie.
 """
 
@@ -65,7 +65,7 @@ def _fastest(candidates: Sequence[Candidate], speed: Speed, others: Sequence[Spe
     equals = [
         each for each in candidates if not any(_clearly_slower(each, best, judged) for judged in (speed, *others))
     ]
-    return min(equals, key=lambda each: (each.peak_bytes, each.number))
+    return min(equals, key=lambda each: (each.peak_bytes, -speed(each.tokens_per_s), each.number))
 
 
 def _clearly_slower(one: Candidate, best: Candidate, speed: Speed) -> bool:
