@@ -6,8 +6,8 @@
     lean      the least VRAM among the trials that keep LEAN_SHARE of the balanced pick's score
 
 Speed is the median `tokens_per_s` of the workload. Among trials of no clear difference the one with the least VRAM is
-picked, of equally lean ones the faster: those that nothing tells apart are one already (results/ties.py). For the balanced pick they are
-equal in every model, too: what one model lost and another gained is a choice, not a tie.
+picked, of equally lean ones the faster: those that nothing tells apart are one already (results/ties.py). For the
+balanced pick they are equal in every model, too: what one model lost and another gained is a choice, not a tie.
 """
 
 from collections.abc import Callable, Mapping, Sequence
