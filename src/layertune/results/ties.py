@@ -22,7 +22,7 @@ def chosen(
     """Return the front that a study shows, and for each trial that noise alone would have put there the number of the
     one that stands for it."""
     left, equal = first_of_equals(above(contenders(trials), floors), objectives)
-    best, tied = without_ties(front(left, objectives, floors), objectives)
+    best, tied = without_ties(front(left, objectives), objectives)
     stand_in = {number: tied.get(first, first) for number, first in equal.items()} | tied
     shown = {each.number for each in best}
     return best, {number: first for number, first in stand_in.items() if first in shown}
