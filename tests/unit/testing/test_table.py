@@ -40,6 +40,7 @@ def test_equal_tables_are_equal_files(tmp_path: Path) -> None:
         (gzip.compress(b"[3"), "not a recorded table"),
         (gzip.compress(b"{}"), "not a recorded table: name: "),
     ],
+    ids=["no file", "not compressed", "cut off", "no JSON", "another JSON"],  # a compressed file has the time in it
 )
 def test_what_is_no_table_is_told_with_the_remedy(tmp_path: Path, content: bytes | None, says: str) -> None:
     if content is not None:
