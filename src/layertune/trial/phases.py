@@ -18,8 +18,7 @@ class Phases:
         self.held: dict[str, Held] = {}
 
     def start(self) -> None:
-        """Begin to watch, with nothing in memory but the weights that stay: before the first models are loaded, and
-        before anything asks a GPU's backend, which creates its context."""
+        """Begin to watch, with nothing in memory but the weights that stay: before the first models are loaded."""
         if self._probe is not None:
             self._probe.start()
         self.mark("idle", ())

@@ -1,6 +1,6 @@
 """What a worker keeps from one trial to the next: the device, the weights on it, and what watches both."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from layertune.devices.conditions import Finding, oversubscription
 from layertune.devices.hardware import n_usable_cores
@@ -11,6 +11,7 @@ from layertune.trial.messages import TrialRequest
 from layertune.trial.resident import Residents, device_bytes
 from layertune.units import MIB, format_bytes
 from layertune.vram.opening import open_probe, open_watch
+from layertune.vram.readings import Reading
 from layertune.vram.report import VramReport
 
 # What may be missing before it counts: CUDA hands memory out in granules of 2 MiB (cuMemGetAllocationGranularity).
@@ -23,10 +24,11 @@ _FOREIGN_BYTES = 16 * MIB
 class Workbench:
     """Opened for a worker's first trial and kept until the process ends."""
 
-    def __init__(self, request: TrialRequest, device: OpenDevice) -> None:
+    def __init__(self, request: TrialRequest, device: OpenDevice, before: Sequence[Reading | None]) -> None:
+        """`before` is what `baselines` gave before the device was opened."""
         self.device = device
         self.residents = Residents(device)
-        self.probe = open_probe(request.target, device, request.ledger_descriptors, request.models[0].name)
+        self.probe = open_probe(request.target, device, request.ledger_descriptors, request.models[0].name, before)
         watches = map(open_watch, request.target.devices)
         self._gpu_watches = [watch for watch in watches if watch is not None]
         self._host_watch: HostWatch | None = None

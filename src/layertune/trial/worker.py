@@ -22,6 +22,7 @@ from layertune.trial.measurement import measure
 from layertune.trial.messages import MESSAGE, ORDER, Done, GoOn, Message, Order, Progress, Stage, Stale, TrialRequest
 from layertune.trial.outcome import Failed, TrialOutcome
 from layertune.trial.workbench import Workbench
+from layertune.vram.opening import baselines
 
 _LOG_TAIL_LINES = 20
 
@@ -86,9 +87,10 @@ class Worker:
     def _open(self, request: TrialRequest) -> Workbench:
         self._channel.announce(Stage("open"))
         library.log().echo(sys.stderr)
+        before = baselines(request.target)
         names = [task.name for task in request.models]
         self._device = open_device(request.target, names, request.ledger_descriptors)
-        self._bench = Workbench(request, self._device)
+        self._bench = Workbench(request, self._device, before)
         return self._bench
 
 

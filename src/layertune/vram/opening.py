@@ -13,8 +13,33 @@ from layertune.vram.readings import Reading
 from layertune.vram.together import ProbesTogether
 
 
-def open_probe(target: Target, device: OpenDevice, ledger_descriptors: Sequence[int], model: str) -> VramProbe | None:
+def baselines(target: Target) -> list[Reading | None]:
+    """Return what is in use of each device before this process opens it, None where NVML does not tell.
+
+    Opening a GPU makes the process a context there (518 MiB of an H200), which is the trial's own. Where the driver
+    tells only the whole device, nothing but this order tells it from what others hold.
+    """
+    return [None if part.pci_bus_id is None else _read_once(part.pci_bus_id) for part in target.devices]
+
+
+def _read_once(pci_bus_id: str) -> Reading | None:
+    from layertune.vram.nvml import open_reader
+
+    try:
+        return open_reader(pci_bus_id).read()
+    except DeviceError:
+        return None
+
+
+def open_probe(
+    target: Target,
+    device: OpenDevice,
+    ledger_descriptors: Sequence[int],
+    model: str,
+    before: Sequence[Reading | None],
+) -> VramProbe | None:
     """Return the best probe for `target`, None for the CPU. `model` is any model of the trial: they share the device.
+    `before` are the `baselines` of a GPU.
 
     The emulated card has its ledger, an NVIDIA card NVML, any other GPU what its ggml backend tells; what NVML would
     not do is in the report's notes. Where nothing tells the memory the probe's first `start` raises DeviceError.
@@ -24,7 +49,8 @@ def open_probe(target: Target, device: OpenDevice, ledger_descriptors: Sequence[
         from layertune.vram.ledger import LedgerProbe
 
         return _together([LedgerProbe(Ledger(each), device.settle) for each in ledger_descriptors])
-    return _together([_gpu_probe(part, device, model, index) for index, part in enumerate(target.devices)])
+    devices = enumerate(zip(target.devices, before, strict=True))
+    return _together([_gpu_probe(part, device, model, index, baseline) for index, (part, baseline) in devices])
 
 
 def _together(probes: Sequence[VramProbe]) -> VramProbe | None:
@@ -34,7 +60,7 @@ def _together(probes: Sequence[VramProbe]) -> VramProbe | None:
     return probes[0] if probes else None
 
 
-def _gpu_probe(target: Target, device: OpenDevice, model: str, index: int) -> VramProbe:
+def _gpu_probe(target: Target, device: OpenDevice, model: str, index: int, baseline: Reading | None) -> VramProbe:
     notes = []
     if target.pci_bus_id is not None:
         from layertune.vram.nvml import open_reader
@@ -44,7 +70,7 @@ def _gpu_probe(target: Target, device: OpenDevice, model: str, index: int) -> Vr
         except DeviceError as error:  # an AMD or Intel card has a PCI address too, and no NVML
             notes.append(f"{error.what}: the figures of llama.cpp's own backend are used instead")
         else:
-            return PollingProbe(reader.read, "nvml", notes=reader.notes)
+            return PollingProbe(reader.read, "nvml", notes=reader.notes, baseline=baseline)
     return PollingProbe(_ggml_reader(target, device.devices(model)[index]), "ggml", notes=notes)
 
 

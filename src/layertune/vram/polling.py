@@ -27,16 +27,19 @@ class PollingProbe:
         source: Source,
         *,
         notes: Sequence[str] = (),
+        baseline: Reading | None = None,
         interval_s: float = INTERVAL_S,
     ) -> None:
-        """`read` raises DeviceError where a reading fails; `notes` are those of the probe's opening."""
+        """`read` raises DeviceError where a reading fails; `notes` are those of the probe's opening; without a
+        `baseline` the first `start` takes it."""
         self._read = read
         self._source: Source = source
         self._notes = tuple(notes)
         self._interval_s = interval_s
         self._ticker = Ticker(self._take, interval_s, "vram-probe")
         self._lock = threading.Lock()
-        self._baseline: Reading | None = None
+        self._baseline = baseline
+        self._begun = False
         self._share_told = False
         self._readings = Readings(interval_s, perf_counter())
 
@@ -44,10 +47,11 @@ class PollingProbe:
         self._ticker.stop()
         self._readings = Readings(self._interval_s, perf_counter())
         taken = self._take()
-        if self._baseline is None:
+        if not self._begun:
             if isinstance(taken, DeviceError):
                 raise taken
-            self._baseline = taken
+            self._baseline = self._baseline or taken
+            self._begun = True
         self._ticker.start()
 
     def mark(self, phase: str) -> None:

@@ -55,9 +55,13 @@ class HostMemory:
 
 def probe(control: Control, steps: list[Step]) -> list[Any]:
     from layertune.devices.target import Target
-    from layertune.vram.opening import open_probe
+    from layertune.vram.opening import baselines, open_probe
 
-    opened = open_probe(Target("gpu", "GPU", pci_bus_id=PCI_BUS_ID), HostMemory(), (), "model")
+    gpu = Target("gpu", "GPU", pci_bus_id=PCI_BUS_ID)
+    before = baselines(gpu)
+    if steps and steps[0][0] == "context":  # what the driver tells once the device is open
+        control.set(*steps.pop(0)[1:])
+    opened = open_probe(gpu, HostMemory(), (), "model", before)
     assert opened is not None
     said: list[Any] = []
     for name, *arguments in steps:

@@ -37,7 +37,7 @@ def bench() -> Iterator[Workbench]:
     engine = EngineSettings(n_gpu_layers=1, n_ctx=256, n_batch=8, n_ubatch=8, n_threads=1)
     target = Target("emulated", "emulated card", vram_bytes=1000 * MIB, n_threads=1)
     request = TrialRequest((ModelTask("chat", "a.gguf", engine, 8, 2),), target, (ledger.descriptor,), 0, None)
-    yield Workbench(request, NoDevice())
+    yield Workbench(request, NoDevice(), [None])
     ledger.close()
 
 

@@ -126,6 +126,13 @@ def test_where_this_processs_memory_is_not_told_the_devices_counts(
     assert report.notes == (f"{why}: what the whole device holds above the baseline counts instead",)
 
 
+def test_the_context_of_this_process_is_no_part_of_the_baseline(machine: Machine) -> None:
+    loaded = [["mark", "idle"], ["set", {"used": 1000}], ["mark", "load"]]
+    [report] = machine.probe(["context", {"used": 600}], ["start"], *loaded, ["stop"])
+    assert (report.scope, report.baseline_bytes, report.peak_bytes) == ("device", 100, 900)
+    assert report.phases == {"idle": 500, "load": 900}
+
+
 @pytest.mark.parametrize(
     ("code", "words"), [(NOT_SUPPORTED, "Not Supported"), (NO_PERMISSION, "Insufficient Permissions")]
 )

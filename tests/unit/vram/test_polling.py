@@ -34,6 +34,14 @@ def test_without_a_share_of_its_own_the_device_minus_the_baseline_counts() -> No
     assert report.phases == {"load": 600, "unload": 200}
 
 
+def test_what_was_in_use_before_the_device_was_opened_is_the_baseline() -> None:
+    probe = PollingProbe(script([Reading(900, None)]), "nvml", baseline=Reading(300, None))
+    probe.start()
+    probe.mark("idle")
+    report = probe.stop()
+    assert (report.baseline_bytes, report.peak_bytes, report.phases) == (300, 600, {"idle": 600})
+
+
 def test_this_processs_share_counts_as_soon_as_the_driver_tells_it() -> None:
     used = [Reading(300, None)]
     probe = PollingProbe(script(used), "nvml")
