@@ -104,6 +104,7 @@ class Preparation:
                 each.quantity == "tokens_per_s_together"
                 for each in with_floors(self.config.resolved_objectives(), self.config.resolved_floors())
             ),
+            max_s=measurement.max_time,
         )
         again = replace(
             effort,
@@ -203,7 +204,9 @@ class Preparation:
             "RAM per model": f"{self.limits.ram_per_model_bytes} bytes",
             "processes": f"{self.limits.n_processes}",
             "objectives": ", ".join(objective.name for objective in self.config.resolved_objectives()),
-            "measurement": self.config.measurement.model_dump_json(exclude={"reference_every", "max_attempts"}),
+            "measurement": self.config.measurement.model_dump_json(
+                exclude={"reference_every", "max_attempts", "max_time"}
+            ),
             "finals": f"{self.config.finals.n_repeats} repetitions a round",
         }
         if self.config.floors:

@@ -16,6 +16,11 @@ class Measurement(Table):
         lt=1,
         description="Repeat until the 95 % interval of the median tokens/s is within ± this share of it.",
     )
+    max_time: Duration = Field(
+        default=15.0,
+        description="After so long of rounds in which each model runs alone, `min_repeats` are enough; the same again "
+        "where all run at once. A slow setting need not be known as well.",
+    )
     warm_up: Duration = Field(
         default=0.5,
         description="Run unmeasured for at least this long: a full physical batch of each model, then the workloads.",

@@ -87,7 +87,8 @@ class ReplayRunner:
                 alone[name].append(self._noise[name].repeat(speed, generator))
             if n_repeats < effort.min_repeats:
                 continue
-            if effort.enough([each.tokens_per_s for each in of_model] for of_model in alone.values()):
+            rates = [[each.tokens_per_s for each in of_model] for of_model in alone.values()]
+            if effort.enough(rates, _seconds(alone)):
                 break
             so_far = {name: _samples(of_model) for name, of_model in alone.items()}
             stopped = give_up(Progress(so_far, peak_bytes))
@@ -126,8 +127,13 @@ class ReplayRunner:
         return Clock(
             load_s=load_s,
             warm_up_s=round_s * max(1, ceil(effort.warm_up_s / round_s)),
-            measure_s=sum(each.duration_s for speeds in alone.values() for each in speeds) + n_together * together_s,
+            measure_s=_seconds(alone) + n_together * together_s,
         )
+
+
+def _seconds(alone: Mapping[str, Sequence[Speed]]) -> float:
+    """Return how long these repetitions take, one after the other."""
+    return sum(each.duration_s for speeds in alone.values() for each in speeds)
 
 
 def _samples(

@@ -27,11 +27,12 @@ def run_alone(
     `go_on` is asked after each round from the least number of repetitions on.
     """
     timings: Timings = {each.name: [] for each in loaded}
+    started_s = perf_counter()
     for n_rounds in range(1, effort.max_repeats + 1):
         for each in loaded:
             announce(each.name)
             timings[each.name].append(each.run())
-        if n_rounds >= effort.min_repeats and (_enough(effort, timings) or not go_on(timings)):
+        if n_rounds >= effort.min_repeats and (_enough(effort, timings, started_s) or not go_on(timings)):
             break
     return timings
 
@@ -40,7 +41,7 @@ def run_together(loaded: Sequence[Loaded], effort: Effort) -> Timings:
     """Clock all models at once. A faster one goes on until the slowest has its repetitions, so all of them count
     under contention; a repetition that ends after that is dropped."""
     timings: Timings = {each.name: [] for each in loaded}
-    lock, over = threading.Lock(), threading.Event()
+    lock, over, started_s = threading.Lock(), threading.Event(), perf_counter()
     start = threading.Barrier(len(loaded))
 
     def run(each: Loaded) -> None:
@@ -52,7 +53,7 @@ def run_together(loaded: Sequence[Loaded], effort: Effort) -> Timings:
                     if over.is_set():
                         return
                     timings[each.name].append(timed)
-                    if _enough(effort, timings):
+                    if _enough(effort, timings, started_s):
                         over.set()
         finally:
             over.set()
@@ -89,5 +90,6 @@ def _beside(victim: Loaded, others: Sequence[Loaded], n_repeats: int) -> list[ti
                 future.result()
 
 
-def _enough(effort: Effort, timings: Timings) -> bool:
-    return effort.enough([each.tokens_per_s for each in of_model] for of_model in timings.values())
+def _enough(effort: Effort, timings: Timings, started_s: float) -> bool:
+    rates = [[each.tokens_per_s for each in of_model] for of_model in timings.values()]
+    return effort.enough(rates, perf_counter() - started_s)

@@ -27,13 +27,14 @@ def test_every_key_of_the_tables_is_read_and_survives_being_written_out(tmp_path
         "min_repeats": 4,
         "max_repeats": 20,
         "target_spread": 0.05,
+        "max_time": "1m",
         "warm_up": "2s",
         "max_attempts": 3,
         "reference_every": 0,
     }
     finals = {"max_rounds": 0, "max_finalists": 2, "n_repeats": 1, "target_spread": 0.005, "beside_prefill": 1}
     config = parsed(measurement=measurement, finals=finals)
-    assert config.measurement.model_dump() == measurement | {"warm_up": 2.0}
+    assert config.measurement.model_dump() == measurement | {"max_time": 60.0, "warm_up": 2.0}
     assert config.finals.model_dump() == finals
     (tmp_path / "study.toml").write_text(dump_config(config), encoding="utf-8")
     again = load_config(tmp_path / "study.toml")

@@ -34,6 +34,13 @@ def test_several_series_are_enough_where_each_of_them_is(effort: Effort, series:
     assert effort.enough(series) == all(effort.enough([samples]) for samples in series)
 
 
+@given(efforts, speeds)
+def test_once_the_time_is_up_the_least_repetitions_are_enough(effort: Effort, samples: list[float]) -> None:
+    limited = replace(effort, max_s=5.0)
+    assert limited.enough([samples], 5.0) == (len(samples) >= effort.min_repeats)
+    assert limited.enough([samples], 4.9) == effort.enough([samples])
+
+
 @given(efforts, speeds, st.floats(1, 100))
 def test_a_wider_target_never_needs_more_repetitions(effort: Effort, samples: list[float], factor: float) -> None:
     looser = replace(effort, target_spread=effort.target_spread * factor)

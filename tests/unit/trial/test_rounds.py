@@ -73,6 +73,15 @@ def test_models_are_clocked_in_rounds_until_every_median_is_known_well_enough() 
     assert asked == list(range(2, len(timings["chat"])))
 
 
+def test_once_the_time_is_up_the_least_repetitions_are_enough() -> None:
+    log: list[str] = []
+    restless = FakeModel("chat", log, *(10.0 * factor for factor in (1, 2) * 9))
+    slow, fast = Effort(2, 9, 0.01, max_s=0.0), Effort(2, 9, 0.01, max_s=3600.0)
+    assert len(run_alone([restless], slow, lambda _seen: True, lambda _name: None)["chat"]) == 2
+    assert len(run_together([restless], slow)["chat"]) == 2
+    assert len(run_alone([restless], fast, lambda _seen: True, lambda _name: None)["chat"]) == 9
+
+
 def test_a_model_that_never_settles_is_clocked_as_often_as_allowed() -> None:
     restless = FakeModel("chat", [], *(10.0 * factor for factor in (1, 2) * 9))
     timings = run_alone([restless], Effort(2, 5, 0.01), lambda _seen: True, lambda _name: None)
@@ -81,7 +90,8 @@ def test_a_model_that_never_settles_is_clocked_as_often_as_allowed() -> None:
 
 def test_clocking_ends_after_the_least_repetitions_where_nobody_wants_more() -> None:
     restless = FakeModel("chat", [], 10.0, 20.0, 10.0, 20.0)
-    assert len(run_alone([restless], Effort(2, 9, 0.01), lambda _seen: False, lambda _name: None)["chat"]) == 2
+    timings = run_alone([restless], Effort(2, 9, 0.01), lambda _seen: False, lambda _name: None)
+    assert len(timings["chat"]) == 2
 
 
 def test_together_every_model_has_its_repetitions() -> None:
