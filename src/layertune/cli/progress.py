@@ -11,6 +11,7 @@ from layertune.results.picks import candidates, choose
 from layertune.results.statistics import Metric
 from layertune.results.trial_summary import reason, remarks
 from layertune.results.trials import FinishedTrial, front
+from layertune.search.constraints import Limits
 from layertune.search.finals import RoundMeasured
 from layertune.search.plan import Event, Plan, ReferenceMeasured, TrialFinished, TrialStarted
 from layertune.settings import SplitSettings
@@ -82,10 +83,11 @@ class SearchProgress:
 
     def _on_trial(self, event: TrialFinished) -> None:
         self._finished.append(event.trial)
+        plan = self._plan
         left = self._time_left()
         self._live.update(self._task, completed=event.n_finished, left=left)
         progress = f"{event.n_finished}/{self._n_trials}"
-        self._print(f"[{progress}] {_line(event.trial)}  {self._best()}  {left}")
+        self._print(f"[{progress}] {_line(event.trial, plan.limits)}  {self._best()}  {left}")
         if isinstance(event.trial.outcome, Measured):
             new = [remark for remark in remarks(event.trial.outcome) if remark not in self._said]
             self._said.update(new)  # what holds for every trial is said once
@@ -106,16 +108,24 @@ class SearchProgress:
         return f"{format_duration(each_s * (self._n_trials - len(self._finished)))} left"
 
 
-def _line(trial: FinishedTrial) -> str:
+def _line(trial: FinishedTrial, limits: Limits) -> str:
     outcome = trial.outcome
     if not isinstance(outcome, Measured):
         return f"trial {trial.number}: {_layers(trial.settings)}  {outcome.state}: {_why(outcome)}"
     speeds = "  ".join(
         f"{name} {Metric.of(report.samples.tokens_per_s).median:.1f} tok/s" for name, report in outcome.models.items()
     )
-    vram = f"  {format_bytes(outcome.vram.peak_bytes)}" if outcome.vram else ""
-    over = ", over " + ", ".join(name for name, excess in trial.violations.items() if excess > 0)
-    return f"trial {trial.number}: {_layers(trial.settings)}  {speeds}{vram}{'' if trial.feasible() else over}"
+    over = [f"{format_bytes(round(excess))} over {name}" for name, excess in trial.violations.items() if excess > 0]
+    return ", ".join([f"trial {trial.number}: {_layers(trial.settings)}  {speeds}{_vram(outcome, limits)}", *over])
+
+
+def _vram(outcome: Measured, limits: Limits) -> str:
+    """Say the trial's peak, and what processes of their own will take where that is more."""
+    if outcome.vram is None:
+        return ""
+    peak_bytes, deployed_bytes = outcome.vram.peak_bytes, sum(limits.deployed(outcome))
+    deployed = f" ({format_bytes(deployed_bytes)} in {limits.n_processes} processes)"
+    return f"  {format_bytes(peak_bytes)}{deployed if deployed_bytes > peak_bytes else ''}"
 
 
 def _why(outcome: Infeasible | Failed) -> str:

@@ -59,15 +59,18 @@ class Limits:
             return {VRAM: float(outcome.excess_bytes or _UNKNOWN_EXCESS_BYTES)}
         return {}
 
+    def deployed(self, outcome: Measured) -> list[int]:
+        """Return what the trial's models take of each device in bytes, once they are served by `n_processes`."""
+        reports = () if outcome.vram is None else outcome.vram.each
+        return [
+            report.peak_bytes + (self.n_processes - 1) * overhead_bytes
+            for report, overhead_bytes in zip(reports, process_overheads(outcome), strict=True)
+        ]
+
     def _measured(self, outcome: Measured) -> dict[str, float]:
         excess: dict[str, float] = {}
         if self.capacities and outcome.vram is not None:
-            overheads = process_overheads(outcome)
-            taken = [
-                report.peak_bytes + (self.n_processes - 1) * overhead_bytes
-                for report, overhead_bytes in zip(outcome.vram.each, overheads, strict=True)
-            ]
-            excess[VRAM] = float(worst_excess(taken, self.capacities))
+            excess[VRAM] = float(worst_excess(self.deployed(outcome), self.capacities))
         if self.ram_per_model_bytes is not None:
             for name, report in outcome.models.items():
                 on_host = report.buffers.get(HOST, BufferBytes())
