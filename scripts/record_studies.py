@@ -1,7 +1,7 @@
 """Record the studies of studies/, each as `layertune search` leaves it: the demo pair and the real-size stand-ins on
-emulated cards. Stand-ins that are missing are made first.
+emulated cards, and the stand-ins on a real GPU. Stand-ins that are missing are made first.
 
-    python scripts/record_studies.py [NAME…] [--again]     without a name, all that are not recorded yet
+    python scripts/record_studies.py [NAME…] [--again]     without a name, all emulated ones that are not recorded yet
 """
 
 import argparse
@@ -43,6 +43,12 @@ STANDINS: dict[str, Any] = {
     "measurement": {"min_repeats": 2, "max_repeats": 2, "max_attempts": 1, "reference_every": 0},
     "finals": {"max_rounds": 3, "n_repeats": 1, "max_finalists": 2, "beside_prefill": 0},
 }
+# About 5 minutes on an H200, whose memory is far more than the budget.
+ON_GPU: dict[str, Any] = {
+    "baselines": {"worksheet-25": None, "code-whole": None, "both-most": None},
+    "search": {"n_trials": 16, "timeout": "4m"},
+    "finals": {"max_rounds": 3, "n_repeats": 1, "max_finalists": 3, "beside_prefill": 1},
+}
 STANDIN_OF = {
     "Qwen2.5-3B-Instruct-Q4_K_M.gguf": "Qwen2.5-3B-Instruct",
     "qwen2.5-coder-7b-instruct-q4_k_m.gguf": "Qwen2.5-Coder-7B-Instruct",
@@ -51,13 +57,15 @@ STANDIN_OF = {
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One study: `config`, a file of configs/studies, with `changes` laid over it, on an emulated card of `vram`."""
+    """One study: `config`, a file of configs/studies, with `changes` laid over it, on an emulated card of `vram`, or
+    with that budget on the `device` that is named."""
 
     name: str
     config: str
     changes: dict[str, Any]
     vram: str
     n_device_threads: int = 2
+    device: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -76,6 +84,7 @@ RECORDINGS = (
     Recording("standins-8gib", "rtx4050-3b-7b.toml", STANDINS, "8188MiB"),
     Recording("standins-6gib", "rtx4050-3b-7b.toml", STANDINS, "6141MiB"),
     Recording("standins-4gib", "rtx4050-3b-7b.toml", STANDINS, "4096MiB"),
+    Recording("gpu-6gib", "rtx4050-3b-7b.toml", ON_GPU, "6141MiB", device="gpu:0"),
 )
 
 
@@ -87,7 +96,7 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in known]:
         parser.error(f"no recording is called {unknown[0]}; there are {', '.join(known)}")
-    for name in options.names or known:
+    for name in options.names or [each.name for each in RECORDINGS if each.device is None]:
         if known[name].is_there() and not options.again:
             say(f"{name} is recorded already (--again replaces it)")
         else:
@@ -119,10 +128,11 @@ def config_of(recording: Recording) -> dict[str, Any]:
     table = tomllib.loads((CONFIGS / recording.config).read_text(encoding="utf-8"))
     card = {
         "name": recording.name,
-        "device": f"emulated:{recording.vram}",
-        "emulated": {"n_threads": recording.n_device_threads},
+        "device": recording.device or f"emulated:{recording.vram}",
         "budget": {"vram": recording.vram},
     }
+    if recording.device is None:
+        card["emulated"] = {"n_threads": recording.n_device_threads}
     table = laid_over(laid_over(table, recording.changes), card)
     for model in table["models"].values():
         model["path"] = os.path.normpath(CONFIGS / model["path"])  # not resolved: models/ may be a link

@@ -1,13 +1,13 @@
 """Are layertune's pp, tg and tokens/s those of llama-bench? One llama.cpp, model, device and settings, clocked by both.
 
     make models tools
-    python benchmarks/fidelity/measure.py [--quick] [--turns 4] [--wait 0] [--into FOLDER]
+    python benchmarks/fidelity/measure.py [--quick] [--turns 4] [--wait 0] [--gpu] [--into FOLDER]
 
 A turn is one trial's worker process of ours, then llama-bench's processes, cell after cell: layertune, llama-bench,
 layertune, … Each cell's figure is the median over the turns of ours / theirs, paired, where a side's value is the
 median of its repetitions. The cells are the demo pair and a full-size stand-in (random weights; written to
 build/fidelity when first needed), on the CPU and on an emulated card: EMULATED, so speeds are this machine's, on both
-sides alike.
+sides alike. With --gpu they are the full-size stand-in on the first GPU, a longer prompt and answer.
 
 Writes fidelity.json, every raw sample and what else the machine did meanwhile, and fidelity.md, the table. No turn is
 dropped or repeated. Takes about 20 minutes on two cores, and --quick one. They must be quiet: llama.cpp's threads meet
@@ -28,8 +28,9 @@ from typing import Any
 from sides import Cell, begin_watch, layertune, llama_bench, llama_bench_version, taken_cores
 from table import render
 
+from layertune.config.device import DeviceChoice
 from layertune.devices.hardware import this_machine
-from layertune.devices.target import Target
+from layertune.devices.target import Target, find_target
 from layertune.models import read_shape
 from layertune.models.known import find_known
 from layertune.models.standin import plan_standin
@@ -44,13 +45,14 @@ FULL_SIZE = "Qwen2.5-3B-Instruct"
 CPU = Target("cpu", "CPU")
 CARD = Target("emulated", "emulated card", vram_bytes=6 * GIB, n_threads=2)
 # Threads that llama.cpp computes with on the host: all cores, or one beside the card's two, as the demo study has it.
-N_THREADS = {"cpu": 2, "emulated": 1}
+N_THREADS = {"cpu": 2, "emulated": 1, "gpu": 4}
 
 # Prompt and answer together fill one step of n_ctx's padding (256): llama-bench's contexts, of n_prompt and of
 # n_prompt + n_generate tokens, are then padded to the same size as ours.
 N_CTX = 256
 SMALL = {"n_prompt": 96, "n_generate": 64, "n_repeats": 3}
 LARGE = {"n_prompt": 32, "n_generate": 12, "n_repeats": 2}
+ON_GPU = {"n_prompt": 192, "n_generate": 64, "n_repeats": 5}
 
 QUIET_S = 3
 MAX_TAKEN_CORES = 0.1  # devices/conditions.py: less than the spread of repetitions hides
@@ -62,10 +64,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--quick", action="store_true", help="two cells of the smallest model, two turns")
+    parser.add_argument("--gpu", action="store_true", help="the full-size stand-in on the first GPU, nothing else")
     parser.add_argument("--wait", type=float, default=0.0, help="seconds that a turn may wait for a quiet machine")
     parser.add_argument("--into", type=Path, default=HERE, help="the folder to write to")
     options = parser.parse_args()
-    cells = quick_cells() if options.quick else [*small_cells(), *full_size_cells()]
+    if options.gpu:
+        cells = list(gpu_cells())
+    else:
+        cells = quick_cells() if options.quick else [*small_cells(), *full_size_cells()]
     record = begin(cells)
     for turn in range(2 if options.quick else options.turns):
         for cell, row in zip(cells, record["cells"], strict=True):
@@ -92,14 +98,27 @@ def small_cells() -> Iterator[Cell]:
 
 
 def full_size_cells() -> Iterator[Cell]:
-    file = ROOT / "build" / "fidelity" / f"{FULL_SIZE}.gguf"
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        plan_standin(find_known(FULL_SIZE)).write(file, seed=0, overwrite=False)
+    file = full_size()
     every = read_shape(file).n_layer + 1
     yield cell(file, CPU, 0, (64, 64), LARGE)
     for n_gpu_layers in (every // 2, every):
         yield cell(file, CARD, n_gpu_layers, (64, 64), LARGE)
+
+
+def gpu_cells() -> Iterator[Cell]:
+    gpu, file = find_target(DeviceChoice.parse("gpu:0"), 1), full_size()
+    every = read_shape(file).n_layer + 1
+    for n_gpu_layers in (every // 2, every):
+        yield cell(file, gpu, n_gpu_layers, (256, 256), ON_GPU)
+
+
+def full_size() -> Path:
+    """Return the full-size stand-in, made first where it is missing."""
+    file = ROOT / "build" / "fidelity" / f"{FULL_SIZE}.gguf"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        plan_standin(find_known(FULL_SIZE)).write(file, seed=0, overwrite=False)
+    return file
 
 
 def quick_cells() -> list[Cell]:
@@ -142,9 +161,16 @@ def begin(cells: list[Cell]) -> dict[str, Any]:
         "waited_minutes": 0.0,
         "machine": {"cpu": machine.cpu_model, "n_cores": machine.n_cores, "loadavg_before": os.getloadavg()},
         "llama_cpp": {"layertune": our_llama_cpp(), "llama_bench": llama_bench_version()},
-        "device_note": "EMULATED card: two threads of this CPU behind llama.cpp's RPC backend; nothing ran on a GPU",
+        "device_note": device_note(cells),
         "cells": [describe(cell) for cell in cells],
     }
+
+
+def device_note(cells: list[Cell]) -> str:
+    gpus = sorted({cell.target.name for cell in cells if cell.target.kind == "gpu"})
+    if gpus:
+        return f"{', '.join(gpus)}, a real GPU"
+    return "EMULATED card: two threads of this CPU behind llama.cpp's RPC backend; nothing ran on a GPU"
 
 
 def our_llama_cpp() -> str:

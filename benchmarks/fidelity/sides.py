@@ -93,7 +93,8 @@ def llama_bench(cell: Cell) -> Samples:
 
 def llama_bench_version() -> str:
     said = subprocess.run([str(LLAMA_BENCH), "--version"], capture_output=True, text=True, check=True)
-    return (said.stdout + said.stderr).splitlines()[0]
+    lines = (said.stdout + said.stderr).splitlines()  # a CUDA build tells its devices first
+    return next(line for line in lines if line.startswith("version:"))
 
 
 def _ask_llama_bench(cell: Cell, tests: Sequence[str]) -> list[dict[str, Any]]:
@@ -113,6 +114,7 @@ def _arguments(cell: Cell) -> list[str]:
         *("-ngl", str(settings.n_gpu_layers), "-b", str(settings.n_batch), "-ub", str(settings.n_ubatch)),
         *("-t", str(settings.n_threads), "-fa", settings.flash_attn),
         *("-ctk", settings.type_k, "-ctv", settings.type_v),
+        *(("-sm", "none", "-mg", str(cell.target.gpu_index)) if cell.target.kind == "gpu" else ()),
     ]
 
 

@@ -18,7 +18,10 @@ UNEQUAL = """What cannot be equal:
   others; ours follow a prompt each time, as a user's do. Tokens after a prompt are slower, the first most, because the
   prompt has taken the processor's caches: after_prompt.py. tokens/s has prompt and answer on one clock on both sides
   (llama-bench's -pg), so there both pay.
-- n_ctx. llama-bench takes what the test needs, at most 160 tokens, which llama.cpp pads to our 256; an n_batch of 256
+- pp. llama-bench repeats one prompt, whose graph llama.cpp reuses (llama-context.cpp, can_reuse); ours alternates with
+  tg, as its -pg and a user's requests do, so the graph is built anew each time: probably what a short prompt loses on a
+  fast GPU.
+- n_ctx. llama-bench takes what the test needs, at most 256 tokens, which llama.cpp pads to our 256; an n_batch of 256
   becomes that unpadded number, which one prompt still fits in.
 - Outputs. Ours has room for the logits of one token, as llama-server has, llama-bench's for a whole batch: memory only.
 - Thread pool. llama-bench attaches one; llama.cpp built with OpenMP computes with OpenMP's threads either way.
