@@ -35,7 +35,7 @@ from layertune.trial.process import ProcessTrialRunner, Workplace
 HERE = Path(__file__).parent
 N_ROUNDS = 8
 REFERENCE = "reference"
-EFFORT = Effort(min_repeats=2, max_repeats=2, target_spread=0.01, warm_up_s=0.5, repeat_together=False)
+EFFORT = Effort(min_repeats=3, max_repeats=3, target_spread=0.01, warm_up_s=0.5, repeat_together=False)
 
 
 @dataclass(frozen=True)

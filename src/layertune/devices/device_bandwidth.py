@@ -1,6 +1,6 @@
 """How fast a real GPU's memory is, asked in a process of its own: a loaded backend would hold device memory here.
 
-Not run on a GPU yet.
+Run on one GPU so far, an H200.
 """
 
 import json

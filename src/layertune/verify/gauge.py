@@ -10,7 +10,7 @@ from layertune.vram.probe import VramProbe
 from layertune.vram.report import VramReport
 
 # What a movement must exceed to be noticed. The card's ledger is exact, and less than this is no leak; on a GPU all
-# that the display does in half an hour is in the figure: an estimate, not measured on a GPU yet.
+# that the display does in half an hour is in the figure: an estimate.
 _NOTICED_BYTES = {"card": 2 * MIB, "process": 64 * MIB, "device": 64 * MIB}
 
 
