@@ -1,4 +1,4 @@
-"""The trial code on a real GPU, with stand-ins of a 0.5B and a 1.5B model: nothing has to be downloaded for them."""
+"""The trial code on a real GPU, but for one test with stand-ins of a 0.5B and a 1.5B model, which need no download."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -182,17 +182,19 @@ class Loaded:
 
 
 @pytest.mark.parametrize("n_gpu_layers", [12, 99])
-def test_the_gpu_computes_what_the_host_computes(pair: dict[str, Path], device: OpenDevice, n_gpu_layers: int) -> None:
-    with closing(Loaded(pair["chat"], 0, device)) as loaded:
+def test_the_gpu_computes_what_the_host_computes(
+    demo_pair: dict[str, Path], device: OpenDevice, n_gpu_layers: int
+) -> None:
+    """With a real model: the logits of random weights are alike whatever the tokens."""
+    with closing(Loaded(demo_pair["chat"], 0, device)) as loaded:
         assert loaded.model.buffers.get(GPU, BufferBytes()).weights_bytes == 0
         on_host = loaded.logits()
-    with closing(Loaded(pair["chat"], n_gpu_layers, device)) as loaded:
+    with closing(Loaded(demo_pair["chat"], n_gpu_layers, device)) as loaded:
         assert loaded.model.buffers[GPU].weights_bytes > 0
         on_card = loaded.logits()
     # The two round activations differently (ggml-cuda's q8_1 and the host's q8_K), step after step.
     correlations = np.corrcoef(on_host, on_card)[: len(on_host), len(on_host) :]
-    assert correlations.diagonal().min() > 0.98
-    assert correlations[~np.eye(len(on_host), dtype=bool)].max() < 0.9  # of unlike steps
+    assert correlations.diagonal().min() > 0.98 > correlations[~np.eye(len(on_host), dtype=bool)].max()
 
 
 def test_models_generating_together_give_the_logits_that_they_give_alone(
