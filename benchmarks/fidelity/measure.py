@@ -66,8 +66,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two cells of the smallest model, two turns")
     parser.add_argument("--gpu", action="store_true", help="the full-size stand-in on the first GPU, nothing else")
     parser.add_argument("--wait", type=float, default=0.0, help="seconds that a turn may wait for a quiet machine")
-    parser.add_argument("--into", type=Path, default=HERE, help="the folder to write to")
+    parser.add_argument("--into", type=Path, help="the folder to write to; only the whole emulated run has its own")
     options = parser.parse_args()
+    if options.into is None and (options.gpu or options.quick):
+        parser.error("--into is missing: the table beside this file is of all cells on the CPU and the emulated card")
+    into = options.into or HERE
+    into.mkdir(parents=True, exist_ok=True)
     if options.gpu:
         cells = list(gpu_cells())
     else:
@@ -79,10 +83,10 @@ def main() -> None:
             started_s = time.monotonic()
             row["turns"].append(run_turn(cell, turn))
             record["minutes"] += (time.monotonic() - started_s) / 60
-            (options.into / "fidelity.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            (into / "fidelity.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
             print(f"{record['minutes']:.1f} min, turn {turn}, {row['model']}: {row['turns'][-1]}", flush=True)
     table = render(record)
-    (options.into / "fidelity.md").write_text(table, encoding="utf-8")
+    (into / "fidelity.md").write_text(table, encoding="utf-8")
     print(table)
 
 
