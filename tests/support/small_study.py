@@ -1,5 +1,6 @@
 """A small two-model study that every test of this room starts from."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ from layertune.search.plan import Event, Plan
 from layertune.search.space import SearchSpace
 from layertune.search.storage import open_journal
 from layertune.search.study import Search
+from layertune.settings import SplitSettings
+from layertune.testing import measured
 from layertune.trial.effort import Effort
+from layertune.trial.outcome import Measured
 from layertune.units import MIB
+from layertune.vram.report import VramReport
 
 N_LAYERS = {"chat": 12, "code": 20}
 
@@ -54,6 +59,13 @@ def plan(**changes: Any) -> Plan:
         "timeout_s": None,
     }
     return Plan(**values | changes)
+
+
+def on_a_gpu(settings: SplitSettings, overhead_bytes: int) -> Measured:
+    """A real GPU shows more in use than the buffers: its context."""
+    outcome = measured(settings)
+    assert outcome.vram is not None
+    return replace(outcome, vram=VramReport(outcome.vram.peak_bytes + overhead_bytes, 0, "process", "nvml"))
 
 
 def search(folder: Path, **changes: Any) -> Search:

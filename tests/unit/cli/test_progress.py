@@ -1,7 +1,5 @@
 """The lines that a search prints while it runs."""
 
-from dataclasses import replace
-
 import pytest
 
 from layertune.cli.progress import SearchProgress
@@ -10,16 +8,9 @@ from layertune.search.plan import Plan, TrialFinished
 from layertune.testing import measured
 from layertune.trial.outcome import Measured
 from layertune.units import MIB
-from layertune.vram.report import VramReport
-from small_study import plan, space
+from small_study import on_a_gpu, plan, space
 
 SETTINGS = space().settings({"chat.n_gpu_layers": 5, "code.n_gpu_layers": 5})
-
-
-def on_a_gpu(outcome: Measured, overhead_bytes: int) -> Measured:
-    """A real GPU shows more in use than the buffers: its context."""
-    assert outcome.vram is not None
-    return replace(outcome, vram=VramReport(outcome.vram.peak_bytes + overhead_bytes, 0, "process", "nvml"))
 
 
 def line(plan: Plan, outcome: Measured, capsys: pytest.CaptureFixture[str]) -> str:
@@ -39,7 +30,7 @@ def test_a_context_for_each_process_is_told_and_what_is_over_the_budget(capsys: 
     alone = measured(SETTINGS)
     assert alone.vram is not None
     overhead_bytes = 150 * MIB
-    said = line(plan(), on_a_gpu(alone, overhead_bytes), capsys)
+    said = line(plan(), on_a_gpu(SETTINGS, overhead_bytes), capsys)
     peak_mib = (alone.vram.peak_bytes + overhead_bytes) / MIB
     assert f"  {peak_mib:.1f} MiB ({peak_mib + 150:.1f} MiB in 2 processes), " in said
     assert f", {peak_mib + 150 - 200:.1f} MiB over vram  best: none yet" in said

@@ -3,20 +3,12 @@ from dataclasses import replace
 from layertune.search.constraints import Limits, process_overheads
 from layertune.settings import SplitSettings
 from layertune.testing import measured
-from layertune.trial.outcome import Failed, Infeasible, Measured
+from layertune.trial.outcome import Failed, Infeasible
 from layertune.units import MIB
-from layertune.vram.report import VramReport
-from small_study import space
+from small_study import on_a_gpu, space
 
 SETTINGS: SplitSettings = space().settings({"chat.n_gpu_layers": 5, "code.n_gpu_layers": 5})
 LIMITS = Limits((200 * MIB,), 10 * MIB, None, n_processes=3, file_bytes={"chat": MIB, "code": MIB})
-
-
-def on_a_gpu(overhead_bytes: int) -> Measured:
-    """A real GPU shows more in use than the buffers: its context."""
-    outcome = measured(SETTINGS)
-    assert outcome.vram is not None
-    return replace(outcome, vram=VramReport(outcome.vram.peak_bytes + overhead_bytes, 0, "process", "nvml"))
 
 
 def test_the_margin_counts_against_the_budget() -> None:
@@ -26,7 +18,7 @@ def test_the_margin_counts_against_the_budget() -> None:
 
 
 def test_each_further_process_takes_the_overhead_that_one_worker_shows() -> None:
-    one, three = measured(SETTINGS), on_a_gpu(overhead_bytes=30 * MIB)
+    one, three = measured(SETTINGS), on_a_gpu(SETTINGS, overhead_bytes=30 * MIB)
     assert process_overheads(one) == [0]
     assert process_overheads(three) == [30 * MIB]
     assert LIMITS.violations(three)["vram"] == LIMITS.violations(one)["vram"] + 3 * 30 * MIB
