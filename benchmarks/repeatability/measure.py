@@ -4,10 +4,11 @@
 
 Runs the search N times, with another seed each time. After each, the balanced pick and what choosing by the best single
 trial would have picked are measured once more, in fresh workers, in turns; the claimed tokens/s are held against these.
-So is the setting that keeps every model on the host, which nothing chose: by how much that is off tells how much the
-machine itself changed between the finals and the second measurement; the sheet has both, as claimed and with that taken
-out. Writes repeatability.json (every sample) and repeatability.md; --render only writes the latter from the former. On
-the demo's emulated card the speeds are this CPU's.
+The pick stands there twice: with what is claimed of it, which is of the rounds after the finals, and with the figures
+of the finals that chose it. The setting that keeps every model on the host, which nothing chose, is measured along: by
+how much it is off tells how much the machine itself changed until then; the sheet has both, as claimed and with that
+taken out. Writes repeatability.json (every sample) and repeatability.md; --render only writes the latter from the
+former. On the demo's emulated card the speeds are this CPU's.
 """
 
 import argparse
@@ -24,16 +25,18 @@ from time import monotonic
 
 from layertune.config import load_config
 from layertune.devices.target import find_target
+from layertune.results.comparison import Comparison, compare
 from layertune.results.picks import Candidate, choose
 from layertune.results.result import Result, TrialInfo, load_result
 from layertune.results.statistics import Metric
+from layertune.results.trial_info import MeasuredIn
 from layertune.settings import SplitSettings
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured
 from layertune.trial.process import ProcessTrialRunner, Workplace
 
 HERE = Path(__file__).parent
-N_ROUNDS = 8
+N_ROUNDS = 12
 REFERENCE = "reference"
 EFFORT = Effort(min_repeats=3, max_repeats=3, target_spread=0.01, warm_up_s=0.5, repeat_together=False)
 
@@ -84,15 +87,16 @@ def claims_of(run: int, config_path: Path) -> list[Claim]:
         command = [sys.executable, "-c", "from layertune.cli.main import run; run()", "search", str(config_path)]
         subprocess.run([*command, "--study", f"{folder}/study", "--seed", str(run)], check=True, capture_output=True)
         result = load_result(Path(folder) / "study")
-    chosen = {
-        "finals": (result.picked("balanced"), False),
-        "best single trial": (best_single_trial(result), True),
-        REFERENCE: (on_the_host(result), False),
+    chosen: dict[str, tuple[TrialInfo, MeasuredIn]] = {
+        "finals, confirmed": (result.picked("balanced"), "confirming"),
+        "finals, by their own rounds": (result.picked("balanced"), "finals"),
+        "best single trial": (best_single_trial(result), "search"),
+        REFERENCE: (on_the_host(result), "confirming"),
     }
     again = measure_again(config_path, run, [trial for trial, _ in chosen.values()])
     return [
-        Claim(run, chosen_by, trial.number, model, layers_of(trial), claimed(trial, model, first), rounds)
-        for chosen_by, (trial, first) in chosen.items()
+        Claim(run, chosen_by, trial.number, model, layers_of(trial), claimed(trial, model, measured_in), rounds)
+        for chosen_by, (trial, measured_in) in chosen.items()
         for model, rounds in again[trial.number].items()
     ]
 
@@ -101,7 +105,7 @@ def best_single_trial(result: Result) -> TrialInfo:
     """Return the balanced pick among the figures of the search itself, as if there had been no finals."""
     feasible = [trial for trial in result.trials if trial.state == "measured" and not trial.exceeded()]
     candidates = [
-        Candidate(trial.number, {model: claimed(trial, model, True) for model in result.models}, 0)
+        Candidate(trial.number, {model: claimed(trial, model, "search") for model in result.models}, 0)
         for trial in feasible
     ]
     return result.trial(choose(candidates)["balanced"])
@@ -113,9 +117,8 @@ def on_the_host(result: Result) -> TrialInfo:
     return next(trial for trial in finals if not any(engine.n_gpu_layers for engine in trial.settings.values()))
 
 
-def claimed(trial: TrialInfo, model: str, first: bool) -> float:
-    metrics = trial.screening if first and trial.screening is not None else trial.metrics
-    return (metrics or {})[model]["tokens_per_s"].median
+def claimed(trial: TrialInfo, model: str, measured_in: MeasuredIn) -> float:
+    return (trial.metrics_of(measured_in) or {})[model]["tokens_per_s"].median
 
 
 def layers_of(trial: TrialInfo) -> str:
@@ -180,7 +183,8 @@ def report(config_path: Path, claims: Sequence[Claim]) -> str:
         lines.append(f"- chosen by {chosen_by}: {spread([each.overstated for each in chosen])}")
         beside = [(1 + each.overstated) / slower[each.run] - 1 for each in chosen]
         lines.append(f"  - with the machine's own change taken out: {spread(beside)}")
-        lines += [agreement(model, chosen) for model in dict.fromkeys(each.model for each in chosen)]
+        for model in dict.fromkeys(each.model for each in chosen):
+            lines.append(agreement(model, chosen, [each for each in claims if each.chosen_by == REFERENCE]))
     return "\n".join(lines) + "\n"
 
 
@@ -193,13 +197,27 @@ def spread(overstated: Sequence[float]) -> str:
     return f"median {median(overstated):+.1%}, from {min(overstated):+.1%} to {max(overstated):+.1%}"
 
 
-def agreement(model: str, chosen: Sequence[Claim]) -> str:
-    """Say whether the intervals of one model's speed, measured again after each run, have a value in common."""
-    metrics = [each.measured for each in chosen if each.model == model]
-    low = max(metric.low or 0.0 for metric in metrics)
-    high = min(metric.high or 0.0 for metric in metrics)
-    common = f"share {low:.2f} to {high:.2f} tokens/s" if low <= high else "do not all overlap"
-    return f"  - {model}: the intervals of the {len(metrics)} picks measured again {common}"
+def agreement(model: str, chosen: Sequence[Claim], references: Sequence[Claim]) -> str:
+    """Say whether the intervals of one model's speed, measured again after each run, have a value in common: as it was
+    measured, and as a multiple of the reference's speed in the same rounds."""
+    mine = [each for each in chosen if each.model == model]
+    of_run = {each.run: each for each in references if each.model == model}
+    metrics = [each.measured for each in mine]
+    compared = [compare(by_round(each), by_round(of_run[each.run])) for each in mine]
+    return (
+        f"  - {model}: the intervals of the {len(mine)} picks measured again {common(metrics, 'tokens/s')}; "
+        f"as multiples of the reference they {common([each for each in compared if each is not None], 'times')}"
+    )
+
+
+def by_round(claim: Claim) -> dict[int, float]:
+    return {number: median(samples) for number, samples in enumerate(claim.rounds)}
+
+
+def common(intervals: Sequence[Metric | Comparison], unit: str) -> str:
+    low = max(each.low or 0.0 for each in intervals)
+    high = min(each.high or 0.0 for each in intervals)
+    return f"share {low:.3g} to {high:.3g} {unit}" if low <= high else "do not all overlap"
 
 
 if __name__ == "__main__":

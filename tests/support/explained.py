@@ -27,16 +27,21 @@ def study(
     excess_bytes: float = -1.0,
     speeds: Mapping[int, Mapping[str, float]] | None = None,
     rounds: Mapping[int, Sequence[float]] | None = None,
+    confirming: Mapping[int, Sequence[float]] | None = None,
     **changes: Any,
 ) -> Result:
     """Return a study of these trials, by default of `SPLITS`. `speeds` replace the fake card's by trial and model;
-    `rounds` make finalists, whose speeds are these many times as high as in the search, round by round."""
+    `rounds` make finalists, whose speeds are these many times as high as in the search, round by round; `confirming`
+    does the same for the rounds after the finals."""
     chosen = trials or [pair(engine(chat), engine(code)) for chat, code in SPLITS]
     finished = []
     for number, settings in enumerate(chosen):
         outcome = _at(measured(settings), (speeds or {}).get(number, {}))
-        again = {at: _times(outcome, factor) for at, factor in enumerate((rounds or {}).get(number, ()))}
-        finished.append(FinishedTrial(number, settings, outcome, {"vram": excess_bytes}, again))
+        finals, told = (
+            {at: _times(outcome, factor) for at, factor in enumerate((factors or {}).get(number, ()))}
+            for factors in (rounds, confirming)
+        )
+        finished.append(FinishedTrial(number, settings, outcome, {"vram": excess_bytes}, finals, told))
     objectives = [Objective("chat.tokens_per_s", "maximize"), Objective("vram.peak_bytes", "minimize")]
     made = finished_study.result(trials=finished, **{"objectives": objectives} | changes)
     return made.model_copy(update={"picks": {"balanced": 0}, "pareto": [0]})

@@ -30,8 +30,11 @@ def quiet(_event: Event) -> None:
     """No one watches."""
 
 
-def with_finals(n_rounds: int, n_finalists: int = 4, *, effort: Effort = ROUNDS, **changes: Any) -> Measuring:
-    return Measuring(**{"effort": TRIALS, "finals": FinalsPlan(n_rounds, n_finalists, effort)} | changes)
+def with_finals(
+    n_rounds: int, n_finalists: int = 4, *, effort: Effort = ROUNDS, n_confirming: int = 0, **changes: Any
+) -> Measuring:
+    finals = FinalsPlan(n_rounds, n_finalists, effort, n_confirming=n_confirming)
+    return Measuring(**{"effort": TRIALS, "finals": finals} | changes)
 
 
 def config(**chat_space: Any) -> StudyConfig:

@@ -119,7 +119,9 @@ class Preparation:
             n_attempts=measurement.max_attempts,
             reference=self._reference(),
             n_between=measurement.reference_every,
-            finals=FinalsPlan(finals.max_rounds, finals.max_finalists, again, finals.beside_prefill),
+            finals=FinalsPlan(
+                finals.max_rounds, finals.max_finalists, again, finals.beside_prefill, finals.confirming_rounds
+            ),
         )
 
     def _reference(self) -> SplitSettings:

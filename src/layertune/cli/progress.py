@@ -13,11 +13,14 @@ from layertune.results.trial_summary import reason, remarks
 from layertune.results.trials import FinishedTrial, front
 from layertune.search.constraints import Limits
 from layertune.search.finals import RoundMeasured
+from layertune.search.measuring import RoundKind
 from layertune.search.plan import Event, Plan, ReferenceMeasured, TrialFinished, TrialStarted
 from layertune.settings import SplitSettings
 from layertune.trial.messages import Stage
 from layertune.trial.outcome import Failed, Infeasible, Measured
 from layertune.units import format_bytes, format_duration
+
+_ROUNDS: dict[RoundKind, str] = {"final": "finals", "confirming": "confirming the choice"}
 
 
 class SearchProgress:
@@ -25,7 +28,6 @@ class SearchProgress:
 
     def __init__(self, plan: Plan, finished: Sequence[FinishedTrial]) -> None:
         self._n_trials = plan.n_trials
-        self._n_rounds = plan.measuring.finals.n_rounds
         self._plan = plan
         self._finished = list(finished)
         self._started_s = time.monotonic()
@@ -74,7 +76,8 @@ class SearchProgress:
             self._print(f"the machine runs at {drift:.0%} of its speed at the start; the finals measure all anew")
 
     def _on_round(self, event: RoundMeasured) -> None:
-        rounds = f"finals, round {event.n_round + 1} of at most {self._n_rounds}"
+        n_most = self._plan.measuring.finals.n_most(event.kind)
+        rounds = f"{_ROUNDS[event.kind]}, round {event.n_round + 1} of at most {n_most}"
         self._live.update(self._task, stage=f"{rounds}, {event.n_left} left", left="")
         if not isinstance(event.outcome, Measured):
             self._print(f"[{rounds}] trial {event.number}: {event.outcome.state}: {_why(event.outcome)}")

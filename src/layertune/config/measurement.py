@@ -40,10 +40,17 @@ class Measurement(Table):
 
 
 class FinalsConfig(Table):
-    """The best trials and all baselines measured again, in turns; front and picks come of these figures only."""
+    """The best trials and all baselines measured again, in turns; front and picks come of these figures only. Then what
+    was chosen is measured once more, in rounds that choose nothing, and their figures are told."""
 
     max_rounds: int = Field(default=6, ge=0, description="Rounds at most; 0 trusts the search's own figures.")
     max_finalists: int = Field(default=8, ge=1, description="Trials beside the baselines, at most.")
+    confirming_rounds: int = Field(
+        default=6,
+        ge=0,
+        description="Rounds after the choice at most, of the front, the picks and the baselines, whose figures are "
+        "told: who was chosen was lucky in the rounds that chose. 0 tells the figures of those.",
+    )
     n_repeats: int = Field(default=2, ge=1, description="Measured repetitions of each workload in a round.")
     target_spread: float = Field(
         default=0.01, gt=0, lt=1, description="End early once every finalist's tokens/s are known within ± this share."
@@ -51,6 +58,6 @@ class FinalsConfig(Table):
     beside_prefill: int = Field(
         default=3,
         ge=0,
-        description="Of the first so many rounds each also clocks every model while the others are in a long prompt; "
-        "0 is never. It takes minutes where prompts are slow.",
+        description="The first so many of the rounds whose figures are told also clock every model while the others "
+        "are in a long prompt; 0 is never. It takes minutes where prompts are slow.",
     )

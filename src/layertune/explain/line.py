@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from layertune.results.trial_info import MeasuredIn
+
 SpeedSource = Literal["measured", "modelled"]
 MemorySource = Literal["measured", "recorded plan", "plan"]
 Gives = Literal["memory", "speed", "neither", "unknown"]
@@ -12,8 +14,8 @@ Gives = Literal["memory", "speed", "neither", "unknown"]
 class Change:
     """Of a model's tokens/s alone: so many more or less than `before`, with the 95 % interval where there is one.
 
-    Measured is the difference of two trials, the other one's number being `trial`; `of_finals` says that both figures
-    are the finals', else both are the search's. Modelled is the difference of two expectations of the search's model.
+    Measured is the difference of two trials, the other one's number being `trial`; `measured_in` says when both figures
+    were. Modelled is the difference of two expectations of the search's model.
     """
 
     tokens_per_s: float
@@ -22,7 +24,7 @@ class Change:
     before: float
     source: SpeedSource
     trial: int | None = None
-    of_finals: bool = False
+    measured_in: MeasuredIn = "search"
 
     @property
     def share(self) -> float:

@@ -1,6 +1,6 @@
 """Trials that differ from the pick in one setting alone, and what that did."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import hypot
 
@@ -9,6 +9,9 @@ from layertune.explain.steps import KNOBS, Step, engine_of, turned, value
 from layertune.results.bounds import LOAD_SPREAD
 from layertune.results.recorded import is_disturbed
 from layertune.results.result import Result, TrialInfo
+from layertune.results.trial_info import MeasuredIn
+
+_ORDER: tuple[MeasuredIn, ...] = ("search", "finals", "confirming")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,9 @@ def measured_steps(result: Result, pick: TrialInfo, model: str) -> Iterator[tupl
 
 
 def measured_change(pick: TrialInfo, other: TrialInfo, model: str) -> Change | None:
-    """Return the difference of the two trials' tokens/s: finals' figures where both have them, else both as the search
-    first measured them, since who won a search was lucky too."""
-    of_finals = pick.n_rounds > 0 and other.n_rounds > 0
-    before, after = (figure(trial, model, "tokens_per_s", of_finals=of_finals) for trial in (pick, other))
+    """Return the difference of the two trials' tokens/s, both of the last rounds that measured both."""
+    measured_in = last_in_common([pick, other])
+    before, after = (figure(trial, model, "tokens_per_s", measured_in) for trial in (pick, other))
     if before is None or after is None:
         return None
     difference = after.rate - before.rate
@@ -46,7 +48,13 @@ def measured_change(pick: TrialInfo, other: TrialInfo, model: str) -> Change | N
     if before.half is not None and after.half is not None:
         half = hypot(before.half, after.half)  # the two are measured independently
         low, high = difference - half, difference + half
-    return Change(difference, low, high, before.rate, "measured", other.number, of_finals)
+    return Change(difference, low, high, before.rate, "measured", other.number, measured_in)
+
+
+def last_in_common(trials: Iterable[TrialInfo]) -> MeasuredIn:
+    """Return where all of the trials were measured, the last such place: who won a search was lucky in it, and who won
+    the finals in these."""
+    return min((trial.last_measured_in() for trial in trials), key=_ORDER.index)
 
 
 def _difference(result: Result, pick: TrialInfo, trial: TrialInfo, model: str) -> tuple[Step, TrialInfo] | None:
@@ -74,14 +82,13 @@ def _above(pair: tuple[Step, TrialInfo]) -> tuple[int, bool, int]:
     return step.to, trial.n_rounds == 0, trial.number
 
 
-def figure(trial: TrialInfo, model: str, quantity: str, *, of_finals: bool) -> Figure | None:
-    """Return a figure of the finals, or as the search first measured it; None where it is missing."""
-    metrics = trial.metrics if of_finals else trial.screening or trial.metrics
-    metric = (metrics or {}).get(model, {}).get(quantity)
+def figure(trial: TrialInfo, model: str, quantity: str, measured_in: MeasuredIn) -> Figure | None:
+    """Return a figure as it was measured then; None where it is missing."""
+    metric = (trial.metrics_of(measured_in) or {}).get(model, {}).get(quantity)
     if metric is None or metric.median <= 0:
         return None
     if metric.low is None or metric.high is None:
         return Figure(metric.median, None)
     half = (metric.high - metric.low) / 2
     # Repetitions of one load scatter less than two loads do.
-    return Figure(metric.median, half if of_finals else max(half, LOAD_SPREAD * metric.median))
+    return Figure(metric.median, max(half, LOAD_SPREAD * metric.median) if measured_in == "search" else half)

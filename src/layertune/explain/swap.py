@@ -23,10 +23,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from layertune.explain.measured import figure
+from layertune.explain.measured import figure, last_in_common
 from layertune.explain.steps import turned
 from layertune.results.recorded import is_disturbed
 from layertune.results.result import Result, TrialInfo
+from layertune.results.trial_info import MeasuredIn
 from layertune.settings import EngineSettings
 
 _MINUTE_S = 60.0
@@ -108,11 +109,11 @@ def coexist_or_swap(result: Result, pick: TrialInfo) -> Swap:
     ]
     if missing:
         return Swap(pick.number, (), None, (), tuple(missing))
-    of_finals = all(trial.n_rounds > 0 for trial in (pick, *trials.values()))
+    measured_in = last_in_common([pick, *trials.values()])
     models, together = [], []
     for name, trial in trials.items():
-        shared, alone = (_seconds(result, each, name, "tokens_per_s", of_finals=of_finals) for each in (pick, trial))
-        at_once = _seconds(result, pick, name, "tokens_per_s_together", of_finals=of_finals)
+        shared, alone = (_seconds(result, each, name, "tokens_per_s", measured_in) for each in (pick, trial))
+        at_once = _seconds(result, pick, name, "tokens_per_s_together", measured_in)
         if shared is None or alone is None or at_once is None:
             return Swap(pick.number, (), None, (), (f"a speed of {name} in trial {pick.number} or {trial.number}",))
         slower = _less(shared, alone) if trial is not pick else Seconds(0.0, 0.0, 0.0)
@@ -190,9 +191,9 @@ def _is_clear(slower: Seconds) -> bool:
     return slower.low_s is not None and slower.low_s > 0
 
 
-def _seconds(result: Result, trial: TrialInfo, model: str, quantity: str, *, of_finals: bool) -> Seconds | None:
+def _seconds(result: Result, trial: TrialInfo, model: str, quantity: str, measured_in: MeasuredIn) -> Seconds | None:
     """Return what the model's workload takes at a measured rate; None where it is missing."""
-    rate, n_generate = figure(trial, model, quantity, of_finals=of_finals), result.workload[model].n_generate
+    rate, n_generate = figure(trial, model, quantity, measured_in), result.workload[model].n_generate
     if rate is None:
         return None
     if rate.half is None:

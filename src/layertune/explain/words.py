@@ -3,7 +3,10 @@
 from layertune.explain.line import Change, Gives, Line
 from layertune.explain.steps import NoStep
 from layertune.explain.swap import Alone, Case, Swap
+from layertune.results.trial_info import MeasuredIn
 from layertune.units import format_bytes
+
+_MEASURED_IN: dict[MeasuredIn, str] = {"search": "", "finals": ", finals", "confirming": ", after the finals"}
 
 
 def title(gives: Gives, *, on_device: bool) -> str:
@@ -75,4 +78,4 @@ def _change_source(change: Change) -> str:
     if change.source == "modelled":
         return "modelled"
     once = "" if change.clear is not None else ", once each"
-    return f"measured: trial {change.trial}{', finals' if change.of_finals else ''}{once}"
+    return f"measured: trial {change.trial}{_MEASURED_IN[change.measured_in]}{once}"

@@ -21,7 +21,9 @@ def provenance_lines(result: Result, trial: TrialInfo) -> list[str]:
     ]
     if device.kind == "emulated":
         lines.append("EMULATED: the speeds below are this CPU's, not a GPU's; the bytes are llama.cpp's own")
-    if trial.n_rounds > 0:
+    if trial.n_confirming > 0:
+        lines.append(f"the figures are those of {trial.n_confirming} rounds after the finals, which chose nothing")
+    elif trial.n_rounds > 0:
         lines.append(f"the figures are those of {trial.n_rounds} rounds of the finals")
     for name, metrics in (trial.metrics or {}).items():
         workload = result.workload[name]

@@ -12,8 +12,8 @@ from layertune.results.remarks import baseline_words, finals_words, gain_words
 from layertune.results.result import BaselineInfo, Result
 
 _CAPTION = (
-    "Each point is a measured trial; its speeds are the medians that result.json has, alone, of the finals' rounds "
-    "where it was a finalist (bars: 95 % interval). Large points are the front, coloured by peak VRAM from 0 to the "
+    "Each point is a measured trial; its speeds are the medians that result.json has, alone, of the last rounds that "
+    "measured it (bars: 95 % interval). Large points are the front, coloured by peak VRAM from 0 to the "
     "budget (orange); small ones are not on it; crosses exceed a limit; a diamond is around what a baseline chose. "
     "The dashed line is the budget without its margin. Point at a trial, or reach it with Tab, for its settings and "
     "commands."

@@ -11,7 +11,7 @@ from layertune.results.result import Result
 def trials_section(result: Result) -> Html:
     there = sources(result)
     headings = ["trial", "state", *model_headings(result)]
-    headings += ["peak VRAM", "rounds of the finals", "no clear difference from", "duration"]
+    headings += ["peak VRAM", "rounds of the finals", "rounds after them", "no clear difference from", "duration"]
     rows = [_row(result, source) for source in there]
     anchors = [f"trial-{source.trial.number}" for source in there]
     shown = table("Every trial; a reason and warnings are under search history and noise", headings, rows, anchors)
@@ -27,6 +27,7 @@ def _row(result: Result, source: Source) -> list[Html]:
         *cells,
         source.peak() if trial.vram is not None else escape("–"),
         count(trial.n_rounds, source.at + "/n_rounds") if trial.n_rounds else escape("–"),
+        count(trial.n_confirming, source.at + "/n_confirming") if trial.n_confirming else escape("–"),
         escape("–") if trial.tied_with is None else count(trial.tied_with, source.at + "/tied_with"),
         duration(trial.duration_s, source.at + "/duration_s"),
     ]

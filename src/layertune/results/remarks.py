@@ -24,12 +24,14 @@ def finals_words(result: Result, interval: str = "±") -> str:
     if not finalists:
         return "No finals were held: the front is of figures measured once, and includes who was lucky."
     n_rounds = max(trial.n_rounds for trial in finalists)
+    n_confirming = max(trial.n_confirming for trial in finalists)
     tied = [trial for trial in result.trials if trial.tied_with is not None]
     equals = ", ".join(f"{trial.number} = {trial.tied_with}" for trial in tied)
     left_out = f" No clear difference, so left out for less memory or an earlier equal: {equals}." if tied else ""
+    told = f" Their figures and the baselines' are of {n_confirming} rounds more, which chose nothing."
     return (
-        f"Front and picks are of the finals: {len(finalists)} settings measured again in {n_rounds} rounds, in turns; "
-        f"{interval} is the 95 % interval of the median.{left_out}"
+        f"Front and picks are of the finals: {len(finalists)} settings measured again in {n_rounds} rounds, in turns."
+        f"{told if n_confirming else ''} {interval} is the 95 % interval of the median.{left_out}"
     )
 
 

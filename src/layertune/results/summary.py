@@ -85,7 +85,7 @@ def summarise(
     best, tied = chosen(trials, provenance.objectives, provenance.floors)
     picks = choose(candidates(best), provenance.weights)
     by_number = {trial.number: trial for trial in trials}
-    pick = by_number[picks["balanced"]] if picks else None
+    pick = by_number[picks["balanced"]].told() if picks else None
     plan = planned.planner.plan if planned is not None else None
     n_layers = {name: model.n_layer for name, model in provenance.models.items()}
     return Result(
@@ -137,7 +137,7 @@ def _baseline(
         trial=None if trial is None else trial.number,
         planned_bytes=None if plan is None else plan(settings).device_bytes,
         note=baseline.note,
-        balanced={} if pick is None or trial is None or pick is trial else _gain(pick, trial),
+        balanced={} if pick is None or trial is None or pick.number == trial.number else _gain(pick, trial.told()),
     )
 
 

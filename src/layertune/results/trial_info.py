@@ -20,6 +20,10 @@ METRICS = frozenset(("pp_tokens_per_s", "tg_tokens_per_s", "ttft_s", "tokens_per
 _MAY_BE_ZERO = frozenset(("n_gpu_layers", "n_cpu_moe"))
 
 
+# When a figure was measured: in the search itself, in the rounds that chose, in those after the choice.
+MeasuredIn = Literal["search", "finals", "confirming"]
+
+
 class Part(BaseModel):
     """Unknown fields are kept out silently: a newer layertune of the same schema version may have added some."""
 
@@ -107,10 +111,11 @@ class TrialInfo(Part):
     """`metrics`, `vram` and `host` are there where the trial was measured; `violations` in bytes over each limit.
 
     A finalist's `metrics` are those of its `n_rounds` rounds of the finals, samples in the order of the rounds; what
-    the search measured first is in `screening`. `tied_with` is the trial that it shows no clear difference from.
-    `flash_attn` says by model what llama.cpp made of "auto", where it said so. `load_s` is how long each model's
-    weights and context took to load, its file in the page cache, once for every measurement; weights that stayed loaded
-    from the measurement before count with the load that brought them.
+    the search measured first is in `screening`. What the finals chose was measured in `n_confirming` rounds more: its
+    `metrics` are of these, and those of the finals in `finals`. `tied_with` is the trial that it shows no clear
+    difference from. `flash_attn` says by model what llama.cpp made of "auto", where it said so. `load_s` is how long
+    each model's weights and context took to load, its file in the page cache, once for every measurement; weights that
+    stayed loaded from the measurement before count with the load that brought them.
     """
 
     number: int = Field(ge=0)
@@ -126,7 +131,9 @@ class TrialInfo(Part):
     planned: dict[str, dict[str, BufferInfo]] | None = None
     warnings: list[str] = Field(default_factory=list)
     n_rounds: int = 0
+    n_confirming: int = 0
     screening: dict[str, dict[str, MetricInfo]] | None = None
+    finals: dict[str, dict[str, MetricInfo]] | None = None
     tied_with: int | None = None
     flash_attn: dict[str, bool] = Field(default_factory=dict)
     load_s: dict[str, MetricInfo] = Field(default_factory=dict)
@@ -150,6 +157,16 @@ class TrialInfo(Part):
             if lacking := METRICS - metrics.keys():
                 raise ValueError(f"metrics.{name} lacks {', '.join(sorted(lacking))}")
         return self
+
+    def last_measured_in(self) -> MeasuredIn:
+        """Return what `metrics` are of."""
+        return "confirming" if self.n_confirming else "finals" if self.n_rounds else "search"
+
+    def metrics_of(self, measured_in: MeasuredIn) -> dict[str, dict[str, MetricInfo]] | None:
+        """Return the figures that were measured then; those before where there were none."""
+        if measured_in == "search":
+            return self.screening or self.metrics
+        return self.finals or self.metrics if measured_in == "finals" else self.metrics
 
     def exceeded(self) -> dict[str, float]:
         """Return the limits that the trial does not keep, and by how many bytes."""

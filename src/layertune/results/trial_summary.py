@@ -36,12 +36,12 @@ def trial_info(trial: FinishedTrial, plan_of: PlanFunction | None, tied_with: in
     """Return one trial; `plan_of` is None without a plan, `tied_with` where it is tied with none."""
     outcome = trial.outcome
     plan = None if plan_of is None else plan_of(trial.settings)
-    told = TrialInfo(
+    info = TrialInfo(
         number=trial.number,
         state=outcome.state,
         reason=reason(outcome),
         settings=dict(trial.settings.items()),
-        metrics={name: _metrics(trial, name) for name in trial.settings} if isinstance(outcome, Measured) else None,
+        metrics=_metrics(trial.told()) if isinstance(outcome, Measured) else None,
         vram=None,
         host=None,
         duration_s=outcome.duration_s,
@@ -49,22 +49,24 @@ def trial_info(trial: FinishedTrial, plan_of: PlanFunction | None, tied_with: in
         planned=None if plan is None else _planned_buffers(plan),
         tied_with=tied_with,
         n_rounds=len(trial.rounds),
+        n_confirming=len(trial.confirming),
     )
     if not isinstance(outcome, Measured):
-        return told
+        return info
     vram = _vram(trial, outcome, plan)
     first = {name: _samples_metrics(report.samples) for name, report in outcome.models.items()}
-    return told.model_copy(
+    return info.model_copy(
         update={
             "vram": vram,
             "host": HostInfo(peak_rss_bytes=outcome.peak_rss_bytes),
             "buffers": {name: _buffers(report.buffers) for name, report in outcome.models.items()},
             "warnings": [*remarks(outcome), *_round_remarks(trial, outcome), *_memory_verdicts(vram)],
             "screening": first if trial.rounds else None,
+            "finals": _metrics(trial) if trial.confirming else None,
             "flash_attn": {
                 name: report.flash_attn for name, report in outcome.models.items() if report.flash_attn is not None
             },
-            "load_s": {name: _info(_loads(trial, outcome, name)) for name in outcome.models},
+            "load_s": {name: _info(_loads(trial, name)) for name in outcome.models},
         }
     )
 
@@ -85,10 +87,11 @@ def remarks(outcome: Measured) -> list[str]:
 
 
 def _round_remarks(trial: FinishedTrial, first: Measured) -> list[str]:
-    """Return what is new of each round of the finals."""
+    """Return what is new of each round of the finals and after them."""
     return [
-        f"finals, round {number + 1}: {remark}"
-        for number, outcome in trial.rounds.items()
+        f"{name}, round {number + 1}: {remark}"
+        for name, rounds in (("finals", trial.rounds), ("confirming", trial.confirming))
+        for number, outcome in rounds.items()
         for remark in remarks(outcome)
         if remark not in first.warnings
     ]
@@ -179,18 +182,22 @@ def _planned_buffers(plan: MemoryPlan) -> dict[str, dict[str, BufferInfo]] | Non
     return found
 
 
-def _metrics(trial: FinishedTrial, name: str) -> dict[str, MetricInfo]:
-    metrics = {quantity: trial.metric(name, quantity) for quantity in _QUANTITIES}
-    return {quantity: _info(metric) for quantity, metric in metrics.items() if metric is not None}
+def _metrics(trial: FinishedTrial) -> dict[str, dict[str, MetricInfo]]:
+    return {
+        name: {
+            quantity: _info(metric) for quantity in _QUANTITIES if (metric := trial.metric(name, quantity)) is not None
+        }
+        for name in trial.settings
+    }
 
 
 def _samples_metrics(samples: ModelSamples) -> dict[str, MetricInfo]:
     return {quantity: _info(Metric.of(values)) for quantity in _QUANTITIES if (values := getattr(samples, quantity))}
 
 
-def _loads(trial: FinishedTrial, first: Measured, name: str) -> Metric:
+def _loads(trial: FinishedTrial, name: str) -> Metric:
     """Return the loads of every measurement, without an interval: two that share their weights' load share it whole."""
-    loads = Metric.of([each.models[name].load_s for each in (first, *trial.rounds.values())])
+    loads = Metric.of([each.models[name].load_s for each in trial.measurements()])
     return replace(loads, low=None, high=None)
 
 

@@ -1,21 +1,28 @@
-"""The time limit of a study, of which a part is kept for the finals."""
+"""The time limit of a study, of which a part is kept for the finals, and half of it for what confirms them."""
 
 import time
 
 _TRIALS_SHARE = 2 / 3
+_FINALS_END = 5 / 6
 
 
 class Deadline:
     """Runs from its creation. Without a timeout it is never over."""
 
-    def __init__(self, timeout_s: float | None, with_finals: bool) -> None:
-        started_s = time.monotonic()
-        share = _TRIALS_SHARE if with_finals else 1.0
-        self._end_s = None if timeout_s is None else started_s + timeout_s
-        self._trials_end_s = None if timeout_s is None else started_s + share * timeout_s
+    def __init__(self, timeout_s: float | None, *, with_finals: bool, with_confirming: bool) -> None:
+        self._started_s = time.monotonic()
+        self._timeout_s = timeout_s
+        self._trials_share = _TRIALS_SHARE if with_finals else 1.0
+        self._finals_share = _FINALS_END if with_confirming else 1.0
 
     def trials_are_over(self) -> bool:
-        return self._trials_end_s is not None and time.monotonic() >= self._trials_end_s
+        return self._spent(self._trials_share)
+
+    def finals_are_over(self) -> bool:
+        return self._spent(self._finals_share)
 
     def is_over(self) -> bool:
-        return self._end_s is not None and time.monotonic() >= self._end_s
+        return self._spent(1.0)
+
+    def _spent(self, share: float) -> bool:
+        return self._timeout_s is not None and time.monotonic() >= self._started_s + share * self._timeout_s

@@ -1,7 +1,9 @@
 """The finals: candidates measured again, fresh and in turns, so that the choice rests on no lucky figure.
 
 Who wins a search has, among other things, been lucky. In each round every finalist is loaded and measured anew, in
-another random order, so that a drift of the machine meets them all; front and picks come of these figures only.
+another random order, so that a drift of the machine meets them all; front and picks come of these figures only. Who
+wins the finals has been lucky in them, too: what is chosen is measured in further rounds, which choose nothing, and
+their figures are told.
 """
 
 import random
@@ -15,9 +17,10 @@ from layertune.config.objective import with_floors
 from layertune.results.bounds import clearly_beaten, trial_bounds
 from layertune.results.picks import EQUAL, candidates, choose
 from layertune.results.statistics import Metric
+from layertune.results.ties import chosen
 from layertune.results.trials import FinishedTrial, front
 from layertune.search.attempts import measure_in_quiet
-from layertune.search.measuring import Measuring
+from layertune.search.measuring import Measuring, RoundKind
 from layertune.search.study_record import StudyRecord
 from layertune.settings import SplitSettings
 from layertune.trial.outcome import Measured, TrialOutcome
@@ -30,6 +33,7 @@ MIN_ROUNDS = 3  # fewer say little of a spread
 class RoundMeasured:
     """One finalist's measurement in one round, counted from 0; `n_left` measurements are left of the round."""
 
+    kind: RoundKind
     number: int
     n_round: int
     n_left: int
@@ -54,26 +58,50 @@ class Finals:
     ) -> None:
         """Measure round after round, until the plan's number, until all speeds are known well enough, or until the
         time is up; but MIN_ROUNDS at least."""
-        settings = {trial.number: trial.settings for trial in finalists}
+        self._hold("final", finalists, runner, on_round, time_is_up)
+
+    def confirm(
+        self,
+        chosen: Sequence[FinishedTrial],
+        runner: TrialRunner,
+        on_round: Callable[[RoundMeasured], None],
+        time_is_up: Callable[[], bool],
+    ) -> None:
+        """Do the same with what the finals chose; nothing where the time is up before the first round."""
+        if not time_is_up() or self._record.rounds("confirming", self._n_trials):
+            self._hold("confirming", chosen, runner, on_round, time_is_up)
+
+    def _hold(
+        self,
+        kind: RoundKind,
+        trials: Sequence[FinishedTrial],
+        runner: TrialRunner,
+        on_round: Callable[[RoundMeasured], None],
+        time_is_up: Callable[[], bool],
+    ) -> None:
+        settings = {trial.number: trial.settings for trial in trials}
         plan = self._plan.finals
-        for n_round in range(plan.n_rounds):
-            rounds = self._record.rounds(self._n_trials)
+        for n_round in range(plan.n_most(kind)):
+            rounds = self._record.rounds(kind, self._n_trials)
             begun = any(n_round in of_finalist for of_finalist in rounds.values())
             over = time_is_up() or settled(rounds, plan.effort.target_spread)
             if n_round >= MIN_ROUNDS and over and not begun:
                 return
-            order = turns(list(settings), n_round, self._seed)
+            order = turns(list(settings), n_round, f"{self._seed} {kind}")
             missing = [number for number in order if n_round not in rounds.get(number, {})]
             for n_done, number in enumerate(missing, start=1):
-                outcome = self._measure(runner, n_round, number, settings[number])
-                self._record.add_round(self._n_trials, n_round, number, outcome)
-                on_round(RoundMeasured(number, n_round, len(missing) - n_done, outcome))
+                outcome = self._measure(kind, runner, n_round, number, settings[number])
+                self._record.add_round(kind, self._n_trials, n_round, number, outcome)
+                on_round(RoundMeasured(kind, number, n_round, len(missing) - n_done, outcome))
 
-    def _measure(self, runner: TrialRunner, n_round: int, number: int, settings: SplitSettings) -> TrialOutcome:
+    def _measure(
+        self, kind: RoundKind, runner: TrialRunner, n_round: int, number: int, settings: SplitSettings
+    ) -> TrialOutcome:
         plan = self._plan.finals
-        beside = n_round < plan.n_rounds_beside
+        # They choose nothing, so only the rounds that are told need them.
+        beside = n_round < plan.n_rounds_beside and (kind == "confirming" or plan.n_confirming == 0)
         effort = plan.effort if beside else replace(plan.effort, n_beside_prefill=0)
-        keep = partial(self._record.add_disturbed, f"final {number}")
+        keep = partial(self._record.add_disturbed, f"{kind} {number}")
         return measure_in_quiet(runner, settings, effort, self._plan.n_attempts, keep)
 
 
@@ -109,9 +137,22 @@ def finalists(
     return [trial for trial in feasible if trial.number in chosen or trial.settings in baselines]
 
 
-def turns(numbers: Sequence[int], n_round: int, seed: int) -> list[int]:
+def to_confirm(
+    trials: Sequence[FinishedTrial],
+    objectives: Sequence[Objective],
+    baselines: Collection[SplitSettings],
+    floors: Sequence[Floor] = (),
+) -> list[FinishedTrial]:
+    """Return what is measured once more after the finals, in the order of their numbers: the front, of which the picks
+    are, and the baselines, with which they are compared. Without finals nothing is."""
+    best, _ = chosen(trials, objectives, floors)
+    shown = {trial.number for trial in best}
+    return [trial for trial in trials if trial.rounds and (trial.number in shown or trial.settings in baselines)]
+
+
+def turns(numbers: Sequence[int], n_round: int, seed: str) -> list[int]:
     """Return the finalists in the order of a round."""
-    return random.Random(f"{seed} finals {n_round}").sample(list(numbers), len(numbers))
+    return random.Random(f"{seed} {n_round}").sample(list(numbers), len(numbers))
 
 
 def settled(rounds: Mapping[int, Mapping[int, TrialOutcome]], target_spread: float) -> bool:

@@ -1,20 +1,29 @@
 """How a study measures: how long, how often again, and against what."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from layertune.settings import SplitSettings
 from layertune.trial.effort import Effort
 
+# What a round is for: the finals choose, confirming rounds say what the chosen do.
+RoundKind = Literal["final", "confirming"]
+
 
 @dataclass(frozen=True, slots=True)
 class FinalsPlan:
-    """How the finals are held: at most `n_rounds` rounds of the baselines and at most `n_finalists` others, the first
-    `n_rounds_beside` of them also beside the other models' long prompts, where the effort says so."""
+    """How the finals are held: at most `n_rounds` rounds of the baselines and at most `n_finalists` others, then at
+    most `n_confirming` of what these chose and the baselines. The first `n_rounds_beside` of the rounds that are told
+    also measure beside the other models' long prompts, where the effort says so."""
 
     n_rounds: int = 0
     n_finalists: int = 0
     effort: Effort = field(default_factory=lambda: Effort(1, 1, 0.0))
     n_rounds_beside: int = 3
+    n_confirming: int = 0
+
+    def n_most(self, kind: RoundKind) -> int:
+        return self.n_rounds if kind == "final" else self.n_confirming
 
 
 @dataclass(frozen=True, slots=True)

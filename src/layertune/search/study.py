@@ -1,6 +1,7 @@
 """A study's life: opened or resumed, asked and told until something stops it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from layertune.search.asking import Asking
 from layertune.search.attempts import measure_in_quiet
 from layertune.search.constraints import check_smallest
 from layertune.search.deadline import Deadline
-from layertune.search.finals import MIN_ROUNDS, Finals, finalists
+from layertune.search.finals import MIN_ROUNDS, Finals, finalists, to_confirm
 from layertune.search.identity import open_study, owner_of
 from layertune.search.outlook import Outlook, why_stop
 from layertune.search.plan import Event, Plan, ReferenceMeasured, TrialFinished, TrialStarted
@@ -68,23 +69,35 @@ class Search:
         return min(begun, default=datetime.now()).astimezone(UTC)  # Optuna's times are local and say no zone
 
     def finished(self) -> list[FinishedTrial]:
-        """Return the study's trials in order, with the finals over them once these say enough of every finalist.
+        """Return the study's trials in order, with the finals over them once these say enough of every finalist, and
+        with the rounds after these once they say enough of all that was chosen.
 
         After the finals these are the trials that they chose from: what another machine finishes meanwhile is for its
         own finals.
         """
-        limits, n_rounds = self._plan.limits, min(MIN_ROUNDS, self._plan.measuring.finals.n_rounds)
+        limits, finals = self._plan.limits, self._plan.measuring.finals
         with storing():
             trials = self._chosen_from or finished_trials(self._study, limits)
-        rounds = self._record.rounds(len(trials))
-        if any(len(rounds.get(finalist.number, {})) < n_rounds for finalist in self._finalists(trials)):
+        rounds = self._record.rounds("final", len(trials))
+        if any(len(rounds.get(each.number, {})) < min(MIN_ROUNDS, finals.n_rounds) for each in self._finalists(trials)):
             return trials
-        return [with_rounds(trial, rounds.get(trial.number, {}), limits) for trial in trials]
+        confirming = self._record.rounds("confirming", len(trials))
+        held = [
+            with_rounds(trial, limits, rounds.get(trial.number, {}), confirming.get(trial.number, {}))
+            for trial in trials
+        ]
+        # All that is told side by side is of the same rounds.
+        if all(len(each.confirming) >= min(MIN_ROUNDS, finals.n_confirming) for each in self._to_confirm(held)):
+            return held
+        return [replace(trial, confirming={}) for trial in held]
 
     def _finalists(self, trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
         plan = self._plan
         n_most = plan.measuring.finals.n_finalists
         return finalists(trials, plan.objectives, plan.baselines, n_most, plan.floors, plan.weights)
+
+    def _to_confirm(self, trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
+        return to_confirm(trials, self._plan.objectives, self._plan.baselines, self._plan.floors)
 
     def publish(self, result: Result) -> None:
         """Put the result into a shared storage too, for who has only that; the journal has it beside it."""
@@ -110,7 +123,10 @@ class Search:
             StorageError: a trial cannot be written.
         """
         try:
-            watch = Deadline(self._plan.timeout_s, self._plan.measuring.finals.n_rounds > 0)
+            finals = self._plan.measuring.finals
+            watch = Deadline(
+                self._plan.timeout_s, with_finals=finals.n_rounds > 0, with_confirming=finals.n_confirming > 0
+            )
             prepared = PreparedRunner(runner, self._plan.measuring.reference)
             why = self._run_trials(prepared, on_event, watch)
             self._hold_finals(prepared, on_event, watch)
@@ -185,7 +201,8 @@ class Search:
         with storing():
             trials = self._chosen_from = finished_trials(self._study, self._plan.limits)
         finals = Finals(self._plan.measuring, self._record, len(trials), self._plan.seed)
-        finals.hold(self._finalists(trials), runner, on_event, watch.is_over)
+        finals.hold(self._finalists(trials), runner, on_event, watch.finals_are_over)
+        finals.confirm(self._to_confirm(self.finished()), runner, on_event, watch.is_over)
 
     def _learn(self) -> None:
         """Read what finished since the last time, other machines' trials in a shared storage among it."""

@@ -1,4 +1,4 @@
-"""What a study keeps beside its trials: the rounds of the finals, and the reference measurements.
+"""What a study keeps beside its trials: the rounds of the finals and after them, and the reference measurements.
 
 Each is one attribute of the Optuna study, durable before the next measurement begins.
 """
@@ -14,10 +14,11 @@ from optuna.study import Study
 from layertune.results.drift import Reference
 from layertune.results.trials import FinishedTrial
 from layertune.search.constraints import Limits
+from layertune.search.measuring import RoundKind
 from layertune.search.storage import storing
 from layertune.trial.outcome import OUTCOME, Measured, TrialOutcome
 
-_ROUND = re.compile(r"final (?P<n_trials>\d+) (?P<n_round>\d+) (?P<number>\d+)")
+_ROUND = re.compile(r"(?P<kind>final|confirming) (?P<n_trials>\d+) (?P<n_round>\d+) (?P<number>\d+)")
 _REFERENCE = re.compile(r"reference (?P<n_trials>\d+)")
 
 # By finalist, then by round.
@@ -36,8 +37,8 @@ class StudyRecord:
         self._study = study
         self._mark = "" if owner is None else f"{owner} "
 
-    def add_round(self, n_trials: int, n_round: int, number: int, outcome: TrialOutcome) -> None:
-        self._add(f"final {n_trials} {n_round} {number}", outcome)
+    def add_round(self, kind: RoundKind, n_trials: int, n_round: int, number: int, outcome: TrialOutcome) -> None:
+        self._add(f"{kind} {n_trials} {n_round} {number}", outcome)
 
     def add_reference(self, n_trials: int, outcome: Measured) -> None:
         self._add(f"reference {n_trials}", outcome)
@@ -47,12 +48,12 @@ class StudyRecord:
         n_kept = sum(key.startswith(f"disturbed {of} ") for key in self._attributes())
         self._add(f"disturbed {of} {n_kept}", outcome)
 
-    def rounds(self, n_trials: int) -> Rounds:
-        """Return the rounds of the finals over `n_trials` trials."""
+    def rounds(self, kind: RoundKind, n_trials: int) -> Rounds:
+        """Return the rounds of one kind of the finals over `n_trials` trials."""
         found: Rounds = {}
         for key, value in self._attributes().items():
             match = _ROUND.fullmatch(key)
-            if match and int(match["n_trials"]) == n_trials:
+            if match and (match["kind"], int(match["n_trials"])) == (kind, n_trials):
                 of_finalist = found.setdefault(int(match["number"]), {})
                 of_finalist[int(match["n_round"])] = OUTCOME.validate_python(value)
         return {number: dict(sorted(rounds.items())) for number, rounds in found.items()}
@@ -77,11 +78,20 @@ class StudyRecord:
         return {key.removeprefix(self._mark): value for key, value in found.items() if key.startswith(self._mark)}
 
 
-def with_rounds(trial: FinishedTrial, rounds: Mapping[int, TrialOutcome], limits: Limits) -> FinishedTrial:
+def with_rounds(
+    trial: FinishedTrial,
+    limits: Limits,
+    rounds: Mapping[int, TrialOutcome],
+    confirming: Mapping[int, TrialOutcome] | None = None,
+) -> FinishedTrial:
     """Return a finalist with its rounds; a limit that one of them broke is broken."""
-    measured = {number: outcome for number, outcome in rounds.items() if isinstance(outcome, Measured)}
+    confirming = confirming or {}
     violations = dict(trial.violations)
-    for outcome in rounds.values():
+    for outcome in (*rounds.values(), *confirming.values()):
         for name, excess in limits.violations(outcome).items():
             violations[name] = max(excess, violations.get(name, excess))
-    return replace(trial, rounds=measured, violations=violations)
+    return replace(trial, rounds=_measured(rounds), confirming=_measured(confirming), violations=violations)
+
+
+def _measured(rounds: Mapping[int, TrialOutcome]) -> dict[int, Measured]:
+    return {number: outcome for number, outcome in rounds.items() if isinstance(outcome, Measured)}

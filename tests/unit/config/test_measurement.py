@@ -32,7 +32,14 @@ def test_every_key_of_the_tables_is_read_and_survives_being_written_out(tmp_path
         "max_attempts": 3,
         "reference_every": 0,
     }
-    finals = {"max_rounds": 0, "max_finalists": 2, "n_repeats": 1, "target_spread": 0.005, "beside_prefill": 1}
+    finals = {
+        "max_rounds": 0,
+        "max_finalists": 2,
+        "n_repeats": 1,
+        "target_spread": 0.005,
+        "beside_prefill": 1,
+        "confirming_rounds": 2,
+    }
     config = parsed(measurement=measurement, finals=finals)
     assert config.measurement.model_dump() == measurement | {"max_time": 60.0, "warm_up": 2.0}
     assert config.finals.model_dump() == finals

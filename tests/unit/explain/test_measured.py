@@ -49,7 +49,7 @@ def test_the_change_of_two_searched_trials_has_the_spread_of_loads() -> None:
     assert change is not None
     assert change.tokens_per_s == pytest.approx(-2)
     assert change.share == pytest.approx(-2 / 30)
-    assert (change.source, change.trial, change.of_finals) == ("measured", 1, False)
+    assert (change.source, change.trial, change.measured_in) == ("measured", 1, "search")
     half = 0.025 * hypot(30, 28)  # its repetitions agree, two loads do not
     assert (change.low, change.high) == (pytest.approx(-2 - half), pytest.approx(-2 + half))
     assert change.clear
@@ -62,8 +62,20 @@ def test_a_finalist_is_held_against_another_by_the_finals_and_else_by_the_search
     search = measured_change(result.trial(0), result.trial(2), "chat")
     assert finals is not None
     assert search is not None
-    assert (finals.tokens_per_s, finals.of_finals) == (pytest.approx(28 * 0.9 - 30 * 0.8), True)
-    assert (search.tokens_per_s, search.of_finals) == (pytest.approx(20 - 30), False)
+    assert (finals.tokens_per_s, finals.measured_in) == (pytest.approx(28 * 0.9 - 30 * 0.8), "finals")
+    assert (search.tokens_per_s, search.measured_in) == (pytest.approx(20 - 30), "search")
+
+
+def test_what_was_confirmed_is_held_against_another_by_the_last_rounds_that_both_had() -> None:
+    speeds = {0: {"chat": 30.0}, 1: {"chat": 28.0}, 2: {"chat": 20.0}}
+    result = study(
+        speeds=speeds, rounds=dict.fromkeys(speeds, (0.9,) * 3), confirming=dict.fromkeys((0, 1), (0.8,) * 3)
+    )
+    told = [measured_change(result.trial(0), result.trial(number), "chat") for number in (1, 2)]
+    assert [each and (each.measured_in, each.before) for each in told] == [
+        ("confirming", pytest.approx(30 * 0.8)),
+        ("finals", pytest.approx(30 * 0.9)),
+    ]
 
 
 def test_what_was_measured_once_has_no_interval_and_is_not_called_clear() -> None:

@@ -36,6 +36,8 @@ def test_the_env_says_which_figures_are_the_finals_and_how_sure_they_are() -> No
     finalists = [finalist(number, 100, chat=rounds(20.0, 21.0, 20.5), code=rounds(9.0, 9.1, 9.2)) for number in (0, 1)]
     study = result(trials=finalists)
     assert "# the figures are those of 3 rounds of the finals\n" in render_env(study, study.trial(0))
+    told = study.trial(0).model_copy(update={"n_confirming": 5})
+    assert "# the figures are those of 5 rounds after the finals, which chose nothing\n" in render_env(study, told)
     assert "# chat: 20.5 ± 1.6 tokens/s alone" in render_env(study, study.trial(0))
 
 

@@ -58,6 +58,35 @@ def test_a_finalists_figures_are_those_of_the_rounds_and_the_first_ones_stand_be
     assert result(trials=[LUCKY]).trial(2).screening is None
 
 
+def confirmed(trial: FinishedTrial, chat: float) -> FinishedTrial:
+    return replace(trial, confirming=measured_again(trial.number, chat, trial.peak_bytes() / 2**20 + 10).rounds)
+
+
+def test_of_what_was_confirmed_these_rounds_are_told_and_chose_nothing() -> None:
+    found = result(trials=[confirmed(BASELINE, 19.0), confirmed(PICK, 10.0), LUCKY])
+    assert found.pareto == [0, 1]
+    assert found.picks["chat"] == 1
+    told = found.trial(1)
+    assert (told.n_rounds, told.n_confirming, told.last_measured_in()) == (4, 4, "confirming")
+    of = [(told.metrics_of(each) or {})["chat"]["tokens_per_s"].median for each in ("search", "finals", "confirming")]
+    assert of == [pytest.approx(3 * 30.15), pytest.approx(30.15), pytest.approx(10.0)]
+    assert told.vram is not None
+    assert told.vram.peak_bytes == 210 * 2**20
+    assert told.load_s["chat"].n == 9
+
+
+def test_a_finalist_that_was_not_confirmed_has_its_finals_figures_alone() -> None:
+    told = result(trials=[BASELINE, PICK]).trial(1)
+    assert (told.last_measured_in(), told.finals) == ("finals", None)
+    assert told.metrics_of("finals") == told.metrics_of("confirming") == told.metrics
+
+
+def test_baselines_are_compared_in_the_rounds_that_are_told() -> None:
+    trials = [confirmed(BASELINE, 20.0), confirmed(PICK, 40.0)]
+    gain = result(trials=trials, baselines=[baseline(BASELINE.settings)]).baselines["theirs"].balanced["chat"]
+    assert gain.ratio == pytest.approx(2.0, rel=0.001)
+
+
 def test_a_tied_trial_names_the_one_it_is_tied_with() -> None:
     equal = measured_again(2, 30.3, 300)
     found = result(trials=[BASELINE, PICK, equal])
@@ -104,9 +133,11 @@ def test_what_disturbed_a_round_is_told_among_the_warnings() -> None:
         warnings=("measured again, since the machine was busy",),
         disturbances=("another program took 1 GiB",),
     )
-    found = result(trials=[BASELINE, replace(PICK, rounds={**PICK.rounds, 4: disturbed})]).trial(1)
-    assert any("another program took 1 GiB" in warning for warning in found.warnings)
-    assert any("measured again, since the machine was busy" in warning for warning in found.warnings)
+    found = result(trials=[BASELINE, replace(PICK, rounds={**PICK.rounds, 4: disturbed}, confirming={0: disturbed})])
+    told = ("measured again, since the machine was busy", "disturbed: another program took 1 GiB")
+    assert found.trial(1).warnings == [
+        f"{rounds}: {warning}" for rounds in ("finals, round 5", "confirming, round 1") for warning in told
+    ]
 
 
 def test_a_trial_that_ended_early_says_why() -> None:
@@ -140,7 +171,7 @@ def test_a_result_of_before_the_finals_is_still_read(tmp_path: Path) -> None:
         del data[key]
     del data["baselines"]["theirs"]["balanced"]
     for each in data["trials"]:
-        for key in ("n_rounds", "screening", "tied_with"):
+        for key in ("n_rounds", "n_confirming", "screening", "finals", "tied_with"):
             del each[key]
         for key in ("split", "foreign_bytes", "sampling") if each["vram"] else ():
             del each["vram"][key]

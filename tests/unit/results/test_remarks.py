@@ -25,6 +25,13 @@ def test_the_finals_say_how_many_were_measured_again_and_which_showed_no_differe
     assert "No clear difference, so left out for less memory or an earlier equal: 1 = 0." in words
 
 
+def test_what_was_confirmed_says_so_beside_the_finals() -> None:
+    told = "Their figures and the baselines' are of 3 rounds more, which chose nothing."
+    more = dict(list(PICK.rounds.items())[:3])
+    assert told in finals_words(result(trials=[replace(PICK, confirming=more), EQUAL]))
+    assert "rounds more" not in finals_words(result(trials=[PICK, EQUAL]))
+
+
 def test_a_study_without_finals_says_that_its_figures_may_be_luck() -> None:
     assert finals_words(result()).startswith("No finals were held")
 
