@@ -37,7 +37,7 @@ from layertune.trial.process import ProcessTrialRunner, Workplace
 
 HERE = Path(__file__).parent
 N_ROUNDS = 12
-REFERENCE = "reference"
+REFERENCE, CONFIRMED = "reference", "finals, confirmed"
 EFFORT = Effort(min_repeats=3, max_repeats=3, target_spread=0.01, warm_up_s=0.5, repeat_together=False)
 
 
@@ -88,11 +88,13 @@ def claims_of(run: int, config_path: Path) -> list[Claim]:
         subprocess.run([*command, "--study", f"{folder}/study", "--seed", str(run)], check=True, capture_output=True)
         result = load_result(Path(folder) / "study")
     chosen: dict[str, tuple[TrialInfo, MeasuredIn]] = {
-        "finals, confirmed": (result.picked("balanced"), "confirming"),
+        CONFIRMED: (result.picked("balanced"), "confirming"),
         "finals, by their own rounds": (result.picked("balanced"), "finals"),
         "best single trial": (best_single_trial(result), "search"),
         REFERENCE: (on_the_host(result), "confirming"),
     }
+    if chosen[CONFIRMED][0].last_measured_in() != "confirming":
+        raise SystemExit(f"run {run}: the pick was not confirmed; give the search more time")
     again = measure_again(config_path, run, [trial for trial, _ in chosen.values()])
     return [
         Claim(run, chosen_by, trial.number, model, layers_of(trial), claimed(trial, model, measured_in), rounds)
@@ -181,15 +183,16 @@ def report(config_path: Path, claims: Sequence[Claim]) -> str:
     for chosen_by in dict.fromkeys(each.chosen_by for each in claims if each.chosen_by != REFERENCE):
         chosen = [each for each in claims if each.chosen_by == chosen_by]
         lines.append(f"- chosen by {chosen_by}: {spread([each.overstated for each in chosen])}")
-        beside = [(1 + each.overstated) / slower[each.run] - 1 for each in chosen]
-        lines.append(f"  - with the machine's own change taken out: {spread(beside)}")
+        if chosen_by == CONFIRMED:  # the reference's figures are of the same rounds
+            beside = [(1 + each.overstated) / slower[each.run] - 1 for each in chosen]
+            lines.append(f"  - with the machine's own change taken out: {spread(beside)}")
         for model in dict.fromkeys(each.model for each in chosen):
             lines.append(agreement(model, chosen, [each for each in claims if each.chosen_by == REFERENCE]))
     return "\n".join(lines) + "\n"
 
 
 def slowed(run: int, claims: Sequence[Claim]) -> float:
-    """Return by what factor the reference was faster in a run's finals than in the measurement after it."""
+    """Return by what factor the reference was faster in a run's confirming rounds than in the measurement after it."""
     return geometric_mean(1 + each.overstated for each in claims if (each.run, each.chosen_by) == (run, REFERENCE))
 
 

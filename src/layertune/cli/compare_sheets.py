@@ -139,7 +139,9 @@ def _percent(cost: ModelCost) -> str:
 def _figures(study: StudySummary) -> str:
     if study.predicted:
         return "PREDICTED"
-    return "SCREENING ONLY" if study.screening_only else "finals"
+    if study.screening_only:
+        return "SCREENING ONLY"
+    return "finals, confirmed" if study.confirmed else "finals"
 
 
 def speed_words(speed: Speed | None) -> str:

@@ -20,7 +20,7 @@ from layertune.trial.messages import Stage
 from layertune.trial.outcome import Failed, Infeasible, Measured
 from layertune.units import format_bytes, format_duration
 
-_ROUNDS: dict[RoundKind, str] = {"final": "finals", "confirming": "confirming the choice"}
+_ROUNDS: dict[RoundKind, str] = {"finals": "finals", "confirming": "confirming the choice"}
 
 
 class SearchProgress:

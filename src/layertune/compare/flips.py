@@ -5,6 +5,7 @@ from typing import Literal
 
 from layertune.compare.summary import balanced, speed
 from layertune.results.result import Result, TrialInfo
+from layertune.results.trial_info import last_in_common
 from layertune.settings import EngineSettings
 from layertune.units import format_bytes
 
@@ -88,7 +89,7 @@ def _same_layers(ours: TrialInfo, other: Result) -> TrialInfo | None:
         and not trial.exceeded()
         and [engine.placement for engine in trial.settings.values()] == wanted
     ]
-    return min(alike, key=lambda trial: trial.screening is None, default=None)
+    return max(alike, key=lambda trial: (trial.n_all_rounds(), -trial.number), default=None)
 
 
 def _without_threads(settings: dict[str, EngineSettings]) -> dict[str, EngineSettings]:
@@ -119,10 +120,11 @@ def _too_much(ours: TrialInfo, capacity: int | None) -> str:
 
 
 def _by_speed(there: TrialInfo, theirs: TrialInfo, measured: str) -> tuple[Why, str]:
-    """Hold what is nearest to the first's pick against the other's pick, both as measured there."""
+    """Hold what is nearest to the first's pick against the other's pick, both as measured there in the same rounds."""
+    measured_in = last_in_common([there, theirs])
     slower, faster, words, sure = [], [], [], True
     for model in theirs.settings:
-        mine, picked = speed(there, model), speed(theirs, model)
+        mine, picked = speed(there, model, measured_in), speed(theirs, model, measured_in)
         if mine is None or picked is None or (behind := mine.slower_than(picked)) is None:
             sure = False
             continue

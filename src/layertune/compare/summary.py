@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from layertune.prediction import Prediction
 from layertune.prediction.prediction import PredictedSetting
 from layertune.results.result import Result, TrialInfo
-from layertune.results.trial_info import MetricInfo
+from layertune.results.trial_info import MeasuredIn, MetricInfo
 from layertune.settings import EngineSettings
 
 
@@ -53,7 +53,8 @@ class Pick:
 class StudySummary:
     """`capacity_bytes` is the budget without its margin, None on the CPU.
 
-    `screening_only` marks a study without finals: its figures were measured once, and include who was lucky.
+    `screening_only` marks a study without finals: its figures were measured once, and include who was lucky. Those of a
+    study that is `confirmed` chose nothing.
     `predicted` marks what was not measured at all: its intervals are the prediction's.
     """
 
@@ -65,6 +66,7 @@ class StudySummary:
     vram_bytes: int | None
     capacity_bytes: int | None
     screening_only: bool
+    confirmed: bool
     n_measured: int
     n_front: int
     picks: Mapping[str, Pick]
@@ -82,6 +84,7 @@ def summary(label: str, result: Result) -> StudySummary:
         vram_bytes=device.vram_bytes,
         capacity_bytes=result.budget.capacity_bytes(),
         screening_only=not any(trial.n_rounds for trial in result.trials),
+        confirmed=any(trial.n_confirming for trial in result.trials),
         n_measured=sum(trial.state == "measured" for trial in result.trials),
         n_front=len(result.pareto),
         picks={name: _pick(result.trial(number)) for name, number in result.picks.items()},
@@ -99,6 +102,7 @@ def predicted_summary(label: str, prediction: Prediction) -> StudySummary:
         vram_bytes=card.vram_bytes,
         capacity_bytes=prediction.budget.capacity_bytes(),
         screening_only=False,
+        confirmed=False,
         n_measured=0,
         n_front=len(prediction.front),
         picks={name: _predicted_pick(prediction.front[place]) for name, place in prediction.picks.items()},
@@ -111,9 +115,10 @@ def balanced(result: Result) -> TrialInfo | None:
     return result.trial(result.picks["balanced"]) if "balanced" in result.picks else None
 
 
-def speed(trial: TrialInfo, model: str) -> Speed | None:
-    """Return a model's speed alone in its workload, None where the trial was not measured."""
-    return None if trial.metrics is None else Speed.of(trial.metrics[model]["tokens_per_s"])
+def speed(trial: TrialInfo, model: str, measured_in: MeasuredIn = "confirming") -> Speed | None:
+    """Return a model's speed alone in its workload, as it was measured then; None where the trial was not measured."""
+    metrics = trial.metrics_of(measured_in)
+    return None if metrics is None else Speed.of(metrics[model]["tokens_per_s"])
 
 
 def _predicted_pick(setting: PredictedSetting) -> Pick:

@@ -1,6 +1,6 @@
 """Trials that differ from the pick in one setting alone, and what that did."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import hypot
 
@@ -9,9 +9,7 @@ from layertune.explain.steps import KNOBS, Step, engine_of, turned, value
 from layertune.results.bounds import LOAD_SPREAD
 from layertune.results.recorded import is_disturbed
 from layertune.results.result import Result, TrialInfo
-from layertune.results.trial_info import MeasuredIn
-
-_ORDER: tuple[MeasuredIn, ...] = ("search", "finals", "confirming")
+from layertune.results.trial_info import MeasuredIn, last_in_common
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +49,6 @@ def measured_change(pick: TrialInfo, other: TrialInfo, model: str) -> Change | N
     return Change(difference, low, high, before.rate, "measured", other.number, measured_in)
 
 
-def last_in_common(trials: Iterable[TrialInfo]) -> MeasuredIn:
-    """Return where all of the trials were measured, the last such place: who won a search was lucky in it, and who won
-    the finals in these."""
-    return min((trial.last_measured_in() for trial in trials), key=_ORDER.index)
-
-
 def _difference(result: Result, pick: TrialInfo, trial: TrialInfo, model: str) -> tuple[Step, TrialInfo] | None:
     if trial.state != "measured" or is_disturbed(trial):
         return None
@@ -72,14 +64,14 @@ def _difference(result: Result, pick: TrialInfo, trial: TrialInfo, model: str) -
     return None
 
 
-def _below(pair: tuple[Step, TrialInfo]) -> tuple[int, bool, int]:
+def _below(pair: tuple[Step, TrialInfo]) -> tuple[int, int, int]:
     step, trial = pair
-    return step.to, trial.n_rounds > 0, -trial.number
+    return step.to, trial.n_all_rounds(), -trial.number
 
 
-def _above(pair: tuple[Step, TrialInfo]) -> tuple[int, bool, int]:
+def _above(pair: tuple[Step, TrialInfo]) -> tuple[int, int, int]:
     step, trial = pair
-    return step.to, trial.n_rounds == 0, trial.number
+    return step.to, -trial.n_all_rounds(), trial.number
 
 
 def figure(trial: TrialInfo, model: str, quantity: str, measured_in: MeasuredIn) -> Figure | None:

@@ -23,11 +23,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from layertune.explain.measured import figure, last_in_common
+from layertune.explain.measured import figure
 from layertune.explain.steps import turned
 from layertune.results.recorded import is_disturbed
 from layertune.results.result import Result, TrialInfo
-from layertune.results.trial_info import MeasuredIn
+from layertune.results.trial_info import MeasuredIn, last_in_common
 from layertune.settings import EngineSettings
 
 _MINUTE_S = 60.0
@@ -147,7 +147,7 @@ def _trial_alone(result: Result, pick: TrialInfo, model: str) -> TrialInfo | str
         engine = turned(pick.settings[model], "n_gpu_layers", n_layers, n_most - 1)
         there = [trial for trial in result.trials if _ran(trial, model, engine, n_most - 1)]
         if there:
-            return pick if pick in there else max(there, key=lambda trial: (trial.n_rounds, -trial.number))
+            return pick if pick in there else max(there, key=lambda trial: (trial.n_all_rounds(), -trial.number))
     if fitting is None:
         return f"how many layers of {model} fit alone: the result has no baseline {_FIT_ALONE} with the pick's context"
     return f"{model} alone: no trial has {fitting} of its layers on the device and the pick's other settings"

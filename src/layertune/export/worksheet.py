@@ -88,5 +88,6 @@ def _is_fixed(engine: EngineSettings) -> bool:
 
 
 def _candidate(trial: TrialInfo) -> Candidate:
-    speeds = {name: metrics["tokens_per_s"].median for name, metrics in (trial.metrics or {}).items()}
+    of_finals = trial.metrics_of("finals") or {}  # those that choose; who was chosen already has later ones
+    speeds = {name: metrics["tokens_per_s"].median for name, metrics in of_finals.items()}
     return Candidate(trial.number, speeds, trial.vram.peak_bytes if trial.vram is not None else 0)

@@ -28,10 +28,14 @@ def finals_words(result: Result, interval: str = "±") -> str:
     tied = [trial for trial in result.trials if trial.tied_with is not None]
     equals = ", ".join(f"{trial.number} = {trial.tied_with}" for trial in tied)
     left_out = f" No clear difference, so left out for less memory or an earlier equal: {equals}." if tied else ""
-    told = f" Their figures and the baselines' are of {n_confirming} rounds more, which chose nothing."
+    told = (
+        f"Their figures and the baselines' are of {n_confirming} rounds more, which chose nothing"
+        if n_confirming
+        else "These rounds chose, so a little luck is in their figures"
+    )
     return (
-        f"Front and picks are of the finals: {len(finalists)} settings measured again in {n_rounds} rounds, in turns."
-        f"{told if n_confirming else ''} {interval} is the 95 % interval of the median.{left_out}"
+        f"Front and picks are of the finals: {len(finalists)} settings measured again in {n_rounds} rounds, in turns. "
+        f"{told}. {interval} is the 95 % interval of the median.{left_out}"
     )
 
 
@@ -77,7 +81,7 @@ def clock_words(clock: ClockInfo) -> str:
 
 
 def gain_words(compared: ComparisonInfo | None) -> str:
-    """Say how much faster the balanced pick is, where the rounds of the finals show it to differ at all."""
+    """Say how much faster the balanced pick is, where the rounds that are told show it to differ at all."""
     if compared is None:
         return ""
     if not compared.clear:

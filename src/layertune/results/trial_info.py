@@ -1,5 +1,6 @@
 """One trial as result.json tells it."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -14,7 +15,7 @@ from pydantic import (
 
 from layertune.settings import EngineSettings, parse_tensor_split
 
-# What every measured trial has; `tpot_s`, and both latencies beside a prefill, came later or are a finalist's only.
+# What every measured trial has; `tpot_s` came later, and both latencies beside a prefill are not of every trial.
 METRICS = frozenset(("pp_tokens_per_s", "tg_tokens_per_s", "ttft_s", "tokens_per_s", "tokens_per_s_together"))
 
 _MAY_BE_ZERO = frozenset(("n_gpu_layers", "n_cpu_moe"))
@@ -107,6 +108,13 @@ class BufferInfo(Part):
     output_bytes: int
 
 
+def last_in_common(trials: Iterable["TrialInfo"]) -> MeasuredIn:
+    """Return where all of the trials were measured, the last such place: who won a search was lucky in it, and who won
+    the finals in these."""
+    order: tuple[MeasuredIn, ...] = ("search", "finals", "confirming")
+    return min((trial.last_measured_in() for trial in trials), key=order.index)
+
+
 class TrialInfo(Part):
     """`metrics`, `vram` and `host` are there where the trial was measured; `violations` in bytes over each limit.
 
@@ -157,6 +165,10 @@ class TrialInfo(Part):
             if lacking := METRICS - metrics.keys():
                 raise ValueError(f"metrics.{name} lacks {', '.join(sorted(lacking))}")
         return self
+
+    def n_all_rounds(self) -> int:
+        """Return in how many rounds it was measured again: the more, the surer its figures."""
+        return self.n_rounds + self.n_confirming
 
     def last_measured_in(self) -> MeasuredIn:
         """Return what `metrics` are of."""

@@ -60,7 +60,12 @@ def trial_info(trial: FinishedTrial, plan_of: PlanFunction | None, tied_with: in
             "vram": vram,
             "host": HostInfo(peak_rss_bytes=outcome.peak_rss_bytes),
             "buffers": {name: _buffers(report.buffers) for name, report in outcome.models.items()},
-            "warnings": [*remarks(outcome), *_round_remarks(trial, outcome), *_memory_verdicts(vram)],
+            "warnings": [
+                *remarks(outcome),
+                *_round_remarks(trial, outcome),
+                *trial.failed_rounds,
+                *_memory_verdicts(vram),
+            ],
             "screening": first if trial.rounds else None,
             "finals": _metrics(trial) if trial.confirming else None,
             "flash_attn": {
@@ -114,7 +119,7 @@ def _memory_verdicts(vram: VramInfo | None) -> list[str]:
 
 
 def _vram(trial: FinishedTrial, outcome: Measured, plan: MemoryPlan | None) -> VramInfo | None:
-    report, peak_bytes = outcome.vram, trial.peak_bytes()
+    report, peak_bytes = outcome.vram, max(trial.peak_bytes(), trial.told().peak_bytes())
     if report is None:
         return None
     held_bytes = sum(_on_device(each.buffers).total_bytes for each in outcome.models.values())
@@ -134,7 +139,7 @@ def _vram(trial: FinishedTrial, outcome: Measured, plan: MemoryPlan | None) -> V
 
 
 def _devices(trial: FinishedTrial, reports: Sequence[VramReport], plan: MemoryPlan | None) -> list[DeviceVramInfo]:
-    peaks = trial.device_peaks()
+    peaks = [max(both) for both in zip(trial.device_peaks(), trial.told().device_peaks(), strict=True)]
     return [
         DeviceVramInfo(
             peak_bytes=peaks[index],

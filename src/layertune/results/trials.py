@@ -18,7 +18,8 @@ class FinishedTrial:
     """One trial of a study. `violations` maps each constraint to the bytes it is exceeded by; at most 0 is kept.
 
     A finalist was measured again: `rounds` has its figures by the number of the round, and only these choose. What they
-    chose was measured once more: `confirming` has the figures that are told of it.
+    chose was measured once more: `confirming` has the figures that are told of it. `failed_rounds` says in words which
+    of either came to nothing.
     """
 
     number: int
@@ -27,11 +28,12 @@ class FinishedTrial:
     violations: Mapping[str, float]
     rounds: Mapping[int, Measured] = field(default_factory=dict)
     confirming: Mapping[int, Measured] = field(default_factory=dict)
+    failed_rounds: Sequence[str] = ()
 
     def told(self) -> "FinishedTrial":
-        """Return the trial with the rounds in the place of `rounds` whose figures are told: those that chose nothing,
+        """Return the trial with those rounds in the place of `rounds` whose figures are told: the confirming ones,
         where it has such."""
-        return replace(self, rounds=self.confirming) if self.confirming else self
+        return replace(self, rounds=self.confirming, confirming={}) if self.confirming else self
 
     def feasible(self) -> Measured | None:
         """Return the figures of a measured trial that keeps every limit, else None."""
@@ -56,13 +58,14 @@ class FinishedTrial:
         }
 
     def peak_bytes(self) -> int:
-        """Return the most that any measurement took of the device; 0 on the CPU, which has no memory of its own."""
-        reports = [each.vram for each in self.measurements()]
+        """Return the most that any measurement before the choice took of the device; 0 on the CPU, which has no memory
+        of its own."""
+        reports = [each.vram for each in (self._measured(), *self.rounds.values())]
         return max((report.peak_bytes for report in reports if report is not None), default=0)
 
     def device_peaks(self) -> list[int]:
         """Return the same for each device by itself."""
-        reports = [each.vram for each in self.measurements() if each.vram is not None]
+        reports = [each.vram for each in (self._measured(), *self.rounds.values()) if each.vram is not None]
         by_device = zip(*(report.each for report in reports), strict=True)
         return [max(each.peak_bytes for each in of_device) for of_device in by_device]
 

@@ -2,8 +2,7 @@
 
 import time
 
-_TRIALS_SHARE = 2 / 3
-_FINALS_END = 5 / 6
+_TRIALS_END, _FINALS_END = 2 / 3, 5 / 6
 
 
 class Deadline:
@@ -12,14 +11,14 @@ class Deadline:
     def __init__(self, timeout_s: float | None, *, with_finals: bool, with_confirming: bool) -> None:
         self._started_s = time.monotonic()
         self._timeout_s = timeout_s
-        self._trials_share = _TRIALS_SHARE if with_finals else 1.0
-        self._finals_share = _FINALS_END if with_confirming else 1.0
+        self._trials_end = _TRIALS_END if with_finals else 1.0
+        self._finals_end = _FINALS_END if with_confirming else 1.0
 
     def trials_are_over(self) -> bool:
-        return self._spent(self._trials_share)
+        return self._spent(self._trials_end)
 
     def finals_are_over(self) -> bool:
-        return self._spent(self._finals_share)
+        return self._spent(self._finals_end)
 
     def is_over(self) -> bool:
         return self._spent(1.0)

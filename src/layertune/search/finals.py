@@ -18,7 +18,7 @@ from layertune.results.bounds import clearly_beaten, trial_bounds
 from layertune.results.picks import EQUAL, candidates, choose
 from layertune.results.statistics import Metric
 from layertune.results.ties import chosen
-from layertune.results.trials import FinishedTrial, front
+from layertune.results.trials import FinishedTrial, contenders, front
 from layertune.search.attempts import measure_in_quiet
 from layertune.search.measuring import Measuring, RoundKind
 from layertune.search.study_record import StudyRecord
@@ -46,7 +46,7 @@ class Finals:
     def __init__(self, plan: Measuring, record: StudyRecord, n_trials: int, seed: int) -> None:
         self._plan = plan
         self._record = record
-        self._n_trials = n_trials
+        self._of = str(n_trials)
         self._seed = seed
 
     def hold(
@@ -58,22 +58,24 @@ class Finals:
     ) -> None:
         """Measure round after round, until the plan's number, until all speeds are known well enough, or until the
         time is up; but MIN_ROUNDS at least."""
-        self._hold("final", finalists, runner, on_round, time_is_up)
+        self._hold("finals", self._of, finalists, runner, on_round, time_is_up)
 
     def confirm(
         self,
-        chosen: Sequence[FinishedTrial],
+        trials: Sequence[FinishedTrial],
         runner: TrialRunner,
         on_round: Callable[[RoundMeasured], None],
         time_is_up: Callable[[], bool],
     ) -> None:
         """Do the same with what the finals chose; nothing where the time is up before the first round."""
-        if not time_is_up() or self._record.rounds("confirming", self._n_trials):
-            self._hold("confirming", chosen, runner, on_round, time_is_up)
+        of = confirming_of(int(self._of), trials)
+        if not time_is_up() or self._record.rounds("confirming", of):
+            self._hold("confirming", of, trials, runner, on_round, time_is_up)
 
     def _hold(
         self,
         kind: RoundKind,
+        of: str,
         trials: Sequence[FinishedTrial],
         runner: TrialRunner,
         on_round: Callable[[RoundMeasured], None],
@@ -82,7 +84,7 @@ class Finals:
         settings = {trial.number: trial.settings for trial in trials}
         plan = self._plan.finals
         for n_round in range(plan.n_most(kind)):
-            rounds = self._record.rounds(kind, self._n_trials)
+            rounds = self._record.rounds(kind, of)
             begun = any(n_round in of_finalist for of_finalist in rounds.values())
             over = time_is_up() or settled(rounds, plan.effort.target_spread)
             if n_round >= MIN_ROUNDS and over and not begun:
@@ -91,14 +93,14 @@ class Finals:
             missing = [number for number in order if n_round not in rounds.get(number, {})]
             for n_done, number in enumerate(missing, start=1):
                 outcome = self._measure(kind, runner, n_round, number, settings[number])
-                self._record.add_round(kind, self._n_trials, n_round, number, outcome)
+                self._record.add_round(kind, of, n_round, number, outcome)
                 on_round(RoundMeasured(kind, number, n_round, len(missing) - n_done, outcome))
 
     def _measure(
         self, kind: RoundKind, runner: TrialRunner, n_round: int, number: int, settings: SplitSettings
     ) -> TrialOutcome:
         plan = self._plan.finals
-        # They choose nothing, so only the rounds that are told need them.
+        # They choose nothing, so only the rounds whose figures are told need them.
         beside = n_round < plan.n_rounds_beside and (kind == "confirming" or plan.n_confirming == 0)
         effort = plan.effort if beside else replace(plan.effort, n_beside_prefill=0)
         keep = partial(self._record.add_disturbed, f"{kind} {number}")
@@ -133,8 +135,8 @@ def finalists(
         return trial.number not in picked, trial.number not in on_front, -_speed(trial)
 
     searched = sorted((trial for trial in near if trial.settings not in baselines), key=rank)[:n_most]
-    chosen = {trial.number for trial in searched}
-    return [trial for trial in feasible if trial.number in chosen or trial.settings in baselines]
+    kept = {trial.number for trial in searched}
+    return [trial for trial in feasible if trial.number in kept or trial.settings in baselines]
 
 
 def to_confirm(
@@ -144,10 +146,17 @@ def to_confirm(
     floors: Sequence[Floor] = (),
 ) -> list[FinishedTrial]:
     """Return what is measured once more after the finals, in the order of their numbers: the front, of which the picks
-    are, and the baselines, with which they are compared. Without finals nothing is."""
+    are, and the baselines, with which they are compared. Nothing without finals, or without a front."""
     best, _ = chosen(trials, objectives, floors)
-    shown = {trial.number for trial in best}
-    return [trial for trial in trials if trial.rounds and (trial.number in shown or trial.settings in baselines)]
+    shown = {trial.number for trial in best if trial.rounds}
+    compared = {trial.number for trial in contenders(trials) if trial.rounds and trial.settings in baselines}
+    return [trial for trial in trials if shown and trial.number in shown | compared]
+
+
+def confirming_of(n_trials: int, trials: Sequence[FinishedTrial]) -> str:
+    """Name the confirming rounds of what the finals over `n_trials` trials chose: of another choice there are others,
+    since figures of one round belong to one hour of the machine."""
+    return f"{n_trials}:{','.join(str(trial.number) for trial in trials)}"
 
 
 def turns(numbers: Sequence[int], n_round: int, seed: str) -> list[int]:

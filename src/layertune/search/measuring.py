@@ -7,7 +7,7 @@ from layertune.settings import SplitSettings
 from layertune.trial.effort import Effort
 
 # What a round is for: the finals choose, confirming rounds say what the chosen do.
-RoundKind = Literal["final", "confirming"]
+RoundKind = Literal["finals", "confirming"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class FinalsPlan:
     n_confirming: int = 0
 
     def n_most(self, kind: RoundKind) -> int:
-        return self.n_rounds if kind == "final" else self.n_confirming
+        return self.n_rounds if kind == "finals" else self.n_confirming
 
 
 @dataclass(frozen=True, slots=True)

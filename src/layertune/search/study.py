@@ -19,7 +19,7 @@ from layertune.search.asking import Asking
 from layertune.search.attempts import measure_in_quiet
 from layertune.search.constraints import check_smallest
 from layertune.search.deadline import Deadline
-from layertune.search.finals import MIN_ROUNDS, Finals, finalists, to_confirm
+from layertune.search.finals import MIN_ROUNDS, Finals, confirming_of, finalists, to_confirm
 from layertune.search.identity import open_study, owner_of
 from layertune.search.outlook import Outlook, why_stop
 from layertune.search.plan import Event, Plan, ReferenceMeasured, TrialFinished, TrialStarted
@@ -27,7 +27,7 @@ from layertune.search.prepared import PreparedRunner
 from layertune.search.record import Recorder, finished_trials, mend_trials, read_outlooks
 from layertune.search.samplers import make_sampler
 from layertune.search.storage import RESULT, storing
-from layertune.search.study_record import StudyRecord, with_rounds
+from layertune.search.study_record import StudyRecord, only_measured, with_rounds
 from layertune.settings import SplitSettings
 from layertune.trial.messages import Progress
 from layertune.trial.outcome import Measured, TrialOutcome
@@ -78,18 +78,25 @@ class Search:
         limits, finals = self._plan.limits, self._plan.measuring.finals
         with storing():
             trials = self._chosen_from or finished_trials(self._study, limits)
-        rounds = self._record.rounds("final", len(trials))
+        rounds = self._record.rounds("finals", str(len(trials)))
         if any(len(rounds.get(each.number, {})) < min(MIN_ROUNDS, finals.n_rounds) for each in self._finalists(trials)):
             return trials
-        confirming = self._record.rounds("confirming", len(trials))
+        after = self._record.confirmations(len(trials))
         held = [
-            with_rounds(trial, limits, rounds.get(trial.number, {}), confirming.get(trial.number, {}))
-            for trial in trials
+            with_rounds(trial, limits, rounds.get(trial.number, {}), after.get(trial.number, ())) for trial in trials
         ]
-        # All that is told side by side is of the same rounds.
-        if all(len(each.confirming) >= min(MIN_ROUNDS, finals.n_confirming) for each in self._to_confirm(held)):
-            return held
-        return [replace(trial, confirming={}) for trial in held]
+        return self._confirmed(held) if finals.n_confirming > 0 else held
+
+    def _confirmed(self, held: Sequence[FinishedTrial]) -> list[FinishedTrial]:
+        """Return finalists with the rounds that followed once these say enough of all that was chosen: what is told
+        side by side is of the same rounds."""
+        chosen = self._to_confirm(held)
+        rounds = self._record.rounds("confirming", confirming_of(len(held), chosen))
+        n_least = min(MIN_ROUNDS, self._plan.measuring.finals.n_confirming)
+        measured = {number: only_measured(each) for number, each in rounds.items() if len(each) >= n_least}
+        if not all(measured.get(trial.number) for trial in chosen):
+            return list(held)
+        return [replace(trial, confirming=measured.get(trial.number, {})) for trial in held]
 
     def _finalists(self, trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
         plan = self._plan
@@ -202,7 +209,11 @@ class Search:
             trials = self._chosen_from = finished_trials(self._study, self._plan.limits)
         finals = Finals(self._plan.measuring, self._record, len(trials), self._plan.seed)
         finals.hold(self._finalists(trials), runner, on_event, watch.finals_are_over)
-        finals.confirm(self._to_confirm(self.finished()), runner, on_event, watch.is_over)
+        chosen, confirmed = self._to_confirm(self.finished()), None
+        while (of := confirming_of(len(trials), chosen)) != confirmed:
+            finals.confirm(chosen, runner, on_event, watch.is_over)
+            # A limit that is broken only now changes the choice.
+            chosen, confirmed = self._to_confirm(self.finished()), of
 
     def _learn(self) -> None:
         """Read what finished since the last time, other machines' trials in a shared storage among it."""

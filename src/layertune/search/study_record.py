@@ -5,20 +5,22 @@ Each is one attribute of the Optuna study, durable before the next measurement b
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from optuna.study import Study
 
 from layertune.results.drift import Reference
+from layertune.results.trial_summary import reason
 from layertune.results.trials import FinishedTrial
 from layertune.search.constraints import Limits
 from layertune.search.measuring import RoundKind
 from layertune.search.storage import storing
 from layertune.trial.outcome import OUTCOME, Measured, TrialOutcome
 
-_ROUND = re.compile(r"(?P<kind>final|confirming) (?P<n_trials>\d+) (?P<n_round>\d+) (?P<number>\d+)")
+_ROUND = re.compile(r"(?P<key>final|confirming) (?P<of>\S+) (?P<n_round>\d+) (?P<number>\d+)")
+_KEYS: dict[RoundKind, str] = {"finals": "final", "confirming": "confirming"}
 _REFERENCE = re.compile(r"reference (?P<n_trials>\d+)")
 
 # By finalist, then by round.
@@ -26,7 +28,8 @@ Rounds = dict[int, dict[int, TrialOutcome]]
 
 
 class StudyRecord:
-    """Finals belong to the trials they chose from: after further trials, by their number, new ones begin.
+    """Finals belong to the trials they chose from: after further trials, by their number, new ones begin. Confirming
+    rounds belong to what was chosen.
 
     In a storage that other machines write too, `owner` marks this one's: rounds and references say how machine and
     settings do in the same minutes, so those of two machines are no one's. Every method raises StorageError where the
@@ -37,8 +40,8 @@ class StudyRecord:
         self._study = study
         self._mark = "" if owner is None else f"{owner} "
 
-    def add_round(self, kind: RoundKind, n_trials: int, n_round: int, number: int, outcome: TrialOutcome) -> None:
-        self._add(f"{kind} {n_trials} {n_round} {number}", outcome)
+    def add_round(self, kind: RoundKind, of: str, n_round: int, number: int, outcome: TrialOutcome) -> None:
+        self._add(f"{_KEYS[kind]} {of} {n_round} {number}", outcome)
 
     def add_reference(self, n_trials: int, outcome: Measured) -> None:
         self._add(f"reference {n_trials}", outcome)
@@ -48,15 +51,25 @@ class StudyRecord:
         n_kept = sum(key.startswith(f"disturbed {of} ") for key in self._attributes())
         self._add(f"disturbed {of} {n_kept}", outcome)
 
-    def rounds(self, kind: RoundKind, n_trials: int) -> Rounds:
-        """Return the rounds of one kind of the finals over `n_trials` trials."""
+    def rounds(self, kind: RoundKind, of: str) -> Rounds:
+        """Return the rounds of one kind, `of` the finals over so many trials, or of one choice of these."""
         found: Rounds = {}
         for key, value in self._attributes().items():
             match = _ROUND.fullmatch(key)
-            if match and (match["kind"], int(match["n_trials"])) == (kind, n_trials):
+            if match and (match["key"], match["of"]) == (_KEYS[kind], of):
                 of_finalist = found.setdefault(int(match["number"]), {})
                 of_finalist[int(match["n_round"])] = OUTCOME.validate_python(value)
         return {number: dict(sorted(rounds.items())) for number, rounds in found.items()}
+
+    def confirmations(self, n_trials: int) -> dict[int, list[TrialOutcome]]:
+        """Return by trial every outcome of confirming rounds after the finals over `n_trials` trials, whatever was
+        chosen when they were held."""
+        found: dict[int, list[TrialOutcome]] = {}
+        for key, value in self._attributes().items():
+            match = _ROUND.fullmatch(key)
+            if match and match["key"] == _KEYS["confirming"] and match["of"].startswith(f"{n_trials}:"):
+                found.setdefault(int(match["number"]), []).append(OUTCOME.validate_python(value))
+        return found
 
     def references(self) -> list[Reference]:
         """Return the reference measurements in their order."""
@@ -82,16 +95,17 @@ def with_rounds(
     trial: FinishedTrial,
     limits: Limits,
     rounds: Mapping[int, TrialOutcome],
-    confirming: Mapping[int, TrialOutcome] | None = None,
+    after: Sequence[TrialOutcome] = (),
 ) -> FinishedTrial:
-    """Return a finalist with its rounds; a limit that one of them broke is broken."""
-    confirming = confirming or {}
+    """Return a finalist with its rounds; a limit that one of them broke, or an outcome `after` them, is broken."""
     violations = dict(trial.violations)
-    for outcome in (*rounds.values(), *confirming.values()):
+    for outcome in (*rounds.values(), *after):
         for name, excess in limits.violations(outcome).items():
             violations[name] = max(excess, violations.get(name, excess))
-    return replace(trial, rounds=_measured(rounds), confirming=_measured(confirming), violations=violations)
+    failed = [f"finals, round {n_round + 1}: {reason(each)}" for n_round, each in rounds.items() if reason(each)]
+    failed += [f"confirming: {reason(each)}" for each in after if reason(each)]
+    return replace(trial, rounds=only_measured(rounds), violations=violations, failed_rounds=tuple(failed))
 
 
-def _measured(rounds: Mapping[int, TrialOutcome]) -> dict[int, Measured]:
+def only_measured(rounds: Mapping[int, TrialOutcome]) -> dict[int, Measured]:
     return {number: outcome for number, outcome in rounds.items() if isinstance(outcome, Measured)}

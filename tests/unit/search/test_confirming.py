@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from optuna.storages import InMemoryStorage
 
+from layertune.config import Floor, Objective
 from layertune.errors import Interrupted
 from layertune.results.trials import FinishedTrial
 from layertune.search.finals import MIN_ROUNDS, RoundMeasured, to_confirm
@@ -15,7 +17,9 @@ from layertune.search.study_record import StudyRecord
 from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
 from layertune.testing.fakes import Noise
-from small_study import ROUNDS, plan, quiet, search, space, stored, with_finals
+from layertune.trial.outcome import Failed
+from layertune.units import MIB
+from small_study import ROUNDS, on_a_gpu, plan, quiet, search, space, stored, with_finals
 
 N_TRIALS, N_FINALS, N_CONFIRMING = 5, 3, 4
 FIRST = [
@@ -49,7 +53,7 @@ def test_what_the_finals_chose_and_the_baselines_are_measured_once_more(tmp_path
     n_finalists = sum(bool(trial.rounds) for trial in finished)
     assert len(runner.ran) == N_TRIALS + N_FINALS * n_finalists + N_CONFIRMING * len(chosen(finished))
     kinds = [event.kind for event in events if isinstance(event, RoundMeasured)]
-    assert kinds == ["final"] * N_FINALS * n_finalists + ["confirming"] * N_CONFIRMING * len(chosen(finished))
+    assert kinds == ["finals"] * N_FINALS * n_finalists + ["confirming"] * N_CONFIRMING * len(chosen(finished))
 
 
 def test_their_figures_are_told_and_choose_nothing(tmp_path: Path) -> None:
@@ -125,7 +129,7 @@ def test_a_study_that_is_interrupted_in_them_goes_on_and_tells_all_of_them_or_no
     held = study(cut, n_confirming=3)
     with pytest.raises(Interrupted):
         held.run(runner, quiet)
-    assert sum(map(len, StudyRecord(stored(cut)).rounds("confirming", N_TRIALS).values())) == into
+    assert sum(map(len, StudyRecord(stored(cut)).confirmations(N_TRIALS).values())) == into
     assert confirmed(held.finished()) == []
     assert chosen(held.finished()) == chosen(study(straight).finished())
     again = FakeRunner()
@@ -135,16 +139,91 @@ def test_a_study_that_is_interrupted_in_them_goes_on_and_tells_all_of_them_or_no
     assert resumed.finished() == study(straight).finished()
 
 
-def test_a_round_that_breaks_a_limit_changes_the_choice_and_the_finals_are_told_of_it(tmp_path: Path) -> None:
-    """The one that moves up has no rounds of its own yet; a search that goes on measures them."""
+def test_a_round_that_breaks_a_limit_changes_the_choice_which_is_then_confirmed_anew(tmp_path: Path) -> None:
     study(tmp_path, n_confirming=0).run(FakeRunner(), quiet)
     held = study(tmp_path, n_confirming=3)
-    first = [trial for trial in held.finished() if trial.number in chosen(held.finished())]
-    most = max(first, key=FinishedTrial.peak_bytes)
-    held.run(FakeRunner(cap_bytes=most.peak_bytes() - 1), quiet)
+    before = chosen(held.finished())
+    most = max((held.finished()[number] for number in before), key=FinishedTrial.peak_bytes)
+    runner = FakeRunner(cap_bytes=most.peak_bytes() - 1)
+    held.run(runner, quiet)
     finished = held.finished()
-    assert finished[most.number].feasible() is None
     assert most.number not in chosen(finished)
-    resumed = study(tmp_path, n_confirming=3)
-    resumed.run(FakeRunner(), quiet)
-    assert confirmed(resumed.finished()) == chosen(resumed.finished())
+    assert confirmed(finished) == chosen(finished) != before
+    assert len(runner.ran) == 3 * len(before) + 3 * len(chosen(finished))
+    assert all("unable to allocate" in words for words in finished[most.number].failed_rounds)
+    assert study(tmp_path, n_confirming=3).finished() == finished
+
+
+def test_a_peak_that_is_higher_only_in_them_chooses_nothing_and_is_told(tmp_path: Path) -> None:
+    study(tmp_path, n_confirming=0).run(FakeRunner(), quiet)
+    held = study(tmp_path)
+    before = chosen(held.finished())
+    runner = FakeRunner()
+
+    def fuller(settings: SplitSettings) -> None:
+        runner.outcomes = {len(runner.ran) - 1: on_a_gpu(settings, 3 * MIB)}
+
+    runner.before = fuller
+    held.run(runner, quiet)
+    finished = held.finished()
+    assert confirmed(finished) == chosen(finished) == before
+    for number in before:
+        assert finished[number].told().peak_bytes() == finished[number].peak_bytes() + 3 * MIB
+
+
+def test_one_that_crashes_in_some_of_them_says_so_and_is_told_by_the_others(tmp_path: Path) -> None:
+    study(tmp_path, n_confirming=0).run(FakeRunner(), quiet)
+    crashed = Failed("crashed", "SIGSEGV", (), 0.1)
+    held = study(tmp_path, n_confirming=3)
+    n_chosen = len(chosen(held.finished()))
+    held.run(FakeRunner(outcomes={n_chosen: crashed}), quiet)
+    finished = held.finished()
+    assert confirmed(finished) == chosen(finished)
+    assert sorted(len(finished[number].confirming) for number in chosen(finished)) == [2] + [3] * (n_chosen - 1)
+    (told,) = [trial.failed_rounds for trial in finished if trial.failed_rounds]
+    assert told == ("confirming: crashed: SIGSEGV",)
+
+
+def test_where_one_crashes_in_all_of_them_the_finals_are_told_of_all(tmp_path: Path) -> None:
+    study(tmp_path, n_confirming=0).run(FakeRunner(), quiet)
+    held = study(tmp_path, n_confirming=3)
+    runner = FakeRunner()
+    lost = held.finished()[chosen(held.finished())[0]]
+
+    def before(settings: SplitSettings) -> None:
+        runner.outcomes = (
+            {len(runner.ran) - 1: Failed("crashed", "SIGSEGV", (), 0.1)} if settings == lost.settings else {}
+        )
+
+    runner.before = before
+    held.run(runner, quiet)
+    assert confirmed(held.finished()) == []
+    assert len(held.finished()[lost.number].failed_rounds) == 3
+
+
+def test_those_of_an_earlier_run_are_not_told_where_none_are_wanted(tmp_path: Path) -> None:
+    study(tmp_path).run(FakeRunner(), quiet)
+    assert confirmed(study(tmp_path).finished())
+    assert confirmed(study(tmp_path, n_confirming=0).finished()) == []
+
+
+def test_without_a_front_no_baseline_is_measured_again(tmp_path: Path) -> None:
+    study(tmp_path, measuring=with_finals(N_FINALS)).run(FakeRunner(), quiet)
+    unreached = Floor(Objective("chat.tokens_per_s", "maximize"), 1e6)
+    held = study(tmp_path, floors=[unreached])
+    assert to_confirm(held.finished(), plan().objectives, BASELINES, [unreached]) == []
+
+
+def test_of_two_machines_each_confirms_its_own_choice(tmp_path: Path) -> None:
+    storage = InMemoryStorage()
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+    changes = {"sampler": "random", "n_trials": N_TRIALS, "first": FIRST, "baselines": BASELINES}
+    measuring = with_finals(N_FINALS, n_confirming=3)
+    searches = [Search(plan(measuring=measuring, **changes), storage, folder) for folder in folders]
+    runners = [FakeRunner(), FakeRunner()]
+    for each, runner in zip(searches, runners, strict=True):
+        each.run(runner, quiet)
+    assert confirmed(searches[0].finished()) == confirmed(searches[1].finished()) == chosen(searches[0].finished())
+    assert len(runners[1].ran) == len(runners[0].ran) - N_TRIALS

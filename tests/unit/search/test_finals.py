@@ -67,7 +67,7 @@ def hold(
     kept = kept or record()
     measuring = Measuring(n_attempts=n_attempts, finals=FinalsPlan(n_rounds, 4, effort, n_rounds_beside))
     Finals(measuring, kept, N_TRIALS, seed=1).hold(FINALISTS, runner, on_round, time_is_up)
-    return kept.rounds("final", N_TRIALS)
+    return kept.rounds("finals", str(N_TRIALS))
 
 
 WILD = Noise(load=0.3)
@@ -87,7 +87,7 @@ def test_rounds_follow_one_another_each_in_its_own_order() -> None:
     hold(runner, 5)
     ran = [each["chat"].n_gpu_layers for each in runner.ran]
     assert [ran[4 * n_round : 4 * n_round + 4] for n_round in range(5)] == [
-        turns([0, 3, 5, 7], n_round, "1 final") for n_round in range(5)
+        turns([0, 3, 5, 7], n_round, "1 finals") for n_round in range(5)
     ]
     assert len({tuple(ran[4 * n_round : 4 * n_round + 4]) for n_round in range(5)}) > 1
 
@@ -96,7 +96,7 @@ def test_a_measurement_is_durable_before_the_next_one_begins() -> None:
     kept, n_durable = record(), list[int]()
 
     def before(_settings: SplitSettings) -> None:
-        n_durable.append(sum(map(len, kept.rounds("final", N_TRIALS).values())))
+        n_durable.append(sum(map(len, kept.rounds("finals", str(N_TRIALS)).values())))
 
     hold(FakeRunner(before=before), 3, kept)
     assert n_durable == list(range(12))
@@ -225,11 +225,11 @@ def test_finals_that_are_over_measure_nothing_more() -> None:
 def test_finals_after_further_trials_begin_anew() -> None:
     kept = record()
     hold(FakeRunner(), 3, kept)
-    assert kept.rounds("final", N_TRIALS + 1) == {}
+    assert kept.rounds("finals", str(N_TRIALS + 1)) == {}
     runner = FakeRunner()
     Finals(with_finals(3), kept, N_TRIALS + 1, seed=1).hold(FINALISTS[:2], runner, quiet, never)
     assert len(runner.ran) == 6
-    assert len(kept.rounds("final", N_TRIALS)) == 4
+    assert len(kept.rounds("finals", str(N_TRIALS))) == 4
 
 
 def test_without_finalists_nothing_is_measured() -> None:
@@ -362,7 +362,7 @@ def test_a_study_that_is_interrupted_in_its_finals_measures_nothing_twice_and_lo
     runner.before = before
     with pytest.raises(Interrupted, match="interrupted after 5 trials; all of them are kept"):
         study(cut).run(runner, quiet)
-    assert sum(map(len, StudyRecord(stored(cut)).rounds("final", 5).values())) == into
+    assert sum(map(len, StudyRecord(stored(cut)).rounds("finals", "5").values())) == into
     again = FakeRunner()
     held = study(cut)
     held.run(again, quiet)

@@ -4,6 +4,7 @@ The fastest of several noisy figures is an overestimate of the fastest setting (
 Curse, Management Science 52, 2006).
 """
 
+from dataclasses import replace
 from math import sqrt
 from statistics import mean, stdev
 
@@ -16,8 +17,8 @@ from layertune.results.picks import candidates, choose
 from layertune.results.ties import chosen
 from layertune.results.trials import FinishedTrial
 from layertune.search.constraints import Limits
-from layertune.search.finals import Finals, finalists, to_confirm
-from layertune.search.study_record import StudyRecord, with_rounds
+from layertune.search.finals import Finals, confirming_of, finalists, to_confirm
+from layertune.search.study_record import StudyRecord, only_measured, with_rounds
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.testing import FakeRunner
 from layertune.testing.fakes import Noise, true_tokens_per_s
@@ -52,12 +53,12 @@ def after_finals(trials: list[FinishedTrial], runner: FakeRunner) -> list[Finish
     finals = Finals(with_finals(6, n_confirming=6), record, len(trials), seed=1)
     finals.hold(finalists(trials, OBJECTIVES, (), 8), runner, quiet, lambda: False)
 
-    def held() -> list[FinishedTrial]:
-        rounds, confirming = record.rounds("final", len(trials)), record.rounds("confirming", len(trials))
-        return [with_rounds(each, LIMITS, rounds.get(each.number, {}), confirming.get(each.number)) for each in trials]
-
-    finals.confirm(to_confirm(held(), OBJECTIVES, ()), runner, quiet, lambda: False)
-    return held()
+    rounds = record.rounds("finals", str(len(trials)))
+    held = [with_rounds(each, LIMITS, rounds.get(each.number, {})) for each in trials]
+    kept = to_confirm(held, OBJECTIVES, ())
+    finals.confirm(kept, runner, quiet, lambda: False)
+    confirming = record.rounds("confirming", confirming_of(len(trials), kept))
+    return [replace(each, confirming=only_measured(confirming.get(each.number, {}))) for each in held]
 
 
 def claimed(trials: list[FinishedTrial], *, told: bool = False) -> float:
