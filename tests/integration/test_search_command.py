@@ -35,7 +35,7 @@ emulated = {{ n_threads = 1 }}
 host = {{ n_cpus = 1 }}
 search = {{ n_trials = {n_trials}, trial_timeout = "60s", sampler = "random" }}
 measurement = {{ min_repeats = 2, max_repeats = 2, warm_up = "0.01s", max_attempts = 1 }}
-finals = {{ max_rounds = {n_rounds}, max_finalists = 2, n_repeats = 1 }}
+finals = {{ max_rounds = {n_rounds}, max_finalists = 2, n_repeats = 1, confirming_rounds = 3 }}
 [models.chat]
 path = "chat.gguf"
 workload = {{ n_prompt = 8, n_generate = 4 }}
@@ -113,7 +113,7 @@ def test_a_search_ends_with_a_front_under_the_budget_an_env_and_a_result(folder:
         vram = result.trial(number).vram
         assert vram is not None
         assert vram.peak_bytes <= 14 * 2**20
-        assert result.trial(number).n_rounds == 3
+        assert (result.trial(number).n_rounds, result.trial(number).n_confirming) == (3, 3)
     env = (folder / "study" / ".env").read_text()
     assert f"CHAT_N_GPU_LAYERS={result.picked('balanced').settings['chat'].n_gpu_layers}\n" in env
     assert {trial.state for trial in result.trials} <= {"measured", "infeasible"}
@@ -244,11 +244,12 @@ def test_ctrl_c_is_exit_status_130_with_the_same_promise(folder: Path, how: sign
     check_resumed(folder, family, finished=[0, 1])
 
 
-def test_finals_cut_off_go_on_where_they_were(folder: Path) -> None:
+@pytest.mark.parametrize("rounds", ["finals", "confirming the choice"])
+def test_finals_cut_off_go_on_where_they_were(rounds: str, folder: Path) -> None:
     process = subprocess.Popen(command(folder, n_trials=3, n_rounds=3), cwd=folder, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith("[finals, round 1"):
+        if line.startswith(f"[{rounds}, round 1"):
             break
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
@@ -260,14 +261,16 @@ def test_finals_cut_off_go_on_where_they_were(folder: Path) -> None:
     result = load_result(folder / "study")
     finalists = [trial for trial in result.trials if trial.n_rounds]
     assert {trial.n_rounds for trial in finalists} == {3}
-    assert len(after) == 3 * len(finalists)
-    assert set(result.pareto) <= {trial.number for trial in finalists}
+    confirmed = [trial for trial in finalists if trial.n_confirming]
+    assert {trial.n_confirming for trial in confirmed} == {3}
+    assert len(after) == 3 * len(finalists) + 3 * len(confirmed)
+    assert set(result.pareto) <= {trial.number for trial in confirmed}
 
 
 def final_rounds(folder: Path) -> dict[str, object]:
     storage = JournalStorage(JournalFileBackend(str(folder / "study" / "journal.log")))
     attributes = optuna.load_study(study_name="tiny", storage=storage).user_attrs
-    return {key: value for key, value in attributes.items() if key.startswith("final ")}
+    return {key: value for key, value in attributes.items() if key.startswith(("final ", "confirming "))}
 
 
 def test_resume_needs_no_config_beside_the_folder(finished: Path) -> None:
