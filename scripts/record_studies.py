@@ -23,8 +23,9 @@ CONFIGS, STUDIES = ROOT / "configs" / "studies", ROOT / "studies"
 LAYERTUNE = Path(sys.executable).with_name("layertune")
 RESULT = "result.json"
 
-# About 6 minutes each on two cores. Studies with the same changes differ in nothing but the card, so they compare. The
-# six rounds are needed: of four, the balanced pick could not tell 23 from 36 tokens/s on a noisy machine.
+# About 6 minutes each on two cores, as they were recorded: before there were rounds after the finals. Studies with the
+# same changes differ in nothing but the card, so they compare. The six rounds are needed: of four, the balanced pick
+# could not tell 23 from 36 tokens/s on a noisy machine.
 DEMO: dict[str, Any] = {
     "search": {"n_trials": 9},
     "finals": {"max_rounds": 6, "max_finalists": 2},

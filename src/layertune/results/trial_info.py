@@ -155,15 +155,16 @@ class TrialInfo(Part):
                     raise ValueError(f"settings.{name}.{field} is {value}; it is {least} or more")
             if engine.tensor_split:
                 parse_tensor_split(engine.tensor_split)
-        if self.metrics is None:
-            if self.state == "measured":
-                raise ValueError("the trial was measured and has no metrics")
-            return self
-        if self.metrics.keys() != self.settings.keys():
-            raise ValueError("metrics and settings do not name the same models")
-        for name, metrics in self.metrics.items():
-            if lacking := METRICS - metrics.keys():
-                raise ValueError(f"metrics.{name} lacks {', '.join(sorted(lacking))}")
+        if self.metrics is None and self.state == "measured":
+            raise ValueError("the trial was measured and has no metrics")
+        for key, measured in (("metrics", self.metrics), ("finals", self.finals)):
+            if measured is None:
+                continue
+            if measured.keys() != self.settings.keys():
+                raise ValueError(f"{key} and settings do not name the same models")
+            for name, metrics in measured.items():
+                if lacking := METRICS - metrics.keys():
+                    raise ValueError(f"{key}.{name} lacks {', '.join(sorted(lacking))}")
         return self
 
     def n_all_rounds(self) -> int:

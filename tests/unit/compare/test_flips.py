@@ -50,6 +50,14 @@ def test_what_was_tried_there_in_vain_is_memory_bound_whatever_was_recorded_here
     assert (found.why, words in found.reason) == ("memory", True)
 
 
+def test_a_confirmed_pick_is_held_against_another_trial_by_the_finals_that_measured_both() -> None:
+    other = study([SMALL, Row((37, 29), (10, 3), 900)])
+    pick, confirming = other.trial(0), study([Row((37, 20), (5, 2), 600)]).trial(0).metrics
+    told = pick.model_copy(update={"n_confirming": 3, "finals": pick.metrics, "metrics": confirming})
+    found = flips(study([BIG]), other.model_copy(update={"trials": [told, other.trial(1)]}))
+    assert (found.why, "code 3.0 instead of 4.0 tokens/s" in found.reason) == ("bandwidth", True)
+
+
 def test_what_fits_and_was_measured_slower_is_bandwidth_bound() -> None:
     found = why([BIG], [SMALL, Row((37, 29), (10, 3), 900)], 0)
     assert found.why == "bandwidth"

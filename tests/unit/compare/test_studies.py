@@ -43,6 +43,15 @@ def test_a_study_without_finals_is_marked() -> None:
     assert [each.screening_only for each in compared.studies] == [False, True]
 
 
+def test_a_study_whose_choice_was_confirmed_is_marked() -> None:
+    finals = study([BIG])
+    confirmed = finals.model_copy(update={"trials": [finals.trial(0).model_copy(update={"n_confirming": 3})]})
+    compared = compare_studies([("a", finals), ("b", confirmed)])
+    assert [each.confirmed for each in compared.studies] == [False, True]
+    (row,) = [line for line in markdown(compared).splitlines() if "finals, confirmed" in line]
+    assert row.startswith("| b |")
+
+
 def test_a_study_without_a_pick_is_compared_all_the_same() -> None:
     compared = compare_studies([("a", study([BIG])), ("b", study([SMALL], None))])
     (pair,) = compared.pairs

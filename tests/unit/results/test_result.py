@@ -83,6 +83,7 @@ def test_what_is_no_result_is_refused_in_one_sentence(text: str | None, words: s
         (("trials", 1, "duration_s"), float("nan"), "trials.1.duration_s: Input should be a finite number"),
         (("trials", 1, "metrics"), None, "trials.1: the trial was measured and has no metrics"),
         (("trials", 1, "metrics", "chat"), {}, "trials.1: metrics.chat lacks pp_tokens_per_s, tg_tokens_per_s"),
+        (("trials", 1, "finals"), {}, "trials.1: finals and settings do not name the same models"),
         (("models",), {}, "workload and models do not name the same models"),
         (("models", "$(id)\nEVIL"), {}, r"models.\$\(id\)\?EVIL.*should match pattern"),
         (("trials", 1, "settings"), {}, "trials.1: metrics and settings do not name the same models"),
