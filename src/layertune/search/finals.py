@@ -46,7 +46,7 @@ class Finals:
     def __init__(self, plan: Measuring, record: StudyRecord, n_trials: int, seed: int) -> None:
         self._plan = plan
         self._record = record
-        self._of = str(n_trials)
+        self._n_trials = n_trials
         self._seed = seed
 
     def hold(
@@ -58,7 +58,7 @@ class Finals:
     ) -> None:
         """Measure round after round, until the plan's number, until all speeds are known well enough, or until the
         time is up; but MIN_ROUNDS at least."""
-        self._hold("finals", self._of, finalists, runner, on_round, time_is_up)
+        self._hold("finals", str(self._n_trials), finalists, runner, on_round, time_is_up)
 
     def confirm(
         self,
@@ -68,7 +68,7 @@ class Finals:
         time_is_up: Callable[[], bool],
     ) -> None:
         """Do the same with what the finals chose; nothing where the time is up before the first round."""
-        of = confirming_of(int(self._of), trials)
+        of = confirming_of(self._n_trials, trials)
         if not time_is_up() or self._record.rounds("confirming", of):
             self._hold("confirming", of, trials, runner, on_round, time_is_up)
 

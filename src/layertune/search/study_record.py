@@ -102,8 +102,8 @@ def with_rounds(
     for outcome in (*rounds.values(), *after):
         for name, excess in limits.violations(outcome).items():
             violations[name] = max(excess, violations.get(name, excess))
-    failed = [f"finals, round {n_round + 1}: {reason(each)}" for n_round, each in rounds.items() if reason(each)]
-    failed += [f"confirming: {reason(each)}" for each in after if reason(each)]
+    failed = [f"finals, round {n_round + 1}: {why}" for n_round, each in rounds.items() if (why := reason(each))]
+    failed += [f"confirming: {why}" for each in after if (why := reason(each))]
     return replace(trial, rounds=only_measured(rounds), violations=violations, failed_rounds=tuple(failed))
 
 
