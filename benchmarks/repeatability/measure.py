@@ -1,14 +1,16 @@
 """Do the figures that a search claims survive being measured again?
 
     python benchmarks/repeatability/measure.py [CONFIG] [--n 5] [--into benchmarks/repeatability] [--render]
+    python benchmarks/repeatability/measure.py --study FOLDER --into FOLDER [--rounds 12]
 
 Runs the search N times, with another seed each time. After each, the balanced pick and what choosing by the best single
 trial would have picked are measured once more, in fresh workers, in turns; the claimed tokens/s are held against these.
 The pick stands there twice: with what is claimed of it, which is of the rounds after the finals, and with the figures
 of the finals that chose it. The setting that keeps every model on the host, which nothing chose, is measured along: by
 how much it is off tells how much the machine itself changed until then; the sheet has both, as claimed and with that
-taken out. Writes repeatability.json (every sample) and repeatability.md; --render only writes the latter from the
-former. On the demo's emulated card the speeds are this CPU's.
+taken out. With --study a search that was made on this machine is measured again, and none is run; there is no reference
+where its finals had no such setting. Writes repeatability.json (every sample) and repeatability.md; --render only
+writes the latter from the former. On the demo's emulated card the speeds are this CPU's.
 """
 
 import argparse
@@ -66,6 +68,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("config", type=Path, nargs="?", default=Path("configs/studies/demo.toml"))
     parser.add_argument("--n", type=int, default=5)
+    parser.add_argument("--study", type=Path, help="measure again what this study claims")
+    parser.add_argument("--rounds", type=int, default=N_ROUNDS, help="how often each is measured again")
     parser.add_argument("--into", type=Path, default=HERE)
     parser.add_argument("--render", action="store_true", help="measure nothing, render what was measured")
     options = parser.parse_args()
@@ -74,28 +78,36 @@ def main() -> None:
         data = json.loads((options.into / "repeatability.json").read_text(encoding="utf-8"))
         write(options.into, options.config, [Claim(**each) for each in data])
         return
+    if options.study is not None:
+        config = options.study / "study.toml"
+        write(options.into, config, claims_of(0, load_result(options.study), config, options.rounds))
+        return
     for run in range(options.n):
         started_s = monotonic()
-        claims += claims_of(run, options.config)
+        claims += claims_of(run, search(run, options.config), options.config, options.rounds)
         print(f"run {run + 1} of {options.n}: {monotonic() - started_s:.0f} s", flush=True)
         write(options.into, options.config, claims)
 
 
-def claims_of(run: int, config_path: Path) -> list[Claim]:
-    """Search once, then measure its picks again."""
+def search(run: int, config_path: Path) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", "from layertune.cli.main import run; run()", "search", str(config_path)]
         subprocess.run([*command, "--study", f"{folder}/study", "--seed", str(run)], check=True, capture_output=True)
-        result = load_result(Path(folder) / "study")
+        return load_result(Path(folder) / "study")
+
+
+def claims_of(run: int, result: Result, config_path: Path, n_rounds: int) -> list[Claim]:
+    """Measure the picks of a search again."""
     chosen: dict[str, tuple[TrialInfo, MeasuredIn]] = {
         CONFIRMED: (result.picked("balanced"), "confirming"),
         "finals, by their own rounds": (result.picked("balanced"), "finals"),
         "best single trial": (best_single_trial(result), "search"),
-        REFERENCE: (on_the_host(result), "confirming"),
     }
+    if (reference := on_the_host(result)) is not None:
+        chosen[REFERENCE] = reference, "confirming"
     if chosen[CONFIRMED][0].last_measured_in() != "confirming":
         raise SystemExit(f"run {run}: the pick was not confirmed; give the search more time")
-    again = measure_again(config_path, run, [trial for trial, _ in chosen.values()])
+    again = measure_again(config_path, run, [trial for trial, _ in chosen.values()], n_rounds)
     return [
         Claim(run, chosen_by, trial.number, model, layers_of(trial), claimed(trial, model, measured_in), rounds)
         for chosen_by, (trial, measured_in) in chosen.items()
@@ -113,10 +125,11 @@ def best_single_trial(result: Result) -> TrialInfo:
     return result.trial(choose(candidates)["balanced"])
 
 
-def on_the_host(result: Result) -> TrialInfo:
-    """Return the finalist without a layer on the device; it is among the baselines, which are all measured again."""
-    finals = [trial for trial in result.trials if trial.screening is not None]
-    return next(trial for trial in finals if not any(engine.n_gpu_layers for engine in trial.settings.values()))
+def on_the_host(result: Result) -> TrialInfo | None:
+    """Return the baseline without a layer on the device, where the rounds after the finals have it."""
+    confirmed = [trial for trial in result.trials if trial.n_confirming > 0]
+    on_host = (trial for trial in confirmed if not any(engine.n_gpu_layers for engine in trial.settings.values()))
+    return next(on_host, None)
 
 
 def claimed(trial: TrialInfo, model: str, measured_in: MeasuredIn) -> float:
@@ -127,7 +140,9 @@ def layers_of(trial: TrialInfo) -> str:
     return ", ".join(f"{name} {engine.n_gpu_layers}" for name, engine in trial.settings.items())
 
 
-def measure_again(config_path: Path, run: int, trials: Sequence[TrialInfo]) -> dict[int, dict[str, list[list[float]]]]:
+def measure_again(
+    config_path: Path, run: int, trials: Sequence[TrialInfo], n_rounds: int
+) -> dict[int, dict[str, list[list[float]]]]:
     """Return the samples of each trial's models, round by round, each measured by a fresh worker."""
     config = load_config(config_path)
     place = Workplace(
@@ -139,7 +154,7 @@ def measure_again(config_path: Path, run: int, trials: Sequence[TrialInfo]) -> d
     )
     found: dict[int, dict[str, list[list[float]]]] = {}
     with closing(ProcessTrialRunner(place)) as runner:
-        for n_round in range(N_ROUNDS):
+        for n_round in range(n_rounds):
             different = {trial.number: trial for trial in trials}
             for trial in list(different.values())[:: 1 if n_round % 2 == 0 else -1]:
                 runner.close()
@@ -175,19 +190,21 @@ def report(config_path: Path, claims: Sequence[Claim]) -> str:
             f"| {each.run + 1} | {each.chosen_by} | {each.trial} | {each.layers} | {each.model} | {each.claimed:.2f} | "
             f"{interval} | {each.overstated:+.1%} |"
         )
-    slower = {run: slowed(run, claims) for run in dict.fromkeys(each.run for each in claims)}
-    lines += [
-        "",
-        f"- the machine itself, by the reference: {', '.join(f'{ratio - 1:+.1%}' for ratio in slower.values())}",
-    ]
+    references = [each for each in claims if each.chosen_by == REFERENCE]
+    slower = {run: slowed(run, claims) for run in dict.fromkeys(each.run for each in references)}
+    lines.append("")
+    if references:
+        ratios = ", ".join(f"{ratio - 1:+.1%}" for ratio in slower.values())
+        lines.append(f"- the machine itself, by the reference: {ratios}")
     for chosen_by in dict.fromkeys(each.chosen_by for each in claims if each.chosen_by != REFERENCE):
         chosen = [each for each in claims if each.chosen_by == chosen_by]
         lines.append(f"- chosen by {chosen_by}: {spread([each.overstated for each in chosen])}")
-        if chosen_by == CONFIRMED:  # the reference's figures are of the same rounds
+        if references and chosen_by == CONFIRMED:  # the reference's figures are of the same rounds
             beside = [(1 + each.overstated) / slower[each.run] - 1 for each in chosen]
             lines.append(f"  - with the machine's own change taken out: {spread(beside)}")
-        for model in dict.fromkeys(each.model for each in chosen):
-            lines.append(agreement(model, chosen, [each for each in claims if each.chosen_by == REFERENCE]))
+        if references:
+            models = dict.fromkeys(each.model for each in chosen)
+            lines += [agreement(model, chosen, references) for model in models]
     return "\n".join(lines) + "\n"
 
 
