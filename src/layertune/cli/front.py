@@ -66,12 +66,11 @@ def baseline_table(result: Result) -> Table:
         table.add_column(heading, no_wrap=True)
     for name in result.models:
         table.add_column(f"balanced pick, {name}", no_wrap=True)
-    capacity_bytes = result.budget.capacity_bytes()
     for name, baseline in result.baselines.items():
         layers = ", ".join(f"{model} {engine.n_gpu_layers}" for model, engine in (baseline.settings or {}).items())
         planned = "–" if baseline.planned_bytes is None else format_bytes(baseline.planned_bytes)
         gains = [gain_words(baseline.balanced.get(model)) for model in result.models]
-        table.add_row(name, layers or "–", planned, baseline_words(baseline, capacity_bytes), *gains)
+        table.add_row(name, layers or "–", planned, baseline_words(result, baseline), *gains)
     return table
 
 

@@ -134,7 +134,11 @@ class Preparation:
         if self.feasible is None:
             return None
         return Planned(
-            self.feasible.planner, self.space.n_settings(), self.feasible.n_settings(), self.feasible.correction
+            self.feasible.planner,
+            self.space.n_settings(),
+            self.feasible.n_settings(),
+            self.feasible.correction,
+            self.feasible.room_bytes() if self.limits.vram else None,
         )
 
     def provenance(self, created: datetime) -> Provenance:

@@ -72,7 +72,7 @@ def _baseline_row(result: Result, name: str, baseline: BaselineInfo) -> list[Htm
         Html(f"{escape(model)} {count(engine.n_gpu_layers, at + pointer('settings', model, 'n_gpu_layers'))}")
         for model, engine in (baseline.settings or {}).items()
     ]
-    became = escape(baseline_words(baseline, result.budget.capacity_bytes()))
+    became = escape(baseline_words(result, baseline))
     if baseline.trial is not None:
         became = Html(f"trial {count(baseline.trial, at + '/trial')}")
     return [

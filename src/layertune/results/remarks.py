@@ -89,15 +89,19 @@ def gain_words(compared: ComparisonInfo | None) -> str:
     return f"{compared.ratio - 1:+.0%}"
 
 
-def baseline_words(baseline: BaselineInfo, capacity_bytes: int | None) -> str:
-    """Say what became of a baseline."""
+def baseline_words(result: Result, baseline: BaselineInfo) -> str:
+    """Say what became of one of the result's baselines."""
     if baseline.trial is not None:
         return f"trial {baseline.trial}"
     if baseline.settings is None:
         return "would evict a model"
-    if baseline.planned_bytes is None or capacity_bytes is None or baseline.planned_bytes <= capacity_bytes:
-        return "not measured"
-    return f"not run: {format_bytes(baseline.planned_bytes - capacity_bytes)} over the budget"
+    planned_bytes, capacity_bytes = baseline.planned_bytes, result.budget.capacity_bytes()
+    room_bytes = None if result.plan is None else result.plan.room_bytes
+    if planned_bytes is not None and capacity_bytes is not None and planned_bytes > capacity_bytes:
+        return f"not run: {format_bytes(planned_bytes - capacity_bytes)} over the budget"
+    if planned_bytes is not None and room_bytes is not None and planned_bytes > room_bytes:
+        return f"not run: {format_bytes(planned_bytes - room_bytes)} over the budget, overhead included"
+    return "not measured"
 
 
 def _common_warnings(result: Result) -> list[str]:

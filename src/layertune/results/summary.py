@@ -63,12 +63,15 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What was known of memory before the trials: the planner, the room that it left, and what corrected it."""
+    """What was known of memory before the trials: the planner, the room that it left, and what corrected it.
+
+    `room_bytes` is None where no budget is kept."""
 
     planner: Planner
     n_settings: int
     n_feasible: int
     correction: Correction | None
+    room_bytes: int | None = None
 
 
 def summarise(
@@ -118,7 +121,12 @@ def summarise(
 
 def _plan_info(planned: Planned) -> PlanInfo:
     correction = planned.correction or Correction(0, 0, 0)
-    return PlanInfo(n_settings=planned.n_settings, n_feasible=planned.n_feasible, **asdict(correction))
+    return PlanInfo(
+        n_settings=planned.n_settings,
+        n_feasible=planned.n_feasible,
+        room_bytes=planned.room_bytes,
+        **asdict(correction),
+    )
 
 
 def _baseline(

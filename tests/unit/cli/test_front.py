@@ -21,15 +21,15 @@ RULES = [
 ]
 
 
-def finished(correction: Correction | None = None) -> Result:
+def finished(correction: Correction | None = None, room_bytes: int | None = None) -> Result:
     budget = BudgetInfo(vram_bytes=4 * MIB, margin_bytes=0)
-    return result(planned=Planned(PLANNER, 100, 40, correction), baselines=RULES, budget=budget)
+    return result(planned=Planned(PLANNER, 100, 40, correction, room_bytes), baselines=RULES, budget=budget)
 
 
-def printed() -> list[str]:
+def printed(study: Result) -> list[str]:
     console = Console(width=140)
     with console.capture() as capture:
-        console.print(baseline_table(finished()))
+        console.print(baseline_table(study))
     return capture.get().splitlines()
 
 
@@ -43,8 +43,17 @@ def printed() -> list[str]:
     ],
 )
 def test_every_baseline_says_what_became_of_it(name: str, words: str) -> None:
-    (line,) = [line for line in printed() if line.startswith(name)]
+    (line,) = [line for line in printed(finished()) if line.startswith(name)]
     assert words in line
+
+
+def test_a_baseline_that_fits_by_plan_alone_is_told_what_the_overhead_makes_of_it() -> None:
+    planned_bytes = PLANNER.plan(settings(3, 3)).device_bytes
+    assert planned_bytes is not None
+    (line,) = [line for line in printed(finished(room_bytes=planned_bytes - 1024)) if line.startswith("other")]
+    assert "not run: 1.0 KiB over the budget, overhead included" in line
+    (line,) = [line for line in printed(finished(room_bytes=planned_bytes)) if line.startswith("other")]
+    assert "not measured" in line
 
 
 def test_the_plan_s_errors_are_shown_never_hidden() -> None:
