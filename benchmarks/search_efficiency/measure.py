@@ -1,12 +1,13 @@
 """How many trials does a search need? Every sampler on recorded tables, whose truth is known.
 
-    python benchmarks/search_efficiency/measure.py [--samplers tpe random …] [--seeds 20] [--cards 1 2 …]
+    python benchmarks/search_efficiency/measure.py [--samplers tpe random …] [--seeds 20] [--cards 1 2 …] [--add]
 
 Runs the real search with replayed trials (record.py writes the tables), each sampler with the same seeds, with the
 planner's feasible set and, on some cards, without. Trials are counted until the true figures of what was visited, not
 the noisy ones that the search saw, have 95 % and 98 % of the hypervolume that trying everything would have. Prints
-Markdown, and writes efficiency.md and, with every run, efficiency.json beside this file; --render only writes the
-former from the latter.
+Markdown, and writes efficiency.md and, with every run, efficiency.json beside this file; --add keeps the runs there
+that are not run again (a table that was recorded anew needs all of its cards), --render only writes the former from
+the latter.
 """
 
 import argparse
@@ -63,12 +64,12 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--into", type=Path, default=HERE)
+    parser.add_argument("--add", action="store_true", help="keep what was run before and is not run again")
     parser.add_argument("--render", action="store_true", help="run nothing, render what was run")
     options = parser.parse_args()
+    runs, found, said = read(options.into) if options.render or options.add else ([], [], {})
     if options.render:
-        data = json.loads((options.into / "efficiency.json").read_text(encoding="utf-8"))
-        runs, found = _RUNS.validate_python(data["runs"]), _ORACLES.validate_python(data["oracles"])
-        write(options.into, runs, found, data["skipped"])
+        write(options.into, runs, found, said)
         return
     fields = [FIELDS[number - 1] for number in options.cards or range(1, len(FIELDS) + 1)]
     ways = [(sampler, planned) for sampler in options.samplers for planned in (True, False)]
@@ -80,9 +81,22 @@ def main() -> None:
         for way in ways
         if way not in skipped and (way[1] or field in BLIND)
     ]
-    said = {name_of(*way): why for way, why in skipped.items()}
+    said |= {name_of(*way): why for way, why in skipped.items()}
     print("\n".join(f"skipped: {name}: {why}" for name, why in said.items()), file=sys.stderr)
-    write(options.into, list(run_all(races, options.jobs)), list(map(oracle, fields)), said)
+    runs = [each for each in runs if each.race not in races] + list(run_all(races, options.jobs))
+    found = [each for each in found if each.field not in fields] + list(map(oracle, fields))
+    write(options.into, sorted(runs, key=place), sorted(found, key=lambda each: FIELDS.index(each.field)), said)
+
+
+def read(folder: Path) -> tuple[list[Run], list[Oracle], dict[str, str]]:
+    data = json.loads((folder / "efficiency.json").read_text(encoding="utf-8"))
+    return _RUNS.validate_python(data["runs"]), _ORACLES.validate_python(data["oracles"]), data["skipped"]
+
+
+def place(run: Run) -> tuple[int, int, int, bool]:
+    """Return where a run stands in the file, and so its sampler in the tables."""
+    race = run.race
+    return race.seed, FIELDS.index(race.field), SAMPLERS.index(race.sampler), not race.planned
 
 
 def unavailable(sampler: str, planned: bool) -> str | None:

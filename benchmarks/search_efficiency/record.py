@@ -3,7 +3,7 @@
     python benchmarks/search_efficiency/record.py benchmarks/search_efficiency/smollm2-gemma3.toml
     python benchmarks/search_efficiency/record.py benchmarks/search_efficiency/gemma3-qwen05b.toml
 
-Takes a quarter to half an hour, on a quiet machine: the speeds are this CPU's. Measured cells are kept in
+Takes half an hour to an hour, on a quiet machine: the speeds are this CPU's. Measured cells are kept in
 build/search_efficiency/, so that a recording that was cut off goes on where it was; at the end tables/NAME.json.gz is
 written beside this file. --quick measures the first cells only and writes no table. design.py says which cells.
 """

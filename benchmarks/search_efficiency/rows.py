@@ -20,7 +20,7 @@ _HEADER = (
 
 def report(runs: Sequence[Run], oracles: Sequence[Oracle], skipped: Mapping[str, str]) -> str:
     """Return the Markdown."""
-    n_seeds, n_trials = len({each.race.seed for each in runs}), max(each.race.n_trials for each in runs)
+    n_seeds, n_trials = n_seeds_of(runs), max(each.race.n_trials for each in runs)
     lines = [
         f"{n_seeds} seeds, {n_trials} trials at most. Each figure is the median, with the 90th percentile in brackets:",
         "trials to the share of the exhaustive hypervolume; how much slower the balanced pick truly is than the best;",
@@ -38,17 +38,23 @@ def report(runs: Sequence[Run], oracles: Sequence[Oracle], skipped: Mapping[str,
     return "\n".join(lines).rstrip() + "\n"
 
 
+def n_seeds_of(runs: Sequence[Run]) -> int:
+    return len({each.race.seed for each in runs})
+
+
 def table(runs: Sequence[Run], oracles: Sequence[Oracle]) -> list[str]:
+    """Return a line for each sampler; one that ran with fewer seeds than the others says so."""
     lines = [_line(_HEADER), "|---|" + "--:|" * (len(_HEADER) - 1)]
     for sampler in dict.fromkeys(each.race.sampler for each in runs):
         planned, blind = (
             [each for each in runs if each.race.sampler == sampler and each.race.planned is way]
             for way in (True, False)
         )
+        n_seeds = n_seeds_of(planned)
         lines.append(
             _line(
                 (
-                    sampler,
+                    sampler if n_seeds == n_seeds_of(runs) else f"{sampler}, {n_seeds} seeds",
                     *trials_to(planned),
                     *(percent([each.regret[place] for each in planned]) for place in range(len(PICKED_AFTER))),
                     milliseconds([each.next_trial_s for each in planned]),

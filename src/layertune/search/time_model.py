@@ -2,9 +2,10 @@
 
 A Gaussian process over engines (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapter 2) whose
 prior is what is known of offloading: the time is near-linear in the bytes of weights that stay on the host, with a step
-where the first layer leaves it, and rough by a little everywhere, so that a kink is learned where one is measured.
-Batches, threads and the like bend that line, the less the nearer they are. How much of each there is, and how noisy a
-measurement, is chosen by the marginal likelihood.
+where the output matrix leaves it, which is the first layer that does (llama-model.cpp, i_gpu_start), another where the
+first repeating layer follows with its KV cache and attention, and rough by a little everywhere, so that a kink is
+learned where one is measured. Batches, threads and the like bend that line, the less the nearer they are. How much of
+each there is, and how noisy a measurement, is chosen by the marginal likelihood.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,8 +19,8 @@ from scipy.linalg import cho_solve, cholesky
 Floats = NDArray[np.float64]
 
 # Variances, relative to the square of a typical time: of the line's slope, since a device may be many times as fast as
-# the host, and of the step between no layer on the device and one.
-_SLOPE_VARIANCE, _STEP_VARIANCE = 4.0, 0.25
+# the host, of the step between no layer on the device and one, and of that between one and two.
+_LINE_VARIANCES = np.array([4.0, 0.25, 0.05])
 _JITTER = 1e-10
 
 
@@ -161,10 +162,7 @@ def _log_likelihood(seen: Places, observed: Floats, belief: Belief) -> float:
 
 
 def _covariance(ours: Places, theirs: Places, belief: Belief) -> Floats:
-    on_device, on_device_too = (ours.n_layers > 0).astype(float), (theirs.n_layers > 0).astype(float)
-    line = 1.0 + _SLOPE_VARIANCE * np.outer(ours.on_host - 0.5, theirs.on_host - 0.5)
-    line += _STEP_VARIANCE * np.outer(on_device - 0.5, on_device_too - 0.5)
-    line *= belief.departure**2
+    line = (1.0 + _linear(ours) * _LINE_VARIANCES @ _linear(theirs).T) * belief.departure**2
     apart = np.sqrt(5.0) * np.abs(ours.n_layers[:, None] - theirs.n_layers[None, :]) / belief.length
     rough = belief.roughness**2 * (1 + apart + apart**2 / 3) * np.exp(-apart)  # Matérn 5/2, equation 4.17
     if not belief.reach:
@@ -175,6 +173,10 @@ def _covariance(ours: Places, theirs: Places, belief: Belief) -> Floats:
 
 def _variance(places: Places, belief: Belief) -> Floats:
     """Return the diagonal of the covariance of `places` with themselves."""
-    on_device = (places.n_layers > 0).astype(float)
-    line = 1.0 + _SLOPE_VARIANCE * (places.on_host - 0.5) ** 2 + _STEP_VARIANCE * (on_device - 0.5) ** 2
+    line = 1.0 + _linear(places) ** 2 @ _LINE_VARIANCES
     return np.asarray(line * belief.departure**2 + belief.roughness**2)
+
+
+def _linear(places: Places) -> Floats:
+    """Return what times are linear in, around the middle of each, shape (n, 3)."""
+    return np.stack([places.on_host, places.n_layers > 0, places.n_layers > 1], axis=1) - 0.5
