@@ -4,8 +4,7 @@
     python benchmarks/prediction/measure.py --train A B C --train D E --seeds 5 [--into FOLDER] [--render]
 
 Each --train names a recorded study and the others whose cards it predicts; every trial that those measured is held
-against the prediction. A study with another number of device threads is predicted on the machine that made both, since
-the bandwidth of the threads is measured. --seeds N does the same on the recorded tables of
+against the prediction. --seeds N does the same on the recorded tables of
 benchmarks/search_efficiency, where a search under one cap, replayed with N seeds, predicts the cells of another and
 the truth is known. Writes prediction.json (every figure) and prediction.md; --render only writes the latter from the
 former. All cards so far are emulated: nothing here tells how a GPU is predicted.

@@ -68,6 +68,14 @@ def test_the_table_says_predicted_and_emulated_and_how_far_off(study: Path, tmp_
     assert "another shape on a GPU" in text
 
 
+def test_what_a_thread_less_costs_is_a_range(study: Path, tmp_path: Path) -> None:
+    answer = layertune("predict", study, "--hardware", profile(tmp_path, "8MiB", more="n_threads = 1\n"))
+    assert (answer.returncode, answer.stderr) == (0, "")
+    text = " ".join(answer.stdout.split())
+    assert "1 device thread, EMULATED" in text
+    assert "by 1.00 to 2.00: 1 of the card's threads instead of 2; how much of the work they share is not known" in text
+
+
 def test_a_prediction_stands_marked_beside_the_study_that_it_is_of(study: Path, tmp_path: Path) -> None:
     card, file = profile(tmp_path, "8MiB"), tmp_path / "predicted.json"
     answer = layertune("predict", study, "--hardware", card, "-o", file)
@@ -93,7 +101,6 @@ def test_a_prediction_cannot_pass_for_a_study(study: Path, tmp_path: Path) -> No
 
 def test_what_cannot_be_predicted_is_one_sentence(study: Path, tmp_path: Path) -> None:
     gpu = profile(tmp_path, "8GiB", kind="gpu", device="A card")
-    threads = profile(tmp_path, "3MiB", more="n_threads = 1\n")
     lonely = tmp_path / "lonely"
     lonely.mkdir()
     (lonely / "result.json").write_text((study / "result.json").read_text())
@@ -101,7 +108,6 @@ def test_what_cannot_be_predicted_is_one_sentence(study: Path, tmp_path: Path) -
     (modelless / "code.gguf").unlink()
     for folder, card, words in (
         (study, gpu, "the study's device was an emulated card and gpu-8GiB is a GPU"),
-        (study, threads, "on the study's machine (Test CPU, 1 cores), which this is not"),
         (study, Path("rtx-9999"), "there is no hardware profile rtx-9999"),
         (lonely, gpu, "has no study.toml"),
         (modelless, profile(tmp_path, "8MiB"), "code.gguf is no model whose shape layertune knows by itself"),

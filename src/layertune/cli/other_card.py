@@ -7,8 +7,6 @@ from pathlib import Path
 from layertune.cli.calibrating import Recorded
 from layertune.config import HardwareProfile, load_hardware
 from layertune.config.hardware import FOLDER, Bandwidth
-from layertune.devices.bandwidth import host_read_bandwidth
-from layertune.devices.hardware import this_machine
 from layertune.errors import UsageError
 from layertune.memory import GPU
 from layertune.models import ModelShape
@@ -88,23 +86,10 @@ def scale(
 
 
 def _other_threads(recorded: Recorded, n_before: int, n_threads: int) -> Scaled:
-    """Both bandwidths are measured here and now, so this has to be the machine of the study."""
-    machine, cpu = this_machine(), recorded.result.hardware.cpu
-    if (machine.cpu_model, machine.n_cores) != (cpu.model, cpu.n_cores):
-        raise UsageError(
-            f"an emulated card of {n_threads} threads instead of {n_before} is predicted by measuring how fast both "
-            f"read memory, on the study's machine ({cpu.model}, {cpu.n_cores} cores), which this is not",
-            remedy="predict there, or another size of the study's own card",
-        )
-    before, after = (host_read_bandwidth(n_threads=n) for n in (n_before, n_threads))
-    if before is None or after is None:
-        raise UsageError("too little memory is free to measure how fast it is read", remedy="end other programs")
-    change = between_threads(before.bytes_per_s / after.bytes_per_s, n_before / n_threads)
-    gb_before, gb_after = before.bytes_per_s / 1e9, after.bytes_per_s / 1e9
+    change = between_threads(n_before / n_threads)
     how = (
         f"the device's part of every time, by {change.token.least:.2f} to {change.token.most:.2f}: {n_threads} of the "
-        f"card's threads instead of {n_before}, which read this machine's memory at {gb_after:.1f} instead of "
-        f"{gb_before:.1f} GB/s (measured now)"
+        f"card's threads instead of {n_before}; how much of the work they share is not known"
     )
     return Scaled(dict.fromkeys(recorded.result.models, change), how)
 

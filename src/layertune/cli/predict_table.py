@@ -68,7 +68,8 @@ def _pick_line(prediction: Prediction, pick: str, off: dict[str, int]) -> str:
 
 def _title(prediction: Prediction, n_shown: int) -> Text:
     card, capacity_bytes = prediction.card, prediction.budget.capacity_bytes() or 0
-    threads = f", {card.n_threads} device threads" if card.n_threads else ""
+    plural = "" if card.n_threads == 1 else "s"
+    threads = f", {card.n_threads} device thread{plural}" if card.n_threads else ""
     emulated = ", EMULATED" if prediction.emulated else ""
     n_front = len(prediction.front)
     shown = f"{n_front} settings" if n_shown == n_front else f"{n_shown} of {n_front} settings, all with --json"

@@ -35,16 +35,13 @@ class MeasuredBandwidth:
         return f"{self.what}, median of {len(self.samples)} passes, {low:.1f} to {high:.1f} GB/s"
 
 
-def host_read_bandwidth(
-    size_bytes: int = _SIZE_BYTES, n_passes: int = _N_PASSES, n_threads: int | None = None
-) -> MeasuredBandwidth | None:
-    """Read a buffer with `n_threads`, one a usable core where they are None, again and again; None where too little
-    memory is free for one."""
+def host_read_bandwidth(size_bytes: int = _SIZE_BYTES, n_passes: int = _N_PASSES) -> MeasuredBandwidth | None:
+    """Read a buffer again and again with a thread on each usable core; None where too little memory is free for it."""
     import numpy as np
     import psutil
 
     size_bytes = min(size_bytes, psutil.virtual_memory().available // _MAX_SHARE_OF_FREE)
-    n_threads = n_threads or n_usable_cores()
+    n_threads = n_usable_cores()
     n_items = size_bytes // (4 * n_threads) * n_threads
     if n_items == 0:
         return None

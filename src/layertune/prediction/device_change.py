@@ -38,12 +38,12 @@ def between_cards(ratio: float, token_share: float) -> DeviceChange:
     return DeviceChange(Factor.between(1.0, ratio), Factor.between(1 + (ratio - 1) * min(token_share, 1.0), ratio))
 
 
-def between_threads(bandwidth_ratio: float, thread_ratio: float) -> DeviceChange:
+def between_threads(thread_ratio: float) -> DeviceChange:
     """Return what follows where an emulated card has another number of threads of the same processor.
 
-    `bandwidth_ratio` and `thread_ratio` are the study's over the other's. Either memory bounds the card, as measured,
-    or arithmetic, which threads share evenly. That fewer threads are faster is a measurement's noise.
+    `thread_ratio` is the study's number over the other's. How much of the work threads share is not known: all of it,
+    or none, as where memory is read no faster by more of them or they wait for each other (Amdahl, Validity of the
+    single processor approach, AFIPS 1967).
     """
-    bounded = max(bandwidth_ratio, 1.0) if thread_ratio > 1 else min(bandwidth_ratio, 1.0)
-    factor = Factor.between(bounded, thread_ratio)
+    factor = Factor.between(1.0, thread_ratio)
     return DeviceChange(factor, factor)
