@@ -73,20 +73,23 @@ def main() -> None:
     parser.add_argument("--into", type=Path, default=HERE)
     parser.add_argument("--render", action="store_true", help="measure nothing, render what was measured")
     options = parser.parse_args()
-    claims: list[Claim] = []
+    if options.study is not None and options.into == HERE:
+        parser.error("--study needs --into: the sheet here is of five searches")
+    config = options.config if options.study is None else options.study / "study.toml"
     if options.render:
         data = json.loads((options.into / "repeatability.json").read_text(encoding="utf-8"))
-        write(options.into, options.config, [Claim(**each) for each in data])
+        write(options.into, config, [Claim(**each) for each in data])
         return
+    options.into.mkdir(parents=True, exist_ok=True)
     if options.study is not None:
-        config = options.study / "study.toml"
         write(options.into, config, claims_of(0, load_result(options.study), config, options.rounds))
         return
+    claims: list[Claim] = []
     for run in range(options.n):
         started_s = monotonic()
-        claims += claims_of(run, search(run, options.config), options.config, options.rounds)
+        claims += claims_of(run, search(run, config), config, options.rounds)
         print(f"run {run + 1} of {options.n}: {monotonic() - started_s:.0f} s", flush=True)
-        write(options.into, options.config, claims)
+        write(options.into, config, claims)
 
 
 def search(run: int, config_path: Path) -> Result:
@@ -200,7 +203,7 @@ def report(config_path: Path, claims: Sequence[Claim]) -> str:
         chosen = [each for each in claims if each.chosen_by == chosen_by]
         lines.append(f"- chosen by {chosen_by}: {spread([each.overstated for each in chosen])}")
         if references and chosen_by == CONFIRMED:  # the reference's figures are of the same rounds
-            beside = [(1 + each.overstated) / slower[each.run] - 1 for each in chosen]
+            beside = [(1 + each.overstated) / slower[each.run] - 1 for each in chosen if each.run in slower]
             lines.append(f"  - with the machine's own change taken out: {spread(beside)}")
         if references:
             models = dict.fromkeys(each.model for each in chosen)
@@ -220,8 +223,8 @@ def spread(overstated: Sequence[float]) -> str:
 def agreement(model: str, chosen: Sequence[Claim], references: Sequence[Claim]) -> str:
     """Say whether the intervals of one model's speed, measured again after each run, have a value in common: as it was
     measured, and as a multiple of the reference's speed in the same rounds."""
-    mine = [each for each in chosen if each.model == model]
     of_run = {each.run: each for each in references if each.model == model}
+    mine = [each for each in chosen if each.model == model and each.run in of_run]
     metrics = [each.measured for each in mine]
     compared = [compare(by_round(each), by_round(of_run[each.run])) for each in mine]
     return (

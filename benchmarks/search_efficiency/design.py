@@ -23,7 +23,7 @@ def design(engines: Mapping[str, Sequence[EngineSettings]], seed: int) -> list[P
     Factor cells pair the models' engines at random, N_VISITS times over: each time as many as the model with most has,
     so that every engine is in one and those of the others come again. The median over an engine's cells is what the
     table takes for true, so two visits would leave much of a load's noise in it; how far they scatter tells that noise.
-    Joint cells are further random pairs.
+    Joint cells are further random pairs. The table of gemma3-qwen05b is of before: once over, and a few cells again.
     """
     generator = random.Random(seed)
     n_factor = N_VISITS * max(map(len, engines.values()))

@@ -58,7 +58,7 @@ _ORACLES: TypeAdapter[list[Oracle]] = TypeAdapter(list[Oracle])
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--samplers", nargs="+", default=list(SAMPLERS))
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=list(SAMPLERS))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--cards", type=int, nargs="+", choices=range(1, len(FIELDS) + 1), help="all without it")
     parser.add_argument("--trials", type=int, default=60)
@@ -81,11 +81,20 @@ def main() -> None:
         for way in ways
         if way not in skipped and (way[1] or field in BLIND)
     ]
+    said = {name: why for name, why in said.items() if name not in [name_of(*way) for way in ways]}
     said |= {name_of(*way): why for way, why in skipped.items()}
     print("\n".join(f"skipped: {name}: {why}" for name, why in said.items()), file=sys.stderr)
-    runs = [each for each in runs if each.race not in races] + list(run_all(races, options.jobs))
-    found = [each for each in found if each.field not in fields] + list(map(oracle, fields))
+    anew = {lane(each) for each in races}
+    runs = [each for each in runs if lane(each.race) not in anew and each.race.field in FIELDS]
+    found = [each for each in found if each.field not in fields and each.field in FIELDS]
+    runs += run_all(races, options.jobs)
+    found += map(oracle, fields)
     write(options.into, sorted(runs, key=place), sorted(found, key=lambda each: FIELDS.index(each.field)), said)
+
+
+def lane(race: Race) -> tuple[Field, str, bool]:
+    """Return what all seeds of a race share: they are run with the same number of trials, or none is."""
+    return race.field, race.sampler, race.planned
 
 
 def read(folder: Path) -> tuple[list[Run], list[Oracle], dict[str, str]]:

@@ -1,7 +1,7 @@
 """One model's times on the other device, from those on the study's own.
 
 The model of time is that of the search (search/time_model.py): the weights that a token reads on the host, those that
-it reads on the device, a step where the first layer leaves the host, and what is left. Only the device's part changes:
+it reads on the device, steps where the first layers leave the host, and what is left. Only the device's part changes:
 at most the whole time with all layers there, less in proportion as fewer weights are.
 """
 

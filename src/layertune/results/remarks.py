@@ -95,13 +95,14 @@ def baseline_words(result: Result, baseline: BaselineInfo) -> str:
         return f"trial {baseline.trial}"
     if baseline.settings is None:
         return "would evict a model"
-    planned_bytes, capacity_bytes = baseline.planned_bytes, result.budget.capacity_bytes()
-    room_bytes = None if result.plan is None else result.plan.room_bytes
-    if planned_bytes is not None and capacity_bytes is not None and planned_bytes > capacity_bytes:
-        return f"not run: {format_bytes(planned_bytes - capacity_bytes)} over the budget"
-    if planned_bytes is not None and room_bytes is not None and planned_bytes > room_bytes:
-        return f"not run: {format_bytes(planned_bytes - room_bytes)} over the budget, overhead included"
-    return "not measured"
+    capacity_bytes = result.budget.capacity_bytes()
+    room_bytes = result.plan.room_bytes if result.plan is not None else None
+    if room_bytes is None:  # older results do not say what trials took beside the plan
+        room_bytes = capacity_bytes
+    if baseline.planned_bytes is None or room_bytes is None or baseline.planned_bytes <= room_bytes:
+        return "not measured"
+    over = f"not run: {format_bytes(baseline.planned_bytes - room_bytes)} over"
+    return f"{over} the budget" if room_bytes == capacity_bytes else f"{over} with overhead and headroom"
 
 
 def _common_warnings(result: Result) -> list[str]:

@@ -115,15 +115,14 @@ class ObjectiveInfo(Part):
 
 
 class PlanInfo(Part):
-    """What was known before the first trial, and what the study's own trials corrected it by, in bytes. `room_bytes` is
-    what buffers may take of all devices: the budget without margin, overheads and headroom."""
+    """What was known of memory before the first trial, and what trials corrected it by, in bytes."""
 
     n_settings: int
     n_feasible: int
     overhead_bytes: int
     headroom_bytes: int
     n_trials: int
-    room_bytes: int | None = None
+    room_bytes: int | None = None  # for buffers, of all devices: without margin, overheads and headroom
 
 
 class ComparisonInfo(Part):

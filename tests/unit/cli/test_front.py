@@ -51,7 +51,7 @@ def test_a_baseline_that_fits_by_plan_alone_is_told_what_the_overhead_makes_of_i
     planned_bytes = PLANNER.plan(settings(3, 3)).device_bytes
     assert planned_bytes is not None
     (line,) = [line for line in printed(finished(room_bytes=planned_bytes - 1024)) if line.startswith("other")]
-    assert "not run: 1.0 KiB over the budget, overhead included" in line
+    assert "not run: 1.0 KiB over with overhead and headroom" in line
     (line,) = [line for line in printed(finished(room_bytes=planned_bytes)) if line.startswith("other")]
     assert "not measured" in line
 

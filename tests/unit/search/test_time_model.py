@@ -33,6 +33,17 @@ def test_a_kink_is_learned_where_it_was_measured() -> None:
     assert times.mean_s[25] == pytest.approx(seconds(PLACES)[25], rel=0.15)
 
 
+def test_the_output_matrix_alone_on_the_device_is_not_known_from_what_lies_beside_it() -> None:
+    rows = [0, 2, 4, 8, 16, 30]
+    model = TimeModel(PLACES)
+    times, _noise = model.learn(np.array(rows), measured(rows, 0.005))
+    assert times.std_s[1] > 2 * times.std_s[3]
+    alone = np.append(measured(rows, 0.005), 0.7 * seconds(PLACES)[1])
+    times, _noise = model.learn(np.array([*rows, 1]), alone)
+    assert times.mean_s[1] == pytest.approx(alone[-1], rel=0.05)
+    assert times.mean_s[3] == pytest.approx(seconds(PLACES)[3], rel=0.05)
+
+
 def test_what_is_far_from_all_measurements_is_less_certain() -> None:
     rows = [0, 1, 2]
     times, _noise = TimeModel(PLACES).learn(np.array(rows), measured(rows, 0.01))
