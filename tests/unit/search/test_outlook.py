@@ -15,8 +15,8 @@ def test_one_that_is_hopeful_keeps_it_going() -> None:
     assert why_stop([CALM] * 12 + [HOPEFUL] + [CALM] * 4) is None
 
 
-def test_a_trial_that_may_add_as_much_as_half_the_noise_is_worth_its_time() -> None:
-    assert why_stop([Outlook(0.002, 0.008, 0.004)] * 20) is None
+def test_a_trial_that_may_add_as_much_as_the_noise_is_worth_its_time() -> None:
+    assert why_stop([Outlook(0.004, 0.008, 0.004)] * 20) is None
 
 
 def test_too_few_outlooks_say_nothing() -> None:
