@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def lane(race: Race) -> tuple[Field, str, bool]:
-    """Return what all seeds of a race share: they are run with the same number of trials, or none is."""
+    """Return what the seeds of a race share, which are run anew together: their trials are as many."""
     return race.field, race.sampler, race.planned
 
 
