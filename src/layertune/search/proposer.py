@@ -117,8 +117,8 @@ class Proposer:
     def _promising(self, name: str, speeds: Speeds) -> Rows:
         wanted = [*self._objectives, *(floor.objective for floor in self._floors)]
         figures = [speeds.figure(each.quantity) for each in wanted if each.subject == name]
-        device_bytes = self._models[name].each_device_bytes
-        return promising(device_bytes, figures) if figures else np.arange(len(device_bytes))
+        model = self._models[name]
+        return np.intersect1d(model.leanest, promising(model.each_device_bytes, figures)) if figures else model.leanest
 
     def _expected(self, candidates: Rows, speeds: Mapping[str, Speeds]) -> list[Expected]:
         columns = {name: candidates[:, index] for index, name in enumerate(self._models)}

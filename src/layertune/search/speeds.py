@@ -99,7 +99,8 @@ class ModelEngines:
         self.device_bytes: NDArray[np.int64] = self.each_device_bytes.sum(axis=1)
         self.workload = workload
         self._canonical = list(first)
-        self._places = _places(self._canonical, memory)
+        self._places = _places(self._canonical, memory, workload.n_prompt)
+        self.leanest = _leanest(self._places, self.device_bytes)
         self._prompt, self._token = TimeModel(self._places), TimeModel(self._places)
         known = [(row, samples) for engine, samples in elsewhere if (row := self._nearest(engine)) is not None]
         if known:
@@ -174,17 +175,22 @@ def _rate(n_tokens: int, mean_s: Floats, std_s: Floats) -> Figure:
     return Figure(-rate, rate * std_s / mean_s)
 
 
-def _places(engines: Sequence[EngineSettings], memory: EngineMemory) -> Places:
+def _places(engines: Sequence[EngineSettings], memory: EngineMemory, n_prompt: int) -> Places:
     """Place engines by the weights that a token reads on the host: those that the device could hold and does not.
 
     What the host's buffers take is more, and no line: an input embedding of which a token reads a row, a mapped file
-    from its first tensor to the last, copies that were repacked.
+    from its first tensor to the last, copies that were repacked. Batches that hold a whole prompt of `n_prompt` tokens
+    are alike: llama.cpp computes it at once in any of them.
     """
     plans = [memory.plan(engine).on_devices for engine in engines]
     on_devices = np.array([[held.weights_bytes for held in each] for each in plans], dtype=float)
     on_device = on_devices.sum(axis=1)
     most_bytes = max(1.0, on_device.max())  # a space without any layer on the device has one place
-    columns = [np.log2([getattr(engine, field) for engine in engines]) for field in _DOUBLING]
+    most = {"n_batch": n_prompt, "n_ubatch": n_prompt}
+    columns = [
+        np.log2([min(number := getattr(engine, field), most.get(field, number)) for engine in engines])
+        for field in _DOUBLING
+    ]
     for field in _CHOICES:
         chosen = [getattr(engine, field) for engine in engines]
         columns += [np.array([each == value for each in chosen], dtype=float) for value in sorted(set(chosen))[1:]]
@@ -194,6 +200,14 @@ def _places(engines: Sequence[EngineSettings], memory: EngineMemory) -> Places:
     others = np.stack(varying, axis=1) if varying else np.zeros((len(engines), 0))
     layers = np.array([engine.n_gpu_layers for engine in engines], dtype=float)
     return Places(layers, 1 - on_device / most_bytes, others)
+
+
+def _leanest(places: Places, device_bytes: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return the rows of one engine of each place, that which needs least: the others there are as fast."""
+    order = np.argsort(device_bytes, kind="stable")
+    keys = np.column_stack([places.n_layers, places.on_host, places.others])[order]
+    _, first = np.unique(keys, axis=0, return_index=True)
+    return np.sort(order[first])
 
 
 def measured_rows(

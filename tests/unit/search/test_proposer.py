@@ -100,7 +100,7 @@ def test_once_everything_was_tried_nothing_is_left() -> None:
 
 def test_where_models_take_long_to_load_the_split_changes_less_often() -> None:
     def loads(load_s: float) -> int:
-        space, _feasible, proposer = study(0.6)
+        space, _feasible, proposer = study(0.6, config(n_batch=[16, 32, 64]))  # of these a prompt of 64 can tell
         runner, trials = FakeRunner(cap_bytes=2**60), list[FinishedTrial]()
         settings = space.smallest()
         for number in range(20):

@@ -48,6 +48,16 @@ def test_what_was_measured_is_believed() -> None:
     assert speeds.figure("tokens_per_s").mean[row] == pytest.approx(-16 / (64 / 220 + 1), rel=0.03)
 
 
+def test_of_batches_that_hold_the_whole_prompt_the_leanest_stands_for_all() -> None:
+    for n_prompt, n_different in ((64, 1), (128, 1), (256, 2), (512, 3)):
+        workload = Workload(n_prompt=n_prompt, n_generate=16)
+        device_bytes = -np.arange(len(ENGINES))[:, None] % 3  # of each three the second needs most, the first least
+        model = ModelEngines(ENGINES, N_LAYER, device_bytes, MEMORY, workload)
+        assert len(model.leanest) == n_different * (N_LAYER + 2), n_prompt
+        if n_different == 1:
+            assert {model.engines[row].n_batch for row in model.leanest} == {128}
+
+
 def test_a_context_is_known_without_measuring() -> None:
     figure = engines().learn(measured(engines(), 0)).figure("n_ctx")
     assert set(figure.mean) == {-1024.0}
