@@ -53,7 +53,11 @@ class FinalsConfig(Table):
     )
     n_repeats: int = Field(default=2, ge=1, description="Measured repetitions of each workload in a round.")
     target_spread: float = Field(
-        default=0.01, gt=0, lt=1, description="End early once every finalist's tokens/s are known within ± this share."
+        default=0.01,
+        gt=0,
+        lt=1,
+        description="End early once this share is all that noise leaves open: of any difference that the choice rests "
+        "on, and in the rounds after it of each tokens/s.",
     )
     beside_prefill: int = Field(
         default=3,

@@ -39,6 +39,11 @@ class Objective:
     def quantity(self) -> str:
         return self.name.partition(".")[2]
 
+    @property
+    def is_clocked(self) -> bool:
+        """Whether it is a speed or a time, which scatter; memory and context are counted."""
+        return self.name != VRAM_PEAK and self.quantity != "n_ctx"
+
     @classmethod
     def named(cls, name: str, models: list[str]) -> "Objective":
         """Raises ValueError naming the known objectives."""

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp, log
 
-from layertune.trial.interval import median_interval
+from layertune.trial.interval import pseudomedian_interval
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How many times as much of something one setting has as another: the median ratio and its 95 % interval.
+    """How many times as much of something one setting has as another: the ratio and its 95 % interval.
 
     Figures that were measured once have no interval, and show no clear difference.
     """
@@ -27,12 +27,12 @@ class Comparison:
 def compare(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Comparison | None:
     """Compare two settings' figures by round, paired: a drift of the machine meets both sides of each ratio.
 
-    The interval is that of the median of the log ratios. Return None without a common round.
+    Ratio and interval are those of the log ratios' pseudomedian. Return None without a common round.
     """
     ratios = [log(ours[number] / theirs[number]) for number in ours if number in theirs]
     if not ratios:
         return None
-    interval = median_interval(ratios)
+    interval = pseudomedian_interval(ratios)
     if interval is None:
         return Comparison(exp(ratios[0]), None, None)
     return Comparison(exp(interval.median), exp(interval.low), exp(interval.high))

@@ -126,7 +126,7 @@ class PlanInfo(Part):
 
 
 class ComparisonInfo(Part):
-    """The median ratio and its 95 % interval; a difference is clear where the interval leaves out 1."""
+    """The ratio and its 95 % interval; a difference is clear where the interval leaves out 1."""
 
     ratio: float
     low: float | None

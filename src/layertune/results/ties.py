@@ -82,7 +82,7 @@ def _beats(other: FinishedTrial, trial: FinishedTrial, objectives: Sequence[Obje
 def _sign(objective: Objective, other: FinishedTrial, trial: FinishedTrial) -> int:
     """Return 1 where `other` is clearly better in the objective, −1 where it is clearly worse, else 0."""
     better = 1 if objective.direction == "maximize" else -1
-    if objective.name == VRAM_PEAK or objective.quantity == "n_ctx":
+    if not objective.is_clocked:
         difference = objective_value(objective, other) - objective_value(objective, trial)
         same = _alike_bytes(other) if objective.name == VRAM_PEAK else 0
         return 0 if abs(difference) <= same else better if difference > 0 else -better
@@ -90,6 +90,21 @@ def _sign(objective: Objective, other: FinishedTrial, trial: FinishedTrial) -> i
     if compared is None or not compared.clear:
         return 0
     return better if compared.ratio > 1 else -better
+
+
+def no_worse(one: FinishedTrial, other: FinishedTrial, objectives: Sequence[Objective], margin: float) -> bool:
+    """Say whether rounds show that `one` is in no objective worse than `other` by `margin` of it or more, with 95 %
+    confidence; trials that have not two rounds in common show nothing."""
+    return all(_no_worse(one, other, objective, margin) for objective in objectives)
+
+
+def _no_worse(one: FinishedTrial, other: FinishedTrial, objective: Objective, margin: float) -> bool:
+    if not objective.is_clocked:
+        return _sign(objective, one, other) >= 0
+    compared = compare_rounds(one, other, objective.subject, objective.quantity)
+    if compared is None or compared.low is None or compared.high is None:
+        return False
+    return compared.low > 1 - margin if objective.direction == "maximize" else compared.high < 1 + margin
 
 
 def compare_rounds(ours: FinishedTrial, theirs: FinishedTrial, model: str, quantity: str) -> Comparison | None:

@@ -21,7 +21,7 @@ from layertune.results.ties import chosen
 from layertune.results.trials import FinishedTrial, contenders, front
 from layertune.search.attempts import measure_in_quiet
 from layertune.search.measuring import Measuring, RoundKind
-from layertune.search.study_record import StudyRecord
+from layertune.search.study_record import Rounds, StudyRecord
 from layertune.settings import SplitSettings
 from layertune.trial.outcome import Measured, TrialOutcome
 from layertune.trial.runner import TrialRunner
@@ -55,10 +55,15 @@ class Finals:
         runner: TrialRunner,
         on_round: Callable[[RoundMeasured], None],
         time_is_up: Callable[[], bool],
+        is_decided: Callable[[], bool],
     ) -> None:
-        """Measure round after round, until the plan's number, until all speeds are known well enough, or until the
-        time is up; but MIN_ROUNDS at least."""
-        self._hold("finals", str(self._n_trials), finalists, runner, on_round, time_is_up)
+        """Measure round after round, until the plan's number, until the choice is decided, or until the time is up;
+        but MIN_ROUNDS at least. Where no rounds follow, whose figures are told, all speeds must be known, too."""
+
+        def enough(rounds: Rounds) -> bool:
+            return is_decided() and (self._plan.finals.n_confirming > 0 or self._are_known(rounds))
+
+        self._hold("finals", str(self._n_trials), finalists, runner, on_round, time_is_up, enough)
 
     def confirm(
         self,
@@ -67,10 +72,11 @@ class Finals:
         on_round: Callable[[RoundMeasured], None],
         time_is_up: Callable[[], bool],
     ) -> None:
-        """Do the same with what the finals chose; nothing where the time is up before the first round."""
+        """Do the same with what the finals chose, until all speeds are known well enough; nothing where the time is up
+        before the first round."""
         of = confirming_of(self._n_trials, trials)
         if not time_is_up() or self._record.rounds("confirming", of):
-            self._hold("confirming", of, trials, runner, on_round, time_is_up)
+            self._hold("confirming", of, trials, runner, on_round, time_is_up, self._are_known)
 
     def _hold(
         self,
@@ -80,14 +86,14 @@ class Finals:
         runner: TrialRunner,
         on_round: Callable[[RoundMeasured], None],
         time_is_up: Callable[[], bool],
+        enough: Callable[[Rounds], bool],
     ) -> None:
         settings = {trial.number: trial.settings for trial in trials}
         plan = self._plan.finals
         for n_round in range(plan.n_most(kind)):
             rounds = self._record.rounds(kind, of)
             begun = any(n_round in of_finalist for of_finalist in rounds.values())
-            over = time_is_up() or settled(rounds, plan.effort.target_spread)
-            if n_round >= MIN_ROUNDS and over and not begun:
+            if n_round >= MIN_ROUNDS and not begun and (time_is_up() or enough(rounds)):
                 return
             order = turns(list(settings), n_round, f"{self._seed} {kind}")
             missing = [number for number in order if n_round not in rounds.get(number, {})]
@@ -95,6 +101,9 @@ class Finals:
                 outcome = self._measure(kind, runner, n_round, number, settings[number])
                 self._record.add_round(kind, of, n_round, number, outcome)
                 on_round(RoundMeasured(kind, number, n_round, len(missing) - n_done, outcome))
+
+    def _are_known(self, rounds: Rounds) -> bool:
+        return settled(rounds, self._plan.finals.effort.target_spread)
 
     def _measure(
         self, kind: RoundKind, runner: TrialRunner, n_round: int, number: int, settings: SplitSettings

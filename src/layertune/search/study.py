@@ -12,6 +12,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from layertune.config.objective import with_floors
 from layertune.errors import Interrupted
 from layertune.results.bounds import bounds, clearly_beaten
+from layertune.results.decided import is_decided
 from layertune.results.drift import Reference, worst_drift
 from layertune.results.result import Result
 from layertune.results.trials import FinishedTrial
@@ -208,12 +209,19 @@ class Search:
         with storing():
             trials = self._chosen_from = finished_trials(self._study, self._plan.limits)
         finals = Finals(self._plan.measuring, self._record, len(trials), self._plan.seed)
-        finals.hold(self._finalists(trials), runner, on_event, watch.finals_are_over)
+        decided = partial(self._is_decided, trials)
+        finals.hold(self._finalists(trials), runner, on_event, watch.finals_are_over, decided)
         chosen, confirmed = self._to_confirm(self.finished()), None
         while (of := confirming_of(len(trials), chosen)) != confirmed:
             finals.confirm(chosen, runner, on_event, watch.is_over)
             # A limit that is broken only now changes the choice.
             chosen, confirmed = self._to_confirm(self.finished()), of
+
+    def _is_decided(self, trials: Sequence[FinishedTrial]) -> bool:
+        plan = self._plan
+        rounds = self._record.rounds("finals", str(len(trials)))
+        held = [with_rounds(trial, plan.limits, rounds.get(trial.number, {})) for trial in trials]
+        return is_decided(held, plan.objectives, plan.measuring.finals.effort.target_spread, plan.floors, plan.weights)
 
     def _learn(self) -> None:
         """Read what finished since the last time, other machines' trials in a shared storage among it."""

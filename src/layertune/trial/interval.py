@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 from math import pi, sqrt, tan
 from statistics import NormalDist, median, stdev
 
@@ -11,6 +12,10 @@ _Z = NormalDist().inv_cdf(_LEVEL)
 # How much wider the median's interval is than the mean's: sqrt(pi / 2) for many samples of a normal distribution
 # (Kenney and Keeping, Mathematics of Statistics, part 1, 1962, 14.5), a little less for few, so this is the safe side.
 _MEDIAN_FACTOR = sqrt(pi / 2)
+
+# The same of the pseudomedian (Hodges and Lehmann, Estimates of Location Based on Rank Tests, Annals of Mathematical
+# Statistics 34, 1963).
+_PSEUDOMEDIAN_FACTOR = sqrt(pi / 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +38,23 @@ def median_interval(samples: Sequence[float]) -> Interval | None:
     median ± t(n − 1) · sqrt(pi / 2) · s / sqrt(n): Student's t, as for the mean of samples that scatter normally, wider
     by what the median costs. An order-statistic interval would need no distribution and six samples at least.
     """
+    return _interval(samples, median(samples), _MEDIAN_FACTOR) if len(samples) >= 2 else None
+
+
+def pseudomedian_interval(samples: Sequence[float]) -> Interval | None:
+    """Return the interval of the samples' median where they scatter symmetrically, as logarithms of ratios do; None
+    where a single sample says nothing of its spread.
+
+    Its middle is the pseudomedian, the median of the means of all pairs, each sample with itself among them (Hodges and
+    Lehmann, 1963). An outlier moves it hardly more than the median, and two thirds of the samples tell as much.
+    """
+    means = [(one + other) / 2 for one, other in combinations_with_replacement(samples, 2)]
+    return _interval(samples, median(means), _PSEUDOMEDIAN_FACTOR) if len(samples) >= 2 else None
+
+
+def _interval(samples: Sequence[float], middle: float, factor: float) -> Interval:
     n = len(samples)
-    if n < 2:
-        return None
-    half = student_t(n - 1) * _MEDIAN_FACTOR * stdev(samples) / sqrt(n)
-    middle = median(samples)
+    half = student_t(n - 1) * factor * stdev(samples) / sqrt(n)
     return Interval(middle, middle - half, middle + half)
 
 

@@ -61,12 +61,14 @@ def hold(
     effort: Effort = ROUNDS,
     n_attempts: int = 1,
     n_rounds_beside: int = 3,
+    n_confirming: int = 0,
     time_is_up: Callable[[], bool] = never,
+    is_decided: Callable[[], bool] = always,
     on_round: Callable[[RoundMeasured], None] = quiet,
 ) -> Rounds:
     kept = kept or record()
-    measuring = Measuring(n_attempts=n_attempts, finals=FinalsPlan(n_rounds, 4, effort, n_rounds_beside))
-    Finals(measuring, kept, N_TRIALS, seed=1).hold(FINALISTS, runner, on_round, time_is_up)
+    measuring = Measuring(n_attempts=n_attempts, finals=FinalsPlan(n_rounds, 4, effort, n_rounds_beside, n_confirming))
+    Finals(measuring, kept, N_TRIALS, seed=1).hold(FINALISTS, runner, on_round, time_is_up, is_decided)
     return kept.rounds("finals", str(N_TRIALS))
 
 
@@ -120,6 +122,18 @@ def test_finals_do_not_end_early_while_one_finalist_is_not_known() -> None:
     runner.machine_speed = lambda n_run: factors[n_run]
     hold(runner, 6)
     assert len(runner.ran) == 6 * 4
+
+
+def test_finals_do_not_end_early_while_noise_may_decide_the_choice() -> None:
+    runner = FakeRunner()
+    hold(runner, 6, is_decided=lambda: len(runner.ran) >= 5 * 4)
+    assert len(runner.ran) == 5 * 4
+
+
+def test_finals_whose_figures_are_not_told_end_with_the_choice() -> None:
+    runner = FakeRunner(noise=WILD)
+    hold(runner, 6, n_confirming=3)
+    assert len(runner.ran) == MIN_ROUNDS * 4
 
 
 def test_finals_end_at_the_plans_number_of_rounds() -> None:
@@ -227,14 +241,14 @@ def test_finals_after_further_trials_begin_anew() -> None:
     hold(FakeRunner(), 3, kept)
     assert kept.rounds("finals", str(N_TRIALS + 1)) == {}
     runner = FakeRunner()
-    Finals(with_finals(3), kept, N_TRIALS + 1, seed=1).hold(FINALISTS[:2], runner, quiet, never)
+    Finals(with_finals(3), kept, N_TRIALS + 1, seed=1).hold(FINALISTS[:2], runner, quiet, never, always)
     assert len(runner.ran) == 6
     assert len(kept.rounds("finals", str(N_TRIALS))) == 4
 
 
 def test_without_finalists_nothing_is_measured() -> None:
     runner = FakeRunner()
-    Finals(with_finals(3), record(), N_TRIALS, seed=1).hold([], runner, quiet, never)
+    Finals(with_finals(3), record(), N_TRIALS, seed=1).hold([], runner, quiet, never, always)
     assert runner.ran == []
 
 
@@ -331,6 +345,13 @@ def test_a_study_ends_with_its_finals_and_only_their_figures_count(tmp_path: Pat
     assert metric.median == pytest.approx(first.models["chat"].samples.tokens_per_s[0] / 2)
     assert contenders(finished) == again
     assert any(trial.settings in BASELINES for trial in again)
+
+
+@pytest.mark.parametrize(("noise", "n_rounds"), [(Noise(), MIN_ROUNDS), (WILD, 8)])
+def test_a_study_holds_more_finals_where_noise_may_decide_them(tmp_path: Path, noise: Noise, n_rounds: int) -> None:
+    held = search(tmp_path, n_trials=5, measuring=with_finals(8, n_confirming=3))
+    held.run(FakeRunner(noise=noise), quiet)
+    assert {len(trial.rounds) for trial in held.finished() if trial.rounds} == {n_rounds}
 
 
 def test_without_finals_the_searchs_own_figures_count(tmp_path: Path) -> None:

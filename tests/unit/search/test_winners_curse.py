@@ -13,6 +13,7 @@ import pytest
 
 from finalists import CHAT, VRAM
 from layertune.config import Objective
+from layertune.results.decided import is_decided
 from layertune.results.picks import candidates, choose
 from layertune.results.ties import chosen
 from layertune.results.trials import FinishedTrial
@@ -51,14 +52,18 @@ def searched(runner: FakeRunner) -> list[FinishedTrial]:
 def after_finals(trials: list[FinishedTrial], runner: FakeRunner) -> list[FinishedTrial]:
     record = StudyRecord(optuna.create_study())
     finals = Finals(with_finals(6, n_confirming=6), record, len(trials), seed=1)
-    finals.hold(finalists(trials, OBJECTIVES, (), 8), runner, quiet, lambda: False)
 
-    rounds = record.rounds("finals", str(len(trials)))
-    held = [with_rounds(each, LIMITS, rounds.get(each.number, {})) for each in trials]
-    kept = to_confirm(held, OBJECTIVES, ())
+    def held() -> list[FinishedTrial]:
+        rounds = record.rounds("finals", str(len(trials)))
+        return [with_rounds(each, LIMITS, rounds.get(each.number, {})) for each in trials]
+
+    finals.hold(
+        finalists(trials, OBJECTIVES, (), 8), runner, quiet, lambda: False, lambda: is_decided(held(), OBJECTIVES, 0.01)
+    )
+    kept = to_confirm(held(), OBJECTIVES, ())
     finals.confirm(kept, runner, quiet, lambda: False)
     confirming = record.rounds("confirming", confirming_of(len(trials), kept))
-    return [replace(each, confirming=only_measured(confirming.get(each.number, {}))) for each in held]
+    return [replace(each, confirming=only_measured(confirming.get(each.number, {}))) for each in held()]
 
 
 def claimed(trials: list[FinishedTrial], *, told: bool = False) -> float:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layertune.trial.interval import Interval, median_interval, student_t
+from layertune.trial.interval import Interval, median_interval, pseudomedian_interval, student_t
 
 # Abramowitz and Stegun, Handbook of Mathematical Functions, 1964, table 26.10, to three digits.
 T_TABLE = {
@@ -93,6 +93,34 @@ def test_the_spread_has_no_unit(samples: list[float], unit: float) -> None:
     assert theirs.spread == pytest.approx(ours.spread, rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.parametrize("samples", [[], [5.0]])
+def test_a_single_sample_has_no_interval_of_the_pseudomedian(samples: list[float]) -> None:
+    assert pseudomedian_interval(samples) is None
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=12))
+def test_the_pseudomedian_turns_round_with_its_samples(samples: list[float]) -> None:
+    """As log ratios do where the two settings change sides."""
+    ours, theirs = pseudomedian_interval(samples), pseudomedian_interval([-each for each in samples])
+    assert ours is not None
+    assert theirs is not None
+    assert (-theirs.high, -theirs.median, -theirs.low) == pytest.approx((ours.low, ours.median, ours.high), abs=1e-12)
+
+
+def test_the_pseudomedian_is_of_all_pairs() -> None:
+    interval = pseudomedian_interval([1.0, 2.0, 6.0])  # 1, 1.5, 2, 3.5, 4, 6
+    assert interval is not None
+    assert interval.median == 2.75
+
+
+@given(st.floats(10, 1e6))
+def test_one_outlier_of_many_moves_the_pseudomedian_no_further_however_far_it_is(outlier: float) -> None:
+    ours, theirs = (pseudomedian_interval([*range(9), far]) for far in (10.0, outlier))
+    assert ours is not None
+    assert theirs is not None
+    assert ours.median == theirs.median
+
+
 def normal(generator: random.Random) -> float:
     return generator.gauss(20, 1)
 
@@ -103,10 +131,11 @@ def skewed(generator: random.Random) -> float:
 
 @pytest.mark.parametrize("n", [3, 5, 10])
 @pytest.mark.parametrize("draw", [normal, skewed])
+@pytest.mark.parametrize("interval_of", [median_interval, pseudomedian_interval])
 def test_the_interval_covers_the_true_median_as_often_as_it_says(
-    draw: Callable[[random.Random], float], n: int
+    interval_of: Callable[[list[float]], Interval | None], draw: Callable[[random.Random], float], n: int
 ) -> None:
     generator = random.Random(f"{draw.__name__} {n}")
-    intervals = [median_interval([draw(generator) for _ in range(n)]) for _ in range(N_STUDIES)]
+    intervals = [interval_of([draw(generator) for _ in range(n)]) for _ in range(N_STUDIES)]
     n_covering = sum(interval is not None and interval.low <= 20 <= interval.high for interval in intervals)
     assert n_covering >= 0.93 * N_STUDIES
