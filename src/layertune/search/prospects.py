@@ -43,6 +43,12 @@ class Prospects:
             boxes = undominated_boxes(self._front, self._reference, ideal[tells])
             self.gains = (expected_improvement(told, boxes) * chance)[:n_candidates]
 
+    def is_calm(self, noise: float) -> bool:
+        """Say whether no candidate is expected to add more than the noise of a measurement, relative, does."""
+        best = int(np.argmax(self.gains))
+        outlook = self.outlook(best, noise)
+        return self.gains[best] <= 0 if outlook is None else outlook.calm()
+
     def outlook(self, chosen: int, noise: float) -> Outlook | None:
         """Return what the candidate `chosen` and all of them may bring; `noise` is a measurement's, relative. None
         where the front has no volume yet."""

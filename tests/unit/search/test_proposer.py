@@ -28,15 +28,18 @@ WHOLE_BYTES = sum(
 )
 
 
-def study(share: float | None, study_config: StudyConfig | None = None) -> tuple[SearchSpace, FeasibleSpace, Proposer]:
-    """Return a study whose device holds a share of both models, or all of it."""
+def study(
+    share: float | None, study_config: StudyConfig | None = None, objectives: slice = slice(2)
+) -> tuple[SearchSpace, FeasibleSpace, Proposer]:
+    """Return a study whose device holds a share of both models, or all of it; its objectives are some of both speeds
+    and peak memory."""
     study_config = study_config or config()
     space = SearchSpace.of(study_config, N_LAYERS, n_threads=2)
     capacity_bytes = None if share is None else round(WHOLE_BYTES * share)
     limits = Limits((capacity_bytes,), 0, None, n_processes=2, file_bytes={"chat": 1, "code": 1})
     feasible = FeasibleSpace(space, PLANNER, limits)
     workloads = {name: model.workload for name, model in study_config.models.items()}
-    return space, feasible, Proposer(space, feasible, study_config.resolved_objectives()[:2], workloads)
+    return space, feasible, Proposer(space, feasible, study_config.resolved_objectives()[objectives], workloads)
 
 
 def run(proposer: Proposer, space: SearchSpace, first: Sequence[SplitSettings], n_trials: int) -> list[FinishedTrial]:
@@ -68,6 +71,27 @@ def test_a_few_trials_find_the_best_split_that_fits(share: float) -> None:
     trials = run(proposer, space, corners(space, PLANNER, feasible.rooms_bytes()), 12)
     assert max(score(trial.settings) for trial in trials) > 0.97 * best_score(space, feasible)
     assert not any(feasible.exceeded(trial.settings) for trial in trials)
+
+
+def test_what_is_fast_comes_before_what_is_lean() -> None:
+    space, feasible, by_speed = study(0.6)
+    _space, _feasible, by_all = study(0.6, objectives=slice(3))
+    trials = run(by_speed, space, corners(space, PLANNER, feasible.rooms_bytes()), 30)
+    alike = [
+        ask(by_speed, trials[:n_trials]).settings == ask(by_all, trials[:n_trials]).settings
+        for n_trials in range(4, 31)
+    ]
+    n_fast = alike.index(False)
+    assert n_fast >= 3
+    lean = ask(by_all, trials[: 4 + n_fast]).settings
+    assert score(lean) < 0.95 * best_score(space, feasible)
+
+
+def test_where_memory_is_all_that_counts_the_leanest_is_next() -> None:
+    space, feasible, proposer = study(0.6, objectives=slice(2, 3))
+    largest = corners(space, PLANNER, feasible.rooms_bytes())[-1]
+    settings = ask(proposer, run(proposer, space, [largest], 1)).settings
+    assert space.canonical(settings) == space.canonical(space.smallest())
 
 
 def test_nothing_is_proposed_twice_nor_while_it_runs_elsewhere() -> None:

@@ -51,6 +51,17 @@ def test_the_outlook_is_in_shares_of_what_there_is() -> None:
     assert outlook.noise == 0.01  # two points on the front
 
 
+@pytest.mark.parametrize(("noise", "calm"), [(0.1, False), (0.5, True)])
+def test_calm_is_when_the_best_candidate_adds_less_than_noise(noise: float, calm: bool) -> None:
+    assert prospects().is_calm(noise) is calm  # it adds 15 of 85, and there are two points on the front
+
+
+def test_a_front_without_volume_is_calm_once_nothing_is_expected_of_anybody() -> None:
+    apart = np.array([[-5.0, -1.0], [-1.0, -5.0], [-1.0, -1.0]])
+    assert not of_costs(apart, 2).is_calm(0.5)
+    assert of_costs(np.ones((3, 2)), 2).is_calm(0.5)
+
+
 def test_all_settings_together_never_add_less_than_one_of_them() -> None:
     outlook = of_one_unknown().outlook(0, noise=0.02)
     assert outlook is not None
