@@ -6,6 +6,9 @@ from math import exp, log
 
 from layertune.trial.interval import pseudomedian_interval
 
+# What a tie may cost, relative: who looks slower by more than this is not taken for less memory's sake.
+TIE = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -22,6 +25,21 @@ class Comparison:
     def clear(self) -> bool:
         """Say whether the two differ: whether the interval leaves out 1."""
         return self.low is not None and self.high is not None and not self.low <= 1 <= self.high
+
+    @property
+    def tied(self) -> bool:
+        """Say whether it matters to nobody which of the two is taken: no clear difference, and at most TIE by the best
+        guess. Noise that hides more must not decide for the slower one."""
+        return not self.clear and abs(log(self.ratio)) <= log(1 + TIE)
+
+    def no_less(self, margin: float) -> bool:
+        """Say whether it is shown, with 95 % confidence, that the one has no less than the other by `margin`,
+        relative, or more."""
+        return self.low is not None and self.low > 1 - margin
+
+    def no_more(self, margin: float) -> bool:
+        """Say the same of having no more."""
+        return self.high is not None and self.high < 1 + margin
 
 
 def compare(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Comparison | None:

@@ -1,10 +1,9 @@
 """Whether a choice rests on what was shown, or on differences that noise still leaves open."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from layertune.config.objective import Floor, Objective
-from layertune.results.picks import EQUAL, candidates, choose
+from layertune.results.picks import EQUAL, Candidate, Speed, candidates, choose, compare_candidates, judged_by
 from layertune.results.ties import chosen, no_worse
 from layertune.results.trials import FinishedTrial, above, contenders
 
@@ -19,24 +18,21 @@ def is_decided(
     """Say whether nobody lost by more than `margin`, relative, through noise.
 
     For every finalist that is not on the front one there is shown to be no worse in any objective; and every pick to be
-    no worse for its models than the trial that the medians alone would pick, which takes more memory.
+    no slower, in what it is picked for, than any other trial there.
     """
     front, _ = chosen(trials, objectives, floors)
-    shown = {each.number: each for each in front}
-    beside = [each for each in above(contenders(trials), floors) if each.number not in shown]
+    numbers = {each.number for each in front}
+    beside = [each for each in above(contenders(trials), floors) if each.number not in numbers]
     if not all(any(no_worse(one, other, objectives, margin) for one in front) for other in beside):
         return False
     standing = candidates(front)
     picks = choose(standing, weights)
-    by_medians = choose([replace(each, rounds={}) for each in standing], weights)
-    return all(
-        no_worse(shown[pick], shown[by_medians[name]], judged(name, shown[pick]), margin)
-        for name, pick in picks.items()
-        if pick != by_medians[name] and name != "lean"  # which follows from the balanced one
-    )
+    speeds = judged_by(standing, weights) if standing else {}
+    return all(_has_won(picks[name], standing, speed, margin) for name, speed in speeds.items())
 
 
-def judged(pick: str, trial: FinishedTrial) -> list[Objective]:
-    """Return what a pick is judged by: the speed of its model, the balanced one by every model's."""
-    names = [pick] if pick in trial.settings else list(trial.settings)
-    return [Objective(f"{name}.tokens_per_s", "maximize") for name in names]
+def _has_won(pick: int, standing: Sequence[Candidate], speed: Speed, margin: float) -> bool:
+    """Say whether the candidate of that number is shown to be no slower than any other."""
+    winner = next(each for each in standing if each.number == pick)
+    compared = [compare_candidates(winner, each, speed) for each in standing if each is not winner]
+    return all(each is not None and each.no_less(margin) for each in compared)

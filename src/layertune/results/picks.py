@@ -5,9 +5,9 @@
               front: scale free, so a 7B model's 5 tokens/s weigh as much as a 3B model's 12
     lean      the least VRAM among the trials that keep LEAN_SHARE of the balanced pick's score
 
-Speed is the median `tokens_per_s` of the workload. Among trials of no clear difference the one with the least VRAM is
-picked, of equally lean ones the faster: those that nothing tells apart are one already (results/ties.py). For the
-balanced pick they are equal in every model, too: what one model lost and another gained is a choice, not a tie.
+Speed is the median `tokens_per_s` of the workload. Among tied trials (results/comparison.py) the one with the least
+VRAM is picked, of equally lean ones the faster: those that nothing tells apart are one already (results/ties.py). For
+the balanced pick they are tied in every model, too: what one model lost and another gained is a choice, not a tie.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from math import prod
 from operator import itemgetter
 from types import MappingProxyType
 
-from layertune.results.comparison import compare
+from layertune.results.comparison import Comparison, compare
 from layertune.results.trials import FinishedTrial
 
 LEAN_SHARE = 0.9
@@ -42,6 +42,19 @@ def choose(candidates: Sequence[Candidate], weights: Mapping[str, float] = EQUAL
     """Return the trial number of every pick; empty without candidates. A model without a weight counts once."""
     if not candidates:
         return {}
+    speeds = judged_by(candidates, weights)
+    score = speeds.pop("balanced")
+    balanced = _fastest(candidates, score, list(speeds.values()))
+    picks = {"balanced": balanced.number}
+    for model, speed in speeds.items():
+        picks[model] = _fastest(candidates, speed).number
+    kept = [each for each in candidates if score(each.tokens_per_s) >= LEAN_SHARE * score(balanced.tokens_per_s)]
+    picks["lean"] = min(kept, key=lambda each: (each.peak_bytes, -score(each.tokens_per_s), each.number)).number
+    return picks
+
+
+def judged_by(candidates: Sequence[Candidate], weights: Mapping[str, float] = EQUAL) -> dict[str, Speed]:
+    """Return what each pick but the lean one, which follows from the balanced one, is to have most of."""
     models = list(candidates[0].tokens_per_s)
     fastest = {model: max(each.tokens_per_s[model] for each in candidates) for model in models}
 
@@ -49,34 +62,30 @@ def choose(candidates: Sequence[Candidate], weights: Mapping[str, float] = EQUAL
         parts = (float(speeds[model] / fastest[model]) ** weights.get(model, 1.0) for model in models)
         return float(prod(parts) ** (1 / sum(weights.get(model, 1.0) for model in models)))
 
-    each_model = [itemgetter(model) for model in models]
-    balanced = _fastest(candidates, score, each_model)
-    picks = {"balanced": balanced.number}
-    for model, speed in zip(models, each_model, strict=True):
-        picks[model] = _fastest(candidates, speed).number
-    kept = [each for each in candidates if score(each.tokens_per_s) >= LEAN_SHARE * score(balanced.tokens_per_s)]
-    picks["lean"] = min(kept, key=lambda each: (each.peak_bytes, -score(each.tokens_per_s), each.number)).number
-    return picks
+    return {"balanced": score} | {model: itemgetter(model) for model in models}
+
+
+def compare_candidates(one: Candidate, other: Candidate, speed: Speed) -> Comparison | None:
+    """Compare a speed of two candidates, round by round; None where they have no round in common."""
+    return compare(
+        {number: speed(speeds) for number, speeds in one.rounds.items()},
+        {number: speed(speeds) for number, speeds in other.rounds.items()},
+    )
 
 
 def _fastest(candidates: Sequence[Candidate], speed: Speed, others: Sequence[Speed] = ()) -> Candidate:
-    """Return the one with the least VRAM among those that are clearly slower than the fastest in none of the speeds."""
+    """Return the one with the least VRAM among those that are slower than the fastest in none of the speeds."""
     best = max(candidates, key=lambda each: (speed(each.tokens_per_s), -each.peak_bytes, -each.number))
-    equals = [
-        each for each in candidates if not any(_clearly_slower(each, best, judged) for judged in (speed, *others))
-    ]
+    equals = [each for each in candidates if not any(_slower(each, best, judged) for judged in (speed, *others))]
     return min(equals, key=lambda each: (each.peak_bytes, -speed(each.tokens_per_s), each.number))
 
 
-def _clearly_slower(one: Candidate, best: Candidate, speed: Speed) -> bool:
+def _slower(one: Candidate, best: Candidate, speed: Speed) -> bool:
     """Without rounds in common, or with a single one, every difference counts: there is nothing to tell it from."""
-    compared = compare(
-        {number: speed(speeds) for number, speeds in one.rounds.items()},
-        {number: speed(speeds) for number, speeds in best.rounds.items()},
-    )
+    compared = compare_candidates(one, best, speed)
     if compared is None or compared.low is None:
         return speed(one.tokens_per_s) < speed(best.tokens_per_s)
-    return compared.clear and compared.ratio < 1
+    return compared.ratio < 1 and not compared.tied
 
 
 def candidates(front: Sequence[FinishedTrial]) -> list[Candidate]:

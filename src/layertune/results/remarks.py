@@ -27,7 +27,7 @@ def finals_words(result: Result, interval: str = "±") -> str:
     n_confirming = max(trial.n_confirming for trial in finalists)
     tied = [trial for trial in result.trials if trial.tied_with is not None]
     equals = ", ".join(f"{trial.number} = {trial.tied_with}" for trial in tied)
-    left_out = f" No clear difference, so left out for less memory or an earlier equal: {equals}." if tied else ""
+    left_out = f" As good as one that takes less memory or came earlier, so left out: {equals}." if tied else ""
     told = (
         f"Their figures and the baselines' are of {n_confirming} rounds more, which chose nothing"
         if n_confirming

@@ -1,8 +1,9 @@
 """Trials that only noise tells apart.
 
 On a front of measured figures every trial that was lucky once stands beside the one it equals. A trial is tied where
-another takes less memory or has a larger context, or is clearly better in some objective, and is clearly worse in
-none. Of trials that nothing tells apart the earliest stands for all: the fastest of them would be the luckiest.
+another takes less memory or has a larger context, or is better in some objective, and is worse in none: better and
+worse is what is clearly so, or what is by more than results/comparison.py's TIE the best guess. Of trials that nothing
+tells apart the earliest stands for all: the fastest of them would be the luckiest.
 """
 
 from collections.abc import Sequence
@@ -53,9 +54,8 @@ def without_ties(
 def first_of_equals(
     finalists: Sequence[FinishedTrial], objectives: Sequence[Objective]
 ) -> tuple[list[FinishedTrial], dict[int, int]]:
-    """Return the finalists without those that take as much memory as an earlier one and show no clear difference from
-    it in any objective, and for each of these the number of that one. Trials that have not two rounds in common are
-    not equal."""
+    """Return the finalists without those that take as much memory as an earlier one and are tied with it in every
+    objective, and for each of these the number of that one. Trials that have not two rounds in common are not equal."""
     kept, equal = list[FinishedTrial](), dict[int, int]()
     for trial in sorted(finalists, key=lambda each: each.number):
         first = next((other for other in kept if _equal(other, trial, objectives)), None)
@@ -80,14 +80,14 @@ def _beats(other: FinishedTrial, trial: FinishedTrial, objectives: Sequence[Obje
 
 
 def _sign(objective: Objective, other: FinishedTrial, trial: FinishedTrial) -> int:
-    """Return 1 where `other` is clearly better in the objective, −1 where it is clearly worse, else 0."""
+    """Return 1 where `other` is better in the objective, −1 where it is worse, 0 where the two are tied."""
     better = 1 if objective.direction == "maximize" else -1
     if not objective.is_clocked:
         difference = objective_value(objective, other) - objective_value(objective, trial)
         same = _alike_bytes(other) if objective.name == VRAM_PEAK else 0
         return 0 if abs(difference) <= same else better if difference > 0 else -better
     compared = compare_rounds(other, trial, objective.subject, objective.quantity)
-    if compared is None or not compared.clear:
+    if compared is None or compared.tied:
         return 0
     return better if compared.ratio > 1 else -better
 
@@ -102,9 +102,9 @@ def _no_worse(one: FinishedTrial, other: FinishedTrial, objective: Objective, ma
     if not objective.is_clocked:
         return _sign(objective, one, other) >= 0
     compared = compare_rounds(one, other, objective.subject, objective.quantity)
-    if compared is None or compared.low is None or compared.high is None:
+    if compared is None:
         return False
-    return compared.low > 1 - margin if objective.direction == "maximize" else compared.high < 1 + margin
+    return compared.no_less(margin) if objective.direction == "maximize" else compared.no_more(margin)
 
 
 def compare_rounds(ours: FinishedTrial, theirs: FinishedTrial, model: str, quantity: str) -> Comparison | None:

@@ -95,7 +95,35 @@ def test_a_difference_that_is_many_times_the_noise_is_found() -> None:
     assert sum(each is not None and each.clear for each in compared) >= 190
 
 
+@pytest.mark.parametrize(
+    ("factors", "tied"),
+    [
+        ((1.05, 0.97, 1.0, 1.0), True),
+        ((1.1, 0.98, 1.06, 1.0), False),  # noise may hide a difference, or be it
+        ((0.9, 1.02, 0.95, 1.0), False),
+        ((1.011, 1.01, 1.009, 1.01), False),  # small, and clear
+    ],
+)
+def test_a_tie_is_small_and_not_clear(factors: tuple[float, ...], tied: bool) -> None:
+    compared = compare({n: 20 * factor for n, factor in enumerate(factors)}, dict.fromkeys(range(4), 20.0))
+    assert compared is not None
+    assert compared.tied is tied
+
+
+@given(rounds, rounds, st.floats(0, 0.5))
+def test_more_than_the_margin_less_is_not_shown_to_be_no_less(
+    ours: dict[int, float], theirs: dict[int, float], margin: float
+) -> None:
+    compared = compare(ours, theirs)
+    if compared is not None and compared.no_less(margin):
+        assert compared.ratio > 1 - margin
+    if compared is not None and compared.no_more(margin):
+        assert compared.ratio < 1 + margin
+
+
 def test_figures_measured_once_have_a_ratio_and_no_interval() -> None:
     assert compare({3: 30.0}, {3: 20.0, 4: 1.0}) == Comparison(pytest.approx(1.5), None, None)
     assert compare({}, {1: 2.0}) is None
+    assert not Comparison(1.5, None, None).no_less(0.9)
+    assert not Comparison(0.5, None, None).no_more(0.9)
     assert compare({0: 2.0}, {1: 2.0}) is None

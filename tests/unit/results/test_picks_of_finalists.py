@@ -1,12 +1,13 @@
 """Picks among trials that were measured in rounds: of equals the leanest, and who is clearly faster before any."""
 
+from operator import itemgetter
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finalists import finalist, rounds
-from layertune.results.comparison import compare
-from layertune.results.picks import Candidate, candidates, choose
+from layertune.results.picks import Candidate, candidates, choose, compare_candidates
 from layertune.results.trials import FinishedTrial
 
 noise = st.sampled_from([0.97, 0.99, 1.0, 1.01, 1.03])
@@ -27,26 +28,23 @@ def in_rounds(draw: st.DrawFn) -> list[FinishedTrial]:
     return found
 
 
-def clearly_slower(one: Candidate, other: Candidate, model: str) -> bool:
-    compared = compare(
-        {number: speeds[model] for number, speeds in one.rounds.items()},
-        {number: speeds[model] for number, speeds in other.rounds.items()},
-    )
-    return compared is not None and compared.clear and compared.ratio < 1
+def slower(one: Candidate, other: Candidate, model: str) -> bool:
+    compared = compare_candidates(one, other, itemgetter(model))
+    return compared is not None and not compared.tied and compared.ratio < 1
 
 
 @settings(deadline=None)
 @given(in_rounds())
-def test_the_fastest_pick_is_the_leanest_of_those_that_are_not_clearly_slower(tried: list[FinishedTrial]) -> None:
+def test_the_fastest_pick_is_the_leanest_of_those_that_are_not_slower(tried: list[FinishedTrial]) -> None:
     there = candidates(tried)
     picks, by_number = choose(there), {each.number: each for each in there}
     for model in ("chat", "code"):
         best_median = max(each.tokens_per_s[model] for each in there)
         fastest = [each for each in there if each.tokens_per_s[model] == best_median]
         pick = by_number[picks[model]]
-        assert any(not clearly_slower(pick, each, model) for each in fastest)
+        assert any(not slower(pick, each, model) for each in fastest)
         leaner = [each for each in there if each.peak_bytes < pick.peak_bytes]
-        assert all(any(clearly_slower(each, best, model) for best in fastest) for each in leaner)
+        assert all(any(slower(each, best, model) for best in fastest) for each in leaner)
 
 
 @settings(deadline=None)
@@ -68,6 +66,11 @@ def test_a_clearly_faster_trial_is_picked_and_the_leaner_one_is_lean() -> None:
     assert choose(candidates([LEAN, faster])) == {"balanced": 1, "chat": 1, "lean": 0}
 
 
+def test_noise_that_may_hide_five_percent_does_not_decide_for_the_leaner_one() -> None:
+    maybe_faster = finalist(1, 200, chat=rounds(22.0, 19.9, 22.0, 20.8))
+    assert choose(candidates([LEAN, maybe_faster])) == {"balanced": 1, "chat": 1, "lean": 0}
+
+
 def test_of_equals_in_memory_the_faster_median_is_picked() -> None:
     faster = finalist(1, 100, chat=rounds(20.3, 20.2, 20.1, 20.3))
     assert set(choose(candidates([LEAN, faster])).values()) == {1}
@@ -83,11 +86,11 @@ def test_a_candidate_tells_the_speeds_of_each_round() -> None:
 def test_a_trial_that_is_clearly_faster_round_by_round_is_not_called_slower_for_its_median() -> None:
     """A machine that drifts by more than the two differ, and a round that the faster one did not come through."""
     machine = [1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0]
-    slower = finalist(0, 200, chat=rounds(*(20.0 * speed for speed in machine)))
-    faster = finalist(1, 100, chat=rounds(*(22.0 * speed for speed in machine[:5])))
-    one, other = candidates([slower, faster])
+    slow = finalist(0, 200, chat=rounds(*(20.0 * speed for speed in machine)))
+    fast = finalist(1, 100, chat=rounds(*(22.0 * speed for speed in machine[:5])))
+    one, other = candidates([slow, fast])
     assert one.tokens_per_s["chat"] > other.tokens_per_s["chat"]
-    assert clearly_slower(one, other, "chat")
+    assert slower(one, other, "chat")
     assert choose([one, other])["chat"] == 1
 
 

@@ -22,7 +22,7 @@ def warned(trial: FinishedTrial, **changes: tuple[str, ...]) -> FinishedTrial:
 def test_the_finals_say_how_many_were_measured_again_and_which_showed_no_difference() -> None:
     words = finals_words(result(trials=[PICK, EQUAL]))
     assert "2 settings measured again in 4 rounds" in words
-    assert "No clear difference, so left out for less memory or an earlier equal: 1 = 0." in words
+    assert "As good as one that takes less memory or came earlier, so left out: 1 = 0." in words
 
 
 def test_what_was_confirmed_says_so_beside_the_finals() -> None:

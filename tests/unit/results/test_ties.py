@@ -32,9 +32,10 @@ def finalists(draw: st.DrawFn) -> list[FinishedTrial]:
     return found
 
 
-def clearly_faster(one: FinishedTrial, other: FinishedTrial) -> bool:
+def faster(one: FinishedTrial, other: FinishedTrial) -> bool:
+    """Clearly, or by so much at the best guess that it is no tie."""
     compared = [compare_rounds(one, other, name, "tokens_per_s") for name in ("chat", "code")]
-    return any(each is not None and each.clear and each.ratio > 1 for each in compared)
+    return any(each is not None and not each.tied and each.ratio > 1 for each in compared)
 
 
 @settings(deadline=None)
@@ -58,22 +59,22 @@ def test_what_is_kept_does_not_depend_on_the_order(tried: list[FinishedTrial], d
 
 @settings(deadline=None)
 @given(finalists())
-def test_of_what_is_kept_nobody_is_leaner_or_clearly_faster_and_clearly_slower_in_nothing(
+def test_of_what_is_kept_nobody_is_leaner_and_slower_in_nothing(
     tried: list[FinishedTrial],
 ) -> None:
     kept, _ = without_ties(tried, OBJECTIVES)
     for one in kept:
         for other in kept:
             leaner = one.peak_bytes() < other.peak_bytes() - 2 * 2**20
-            assert one is other or not leaner or clearly_faster(other, one)
+            assert one is other or not leaner or faster(other, one)
 
 
 @settings(deadline=None)
 @given(finalists())
-def test_what_is_left_out_is_clearly_faster_than_none_it_is_tied_with(tried: list[FinishedTrial]) -> None:
+def test_what_is_left_out_is_faster_than_none_it_is_tied_with(tried: list[FinishedTrial]) -> None:
     _, tied = without_ties(tried, OBJECTIVES)
     for number, other in tied.items():
-        assert not clearly_faster(tried[number], tried[other])
+        assert not faster(tried[number], tried[other])
 
 
 @settings(deadline=None)
@@ -92,6 +93,12 @@ def test_a_trial_that_is_faster_within_noise_and_takes_more_memory_is_tied_with_
     kept, tied = without_ties([LEAN, luckier], (CHAT, VRAM))
     assert kept == [LEAN]
     assert tied == {1: 0}
+
+
+def test_a_trial_that_is_faster_by_more_than_a_tie_may_cost_stays_although_noise_hides_it() -> None:
+    maybe_faster = finalist(1, 200, chat=rounds(22.0, 19.0, 22.0, 20.8))
+    assert not clearly_faster_at_chat(maybe_faster, LEAN)
+    assert without_ties([LEAN, maybe_faster], (CHAT, VRAM)) == ([LEAN, maybe_faster], {})
 
 
 def test_a_trial_that_is_clearly_faster_stays_beside_the_leaner_one() -> None:
@@ -155,8 +162,8 @@ def test_small_steps_that_noise_hides_do_not_add_up_to_a_clear_loss() -> None:
     """Each is within noise of its neighbours, and the fastest is clearly faster than the leanest."""
     up_and_down, down_and_up = (1.01, 0.99, 1.01, 0.99), (0.99, 1.01, 0.99, 1.01)
     leanest = finalist(0, 100, chat=rounds(*(20.0 * factor for factor in up_and_down)))
-    middle = finalist(1, 200, chat=rounds(*(20.5 * factor for factor in down_and_up)))
-    fastest = finalist(2, 300, chat=rounds(*(21.0 * factor for factor in up_and_down)))
+    middle = finalist(1, 200, chat=rounds(*(20.3 * factor for factor in down_and_up)))
+    fastest = finalist(2, 300, chat=rounds(*(20.6 * factor for factor in up_and_down)))
     assert not clearly_faster_at_chat(middle, leanest)
     assert not clearly_faster_at_chat(fastest, middle)
     assert clearly_faster_at_chat(fastest, leanest)
@@ -169,7 +176,7 @@ STEADY = {"code": rounds(10, 10.1, 9.9, 10)}
 def test_of_equals_the_earliest_stands_for_all_however_lucky_a_later_one_was() -> None:
     slow = finalist(0, 0, chat=rounds(20, 20.2, 19.8, 20), **STEADY)
     first = finalist(1, 5, chat=rounds(40, 41, 39, 40), **STEADY)
-    lucky = finalist(2, 5, chat=rounds(41, 40.5, 40.5, 42), **STEADY)
+    lucky = finalist(2, 5, chat=rounds(40.5, 40.5, 39.5, 41), **STEADY)
     best, tied = chosen([slow, first, lucky], OBJECTIVES)
     assert front([slow, first, lucky], OBJECTIVES) == [slow, lucky]
     assert (best, tied) == ([slow, first], {2: 1})
@@ -191,9 +198,9 @@ def test_what_differs_is_no_equal(other: FinishedTrial) -> None:
 
 def test_an_equal_below_a_floor_does_not_stand_for_one_above_it() -> None:
     below = finalist(1, 5, chat=rounds(39, 40, 38, 39), **STEADY)
-    above = finalist(2, 5, chat=rounds(40, 39.5, 39.5, 41), **STEADY)
+    above = finalist(2, 5, chat=rounds(39.5, 39.5, 39, 39.8), **STEADY)
     assert first_of_equals([below, above], OBJECTIVES) == ([below], {2: 1})
-    floor = Floor.parse("chat.tokens_per_s >= 39.5", ["chat", "code"])
+    floor = Floor.parse("chat.tokens_per_s >= 39.4", ["chat", "code"])
     assert chosen([below, above], OBJECTIVES, [floor]) == ([above], {})
 
 
