@@ -120,9 +120,9 @@ class TrialInfo(Part):
 
     A finalist's `metrics` are those of its `n_rounds` rounds of the finals, samples in the order of the rounds; what
     the search measured first is in `screening`. What the finals chose was measured in `n_confirming` rounds more: its
-    `metrics` are of these, and those of the finals in `finals`. `tied_with` is the trial that stands for
-    it on the front. `flash_attn` says by model what llama.cpp made of "auto", where it said so. `load_s` is how long
-    each model's weights and context took to load, its file in the page cache, once for every measurement; weights that
+    `metrics` are of these, and those of the finals in `finals`. `tied_with` is the trial that stands for it
+    on the front. `flash_attn` says by model what llama.cpp made of "auto", where it said so. `load_s` is how long each
+    model's weights and context took to load, its file in the page cache, once for every measurement; weights that
     stayed loaded from the measurement before count with the load that brought them.
     """
 

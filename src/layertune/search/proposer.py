@@ -102,7 +102,8 @@ class Proposer:
             # Nearly every setting is the best of those that take no more memory, and few of them are what anyone wants:
             # where memory is an objective, what is fast under the limit is found first, and what is leaner after it.
             sought = [each for each, what in zip(expected, self._objectives, strict=True) if what.name != VRAM_PEAK]
-            fast = Prospects(sought or expected, np.exp(log_chance), reaches, n_candidates)
+            some = 0 < len(sought) < len(expected)
+            fast = Prospects(sought, np.exp(log_chance), reaches, n_candidates) if some else prospects
             gains = prospects.gains if fast.is_calm(noise) else fast.gains
             best = int(np.argmax(gains / self._seconds(candidates, trials, speeds)))
         return Proposal(self._settings(candidates[best]), prospects.outlook(best, noise))
