@@ -213,8 +213,8 @@ def test_children_die_with_their_parent_whatever_kills_it(how: str, tmp_path: Pa
         f"child = subprocess.Popen([sys.executable, '-c', {grandchild!r}, str(os.getpid())], stdin=subprocess.PIPE); "
         f"open({str(tmp_path / 'pids')!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}\\n'); time.sleep(600)"
     )
-    parent = (
-        "import os, subprocess, sys; "
+    parent = (  # a shell's background job, as this may be run in, ignores SIGINT
+        "import os, signal, subprocess, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
         f"child = subprocess.Popen([sys.executable, '-c', {worker!r}, str(os.getpid())], "
         "stdin=subprocess.PIPE, start_new_session=True); child.wait()"
     )
