@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import geometric_mean, median
+from statistics import geometric_mean, median, stdev
 from time import monotonic
 
 from layertune.config import load_config
@@ -75,6 +75,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.study is not None and options.into == HERE:
         parser.error("--study needs --into: the sheet here is of five searches")
+    if options.rounds < 2:
+        parser.error("a spread needs two rounds at least")
     config = options.config if options.study is None else options.study / "study.toml"
     if options.render:
         data = json.loads((options.into / "repeatability.json").read_text(encoding="utf-8"))
@@ -195,7 +197,7 @@ def report(config_path: Path, claims: Sequence[Claim]) -> str:
         )
     references = [each for each in claims if each.chosen_by == REFERENCE]
     slower = {run: slowed(run, claims) for run in dict.fromkeys(each.run for each in references)}
-    lines.append("")
+    lines += ["", f"- rounds of one setting, one after the other, scattered by {scatter(claims)} (standard deviation)"]
     if references:
         ratios = ", ".join(f"{ratio - 1:+.1%}" for ratio in slower.values())
         lines.append(f"- the machine itself, by the reference: {ratios}")
@@ -214,6 +216,13 @@ def report(config_path: Path, claims: Sequence[Claim]) -> str:
 def slowed(run: int, claims: Sequence[Claim]) -> float:
     """Return by what factor the reference was faster in a run's confirming rounds than in the measurement after it."""
     return geometric_mean(1 + each.overstated for each in claims if (each.run, each.chosen_by) == (run, REFERENCE))
+
+
+def scatter(claims: Sequence[Claim]) -> str:
+    """Return the least and the most that the speeds of one setting's rounds of fresh workers scattered."""
+    speeds = [list(by_round(each).values()) for each in claims]
+    shares = [stdev(each) / median(each) for each in speeds]
+    return f"{min(shares):.0%} to {max(shares):.0%}"
 
 
 def spread(overstated: Sequence[float]) -> str:

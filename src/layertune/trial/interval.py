@@ -45,8 +45,9 @@ def pseudomedian_interval(samples: Sequence[float]) -> Interval | None:
     """Return the interval of the samples' median where they scatter symmetrically, as logarithms of ratios do; None
     where a single sample says nothing of its spread.
 
-    Its middle is the pseudomedian, the median of the means of all pairs, each sample with itself among them (Hodges and
-    Lehmann, 1963). An outlier moves it hardly more than the median, and two thirds of the samples tell as much.
+    Pseudomedian ± t(n − 1) · sqrt(pi / 3) · s / sqrt(n), as for the median; it is the median of the means of all pairs,
+    each sample with itself among them (Hodges and Lehmann, 1963). An outlier moves it hardly more than the median, and
+    two thirds of the samples tell as much.
     """
     means = [(one + other) / 2 for one, other in combinations_with_replacement(samples, 2)]
     return _interval(samples, median(means), _PSEUDOMEDIAN_FACTOR) if len(samples) >= 2 else None
