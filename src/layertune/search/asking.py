@@ -1,7 +1,7 @@
 """What a study is asked for next: what is queued, what a sampler proposes, or in the end what nobody has tried."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from optuna.samplers import BaseSampler
 from optuna.study import Study
@@ -11,6 +11,7 @@ from layertune.results.trials import FinishedTrial
 from layertune.search.plan import Plan
 from layertune.search.record import OUTCOME_KEY, Recorder, n_turns, original_numbers, read_settings
 from layertune.search.samplers import make_sampler
+from layertune.search.space import Params
 from layertune.search.split_sampler import LayerSplitSampler, proposer
 from layertune.settings import SplitSettings
 
@@ -126,7 +127,8 @@ class Asking:
     def _sampler(self) -> BaseSampler:
         plan, turn = self._plan, n_turns(self._study)
         if self._proposer is None:
-            return make_sampler(plan.sampler, plan.seed, turn)
+            walk = (plan.feasible or plan.space).shuffled(f"{plan.seed} {turn}")
+            return make_sampler(plan.sampler, plan.seed, turn, self._untried(walk))
         places = original_numbers(self._study)
         finished = sorted(self._known.values(), key=lambda each: places[each.number])
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -141,12 +143,18 @@ class Asking:
 
         They come in a seeded random order, from a walk that passes each setting of the space once.
         """
-        trials = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
-        if any(trial.state == TrialState.WAITING for trial in trials):
+        if self.has_queued():
             return True
-        space = self._plan.space
-        taken = self._known.keys() | {settings for trial in trials if (settings := read_settings(trial)) is not None}
-        unseen = next((settings for settings in self._walk if space.canonical(settings) not in taken), None)
+        unseen = next(self._untried(self._walk), None)
         if unseen is not None:
-            self._study.enqueue_trial(space.params(unseen))
+            self._study.enqueue_trial(unseen)
         return unseen is not None
+
+    def _untried(self, walk: Iterable[SplitSettings]) -> Iterator[Params]:
+        """Yield the parameters of those settings of a walk whose engines nobody has run or is running."""
+        space = self._plan.space
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        taken = self._known.keys() | {settings for trial in running if (settings := read_settings(trial)) is not None}
+        for settings in walk:
+            if space.canonical(settings) not in taken:
+                yield space.params(settings)

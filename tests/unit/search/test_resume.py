@@ -13,9 +13,8 @@ from layertune.search.study import Search
 from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
 from layertune.units import MIB
-from small_study import plan, quiet, search, space, stored
+from small_study import SAMPLERS, plan, quiet, search, space, stored
 
-SAMPLERS = ["tpe", "nsga2", "random", "grid"]
 MIXED = space(n_batch=[512, 64, 128], flash_attn=["on", "off"], type_v=["f16", "q8_0"])
 
 

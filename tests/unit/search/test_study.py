@@ -19,10 +19,10 @@ from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
 from layertune.trial.runner import GiveUp, never
 from layertune.units import MIB
 from layertune.vram.report import VramReport
-from small_study import N_LAYERS, plan, quiet, search, space, stored
+from small_study import GP, N_LAYERS, SAMPLERS, plan, quiet, search, space, stored
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random", "grid"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_fills_a_study_with_distinct_engines(sampler: str, tmp_path: Path) -> None:
     runner = FakeRunner()
     study = search(tmp_path, sampler=sampler, n_trials=15)
@@ -189,13 +189,24 @@ class AsPlanned(FakeRunner):
         return replace(outcome, vram=VramReport(planned_bytes, 0, "card", "ledger"))
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_what_does_not_fit_by_plan_is_never_run(sampler: str, tmp_path: Path) -> None:
     runner, feasible = AsPlanned(), fitting(MIB)
     plan_of = {"feasible": feasible, "limits": replace(plan().limits, vram=(2**40,))}
     search(tmp_path, sampler=sampler, n_trials=12, **plan_of).run(runner, quiet)
     assert len(runner.ran) == 12
     assert not [settings for settings in runner.ran if feasible.exceeded(settings)]
+
+
+@pytest.mark.parametrize("sampler", [GP])
+def test_gp_asks_for_nothing_that_does_not_fit_once_it_models_the_trials(sampler: str, tmp_path: Path) -> None:
+    limits = replace(plan().limits, vram=(2**40,))
+    search(tmp_path, sampler=sampler, n_trials=20, feasible=fitting(300_000), limits=limits).run(AsPlanned(), quiet)
+    trials = stored(tmp_path).trials
+    n_run = [sum("outcome" in each.user_attrs for each in trials[:n]) for n in range(len(trials))]
+    ruled_out = [n_run[trial.number] for trial in trials if "planned" in trial.user_attrs]
+    assert ruled_out
+    assert max(ruled_out) < 10  # Optuna's own number of trials drawn at random
 
 
 def test_a_proposal_that_does_not_fit_is_told_by_how_many_bytes(tmp_path: Path) -> None:
