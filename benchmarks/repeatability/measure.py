@@ -197,7 +197,10 @@ def report(config_path: Path, claims: Sequence[Claim]) -> str:
         )
     references = [each for each in claims if each.chosen_by == REFERENCE]
     slower = {run: slowed(run, claims) for run in dict.fromkeys(each.run for each in references)}
-    lines += ["", f"- rounds of one setting, one after the other, scattered by {scatter(claims)} (standard deviation)"]
+    lines += [
+        "",
+        f"- one setting's rounds, in turns with the others', scattered by {scatter(claims)} (standard deviation)",
+    ]
     if references:
         ratios = ", ".join(f"{ratio - 1:+.1%}" for ratio in slower.values())
         lines.append(f"- the machine itself, by the reference: {ratios}")

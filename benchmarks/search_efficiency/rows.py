@@ -25,8 +25,10 @@ def report(runs: Sequence[Run], oracles: Sequence[Oracle], skipped: Mapping[str,
         f"{n_seeds} seeds, {n_trials} trials at most. Each figure is the median, with the 90th percentile in brackets:",
         "trials to the share of the exhaustive hypervolume; how much slower the balanced pick truly is than the best;",
         "time from one trial's end to the next one's start; when layer-split would end by itself, with which share;",
-        "trials again, and how many of them did not fit, where nobody knows beforehand what fits. A sampler's rows may",
-        "be of another day than another's: their times are not to be compared to the millisecond.",
+        "trials again, and how many of them did not fit, where nobody knows beforehand what fits. Below the samplers:",
+        "how few trials do for who knows all figures beforehand, from the start and after the corners and baselines",
+        "that every search begins with. A sampler's rows may be of another day than another's: their times are not to",
+        "be compared to the millisecond.",
         "",
         "**all cards**",
         "",
@@ -65,8 +67,17 @@ def table(runs: Sequence[Run], oracles: Sequence[Oracle]) -> list[str]:
                 )
             )
         )
-    perfect = (f"{median(each.n_trials_to[place] for each in oracles):g}" for place in range(len(SHARES)))
-    return [*lines, _line(("oracle", *perfect, *("" for _ in _HEADER[len(SHARES) + 1 :])))]
+    n_first = median(each.n_first for each in oracles)
+    return [
+        *lines,
+        perfect("perfect knowledge", [each.n_trials_to for each in oracles]),
+        perfect(f"after the first {n_first:g}", [each.n_trials_to_after_first for each in oracles]),
+    ]
+
+
+def perfect(name: str, n_trials_to: Sequence[Sequence[int]]) -> str:
+    found = (f"{median(each[place] for each in n_trials_to):g}" for place in range(len(SHARES)))
+    return _line((name, *found, *("" for _ in _HEADER[len(SHARES) + 1 :])))
 
 
 def name_of(sampler: str, planned: bool) -> str:

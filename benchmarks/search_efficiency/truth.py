@@ -64,13 +64,14 @@ class Truth:
         found = self._table.true_metrics(settings).models.values()
         return float(prod(speed.tokens_per_s for speed in found) ** (1 / len(found)))
 
-    def greedy(self) -> Iterator[float]:
-        """Yield the shares of 1, 2, … trials that know all figures, each taking what adds most to those before it.
+    def greedy(self, first: Sequence[SplitSettings] = ()) -> Iterator[float]:
+        """Yield the shares after 1, 2, … trials more than `first`, that know all figures: each takes what adds most to
+        those before it.
 
         What a point adds only shrinks as others join it, so only the best of the last turn need be looked at again.
         """
-        chosen = np.empty((0, self.front.shape[1]))
-        volume = 0.0
+        chosen = self._costs(first)
+        volume = self._volume(chosen)
         queue = [(-self._volume(self.front[[place]]), place) for place in range(len(self.front))]
         heapq.heapify(queue)
         while queue:

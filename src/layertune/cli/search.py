@@ -116,6 +116,7 @@ def _write(preparation: Preparation, search: Search, folder: Path, clock: ClockI
         references=search.references(),
         clock=clock,
         stopped=stopped,
+        decided=search.finals_decided(),
     )
     write_result(result, folder / FILE_NAME)
     search.publish(result)

@@ -11,7 +11,7 @@ from layertune.results.result import Result
 def trials_section(result: Result) -> Html:
     there = sources(result)
     headings = ["trial", "state", *model_headings(result)]
-    headings += ["peak VRAM", "rounds of the finals", "rounds after them", "no clear difference from", "duration"]
+    headings += ["peak VRAM", "rounds of the finals", "rounds after them", "stood for by", "duration"]
     rows = [_row(result, source) for source in there]
     anchors = [f"trial-{source.trial.number}" for source in there]
     shown = table("Every trial; a reason and warnings are under search history and noise", headings, rows, anchors)

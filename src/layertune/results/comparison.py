@@ -28,8 +28,8 @@ class Comparison:
 
     @property
     def tied(self) -> bool:
-        """Say whether it matters to nobody which of the two is taken: no clear difference, and at most TIE by the best
-        guess. Noise that hides more must not decide for the slower one."""
+        """Say whether the leaner of the two may be taken: no difference is shown, and at most TIE is the best guess.
+        The interval may reach farther: this does not say that the two are equal."""
         return not self.clear and abs(log(self.ratio)) <= log(1 + TIE)
 
     def no_less(self, margin: float) -> bool:

@@ -17,9 +17,12 @@ def is_decided(
 ) -> bool:
     """Say whether nobody lost by more than `margin`, relative, through noise.
 
-    For every finalist that is not on the front one there is shown to be no worse in any objective; and every pick to be
-    no slower, in what it is picked for, than any other trial there.
+    For every finalist that is not on the front one there is shown to be no worse in any objective by as much; and every
+    pick but the lean one to be no slower by as much, in what it is picked for, than any other trial there. Who misses a
+    floor by its median is out: whether that was noise is not asked. Nor is anything where no finalist came through.
     """
+    if not any(each.rounds for each in trials):
+        return True
     front, _ = chosen(trials, objectives, floors)
     numbers = {each.number for each in front}
     beside = [each for each in above(contenders(trials), floors) if each.number not in numbers]
@@ -32,7 +35,7 @@ def is_decided(
 
 
 def _has_won(pick: int, standing: Sequence[Candidate], speed: Speed, margin: float) -> bool:
-    """Say whether the candidate of that number is shown to be no slower than any other."""
+    """Say whether the candidate of that number is shown to be slower than no other by `margin` or more."""
     winner = next(each for each in standing if each.number == pick)
     compared = [compare_candidates(winner, each, speed) for each in standing if each is not winner]
     return all(each is not None and each.no_less(margin) for each in compared)

@@ -27,15 +27,16 @@ def finals_words(result: Result, interval: str = "±") -> str:
     n_confirming = max(trial.n_confirming for trial in finalists)
     tied = [trial for trial in result.trials if trial.tied_with is not None]
     equals = ", ".join(f"{trial.number} = {trial.tied_with}" for trial in tied)
-    left_out = f" As good as one that takes less memory or came earlier, so left out: {equals}." if tied else ""
+    left_out = f" Not shown to be better than another that stands for it, so left out: {equals}." if tied else ""
+    is_open = " Noise still leaves some of that choice open." if result.decided is False else ""
     told = (
         f"Their figures and the baselines' are of {n_confirming} rounds more, which chose nothing"
         if n_confirming
         else "These rounds chose, so a little luck is in their figures"
     )
     return (
-        f"Front and picks are of the finals: {len(finalists)} settings measured again in {n_rounds} rounds, in turns. "
-        f"{told}. {interval} is the 95 % interval of the median.{left_out}"
+        f"Front and picks are of the finals: {len(finalists)} settings measured again in {n_rounds} rounds, in turns."
+        f"{is_open} {told}. {interval} is the 95 % interval of the median.{left_out}"
     )
 
 

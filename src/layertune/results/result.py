@@ -180,6 +180,7 @@ class Result(Part):
     floors: list[str] = Field(default_factory=list)
     weights: dict[str, float] = Field(default_factory=dict)
     stopped: str | None = None
+    decided: bool | None = None  # whether the finals left nothing of the choice to noise
     trials: list[TrialInfo]
     pareto: list[int]
     picks: dict[str, int]
@@ -218,9 +219,8 @@ class Result(Part):
             trial = self.trial(self.picks[pick])
         else:
             there = ", ".join(self.picks) or "none: no measured trial keeps the budget"
-            raise UsageError(
-                f"{pick!r} is not a pick of this study", remedy=f"choose a trial's number or one of {there}"
-            )
+            remedy = f"choose a trial's number or one of {there}"
+            raise UsageError(f"{pick!r} is not a pick of this study", remedy=remedy)
         if trial.state != "measured":
             raise UsageError(f"trial {trial.number} was not measured: {trial.reason}", remedy="choose a measured one")
         return trial

@@ -82,9 +82,11 @@ def summarise(
     references: Sequence[Reference] = (),
     clock: ClockInfo | None = None,
     stopped: str | None = None,
+    decided: bool | None = None,
 ) -> Result:
     """Return the whole study: all its trials, the front and the picks among it. `planned` is None without a plan,
-    `stopped` says why the trials ended, None where they were interrupted."""
+    `stopped` says why the trials ended, None where they were interrupted; `decided` whether noise leaves nothing of
+    the choice open, None without finals."""
     best, tied = chosen(trials, provenance.objectives, provenance.floors)
     picks = choose(candidates(best), provenance.weights)
     by_number = {trial.number: trial for trial in trials}
@@ -112,6 +114,7 @@ def summarise(
         floors=list(map(str, provenance.floors)),
         weights=dict(provenance.weights),
         stopped=stopped,
+        decided=decided,
         pareto=[trial.number for trial in best],
         picks=picks,
         references=_references(references),

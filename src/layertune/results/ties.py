@@ -1,9 +1,9 @@
 """Trials that only noise tells apart.
 
 On a front of measured figures every trial that was lucky once stands beside the one it equals. A trial is tied where
-another takes less memory or has a larger context, or is better in some objective, and is worse in none: better and
-worse is what is clearly so, or what is by more than results/comparison.py's TIE the best guess. Of trials that nothing
-tells apart the earliest stands for all: the fastest of them would be the luckiest.
+another takes less memory or has a larger context, or is clearly better in some objective, and is worse in none: worse
+is what is clearly so, or what is by more than results/comparison.py's TIE the best guess. Of trials that nothing tells
+apart the earliest stands for all: the fastest of them would be the luckiest.
 """
 
 from collections.abc import Sequence
@@ -75,8 +75,16 @@ def _equal(one: FinishedTrial, other: FinishedTrial, objectives: Sequence[Object
 def _beats(other: FinishedTrial, trial: FinishedTrial, objectives: Sequence[Objective]) -> bool:
     if not _comparable(other, trial):
         return False
-    signs = [_sign(objective, other, trial) for objective in objectives]
-    return min(signs) >= 0 and max(signs) > 0
+    if any(_sign(objective, other, trial) < 0 for objective in objectives):
+        return False
+    return any(_clearly_better(objective, other, trial) for objective in objectives)
+
+
+def _clearly_better(objective: Objective, other: FinishedTrial, trial: FinishedTrial) -> bool:
+    if not objective.is_clocked:
+        return _sign(objective, other, trial) > 0
+    compared = compare_rounds(other, trial, objective.subject, objective.quantity)
+    return compared is not None and compared.clear and (compared.ratio > 1) == (objective.direction == "maximize")
 
 
 def _sign(objective: Objective, other: FinishedTrial, trial: FinishedTrial) -> int:

@@ -55,13 +55,13 @@ class Finals:
         runner: TrialRunner,
         on_round: Callable[[RoundMeasured], None],
         time_is_up: Callable[[], bool],
-        is_decided: Callable[[], bool],
+        is_decided: Callable[[Rounds], bool],
     ) -> None:
         """Measure round after round, until the plan's number, until the choice is decided, or until the time is up;
         but MIN_ROUNDS at least. Where no rounds follow, whose figures are told, all speeds must be known, too."""
 
         def enough(rounds: Rounds) -> bool:
-            return is_decided() and (self._plan.finals.n_confirming > 0 or self._are_known(rounds))
+            return is_decided(rounds) and (self._plan.finals.n_confirming > 0 or self._are_known(rounds))
 
         self._hold("finals", str(self._n_trials), finalists, runner, on_round, time_is_up, enough)
 

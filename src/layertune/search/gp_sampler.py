@@ -33,6 +33,7 @@ class FittingGpSampler(GPSampler):
         candidates = list(islice(self._untried, _MOST_CANDIDATES))
         if not candidates:
             return super()._optimize_acqf(acqf, best_params)
+        # Of the trials, its first argument, this counts only how many there are.
         points = acqf.search_space.get_normalized_params(candidates, candidates)
         blocks = [points[start : start + _BLOCK] for start in range(0, len(points), _BLOCK)]
         gains = np.concatenate([acqf.eval_acqf_no_grad(block) for block in blocks])

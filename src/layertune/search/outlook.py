@@ -12,19 +12,25 @@ _LEAST = 10
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """As a trial was proposed, in shares of the hypervolume of the front so far: what it was expected to add, what all
-    settings together would add at least, and what the noise of one measurement on the front amounts to."""
+    settings together would add at least, and what the noise of one measurement on the front amounts to.
+
+    `of_speeds` says that the front is that of the objectives beside memory, which is sought first.
+    """
 
     gain: float
     missing: float
     noise: float
+    of_speeds: bool = False
 
     def calm(self) -> bool:
-        """Say whether the best trial that is left adds less than noise does."""
-        return self.gain < self.noise
+        """Say whether the best trial that is left adds less than noise does. While speeds are sought none is: lean
+        settings are still to come."""
+        return self.gain < self.noise and not self.of_speeds
 
     def __str__(self) -> str:
+        front = "the front's hypervolume, memory left aside" if self.of_speeds else "the front's hypervolume"
         return (
-            f"by the model the last trial was to add {self.gain:.1%} to the front's hypervolume, and all settings "
+            f"by the model the last trial was to add {self.gain:.1%} to {front}, and all settings "
             f"together at least {self.missing:.1%}"
         )
 

@@ -4,8 +4,9 @@ What is known makes few trials enough: which settings fit is exact, by plan; pea
 teaches each model's own curve. Only the curves are uncertain, so the expected improvement is over them alone.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -93,20 +94,30 @@ class Proposer:
         log_chance, reaches = self._above_floors(both, speeds)
         n_candidates = len(candidates)
         noise = max(each.noise for each in speeds.values())
-        expected = self._expected(both, speeds)
-        prospects = Prospects(expected, np.exp(log_chance), reaches, n_candidates)
+        prospects_of = partial(Prospects, chance=np.exp(log_chance), reaches=reaches, n_candidates=n_candidates)
+        prospects, of_speeds = self._sought(self._expected(both, speeds), prospects_of, noise)
         if self._floors and not reaches[n_candidates:].any():
             # Nothing that was measured is above the floors: first of all, something has to be.
             best = int(np.argmax(log_chance[:n_candidates]))
         else:
-            # Nearly every setting is the best of those that take no more memory, and few of them are what anyone wants:
-            # where memory is an objective, what is fast under the limit is found first, and what is leaner after it.
-            sought = [each for each, what in zip(expected, self._objectives, strict=True) if what.name != VRAM_PEAK]
-            some = 0 < len(sought) < len(expected)
-            fast = Prospects(sought, np.exp(log_chance), reaches, n_candidates) if some else prospects
-            gains = prospects.gains if fast.is_calm(noise) else fast.gains
-            best = int(np.argmax(gains / self._seconds(candidates, trials, speeds)))
-        return Proposal(self._settings(candidates[best]), prospects.outlook(best, noise))
+            best = int(np.argmax(prospects.gains / self._seconds(candidates, trials, speeds)))
+        outlook = prospects.outlook(best, noise)
+        return Proposal(
+            self._settings(candidates[best]), None if outlook is None else replace(outlook, of_speeds=of_speeds)
+        )
+
+    def _sought(
+        self, expected: Sequence[Expected], prospects_of: Callable[[Sequence[Expected]], Prospects], noise: float
+    ) -> tuple[Prospects, bool]:
+        """Return what the next trial is chosen by, and whether memory, which is an objective, is left aside in it.
+
+        Nearly every setting is the best of those that take no more memory, and few of them are what anyone wants: what
+        is fast under the limit is found first, and what is leaner after it.
+        """
+        others = [each for each, what in zip(expected, self._objectives, strict=True) if what.name != VRAM_PEAK]
+        if 0 < len(others) < len(expected) and not (fast := prospects_of(others)).is_calm(noise):
+            return fast, True
+        return prospects_of(expected), False
 
     def _any(self, seen: Rows, generator: np.random.Generator) -> Proposal | None:
         """Return a random setting of those that fit: nothing is known of some model's speed."""

@@ -28,7 +28,7 @@ from layertune.search.prepared import PreparedRunner
 from layertune.search.record import Recorder, finished_trials, mend_trials, read_outlooks
 from layertune.search.samplers import make_sampler
 from layertune.search.storage import RESULT, storing
-from layertune.search.study_record import StudyRecord, only_measured, with_rounds
+from layertune.search.study_record import Rounds, StudyRecord, only_measured, with_rounds
 from layertune.settings import SplitSettings
 from layertune.trial.messages import Progress
 from layertune.trial.outcome import Measured, TrialOutcome
@@ -106,6 +106,13 @@ class Search:
 
     def _to_confirm(self, trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
         return to_confirm(trials, self._plan.objectives, self._plan.baselines, self._plan.floors)
+
+    def finals_decided(self) -> bool | None:
+        """Say whether noise leaves nothing of the finals' choice open; None where no finals were held."""
+        trials = self.finished()
+        if not any(trial.rounds for trial in trials):
+            return None
+        return self._is_decided(trials, self._record.rounds("finals", str(len(trials))))
 
     def publish(self, result: Result) -> None:
         """Put the result into a shared storage too, for who has only that; the journal has it beside it."""
@@ -209,17 +216,16 @@ class Search:
         with storing():
             trials = self._chosen_from = finished_trials(self._study, self._plan.limits)
         finals = Finals(self._plan.measuring, self._record, len(trials), self._plan.seed)
-        decided = partial(self._is_decided, trials)
-        finals.hold(self._finalists(trials), runner, on_event, watch.finals_are_over, decided)
+        is_decided = partial(self._is_decided, trials)
+        finals.hold(self._finalists(trials), runner, on_event, watch.finals_are_over, is_decided)
         chosen, confirmed = self._to_confirm(self.finished()), None
         while (of := confirming_of(len(trials), chosen)) != confirmed:
             finals.confirm(chosen, runner, on_event, watch.is_over)
             # A limit that is broken only now changes the choice.
             chosen, confirmed = self._to_confirm(self.finished()), of
 
-    def _is_decided(self, trials: Sequence[FinishedTrial]) -> bool:
+    def _is_decided(self, trials: Sequence[FinishedTrial], rounds: Rounds) -> bool:
         plan = self._plan
-        rounds = self._record.rounds("finals", str(len(trials)))
         held = [with_rounds(trial, plan.limits, rounds.get(trial.number, {})) for trial in trials]
         return is_decided(held, plan.objectives, plan.measuring.finals.effort.target_spread, plan.floors, plan.weights)
 

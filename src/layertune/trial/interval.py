@@ -46,8 +46,8 @@ def pseudomedian_interval(samples: Sequence[float]) -> Interval | None:
     where a single sample says nothing of its spread.
 
     Pseudomedian ± t(n − 1) · sqrt(pi / 3) · s / sqrt(n), as for the median; it is the median of the means of all pairs,
-    each sample with itself among them (Hodges and Lehmann, 1963). An outlier moves it hardly more than the median, and
-    two thirds of the samples tell as much.
+    each sample with itself among them (Hodges and Lehmann, 1963). Of many samples that scatter normally two thirds tell
+    as much as all of them of the median. One outlier among four and more cannot move it beyond the others.
     """
     means = [(one + other) / 2 for one, other in combinations_with_replacement(samples, 2)]
     return _interval(samples, median(means), _PSEUDOMEDIAN_FACTOR) if len(samples) >= 2 else None

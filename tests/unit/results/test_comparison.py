@@ -110,15 +110,19 @@ def test_a_tie_is_small_and_not_clear(factors: tuple[float, ...], tied: bool) ->
     assert compared.tied is tied
 
 
-@given(rounds, rounds, st.floats(0, 0.5))
-def test_more_than_the_margin_less_is_not_shown_to_be_no_less(
-    ours: dict[int, float], theirs: dict[int, float], margin: float
-) -> None:
-    compared = compare(ours, theirs)
-    if compared is not None and compared.no_less(margin):
-        assert compared.ratio > 1 - margin
-    if compared is not None and compared.no_more(margin):
-        assert compared.ratio < 1 + margin
+@pytest.mark.parametrize("n_rounds", [3, 6])
+def test_what_differs_by_the_margin_is_shown_to_differ_by_less_in_few_studies(n_rounds: int) -> None:
+    generator = random.Random(n_rounds)
+    slower = [compare(noisy(generator, 19, n_rounds), noisy(generator, 20, n_rounds)) for _ in range(1000)]
+    faster = [compare(noisy(generator, 21, n_rounds), noisy(generator, 20, n_rounds)) for _ in range(1000)]
+    assert sum(each is not None and each.no_less(0.05) for each in slower) <= 0.05 * 1000
+    assert sum(each is not None and each.no_more(0.05) for each in faster) <= 0.05 * 1000
+
+
+def test_what_differs_in_nothing_is_shown_to_differ_by_less_than_many_times_the_noise() -> None:
+    generator = random.Random(1)
+    compared = [compare(noisy(generator, 20, 4), noisy(generator, 20, 4)) for _ in range(200)]
+    assert sum(each is not None and each.no_less(0.3) and each.no_more(0.3) for each in compared) >= 190
 
 
 def test_figures_measured_once_have_a_ratio_and_no_interval() -> None:

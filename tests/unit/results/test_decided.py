@@ -17,6 +17,11 @@ def test_without_a_front_nothing_is_open() -> None:
     assert is_decided([finalist(0, 100, excess=1.0, chat=rounds(1.0, 2.0), code=rounds(1.0, 2.0))], OBJECTIVES, 0.01)
 
 
+def test_finalists_that_all_failed_leave_nothing_open() -> None:
+    failed = [finalist(number, 100 * number, chat={}, code={}) for number in (0, 1)]
+    assert is_decided(failed, OBJECTIVES, 0.01)
+
+
 def test_one_finalist_alone_has_won() -> None:
     assert is_decided([LEAN], OBJECTIVES, 0.01)
 

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from finalists import finalist, outcome, rounds
 from finished_study import result
 from layertune.results.drift import Reference
@@ -22,7 +24,13 @@ def warned(trial: FinishedTrial, **changes: tuple[str, ...]) -> FinishedTrial:
 def test_the_finals_say_how_many_were_measured_again_and_which_showed_no_difference() -> None:
     words = finals_words(result(trials=[PICK, EQUAL]))
     assert "2 settings measured again in 4 rounds" in words
-    assert "As good as one that takes less memory or came earlier, so left out: 1 = 0." in words
+    assert "Not shown to be better than another that stands for it, so left out: 1 = 0." in words
+
+
+@pytest.mark.parametrize(("decided", "said"), [(True, False), (False, True), (None, False)])
+def test_a_choice_that_noise_leaves_open_says_so(decided: bool | None, said: bool) -> None:
+    held = result(trials=[PICK, EQUAL]).model_copy(update={"decided": decided})
+    assert ("Noise still leaves some of that choice open." in finals_words(held)) == said
 
 
 def test_what_was_confirmed_says_so_beside_the_finals() -> None:

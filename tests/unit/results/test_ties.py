@@ -101,6 +101,14 @@ def test_a_trial_that_is_faster_by_more_than_a_tie_may_cost_stays_although_noise
     assert without_ties([LEAN, maybe_faster], (CHAT, VRAM)) == ([LEAN, maybe_faster], {})
 
 
+def test_what_only_looks_better_does_not_stand_for_what_takes_no_more_memory() -> None:
+    """As on the CPU: by more than a tie may cost at the best guess, but not shown; the other's rest is as good."""
+    early = finalist(0, 100, chat=rounds(20.0, 20.4, 19.8, 20.1), code=rounds(9.05, 9.0, 9.1, 9.05))
+    maybe_faster = finalist(1, 100, chat=rounds(22.0, 19.0, 22.0, 20.8), code=rounds(9.0, 8.95, 9.05, 9.0))
+    assert not clearly_faster_at_chat(maybe_faster, early)
+    assert without_ties([early, maybe_faster], (CHAT, CODE)) == ([early, maybe_faster], {})
+
+
 def test_a_trial_that_is_clearly_faster_stays_beside_the_leaner_one() -> None:
     faster = finalist(1, 200, chat=rounds(22.0, 22.4, 21.8, 22.1))
     assert without_ties([LEAN, faster], (CHAT, VRAM)) == ([LEAN, faster], {})

@@ -53,6 +53,10 @@ def always() -> bool:
     return True
 
 
+def at_once(_rounds: Rounds) -> bool:
+    return True
+
+
 def hold(
     runner: FakeRunner,
     n_rounds: int,
@@ -63,7 +67,7 @@ def hold(
     n_rounds_beside: int = 3,
     n_confirming: int = 0,
     time_is_up: Callable[[], bool] = never,
-    is_decided: Callable[[], bool] = always,
+    is_decided: Callable[[Rounds], bool] = at_once,
     on_round: Callable[[RoundMeasured], None] = quiet,
 ) -> Rounds:
     kept = kept or record()
@@ -126,7 +130,7 @@ def test_finals_do_not_end_early_while_one_finalist_is_not_known() -> None:
 
 def test_finals_do_not_end_early_while_noise_may_decide_the_choice() -> None:
     runner = FakeRunner()
-    hold(runner, 6, is_decided=lambda: len(runner.ran) >= 5 * 4)
+    hold(runner, 6, is_decided=lambda rounds: min(map(len, rounds.values())) >= 5)
     assert len(runner.ran) == 5 * 4
 
 
@@ -241,14 +245,14 @@ def test_finals_after_further_trials_begin_anew() -> None:
     hold(FakeRunner(), 3, kept)
     assert kept.rounds("finals", str(N_TRIALS + 1)) == {}
     runner = FakeRunner()
-    Finals(with_finals(3), kept, N_TRIALS + 1, seed=1).hold(FINALISTS[:2], runner, quiet, never, always)
+    Finals(with_finals(3), kept, N_TRIALS + 1, seed=1).hold(FINALISTS[:2], runner, quiet, never, at_once)
     assert len(runner.ran) == 6
     assert len(kept.rounds("finals", str(N_TRIALS))) == 4
 
 
 def test_without_finalists_nothing_is_measured() -> None:
     runner = FakeRunner()
-    Finals(with_finals(3), record(), N_TRIALS, seed=1).hold([], runner, quiet, never, always)
+    Finals(with_finals(3), record(), N_TRIALS, seed=1).hold([], runner, quiet, never, at_once)
     assert runner.ran == []
 
 

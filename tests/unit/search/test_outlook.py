@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from layertune.search.outlook import Outlook, why_stop
 
 CALM, HOPEFUL = Outlook(0.001, 0.008, 0.004), Outlook(0.05, 0.2, 0.004)
@@ -17,6 +19,13 @@ def test_one_that_is_hopeful_keeps_it_going() -> None:
 
 def test_a_trial_that_may_add_as_much_as_the_noise_is_worth_its_time() -> None:
     assert why_stop([Outlook(0.004, 0.008, 0.004)] * 20) is None
+
+
+def test_a_search_does_not_end_while_speeds_are_sought_and_lean_settings_are_still_to_come() -> None:
+    of_speeds = replace(CALM, of_speeds=True)
+    assert why_stop([of_speeds] * 20) is None
+    assert why_stop([of_speeds] * 20 + [CALM] * 5) is not None
+    assert "to the front's hypervolume, memory left aside, and all" in str(of_speeds)
 
 
 def test_too_few_outlooks_say_nothing() -> None:

@@ -19,7 +19,7 @@ from layertune.results.ties import chosen
 from layertune.results.trials import FinishedTrial
 from layertune.search.constraints import Limits
 from layertune.search.finals import Finals, confirming_of, finalists, to_confirm
-from layertune.search.study_record import StudyRecord, only_measured, with_rounds
+from layertune.search.study_record import Rounds, StudyRecord, only_measured, with_rounds
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.testing import FakeRunner
 from layertune.testing.fakes import Noise, true_tokens_per_s
@@ -53,17 +53,18 @@ def after_finals(trials: list[FinishedTrial], runner: FakeRunner) -> list[Finish
     record = StudyRecord(optuna.create_study())
     finals = Finals(with_finals(6, n_confirming=6), record, len(trials), seed=1)
 
-    def held() -> list[FinishedTrial]:
-        rounds = record.rounds("finals", str(len(trials)))
+    def held(rounds: Rounds) -> list[FinishedTrial]:
         return [with_rounds(each, LIMITS, rounds.get(each.number, {})) for each in trials]
 
-    finals.hold(
-        finalists(trials, OBJECTIVES, (), 8), runner, quiet, lambda: False, lambda: is_decided(held(), OBJECTIVES, 0.01)
-    )
-    kept = to_confirm(held(), OBJECTIVES, ())
+    def decided(rounds: Rounds) -> bool:
+        return is_decided(held(rounds), OBJECTIVES, 0.01)
+
+    finals.hold(finalists(trials, OBJECTIVES, (), 8), runner, quiet, lambda: False, decided)
+    after = held(record.rounds("finals", str(len(trials))))
+    kept = to_confirm(after, OBJECTIVES, ())
     finals.confirm(kept, runner, quiet, lambda: False)
     confirming = record.rounds("confirming", confirming_of(len(trials), kept))
-    return [replace(each, confirming=only_measured(confirming.get(each.number, {}))) for each in held()]
+    return [replace(each, confirming=only_measured(confirming.get(each.number, {}))) for each in after]
 
 
 def claimed(trials: list[FinishedTrial], *, told: bool = False) -> float:
