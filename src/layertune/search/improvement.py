@@ -5,7 +5,7 @@ not dominated yet, the expected overlap of each box with what the trial would do
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,10 @@ class Expected:
 
     def of_candidates(self) -> Floats:
         return np.asarray(self.mean[self.places])
+
+    def with_worst_known(self) -> "Expected":
+        """Return the same with a standard deviation of 0 where the mean is the candidates' worst or beyond it."""
+        return replace(self, std=np.where(self.mean >= self.of_candidates().max(), 0.0, self.std))
 
 
 def expected_improvement(objectives: Sequence[Expected], boxes: Boxes) -> Floats:

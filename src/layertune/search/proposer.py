@@ -107,7 +107,7 @@ class Proposer:
         )
 
     def _sought(
-        self, expected: Sequence[Expected], prospects_of: Callable[[Sequence[Expected]], Prospects], noise: float
+        self, expected: Sequence[Expected], prospects_of: Callable[..., Prospects], noise: float
     ) -> tuple[Prospects, bool]:
         """Return what the next trial is chosen by, and whether memory, which is an objective, is left aside in it.
 
@@ -115,9 +115,12 @@ class Proposer:
         is fast under the limit is found first, and what is leaner after it.
         """
         others = [each for each, what in zip(expected, self._objectives, strict=True) if what.name != VRAM_PEAK]
-        if 0 < len(others) < len(expected) and not (fast := prospects_of(others)).is_calm(noise):
+        if not 0 < len(others) < len(expected):
+            return prospects_of(expected), False
+        if not (fast := prospects_of(others)).is_calm(noise):
             return fast, True
-        return prospects_of(expected), False
+        # By its uncertainty the worst speed would have every lean setting tried that leaves one model as slow as it is.
+        return prospects_of(expected, worst_is_known=True), False
 
     def _any(self, seen: Rows, generator: np.random.Generator) -> Proposal | None:
         """Return a random setting of those that fit: nothing is known of some model's speed."""

@@ -23,15 +23,26 @@ class Prospects:
     probable each is above all floors, `reaches` whether it is by its means. `gains` are the candidates' expected
     improvements of the hypervolume.
 
-    The front is that of the means, not of the figures: who was lucky does not stand out.
+    The front is that of the means, not of the figures: who was lucky does not stand out. The hypervolume begins at the
+    worst mean, and what may be better than that by its uncertainty alone is worth something. Not so with
+    `worst_is_known`: were the worst better, so would be where the hypervolume begins, unless something else is worse.
     """
 
     def __init__(
-        self, expected: Sequence[Expected], chance: Floats, reaches: NDArray[np.bool_], n_candidates: int
+        self,
+        expected: Sequence[Expected],
+        chance: Floats,
+        reaches: NDArray[np.bool_],
+        n_candidates: int,
+        *,
+        worst_is_known: bool = False,
     ) -> None:
+        if worst_is_known:
+            expected = [each.with_worst_known() for each in expected]
         costs = np.stack([each.of_candidates() for each in expected], axis=1)
         spread = np.stack([each.std[each.places] for each in expected], axis=1)
-        reference, ideal = costs.max(axis=0), (costs - _FAR * spread).min(axis=0)
+        reference = (costs + spread if worst_is_known else costs).max(axis=0)
+        ideal = (costs - _FAR * spread).min(axis=0)
         tells = reference > ideal  # an objective that is the same everywhere tells nothing apart
         told = [each for each, tell in zip(expected, tells, strict=True) if tell]
         self._reference, costs = reference[tells], costs[:, tells]

@@ -3,7 +3,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from layertune.search.hypervolume import hypervolume, undominated_boxes
+from layertune.search.hypervolume import Boxes, hypervolume, undominated_boxes
 from layertune.search.improvement import Expected, expected_improvement
 
 FRONT = np.array([[0.2, 0.8, 0.4], [0.6, 0.3, 0.7], [0.5, 0.5, 0.1]])
@@ -40,3 +40,12 @@ def test_candidates_share_the_figures_of_their_places() -> None:
     gains = expected_improvement(both, undominated_boxes(np.zeros((0, 2)), np.ones(2), np.full(2, -1.0)))
     assert gains[0] == gains[1] == pytest.approx(0.7**2, abs=1e-6)
     assert gains[2] == pytest.approx(0.9**2)
+
+
+def test_a_worst_that_is_known_is_worth_nothing() -> None:
+    there = Expected(np.array([3.0, 2.0, 9.0]), np.array([0.5, 0.5, 0.5]), np.array([0, 0, 1]))  # no candidate has 9
+    known = there.with_worst_known()
+    assert known.std.tolist() == [0.0, 0.5, 0.0]
+    whole = Boxes(np.array([[0.0]]), np.array([[3.0]]))
+    assert expected_improvement([there], whole)[0] > 0
+    assert expected_improvement([known], whole) == pytest.approx([0.0, 0.0, 1.0], abs=0.01)

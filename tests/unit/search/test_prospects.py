@@ -51,6 +51,18 @@ def test_the_outlook_is_in_shares_of_what_there_is() -> None:
     assert outlook.noise == 0.01  # two points on the front
 
 
+@pytest.mark.parametrize(("third", "worth"), [(-3.0, False), (-1.1, True)])
+def test_a_lean_setting_as_slow_as_any_is_worth_nothing_unless_another_may_be_slower(third: float, worth: bool) -> None:
+    speed = Expected(np.array([-1.0, -5.0, third]), np.full(3, 0.5), np.arange(3))
+    memory = Expected(np.array([1.0, 5.0, 3.0]), np.zeros(3), np.arange(3))
+    slowest = {
+        known: Prospects([speed, memory], np.ones(3), np.ones(3, dtype=bool), 1, worst_is_known=known).gains[0]
+        for known in (False, True)
+    }
+    assert slowest[False] > 0.1
+    assert (slowest[True] > 0.1) == worth
+
+
 @pytest.mark.parametrize(("noise", "calm"), [(0.1, False), (0.5, True)])
 def test_calm_is_when_the_best_candidate_adds_less_than_noise(noise: float, calm: bool) -> None:
     assert prospects().is_calm(noise) is calm  # it adds 15 of 85, and there are two points on the front
