@@ -109,10 +109,8 @@ class Search:
 
     def finals_decided(self) -> bool | None:
         """Say whether noise leaves nothing of the finals' choice open; None where no finals were held."""
-        trials = self.finished()
-        if not any(trial.rounds for trial in trials):
-            return None
-        return self._is_decided(trials, self._record.rounds("finals", str(len(trials))))
+        held = self.finished()
+        return self._is_decided(held) if any(trial.rounds for trial in held) else None
 
     def publish(self, result: Result) -> None:
         """Put the result into a shared storage too, for who has only that; the journal has it beside it."""
@@ -216,7 +214,11 @@ class Search:
         with storing():
             trials = self._chosen_from = finished_trials(self._study, self._plan.limits)
         finals = Finals(self._plan.measuring, self._record, len(trials), self._plan.seed)
-        is_decided = partial(self._is_decided, trials)
+
+        def is_decided(rounds: Rounds) -> bool:
+            limits = self._plan.limits
+            return self._is_decided([with_rounds(each, limits, rounds.get(each.number, {})) for each in trials])
+
         finals.hold(self._finalists(trials), runner, on_event, watch.finals_are_over, is_decided)
         chosen, confirmed = self._to_confirm(self.finished()), None
         while (of := confirming_of(len(trials), chosen)) != confirmed:
@@ -224,9 +226,8 @@ class Search:
             # A limit that is broken only now changes the choice.
             chosen, confirmed = self._to_confirm(self.finished()), of
 
-    def _is_decided(self, trials: Sequence[FinishedTrial], rounds: Rounds) -> bool:
+    def _is_decided(self, held: Sequence[FinishedTrial]) -> bool:
         plan = self._plan
-        held = [with_rounds(trial, plan.limits, rounds.get(trial.number, {})) for trial in trials]
         return is_decided(held, plan.objectives, plan.measuring.finals.effort.target_spread, plan.floors, plan.weights)
 
     def _learn(self) -> None:
