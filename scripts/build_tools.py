@@ -1,6 +1,7 @@
 """Build llama-bench, llama-fit-params and llama-server from the source of the pinned llama-cpp-python: the same
-llama.cpp, so that versions and the RPC protocol match. They land in build/tools/bin, which git ignores. Peers are
-measured and the plan is checked with them; layertune itself never needs them.
+llama.cpp, so that versions and the RPC protocol match. They are built once per machine, into the user's cache, and
+build/tools, which git ignores, is a link to them. Peers are measured and the plan is checked with them; layertune itself
+never needs them.
 
     python3 scripts/build_tools.py [--venv .venv]
 """
@@ -15,16 +16,28 @@ import tempfile
 import time
 from pathlib import Path
 
-from bootstrap import REQUIREMENTS, ROOT, chosen_cmake_args, compiler, create_venv, fingerprint, pip, processor, say
+from bootstrap import (
+    REQUIREMENTS,
+    ROOT,
+    cache_folder,
+    chosen_cmake_args,
+    compiler,
+    create_venv,
+    fingerprint,
+    pip,
+    processor,
+    say,
+)
 
 TOOLS = ("llama-bench", "llama-fit-params", "llama-server")
-BUILD = ROOT / "build" / "tools"
+LINK = ROOT / "build" / "tools"
 CMAKE_ARGS = (
     "-DCMAKE_BUILD_TYPE=Release",
     "-DLLAMA_BUILD_TESTS=OFF",
     "-DLLAMA_BUILD_EXAMPLES=OFF",
     "-DLLAMA_CURL=OFF",
     "-DLLAMA_OPENSSL=OFF",
+    "-DCMAKE_BUILD_RPATH_USE_ORIGIN=ON",  # so that the folder of the programs can be moved
 )
 
 
@@ -36,18 +49,38 @@ def main() -> None:
     if pinned is None:
         raise SystemExit(f"{REQUIREMENTS.name} pins no llama-cpp-python")
     arguments = [*chosen_cmake_args().split(), *CMAKE_ARGS]
-    stamp, wanted = BUILD / "layertune.stamp", fingerprint(" ".join([pinned[0], *arguments, compiler(), processor()]))
-    if stamp.exists() and stamp.read_text() == wanted:
+    key = fingerprint(" ".join([pinned[0], *arguments, compiler(), processor()]))[:16]
+    built = cache_folder() / "tools" / key
+    if not (built / "bin" / TOOLS[-1]).exists():
+        started = time.monotonic()
+        say(f"building {', '.join(TOOLS)} of {pinned[0]} (about 6 minutes on two cores; once per machine)")
+        build(python, pinned[0], arguments, built)
+        say(f"tools ready in {LINK.relative_to(ROOT) / 'bin'} after {time.monotonic() - started:.0f} s")
+    link(built)
+
+
+def build(python: Path, pinned: str, arguments: list[str], target: Path) -> None:
+    """Compile the tools and leave their folder `bin`, and nothing else of the build, in `target`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        source, made = unpack(python, pinned, Path(folder)), Path(folder) / "build"
+        log = target.with_suffix(".log")
+        run(log, cmake(python), "-S", str(source), "-B", str(made), *arguments)
+        run(log, cmake(python), "--build", str(made), "--parallel", str(os.cpu_count() or 1), "--target", *TOOLS)
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        (made / "bin").rename(target / "bin")
+
+
+def link(built: Path) -> None:
+    if LINK.is_symlink() and LINK.readlink() == built:
         return
-    started = time.monotonic()
-    say(f"building {', '.join(TOOLS)} of {pinned[0]} (about 6 minutes on two cores)")
-    with tempfile.TemporaryDirectory() as folder:
-        source = unpack(python, pinned[0], Path(folder))
-        shutil.rmtree(BUILD, ignore_errors=True)
-        run(cmake(python), "-S", str(source), "-B", str(BUILD), *arguments)
-        run(cmake(python), "--build", str(BUILD), "--parallel", str(os.cpu_count() or 1), "--target", *TOOLS)
-    stamp.write_text(wanted)
-    say(f"tools ready in {BUILD.relative_to(ROOT) / 'bin'} after {time.monotonic() - started:.0f} s")
+    if LINK.is_symlink():
+        LINK.unlink()
+    elif LINK.exists():
+        shutil.rmtree(LINK)
+    LINK.parent.mkdir(exist_ok=True)
+    LINK.symlink_to(built, target_is_directory=True)
 
 
 def unpack(python: Path, pinned: str, folder: Path) -> Path:
@@ -67,12 +100,10 @@ def cmake(python: Path) -> str:
     return found
 
 
-def run(*command: str) -> None:
-    log = BUILD.with_suffix(".log")
-    log.parent.mkdir(parents=True, exist_ok=True)
+def run(log: Path, *command: str) -> None:
     with log.open("ab") as file:
         if subprocess.run(command, stdout=file, stderr=file, check=False).returncode != 0:
-            raise SystemExit(f"failed: {' '.join(command)}; see {log.relative_to(ROOT)}")
+            raise SystemExit(f"failed: {' '.join(command)}; see {log}")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,52 @@
-"""The demo pair and the emulated card, for the tests that run real llama.cpp."""
+"""The demo pair and the emulated card, for the tests that run real llama.cpp; what every test process starts with."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+
+import skips
 
 MODELS = Path(__file__).parent.parent / "models"
 
 # Read by llama.cpp and the processes that tests start: an abort must not start a debugger.
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+
+# A background job of a shell, `nohup` and some CI systems ignore these signals, and every child would inherit that.
+# A signal with a handler is set back to its default action in a child.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the skipped tests that CI does not accept (see `skips`)."""
+    for line in skips.refused(terminalreporter):
+        terminalreporter.write_line(line, red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run when CI does not accept one of its skipped tests."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.exitstatus == pytest.ExitCode.OK and reporter is not None and skips.refused(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture
+def kill_leftovers() -> Iterator[None]:
+    """Kill every process that a test started and left running, whatever the test's outcome."""
+    us = psutil.Process()
+    before = set(us.children(recursive=True))
+    yield
+    left = [child for child in us.children(recursive=True) if child not in before]
+    for child in left:
+        child.kill()
+    psutil.wait_procs(left, timeout=10)
 
 
 @pytest.fixture(scope="session", autouse=True)

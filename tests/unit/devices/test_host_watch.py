@@ -18,6 +18,8 @@ from layertune.devices.conditions import Finding, HostUse
 from layertune.devices.hardware import n_usable_cores
 from layertune.devices.host_watch import HostWatch
 
+pytestmark = pytest.mark.usefixtures("kill_leftovers")
+
 BURNT_S = 1.0
 # The clock's ticks and the interpreters that start and answer; far less than BURNT_S.
 TOLERANCE_S = 0.4

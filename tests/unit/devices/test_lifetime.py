@@ -10,6 +10,8 @@ import pytest
 
 from layertune.devices.lifetime import bound_command
 
+pytestmark = pytest.mark.usefixtures("kill_leftovers")
+
 PARENT = """
 import subprocess, sys
 from layertune.devices.lifetime import bound_command

@@ -15,6 +15,8 @@ from layertune.devices.file_lock import lock_file
 from layertune.devices.target import Target
 from layertune.devices.turn import DeviceTurn
 
+pytestmark = pytest.mark.usefixtures("kill_leftovers")
+
 CPU = Target("cpu", "CPU")
 # Takes the device, says so, and keeps it until its input ends.
 CHILD = """

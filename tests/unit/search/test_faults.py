@@ -16,6 +16,8 @@ from layertune.search.study import Search
 from layertune.testing import FakeRunner
 from small_study import plan, quiet, search, space
 
+pytestmark = pytest.mark.usefixtures("kill_leftovers")
+
 SUPPORT = Path(__file__).parents[2] / "support"
 CHILD = """
 import sys, time

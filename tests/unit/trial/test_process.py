@@ -19,6 +19,8 @@ from layertune.trial.messages import MESSAGE, ORDER, Done, GoOn, Progress, Stage
 from layertune.trial.outcome import Failed, Infeasible, Measured, TrialOutcome
 from layertune.trial.process import ProcessTrialRunner, Workplace
 
+pytestmark = pytest.mark.usefixtures("kill_leftovers")
+
 if sys.platform == "win32":
     pytest.skip("signals and process groups are POSIX'", allow_module_level=True)
 
@@ -213,8 +215,8 @@ def test_children_die_with_their_parent_whatever_kills_it(how: str, tmp_path: Pa
         f"child = subprocess.Popen([sys.executable, '-c', {grandchild!r}, str(os.getpid())], stdin=subprocess.PIPE); "
         f"open({str(tmp_path / 'pids')!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}\\n'); time.sleep(600)"
     )
-    parent = (  # a shell's background job, as this may be run in, ignores SIGINT
-        "import os, signal, subprocess, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    parent = (
+        "import os, subprocess, sys; "
         f"child = subprocess.Popen([sys.executable, '-c', {worker!r}, str(os.getpid())], "
         "stdin=subprocess.PIPE, start_new_session=True); child.wait()"
     )
