@@ -1,7 +1,7 @@
 """Build llama-bench, llama-fit-params and llama-server from the source of the pinned llama-cpp-python: the same
 llama.cpp, so that versions and the RPC protocol match. They are built once per machine, into the user's cache, and
-build/tools, which git ignores, is a link to them. Peers are measured and the plan is checked with them; layertune itself
-never needs them.
+build/tools, which git ignores, is a link to them. Peers are measured and the plan is checked with them; layertune
+itself never needs them.
 
     python3 scripts/build_tools.py [--venv .venv]
 """
