@@ -10,6 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "layertune"
 ROOMS = (
+    "text",
+    "redaction",
     "units",
     "errors",
     "settings",

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
+from layertune.cli.console import say
 from layertune.cli.measured_file import is_measured_file
 from layertune.cli.planning import Planning, plan_models
 from layertune.cli.preparation import ask_llama_cpp
@@ -154,7 +153,7 @@ def shape_of(recorded: Recorded, name: str) -> ModelShape:
                 f"{name}: {path} is not here, and {model.file} is no model whose shape layertune knows by itself",
                 remedy="put the file there: its header says what settings take",
             ) from error
-        typer.echo(f"{name}: {path} is not here; planned by the known shape of {model.file}", err=True)
+        say(f"{name}: {path} is not here; planned by the known shape of {model.file}")
     if not is_measured_file(shape, model, hollow=hollow):
         raise ModelFileError(
             f"{name}: {path} is not the model that the study measured: {shape.architecture} with {shape.n_layer} "

@@ -1,21 +1,17 @@
 """layertune compare: studies side by side, as tables on standard output, as Markdown, or as JSON."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import typer
-from rich.table import Table
-from rich.text import Text
-
 from layertune.cli.compare_sheets import Sheet, pair_lines, remarks, sheets
-from layertune.cli.console import open_console
+from layertune.cli.console import Table, show, show_heading, show_json, show_table
 from layertune.compare import StudiesCompared, compare_studies
 from layertune.errors import UsageError
 from layertune.prediction.prediction import is_prediction, load_prediction
 from layertune.results.result import FILE_NAME, Result, load_result, parse_result
+from layertune.text import markdown_text
 
 
 def run(studies: Sequence[Path], *, storage: str | None, as_json: bool, as_markdown: bool) -> None:
@@ -31,9 +27,9 @@ def run(studies: Sequence[Path], *, storage: str | None, as_json: bool, as_markd
         raise UsageError("only predictions are given", remedy="give a measured study to hold them against")
     compared = compare_studies(measured, predictions)
     if as_json:
-        typer.echo(json.dumps(asdict(compared, dict_factory=_told), indent=1))
+        show_json(asdict(compared, dict_factory=_told))
     elif as_markdown:
-        typer.echo(markdown(compared), nl=False)
+        show(*markdown(compared).removesuffix("\n").split("\n"), wrap=False)
     else:
         print_comparison(compared)
 
@@ -47,23 +43,25 @@ def labels(studies: Sequence[Path]) -> list[str]:
 
 
 def print_comparison(compared: StudiesCompared) -> None:
-    console = open_console()
     for sheet in sheets(compared):
-        console.print(_table(sheet))
+        show("")
+        show_table(_table(sheet))
     for pair in compared.pairs:
-        console.print(Text(f"\n{pair.first} → {pair.other}", style="bold"))
-        for line in pair_lines(pair):
-            console.print(Text(line))
-    console.print(Text("\n" + "\n".join(remarks(compared))))
+        show("")
+        show_heading(f"{pair.first} → {pair.other}")
+        show(*pair_lines(pair))
+    show("", *remarks(compared))
 
 
 def markdown(compared: StudiesCompared) -> str:
     parts = []
     for sheet in sheets(compared):
         lines = [_row(sheet.headings), "|" + "---|" * len(sheet.headings), *map(_row, sheet.rows)]
-        parts.append(f"### {sheet.title}\n\n" + "\n".join(lines))
-    parts += [f"### {pair.first} → {pair.other}\n\n" + "\n\n".join(pair_lines(pair)) for pair in compared.pairs]
-    return "\n\n".join([*parts, *remarks(compared)]) + "\n"
+        parts.append(f"### {markdown_text(sheet.title)}\n\n" + "\n".join(lines))
+    for pair in compared.pairs:
+        heading = f"### {markdown_text(pair.first)} → {markdown_text(pair.other)}"
+        parts.append("\n\n".join([heading, *map(markdown_text, pair_lines(pair))]))
+    return "\n\n".join([*parts, *map(markdown_text, remarks(compared))]) + "\n"
 
 
 def _result(path: Path, storage: str | None) -> Result:
@@ -81,15 +79,15 @@ def _name(path: Path) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return f"| {' | '.join(map(markdown_text, cells))} |"
 
 
 def _table(sheet: Sheet) -> Table:
-    table = Table(title=Text(f"\n{sheet.title}"), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(sheet.title)
     for heading in sheet.headings:
-        table.add_column(Text(heading), overflow="fold")
+        table.column(heading, wraps=True)
     for row in sheet.rows:
-        table.add_row(*map(Text, row))
+        table.row(*row)
     return table
 
 

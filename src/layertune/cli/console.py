@@ -1,18 +1,212 @@
-"""Where tables and warnings are printed."""
+"""The door to the terminal: all that layertune prints goes through this module, and nothing goes out raw.
 
-import typer
-from rich.console import Console
+Results go to standard output, progress and warnings to standard error. Each line is made printable first: names of
+files and models, and what other programs said, cannot move the cursor, set the clipboard or look like a second line,
+secrets are hidden, and what the output's encoding lacks is replaced. JSON and exported files have quoting of their own.
+"""
 
-# Wide enough for three models where the output is a file or a pipe, whose width nobody knows.
+import json
+import logging
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Sequence
+from io import TextIOWrapper
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from layertune.redaction import without_secrets
+from layertune.text import SUBSTITUTE_ERRORS, encodable, one_line, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+# Wide enough for three models where the output is a file or a pipe, whose width is not known.
 _FILE_WIDTH = 140
 
 
-def open_console() -> Console:
-    """Return standard output, for tables."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_FILE_WIDTH)
+class Table:
+    """A table of plain text, whatever its cells hold."""
+
+    def __init__(self, title: str = "") -> None:
+        self._title = title
+        self._columns: list[tuple[Sequence[str], bool, bool]] = []
+        self._rows: list[Sequence[str]] = []
+
+    def column(self, *heading: str, right: bool = False, wraps: bool = False) -> None:
+        """Add a column; `heading` line by line."""
+        self._columns.append((heading, right, wraps))
+
+    def row(self, *cells: str) -> None:
+        self._rows.append(cells)
+
+    def __rich__(self) -> "RichTable":
+        return self.rendered()
+
+    def rendered(self, encoding: str = "utf-8") -> "RichTable":
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        def plain(text: str) -> Text:
+            return Text(_plain(text, encoding))
+
+        title = plain(self._title) if self._title else None
+        table = RichTable(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+        for heading, right, wraps in self._columns:
+            table.add_column(
+                Text("\n").join(map(plain, heading)),
+                justify="right" if right else "left",
+                no_wrap=not wraps,
+                overflow="fold" if wraps else "ellipsis",
+            )
+        for row in self._rows:
+            table.add_row(*map(plain, row))
+        return table
+
+
+class LiveLine:
+    """How far the work is, under the lines that are printed meanwhile; elsewhere than on a terminal only the lines."""
+
+    def __init__(self, what: str, n_total: int, n_done: int) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._console = _console(sys.stderr)
+        self._live = Progress(
+            TextColumn("{task.description}", markup=False),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
+            TextColumn("{task.fields[stage]}", markup=False),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._live.add_task(what, total=n_total, completed=n_done, left="", stage="")
+
+    def start(self) -> None:
+        self._live.start()
+
+    def stop(self) -> None:
+        self._live.stop()
+
+    def update(self, n_done: int | None = None, **words: str) -> None:
+        """Change `left` and `stage`, the words behind the bar, and how much is done."""
+        for name, each in words.items():
+            self._live.tasks[0].fields[name] = _plain(each, self._console.encoding)
+        self._live.update(self._task, completed=n_done)
+
+    def say(self, line: str) -> None:
+        """Print a line above this one."""
+        if self._console.is_terminal:
+            self._console.print(_plain(line, self._console.encoding), soft_wrap=True)
+        else:
+            say(line)
+
+
+def say(line: str) -> None:
+    """Print a line on standard error: what is going on, what was written."""
+    _write(sys.stderr, line)
 
 
 def warn(words: str) -> None:
     """Print a warning on standard error."""
-    typer.echo(f"warning: {words}", err=True)
+    say(f"warning: {words}")
+
+
+def show(*lines: str, wrap: bool = True) -> None:
+    """Print lines of a result on standard output, broken at words where they are wider than it is."""
+    if not wrap:
+        for line in lines:
+            _write(sys.stdout, line)
+        return
+    console = _console(sys.stdout)
+    for line in lines:
+        console.print(_plain(line, console.encoding))
+
+
+def show_heading(line: str) -> None:
+    console = _console(sys.stdout)
+    console.print(_plain(line, console.encoding), style="bold")
+
+
+def show_table(table: Table) -> None:
+    console = _console(sys.stdout)
+    console.print(table.rendered(console.encoding))
+
+
+def show_json(value: Any, indent: int | None = 1) -> None:
+    """Print JSON, in ASCII. It escapes all control characters but one."""
+    sys.stdout.write(json.dumps(value, indent=indent).replace("\x7f", r"\u007f") + "\n")
+
+
+def show_file(text: str) -> None:
+    """Print a file's text: printable on a terminal, and elsewhere byte for byte as it would be written."""
+    if sys.stdout.isatty() or not isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.write(encodable(printable(text), _encoding(sys.stdout)))
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8", SUBSTITUTE_ERRORS))
+    sys.stdout.buffer.flush()
+
+
+def show_width() -> int:
+    """Return how many columns standard output has."""
+    return _console(sys.stdout).width
+
+
+def shows_on_terminal() -> bool:
+    return _console(sys.stdout).is_terminal
+
+
+def accept_any_text() -> None:
+    """Have both streams replace what their encoding lacks, so that no output fails on it: also that of typer."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=SUBSTITUTE_ERRORS)
+
+
+def take_over() -> None:
+    """Have Python's warnings, the log lines of libraries and tracebacks go through this door too."""
+    accept_any_text()
+    warnings.showwarning = _show_warning
+    logging.setLogRecordFactory(_plain_record)
+    sys.excepthook = _show_traceback
+    threading.excepthook = lambda raised: _show_traceback(raised.exc_type, raised.exc_value, raised.exc_traceback)
+
+
+def _console(stream: TextIO) -> "Console":
+    from rich.console import Console
+
+    console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _FILE_WIDTH
+    return console
+
+
+def _plain(line: str, encoding: str) -> str:
+    return encodable(one_line(without_secrets(line)), encoding)
+
+
+def _write(stream: TextIO, line: str) -> None:
+    stream.write(_plain(line, _encoding(stream)) + "\n")
+
+
+def _encoding(stream: TextIO) -> str:
+    return stream.encoding or "utf-8"  # a StringIO has none
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_where: object, **_more: object) -> None:
+    warn(f"{category.__name__}: {message}")
+
+
+def _plain_record(*values: Any, **more: Any) -> logging.LogRecord:
+    record = logging.LogRecord(*values, **more)
+    record.msg, record.args = one_line(without_secrets(record.getMessage())), None
+    return record
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    for line in "".join(traceback.format_exception(kind, error, trace)).splitlines():
+        say(line)

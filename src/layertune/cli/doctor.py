@@ -1,10 +1,8 @@
 """layertune doctor: what this machine can do, and the command that mends what it cannot."""
 
-import json
 from dataclasses import asdict, dataclass
 
-import typer
-
+from layertune.cli.console import show, show_json
 from layertune.devices.hardware import Machine, has_nvidia_card, this_machine
 from layertune.devices.inspection import Inspection, inspect
 from layertune.devices.target import CUDA_REMEDY
@@ -28,12 +26,12 @@ def run(*, as_json: bool) -> None:
     found = findings(machine, inspection, driver_version(), nvidia=has_nvidia_card())
     if as_json:
         report = {"machine": asdict(machine), **asdict(inspection), "findings": [asdict(each) for each in found]}
-        typer.echo(json.dumps(report, indent=1))
+        show_json(report)
         return
     for each in found:
-        typer.echo(f"{'ok' if each.good else 'no':>4}  {each.what}: {each.detail}")
+        show(f"{'ok' if each.good else 'no':>4}  {each.what}: {each.detail}", wrap=False)
         if each.remedy is not None:
-            typer.echo(f"      {each.remedy}")
+            show(f"      {each.remedy}", wrap=False)
 
 
 def findings(machine: Machine, inspection: Inspection, driver: str | None, *, nvidia: bool) -> list[Finding]:

@@ -1,14 +1,12 @@
 """layertune estimate: what a setting takes, per model and device, before anything is loaded."""
 
-import json
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import typer
-
+from layertune.cli.console import show_json
 from layertune.cli.overrides import Overrides, study_config
 from layertune.cli.planning import Planning, plan_study
 from layertune.config import StudyConfig, dimension_values
@@ -65,7 +63,7 @@ def run(config_path: Path | None, overrides: Overrides, *, as_json: bool) -> Non
     planning = plan_study(config)
     found = estimate(config, planning)
     if as_json:
-        typer.echo(json.dumps(_json(found), indent=1))
+        show_json(_json(found))
     else:
         from layertune.cli.estimate_table import print_estimate  # the JSON needs no rich
 

@@ -2,9 +2,7 @@
 
 from collections import Counter
 
-from rich.table import Table
-
-from layertune.cli.console import open_console
+from layertune.cli.console import Table, show, show_table
 from layertune.cli.estimate import Estimate
 from layertune.cli.planning import Planning
 from layertune.memory import GPU, HOST, MemoryPlan
@@ -16,28 +14,33 @@ _PARTS = ("weights_bytes", "kv_bytes", "compute_bytes", "output_bytes")
 
 def print_estimate(planning: Planning, found: Estimate) -> None:
     """Print the table, the verdict, and how many layers of each model fit."""
-    console = open_console()
-    console.print(_title(planning))
-    console.print(_table(planning, found))
-    for verdict in _verdicts(found):
-        console.print(verdict)
+    show(_title(planning))
+    show_table(_table(planning, found))
+    show(*_verdicts(found))
     for name, excess_bytes in found.over_ram().items():
         limit = format_bytes(found.ram_limit_bytes or 0)
-        console.print(f"{HOST}: {name} exceeds its RAM limit of {limit} by {format_bytes(excess_bytes)}")
+        show(f"{HOST}: {name} exceeds its RAM limit of {limit} by {format_bytes(excess_bytes)}")
     if found.budget_bytes is None or found.plan.needed_bytes is None:
         return
     for name, layers in found.most_layers.items():
         n_all = planning.shapes[name].n_layer + 1
         words = "not even 0 fit" if layers is None else f"at most {layers} of {n_all} fit"
-        console.print(f"n_gpu_layers of {name}, the others as they are: {words}")
+        show(f"n_gpu_layers of {name}, the others as they are: {words}")
 
 
 def _table(planning: Planning, found: Estimate) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table()
     for heading in ("model", "device"):
-        table.add_column(f"\n{heading}", no_wrap=True)
-    for heading in ("\nlayers", "\nweights", "KV\ncache", "compute\nbuffers", "output\nbuffer", "together\nMiB"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.column("", heading)
+    for above, below in (
+        ("", "layers"),
+        ("", "weights"),
+        ("KV", "cache"),
+        ("compute", "buffers"),
+        ("output", "buffer"),
+        ("together", "MiB"),
+    ):
+        table.column(above, below, right=True)
     for name, model in found.plan.models.items():
         n_all = planning.shapes[name].n_layer + 1
         engine = found.settings[name]
@@ -46,7 +49,7 @@ def _table(planning: Planning, found: Estimate) -> Table:
             n_layers = homes[device]
             parts = [_mib(getattr(planned, part)) for part in _PARTS]
             label = name if device == GPU else ""
-            table.add_row(label, device, f"{n_layers}/{n_all}", *parts, _mib(planned.total_bytes))
+            table.row(label, device, f"{n_layers}/{n_all}", *parts, _mib(planned.total_bytes))
     return table
 
 

@@ -1,16 +1,11 @@
 """layertune export --explain: what each setting of a pick gives and costs, as tables on standard output, or as JSON."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
-import typer
-from rich.table import Table
-from rich.text import Text
-
-from layertune.cli.console import open_console
+from layertune.cli.console import Table, show, show_heading, show_json, show_table
 from layertune.cli.replanning import plan_again
 from layertune.errors import UsageError
 from layertune.explain import Explanation, Line, Swap, coexist_or_swap, explain
@@ -41,32 +36,33 @@ def run(study: Path, pick: str, *, about_files: Mapping[str, object], as_json: b
     swap = coexist_or_swap(result, trial)
     if as_json:
         emulated = result.hardware.device.kind == "emulated"
-        told = {"emulated": emulated, **asdict(explanation), "swap": asdict(swap)}
-        typer.echo(json.dumps(told, indent=1))
+        show_json({"emulated": emulated, **asdict(explanation), "swap": asdict(swap)})
     else:
         print_explanation(result, trial, explanation, swap)
 
 
 def print_explanation(result: Result, trial: TrialInfo, explanation: Explanation, swap: Swap) -> None:
-    console = open_console()
     emulated = " (EMULATED: bytes are exact, speeds are this CPU's)" if _is_emulated(result) else ""
-    console.print(Text(f"Trial {trial.number} of {result.study.name}{emulated}", style="bold"))
+    show_heading(f"Trial {trial.number} of {result.study.name}{emulated}")
     for gives, lines in groupby(explanation.lines, key=lambda line: line.gives):
-        console.print(_table(title(gives, on_device=explanation.on_device), list(lines)))
+        show("")
+        show_table(_table(title(gives, on_device=explanation.on_device), list(lines)))
     if explanation.no_steps:
-        console.print(Text("\nNo further step:", style="bold"))
-        console.print(Text("\n".join(map(no_step_words, explanation.no_steps))))
-    console.print(Text("\nCoexist or swap?", style="bold"))
+        show("")
+        show_heading("No further step:")
+        show(*map(no_step_words, explanation.no_steps))
+    show("")
+    show_heading("Coexist or swap?")
     words = [missing_words(swap)] if swap.missing else [*map(case_words, swap.cases), *map(in_a_row_words, swap.models)]
-    console.print(Text("\n".join([*words, *_loads(swap)])))
+    show(*words, *_loads(swap))
 
 
 def _table(heading: str, lines: list[Line]) -> Table:
-    table = Table(title=Text(f"\n{heading}"), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(heading)
     for column in _HEADINGS:
-        table.add_column(column, overflow="fold")
+        table.column(column, wraps=True)
     for line in lines:
-        table.add_row(*map(Text, _cells(line)))
+        table.row(*_cells(line))
     return table
 
 

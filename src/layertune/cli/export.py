@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import typer
-
+from layertune.cli.console import say, show_file, warn
 from layertune.cli.files import write_files
 from layertune.errors import UsageError
 from layertune.export import EXPORTERS, MODELS_DIR, REPAIRS, ignored_keys, picked_for_worksheet
@@ -25,9 +24,9 @@ def run(
     files = EXPORTERS[format](result, trial, MODELS_DIR if models_dir is None else models_dir)
     if output is not None:
         for path in write_files(output, files):
-            typer.echo(f"wrote {path}", err=True)
+            say(f"wrote {path}")
     else:
-        typer.echo(_as_one(files), nl=False)
+        show_file(_as_one(files))
     if compat is not None:
         _warn(result, trial)
 
@@ -40,5 +39,7 @@ def _as_one(files: dict[str, str]) -> str:
 
 
 def _warn(result: Result, trial: TrialInfo) -> None:
-    for line in (*(f"warning: {sentence}" for sentence in ignored_keys(result, trial)), *REPAIRS):
-        typer.echo(line, err=True)
+    for sentence in ignored_keys(result, trial):
+        warn(sentence)
+    for line in REPAIRS:
+        say(line)

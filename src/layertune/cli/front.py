@@ -1,13 +1,9 @@
 """layertune pareto: the front as a table on standard output, or as JSON."""
 
-import json
 from pathlib import Path
+from typing import Any
 
-import typer
-from rich.table import Table
-from rich.text import Text
-
-from layertune.cli.console import open_console
+from layertune.cli.console import Table, show, show_json, show_table, show_width, shows_on_terminal
 from layertune.cli.scatter import front_plot
 from layertune.results.remarks import baseline_words, gain_words, study_remarks
 from layertune.results.result import Result, TrialInfo, load_result
@@ -18,59 +14,60 @@ from layertune.units import format_bytes
 def run(study: Path, *, plot: bool, as_json: bool) -> None:
     result = load_result(study)
     if as_json:
-        typer.echo(front_json(result))
+        show_json(front_json(result))
         return
     print_front(result)
-    console = open_console()
-    if plot or console.is_terminal:
-        console.print(Text("\n" + front_plot(result, console.width)), soft_wrap=True)
+    if plot or shows_on_terminal():
+        show("", *front_plot(result, show_width()).split("\n"), wrap=False)
 
 
-def front_json(result: Result) -> str:
+def front_json(result: Result) -> dict[str, Any]:
     front = [result.trial(number).model_dump(mode="json") for number in result.pareto]
-    return json.dumps({"pareto": front, "picks": result.picks}, indent=1)
+    return {"pareto": front, "picks": result.picks}
 
 
 def print_front(result: Result) -> None:
     """Print the front on standard output."""
-    console = open_console()
-    floors = " and ".join(["keeps the budget", *(f"reaches {floor}" for floor in result.floors)])
-    console.print(front_table(result) if result.pareto else f"No measured trial {floors}.")
+    if result.pareto:
+        show_table(front_table(result))
+    else:
+        floors = " and ".join(["keeps the budget", *(f"reaches {floor}" for floor in result.floors)])
+        show(f"No measured trial {floors}.")
     if result.baselines:
-        console.print(baseline_table(result))
-    remarks = study_remarks(result)
-    if remarks:
-        console.print("\n" + "\n".join(remarks))
+        show("")
+        show_table(baseline_table(result))
+    if remarks := study_remarks(result):
+        show("", *remarks)
 
 
 def front_table(result: Result) -> Table:
     """Return the front as a table: a row a trial, in the order of their numbers, with the picks it is."""
-    table = Table(title=_title(result), title_justify="left", box=None, pad_edge=False, header_style="bold")
-    table.add_column("\ntrial", justify="right", no_wrap=True)
+    table = Table(_title(result))
+    table.column("", "trial", right=True)
     for name in result.models:
-        table.add_column(f"{name}\nlayers", justify="right", no_wrap=True)
-        table.add_column("\n-c -b", justify="right", no_wrap=True)
-        table.add_column("tokens/s\nalone", justify="right", no_wrap=True)
-        table.add_column("\ntogether", justify="right", no_wrap=True)
-    table.add_column("peak\nVRAM", justify="right", no_wrap=True)
-    table.add_column("\npick")
+        table.column(name, "layers", right=True)
+        table.column("", "-c -b", right=True)
+        table.column("tokens/s", "alone", right=True)
+        table.column("", "together", right=True)
+    table.column("peak", "VRAM", right=True)
+    table.column("", "pick", wraps=True)
     for number in result.pareto:
-        table.add_row(*_row(result, result.trial(number)))
+        table.row(*_row(result, result.trial(number)))
     return table
 
 
 def baseline_table(result: Result) -> Table:
     """Return what others would choose, what became of it, and how the balanced pick compares."""
-    table = Table(title="\nBaselines", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table("Baselines")
     for heading in ("name", "layers", "planned", "measured as"):
-        table.add_column(heading, no_wrap=True)
+        table.column(heading)
     for name in result.models:
-        table.add_column(f"balanced pick, {name}", no_wrap=True)
+        table.column(f"balanced pick, {name}")
     for name, baseline in result.baselines.items():
         layers = ", ".join(f"{model} {engine.n_gpu_layers}" for model, engine in (baseline.settings or {}).items())
         planned = "–" if baseline.planned_bytes is None else format_bytes(baseline.planned_bytes)
         gains = [gain_words(baseline.balanced.get(model)) for model in result.models]
-        table.add_row(name, layers or "–", planned, baseline_words(result, baseline), *gains)
+        table.row(name, layers or "–", planned, baseline_words(result, baseline), *gains)
     return table
 
 

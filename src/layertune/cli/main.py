@@ -1,18 +1,19 @@
 """The commands and their options, except those that are about a machine. Bodies import what they need, so that `--help`
 answers at once."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import layertune
-from layertune.cli import machine
+from layertune.cli import console, machine
+from layertune.cli.command_line import CommandLine, run_commands
 from layertune.cli.options import BudgetOption, Config, DeviceOption, Json, Models, Settings, Study
-from layertune.errors import Interrupted, LayertuneError, UsageError
+from layertune.errors import Interrupted, UsageError
 
 app = typer.Typer(
+    cls=CommandLine,
     name="layertune",
     help="Find the best GPU layer split for several llama.cpp models that share one small GPU, by measuring.",
     epilog="Start with: layertune doctor. Documentation: README.md and docs/.",
@@ -25,7 +26,7 @@ app = typer.Typer(
 
 def _version(show: bool) -> None:
     if show:
-        typer.echo(f"layertune {layertune.__version__}")
+        console.show(f"layertune {layertune.__version__}", wrap=False)
         raise typer.Exit
 
 
@@ -293,8 +294,4 @@ app.add_typer(machine.app)
 
 def run() -> None:
     """Run the command line; every error of layertune is one sentence and its exit status."""
-    try:
-        app(standalone_mode=True)
-    except LayertuneError as error:
-        sys.stderr.write(f"layertune: {error}\n")
-        sys.exit(error.exit_status)
+    run_commands(app)

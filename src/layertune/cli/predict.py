@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-import typer
-
 import layertune
 from layertune.cli.calibrating import Recorded, calibrate
+from layertune.cli.console import say, show_file
 from layertune.cli.files import write_text
 from layertune.cli.other_card import Scaled, card_of, scale
 from layertune.config import find_hardware
@@ -21,9 +20,9 @@ def run(study: Path, hardware: str, output: Path | None, *, as_json: bool) -> No
     text = prediction_json(prediction)
     if output is not None:
         write_text(output, text)
-        typer.echo(f"wrote {output}", err=True)
+        say(f"wrote {output}")
     if as_json:
-        typer.echo(text, nl=False)
+        show_file(text)
     elif output is None:
         from layertune.cli.predict_table import print_prediction  # the JSON needs no rich
 

@@ -2,10 +2,7 @@
 
 from collections.abc import Sequence
 
-from rich.table import Table
-from rich.text import Text
-
-from layertune.cli.console import open_console
+from layertune.cli.console import Table, show, show_table
 from layertune.prediction.prediction import Interval, Prediction
 from layertune.units import format_bytes
 
@@ -13,22 +10,21 @@ _MOST_ROWS = 16
 
 
 def print_prediction(prediction: Prediction) -> None:
-    console = open_console()
-    console.print(prediction_table(prediction))
-    console.print(Text("\n" + "\n".join(remarks(prediction))))
+    show_table(prediction_table(prediction))
+    show("", *remarks(prediction))
 
 
 def prediction_table(prediction: Prediction) -> Table:
     shown = shown_places(prediction)
-    table = Table(title=_title(prediction, len(shown)), title_justify="left", box=None, pad_edge=False)
+    table = Table(_title(prediction, len(shown)))
     for name in prediction.models:
-        table.add_column(f"{name}\nlayers", justify="right", no_wrap=True)
-        table.add_column("\n-c -b", justify="right", no_wrap=True)
-        table.add_column("PREDICTED\ntokens/s alone", justify="right", no_wrap=True)
-    table.add_column("planned\nVRAM", justify="right", no_wrap=True)
-    table.add_column("\npick")
+        table.column(name, "layers", right=True)
+        table.column("", "-c -b", right=True)
+        table.column("PREDICTED", "tokens/s alone", right=True)
+    table.column("planned", "VRAM", right=True)
+    table.column("", "pick", wraps=True)
     for place in shown:
-        table.add_row(*_row(prediction, place))
+        table.row(*_row(prediction, place))
     return table
 
 
@@ -66,17 +62,16 @@ def _pick_line(prediction: Prediction, pick: str, off: dict[str, int]) -> str:
     return f"Pick {pick}: n_gpu_layers {layers}."
 
 
-def _title(prediction: Prediction, n_shown: int) -> Text:
+def _title(prediction: Prediction, n_shown: int) -> str:
     card, capacity_bytes = prediction.card, prediction.budget.capacity_bytes() or 0
     plural = "" if card.n_threads == 1 else "s"
     threads = f", {card.n_threads} device thread{plural}" if card.n_threads else ""
     emulated = ", EMULATED" if prediction.emulated else ""
     n_front = len(prediction.front)
     shown = f"{n_front} settings" if n_shown == n_front else f"{n_shown} of {n_front} settings, all with --json"
-    return Text(
+    return (
         f"PREDICTED front on {card.profile} ({card.name}, {format_bytes(card.vram_bytes)}{threads}{emulated}, "
-        f"budget {format_bytes(capacity_bytes)}): {shown}",
-        style="bold",
+        f"budget {format_bytes(capacity_bytes)}): {shown}"
     )
 
 

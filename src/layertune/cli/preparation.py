@@ -7,8 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import typer
-
+from layertune.cli.console import say
 from layertune.cli.hardware import hardware_info
 from layertune.cli.planning import Planning, plan_study
 from layertune.cli.warm_start import COPY_NAME, read_elsewhere
@@ -257,7 +256,7 @@ def prepare(config: StudyConfig) -> Preparation:
         ask_llama_cpp(planning, space)
         feasible = FeasibleSpace(space, planning.planner(), limits)
     except BuildError as error:
-        typer.echo(f"no plan: {error}; a trial tells whether a setting fits, and layer-split searches as tpe", err=True)
+        say(f"no plan: {error}; a trial tells whether a setting fits, and layer-split searches as tpe")
     warm_start = config.search.warm_start
     elsewhere = {} if warm_start is None else read_elsewhere(warm_start, shapes)
     return Preparation(config, planning, machine, build, space, limits, feasible, elsewhere)
@@ -268,7 +267,7 @@ def ask_llama_cpp(planning: Planning, space: SearchSpace) -> None:
     projections = planning.projections
     n_missing = sum(len(projections.missing(name, space.engines(name))) for name in planning.shapes)
     if n_missing >= _MANY:
-        typer.echo(f"asking llama.cpp what {n_missing} settings would take; it will be remembered", err=True)
+        say(f"asking llama.cpp what {n_missing} settings would take; it will be remembered")
     projections.learn({name: space.engines(name) for name in planning.shapes})
 
 

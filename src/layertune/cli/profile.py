@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import typer
-
+from layertune.cli.console import say, show_file
 from layertune.cli.files import write_text
 from layertune.cli.hardware import hardware_info
 from layertune.config import DeviceChoice, EmulatedOptions, HardwareProfile, dump_hardware
@@ -25,10 +24,10 @@ def run(device: str | None, output: Path | None, *, as_json: bool) -> None:
     profile = profile_of(target, hardware_info(target, this_machine()), inspection.build)
     text = profile.model_dump_json(indent=1, exclude_none=True) + "\n" if as_json else dump_hardware(profile)
     if output is None:
-        typer.echo(text, nl=False)
+        show_file(text)
     else:
         write_text(output, text)
-        typer.echo(f"wrote {output}", err=True)
+        say(f"wrote {output}")
 
 
 def profile_of(target: Target, hardware: HardwareInfo, build: BuildInfo) -> HardwareProfile:
@@ -58,7 +57,7 @@ def _target(device: str | None, inspection: Inspection) -> Target:
     """Without `--device` it is the first GPU; where there is none, it is the CPU, and that is said."""
     nvidia = has_nvidia_card()
     if device is None and not inspection.gpus and not nvidia:
-        typer.echo("llama.cpp sees no GPU here: this is the profile of the CPU alone", err=True)
+        say("llama.cpp sees no GPU here: this is the profile of the CPU alone")
         device = "cpu"
     try:
         choice = DeviceChoice.parse(device or "auto")

@@ -4,9 +4,7 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
+from layertune.cli.console import LiveLine
 from layertune.results.picks import candidates, choose
 from layertune.results.statistics import Metric
 from layertune.results.trial_summary import reason, remarks
@@ -33,18 +31,7 @@ class SearchProgress:
         self._started_s = time.monotonic()
         self._n_before = len(self._finished)
         self._said: set[str] = set()
-        self._console = Console(stderr=True, highlight=False)
-        self._live = Progress(
-            TextColumn("trial"),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=24),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            TextColumn("{task.fields[stage]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._task = self._live.add_task("search", total=plan.n_trials, completed=self._n_before, left="", stage="")
+        self._live = LiveLine("trial", plan.n_trials, self._n_before)
 
     def __enter__(self) -> "SearchProgress":
         self._live.start()
@@ -56,14 +43,14 @@ class SearchProgress:
         self._live.stop()
 
     def on_stage(self, stage: Stage) -> None:
-        self._live.update(self._task, stage=f"{stage.name} {stage.model or ''}")
+        self._live.update(stage=f"{stage.name} {stage.model or ''}")
 
     def on_wait(self, owner: str) -> None:
-        self._print(f"waiting for the device: {owner} measures on it")
+        self._live.say(f"waiting for the device: {owner} measures on it")
 
     def on_event(self, event: Event) -> None:
         if isinstance(event, TrialStarted):
-            self._live.update(self._task, stage=_layers(event.settings))
+            self._live.update(stage=_layers(event.settings))
         elif isinstance(event, TrialFinished):
             self._on_trial(event)
         elif isinstance(event, ReferenceMeasured):
@@ -73,32 +60,29 @@ class SearchProgress:
 
     def _on_drift(self, drift: float | None) -> None:
         if drift is not None:
-            self._print(f"the machine runs at {drift:.0%} of its speed at the start; the finals measure all anew")
+            self._live.say(f"the machine runs at {drift:.0%} of its speed at the start; the finals measure all anew")
 
     def _on_round(self, event: RoundMeasured) -> None:
         n_most = self._plan.measuring.finals.n_most(event.kind)
         rounds = f"{_ROUNDS[event.kind]}, round {event.n_round + 1} of at most {n_most}"
-        self._live.update(self._task, stage=f"{rounds}, {event.n_left} left", left="")
+        self._live.update(stage=f"{rounds}, {event.n_left} left", left="")
         if not isinstance(event.outcome, Measured):
-            self._print(f"[{rounds}] trial {event.number}: {event.outcome.state}: {_why(event.outcome)}")
+            self._live.say(f"[{rounds}] trial {event.number}: {event.outcome.state}: {_why(event.outcome)}")
         elif event.n_left == 0:
-            self._print(f"[{rounds}] done")
+            self._live.say(f"[{rounds}] done")
 
     def _on_trial(self, event: TrialFinished) -> None:
         self._finished.append(event.trial)
         plan = self._plan
         left = self._time_left()
-        self._live.update(self._task, completed=event.n_finished, left=left)
+        self._live.update(event.n_finished, left=left)
         progress = f"{event.n_finished}/{self._n_trials}"
-        self._print(f"[{progress}] {_line(event.trial, plan.limits)}  {self._best()}  {left}")
+        self._live.say(f"[{progress}] {_line(event.trial, plan.limits)}  {self._best()}  {left}")
         if isinstance(event.trial.outcome, Measured):
             new = [remark for remark in remarks(event.trial.outcome) if remark not in self._said]
             self._said.update(new)  # what holds for every trial is said once
             for remark in new:
-                self._print(f"  {remark}")
-
-    def _print(self, line: str) -> None:
-        self._console.print(line, markup=False, soft_wrap=True)
+                self._live.say(f"  {remark}")
 
     def _best(self) -> str:
         plan = self._plan

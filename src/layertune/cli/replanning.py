@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import typer
-
+from layertune.cli.console import say
 from layertune.cli.measured_file import is_measured_file
 from layertune.cli.planning import Planning, plan_study
 from layertune.config import CONFIG_NAME, load_config
@@ -47,7 +46,7 @@ def plan_with(planning: Planning, result: Result, picks: Sequence[TrialInfo]) ->
 
 
 def _nothing(why: str) -> Mapping[str, EngineMemory]:
-    typer.echo(f"bytes that the study has not planned are left out: {why}", err=True)
+    say(f"bytes that the study has not planned are left out: {why}")
     return NOTHING
 
 

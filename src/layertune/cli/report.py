@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import typer
-
+from layertune.cli.console import say
 from layertune.cli.files import write_text
 from layertune.cli.replanning import picked_trials, plan_again
 from layertune.report import render_report
@@ -18,4 +17,4 @@ def run(study: Path, output: Path | None) -> None:
     folder = study if study.is_dir() else study.parent
     path = folder / FILE_NAME if output is None else output
     write_text(path, render_report(result, plan_again(study, result, picked_trials(result))))
-    typer.echo(f"wrote {path}", err=True)
+    say(f"wrote {path}")

@@ -1,12 +1,10 @@
 """layertune estimate --scenario: someone's own estimates beside the plan."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import typer
-
+from layertune.cli.console import show_json
 from layertune.cli.planning import plan_models
 from layertune.config.scenario import Scenario, ScenarioConfig, ScenarioFile, load_scenarios
 from layertune.errors import UsageError
@@ -76,7 +74,7 @@ def run(path: Path, *, as_json: bool) -> None:
             ],
             "files": [asdict(each) for each in sizes],
         }
-        typer.echo(json.dumps(report, indent=1))
+        show_json(report)
         return
     from layertune.cli.scenario_table import print_scenarios  # the JSON needs no rich
 

@@ -1,8 +1,6 @@
 """The tables of `layertune estimate --scenario`."""
 
-from rich.table import Table
-
-from layertune.cli.console import open_console
+from layertune.cli.console import Table, show, show_table
 from layertune.cli.scenario import Judged, Sized
 from layertune.config.scenario import ScenarioConfig
 
@@ -10,14 +8,15 @@ _GB = 10**9  # what people mean when they write GB beside a file's size
 
 
 def print_scenarios(config: ScenarioConfig, scenarios: list[Judged], sizes: list[Sized]) -> None:
-    console = open_console()
-    console.print(_scenario_table(config, scenarios))
-    console.print(_model_table(scenarios))
-    console.print(_size_table(sizes))
+    show_table(_scenario_table(config, scenarios))
+    show("")
+    show_table(_model_table(scenarios))
+    show("")
+    show_table(_size_table(sizes))
 
 
 def _scenario_table(config: ScenarioConfig, scenarios: list[Judged]) -> Table:
-    table = _table(f"{config.name}: its scenarios by plan, {config.device}; GB = 10^9 bytes")
+    table = Table(f"{config.name}: its scenarios by plan, {config.device}; GB = 10^9 bytes")
     for heading in (
         "scenario",
         "expected",
@@ -27,13 +26,13 @@ def _scenario_table(config: ScenarioConfig, scenarios: list[Judged]) -> Table:
         "to spare",
         "verdict",
     ):
-        table.add_column(heading, justify="left" if heading in ("scenario", "verdict") else "right")
+        table.column(heading, right=heading not in ("scenario", "verdict"), wraps=True)
     for each in scenarios:
         whole_bytes = each.planned_bytes + each.overhead_bytes
         fits = (
             "fits" if each.spare_with_overhead_bytes >= 0 else "fits without" if each.spare_bytes >= 0 else "too much"
         )
-        table.add_row(
+        table.row(
             each.name,
             _gb(each.expected_bytes),
             _gb(each.planned_bytes),
@@ -46,13 +45,13 @@ def _scenario_table(config: ScenarioConfig, scenarios: list[Judged]) -> Table:
 
 
 def _model_table(scenarios: list[Judged]) -> Table:
-    table = _table("\nEach model on the card, GB")
+    table = Table("Each model on the card, GB")
     for heading in ("scenario", "model", "layers", "expected", "by plan", "off by", "weights", "KV", "compute"):
-        table.add_column(heading, justify="left" if heading in ("scenario", "model") else "right")
+        table.column(heading, right=heading not in ("scenario", "model"), wraps=True)
     for scenario in scenarios:
         for held in scenario.models:
             planned = held.planned
-            table.add_row(
+            table.row(
                 scenario.name,
                 held.name,
                 f"{held.n_gpu_layers}/{held.n_all_layers}",
@@ -65,11 +64,11 @@ def _model_table(scenarios: list[Judged]) -> Table:
 
 
 def _size_table(sizes: list[Sized]) -> Table:
-    table = _table("\nModel files, and all their layers on the card, GB")
+    table = Table("Model files, and all their layers on the card, GB")
     for heading in ("file", "guessed size", "size", "off by", "guessed VRAM", "by plan", "off by"):
-        table.add_column(heading, justify="left" if heading == "file" else "right")
+        table.column(heading, right=heading != "file", wraps=True)
     for each in sizes:
-        table.add_row(
+        table.row(
             each.name,
             _gb(each.expected_file_bytes),
             _gb(each.file_bytes),
@@ -79,10 +78,6 @@ def _size_table(sizes: list[Sized]) -> Table:
             _off(each.planned_bytes, each.expected_vram_bytes),
         )
     return table
-
-
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
 
 
 def _gb(n_bytes: int | None, digits: int = 2) -> str:

@@ -1,15 +1,12 @@
 """layertune search: the one place where everything is wired."""
 
-import json
 import signal
 import time
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-import typer
-
-from layertune.cli.console import warn
+from layertune.cli.console import say, show_json, warn
 from layertune.cli.files import write_text
 from layertune.cli.front import print_front
 from layertune.cli.overrides import Overrides, study_config
@@ -75,12 +72,12 @@ def run(
             clock = _clock(trials.spent, time.monotonic() - started_s)
             result = _write(preparation, search, folder, clock, stopped)
     if as_json:
-        typer.echo(json.dumps(result.model_dump(mode="json")))
+        show_json(result.model_dump(mode="json"), indent=None)
     else:
         print_front(result)
     if not result.pareto:
         raise _nothing_chosen(result)
-    typer.echo(f"wrote {FILE_NAME}, {REPORT_NAME} and .env (the balanced pick) in {folder}", err=True)
+    say(f"wrote {FILE_NAME}, {REPORT_NAME} and .env (the balanced pick) in {folder}")
 
 
 def _measure(preparation: Preparation, search: Search, trials: ProcessTrialRunner, runner: TurnTakingRunner) -> str:
@@ -90,7 +87,7 @@ def _measure(preparation: Preparation, search: Search, trials: ProcessTrialRunne
     trials.on_stage, runner.on_wait = progress.on_stage, progress.on_wait
     with progress:
         why = search.run(runner, progress.on_event)
-    typer.echo(f"stopped: {why}", err=True)
+    say(f"stopped: {why}")
     return why
 
 
@@ -157,16 +154,15 @@ def _say_what(preparation: Preparation, folder: Path) -> None:
     size = f" ({format_bytes(target.vram_bytes)})" if target.vram_bytes is not None else ""
     emulated = "; EMULATED: bytes are exact, speeds are this CPU's" if target.kind == "emulated" else ""
     budget = f", budget {join_bytes(limits.vram)}" if limits.vram else ""
-    typer.echo(f"device: {target.name}{size}{budget}{emulated}", err=True)
+    say(f"device: {target.name}{size}{budget}{emulated}")
     for name, shape in preparation.shapes.items():
         size = format_bytes(shape.file_bytes)
-        typer.echo(f"{name}: {shape.files[0].name}, {shape.architecture}, {shape.n_layer} layers, {size}", err=True)
+        say(f"{name}: {shape.files[0].name}, {shape.architecture}, {shape.n_layer} layers, {size}")
     feasible = preparation.feasible
     fitting = f" of which {feasible.n_settings()} fit by plan" if feasible is not None else ""
-    typer.echo(
+    say(
         f"study: {folder}, {preparation.space.n_settings()} settings{fitting}, sampler {config.search.sampler}, "
-        f"at most {config.search.n_trials} trials",
-        err=True,
+        f"at most {config.search.n_trials} trials"
     )
 
 

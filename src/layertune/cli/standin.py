@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import typer
-
+from layertune.cli.console import say
 from layertune.errors import UsageError
 from layertune.models.known import find_known
 from layertune.models.standin import plan_standin, plan_standin_like
@@ -16,4 +15,4 @@ def run(name: str, output: Path, *, seed: int, overwrite: bool) -> None:
         raise UsageError(f"{output} is the template itself", remedy="choose another name with -o")
     planned = plan_standin_like(template) if template.is_file() else plan_standin(find_known(name))
     planned.write(output, seed=seed, overwrite=overwrite)
-    typer.echo(f"{output}: {format_bytes(planned.file_bytes)}, random weights", err=True)
+    say(f"{output}: {format_bytes(planned.file_bytes)}, random weights")

@@ -1,7 +1,6 @@
 """layertune verify: the exported stack started, loaded, soaked and judged."""
 
 import asyncio
-import json
 import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -11,10 +10,8 @@ from itertools import chain
 from pathlib import Path
 from types import FrameType
 
-import typer
-
 import layertune
-from layertune.cli.console import warn
+from layertune.cli.console import say, show, show_json, warn
 from layertune.cli.files import write_text
 from layertune.cli.hardware import hardware_info
 from layertune.cli.planning import Planning, plan_study
@@ -60,10 +57,13 @@ def run(study: Path | None, options: Options, *, output: Path | None, as_json: b
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     found = verify(_study(study, options), options)
     text = render_markdown(found)
-    typer.echo(json.dumps(record_as_json(found)) if as_json else text, nl=as_json)
+    if as_json:
+        show_json(record_as_json(found), indent=None)
+    else:
+        show(*text.removesuffix("\n").split("\n"), wrap=False)
     if output is not None:
         write_text(output, text)
-        typer.echo(f"wrote {output}", err=True)
+        say(f"wrote {output}")
     if not found.passed:
         raise _failed(found.failed())
 
@@ -88,7 +88,7 @@ def verify(study: VerifiedStudy, options: Options) -> Verification:
     checks = checklist.files(stack)
     for model in stack.models.values():
         if not model.file.is_file():
-            typer.echo(f"there is no {model.file}", err=True)  # the record names no folder of this machine
+            say(f"there is no {model.file}")  # the record names no folder of this machine
     if any(check.state == "failed" for check in checks):
         return _nothing_started(study, stack, pressure, checks)
     config = study.config_of(stack)
@@ -129,7 +129,7 @@ def _walk(
             pressure,
             None if probe is None else Gauge(probe),
             _why_no_memory(target),
-            lambda words: typer.echo(words, err=True),
+            say,
             HostWatch(sum(engine.n_threads for _, engine in stack.settings.items()) + (target.n_threads or 0)),
         )
         started = datetime.now(UTC)
@@ -213,7 +213,7 @@ def _device(study: VerifiedStudy, target: Target) -> str:
 
 
 def _say_wait(owner: str) -> None:
-    typer.echo(f"waiting for the device: {owner} measures on it", err=True)
+    say(f"waiting for the device: {owner} measures on it")
 
 
 def _why_no_memory(target: Target) -> str:
