@@ -20,6 +20,8 @@ Out of memory and a dying worker are outcomes of a trial (`layertune.trial.outco
 Exceptions of other libraries are translated in the one room that imports them.
 """
 
+from collections.abc import Iterable
+from itertools import islice
 from typing import ClassVar
 
 __all__ = [
@@ -40,6 +42,22 @@ __all__ = [
     "VerificationFailed",
 ]
 
+_MOST_LISTED = 10
+_MOST_CHARACTERS = 1000
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the names for a sentence, only the first few where there are many."""
+    first = list(islice(names, _MOST_LISTED + 1))
+    return ", ".join(first[:_MOST_LISTED]) + (" and more" if len(first) > _MOST_LISTED else "")
+
+
+def _shortened(words: str) -> str:
+    """Return a sentence as it is, without its middle where something that it quotes is very long."""
+    if len(words) <= _MOST_CHARACTERS:
+        return words
+    return f"{words[: _MOST_CHARACTERS // 2]} … {words[-_MOST_CHARACTERS // 2 :]}"
+
 
 class LayertuneError(Exception):
     """A failure with its remedy. `str(error)` is the one sentence that a user reads."""
@@ -48,8 +66,8 @@ class LayertuneError(Exception):
 
     def __init__(self, what: str, *, remedy: str | None = None) -> None:
         super().__init__(what)
-        self.what = what
-        self.remedy = remedy
+        self.what = _shortened(what)
+        self.remedy = None if remedy is None else _shortened(remedy)
 
     def __str__(self) -> str:
         return self.what if self.remedy is None else f"{self.what}; {self.remedy}"

@@ -1,7 +1,6 @@
 """Runs cases one after the other and reports each as a line of JSON: `python -m tests.hardening.worker KIND SEED FIRST
 END`, which `runner` starts."""
 
-import gc
 import json
 import os
 import sys
@@ -31,7 +30,6 @@ def main(kind: str, seed: str, first: int, end: int) -> None:
         attack.start(Path(folder))
         for number in range(first, end):
             case = attack.case(Random(f"{kind} {seed} {number}"))
-            gc.collect()
             outcome, words = _run(case, meter)
             report = {
                 "number": number,

@@ -18,3 +18,15 @@ def test_an_error_reads_as_one_sentence_with_its_remedy() -> None:
         == "a.toml: no models; add [models.chat]"
     )
     assert str(errors.ConfigError("a.toml: no models")) == "a.toml: no models"
+
+
+def test_a_sentence_stays_short_whatever_it_quotes() -> None:
+    words = str(errors.ConfigError(f"a.toml: {'x' * 10**6} is no size", remedy=f"choose one of {'y, ' * 10**5}"))
+    assert len(words) < 2100
+    assert words.startswith("a.toml: x")
+    assert "x is no size; choose one of y" in words
+
+
+def test_of_many_names_a_sentence_has_the_first_ones() -> None:
+    assert errors.listed(["a", "b"]) == "a, b"
+    assert errors.listed(map(str, range(10**9))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and more"

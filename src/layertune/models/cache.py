@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "layertune"
 
 
-def unchanged_key(files: Sequence[Path]) -> str:
+def unchanged_key(files: Iterable[Path]) -> str:
     """Return what changes when one of the files does: their paths, sizes and times of change.
 
     Raises:

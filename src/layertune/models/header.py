@@ -1,8 +1,8 @@
 """Reading a GGUF header: metadata and tensor table, never a weight (ggml/docs/gguf.md, ggml/src/gguf.cpp).
 
-Strings and numbers are decoded. Arrays of strings, which are a tokenizer's 150,000 words, are only measured: building
-them would take longer than everything else. Every length is checked against the file, and against what any model has,
-before it is believed.
+Strings and numbers are decoded. Long arrays and arrays of strings, which are a tokenizer's 150,000 words, are only
+measured: building them would take longer than everything else. Every length is compared with the file's size and with
+the limits below before anything is read, so a header's cost is bounded whatever it claims.
 """
 
 import mmap
@@ -12,16 +12,27 @@ from pathlib import Path
 from typing import Any
 
 from layertune.errors import ModelFileError
+from layertune.models.hparams import MAX_LAYERS
 from layertune.models.types import ALIGNMENT, TENSOR_TYPES
+from layertune.units import format_bytes
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)  # llama.cpp reads these; version 1 was dropped in 2023
 _MAX_DIMENSIONS = 4  # ggml.h: GGML_MAX_DIMS
 _MAX_NAME_BYTES = 63  # ggml.h: GGML_MAX_NAME with its terminator
 _MAX_EXTENT = 2**63  # gguf.cpp: extents and their product are int64
-# Eight times the largest array known, Gemma 4's 514,906 merges; bounds texts in bytes too. gguf.cpp allows 2^30, which
-# in Python's objects is all of a small machine's memory.
-_MAX_COUNT = 2**22
+_MAX_ALIGNMENT = 2**31  # gguf.cpp: a uint32
+
+# What all keys and tensors of one file may take together. gguf.cpp limits each string and each array to 2^30, which is
+# more than a machine's memory, and their number not at all. These limits are several times what the largest models
+# have: Gemma 4 has 16 MiB of keys with 777,050 strings in arrays; chat templates and licences are below 200 KiB.
+_MAX_KEYS = 2**14
+_MAX_KEY_BYTES = 2**26
+_MAX_TEXT_BYTES = 2**22
+_MAX_ARRAY_STRINGS = 2**21
+_MAX_ARRAY_NUMBERS = 2**16  # of the arrays that are decoded
+MAX_TENSORS = 64 * MAX_LAYERS
+
 _MIN_KEY_VALUE_BYTES = 8 + 4 + 1
 _MIN_TENSOR_BYTES = 8 + 4 + 4 + 8
 
@@ -32,8 +43,8 @@ _DOWNLOAD_AGAIN = "download it again"
 
 
 @dataclass(frozen=True, slots=True)
-class StringArray:
-    """An array of strings that was not decoded: how many there are."""
+class Undecoded:
+    """An array that was only measured, because it holds strings or more numbers than a model has layers."""
 
     n: int
 
@@ -92,6 +103,7 @@ class _Reader:
         self._data = data
         self._end = len(data)
         self._at = 0
+        self._n_text_bytes = self._n_array_strings = self._n_array_numbers = 0
 
     def header(self) -> Header:
         magic = self._bytes(4)
@@ -103,19 +115,9 @@ class _Reader:
         if version not in _VERSIONS:
             raise self._unsupported(version)
         n_tensors, n_keys = self._number("Q"), self._number("Q")
-        self._check_count(n_keys, _MIN_KEY_VALUE_BYTES, "keys")
-        self._check_count(n_tensors, _MIN_TENSOR_BYTES, "tensors")
-        metadata: dict[str, Any] = {}
-        extents: dict[str, tuple[int, int]] = {}
-        for _ in range(n_keys):
-            begin = self._at
-            key = self._string()
-            if not key:
-                raise self._damaged("a key has no name")
-            if key in metadata:
-                raise self._damaged(f"the key {key!r} stands twice")
-            metadata[key] = self._value(self._number("I"))
-            extents[key] = (begin, self._at)
+        self._check_count(n_keys, _MIN_KEY_VALUE_BYTES, _MAX_KEYS, "keys")
+        self._check_count(n_tensors, _MIN_TENSOR_BYTES, MAX_TENSORS, "tensors")
+        metadata, extents = self._keys(n_keys)
         rows: dict[str, Tensor] = {}
         for _ in range(n_tensors):
             tensor = self._tensor()
@@ -128,6 +130,23 @@ class _Reader:
         self._check_extents(tensors, alignment, data_offset)
         return Header(version, metadata, tensors, extents, data_offset, self._end)
 
+    def _keys(self, n_keys: int) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
+        """Return the keys' values, and where each key with its value begins and ends."""
+        metadata: dict[str, Any] = {}
+        extents: dict[str, tuple[int, int]] = {}
+        for _ in range(n_keys):
+            begin = self._at
+            key = self._string()
+            if not key:
+                raise self._damaged("a key has no name")
+            if key in metadata:
+                raise self._damaged(f"the key {key!r} stands twice")
+            metadata[key] = self._value(self._number("I"))
+            extents[key] = (begin, self._at)
+            if self._at > _MAX_KEY_BYTES:
+                raise self._too_much(f"its keys take more than {format_bytes(_MAX_KEY_BYTES)}")
+        return metadata, extents
+
     def _value(self, kind: int) -> Any:
         if kind == _STRING:
             return self._string(errors="backslashreplace")  # llama.cpp does not mind a description of odd bytes
@@ -138,19 +157,24 @@ class _Reader:
     def _array(self) -> Any:
         kind, n = self._number("I"), self._number("Q")
         if kind == _STRING:
-            self._check_count(n, 8, "strings")
+            self._n_array_strings += n
+            self._check_count(n, 8, _MAX_ARRAY_STRINGS, "strings", self._n_array_strings)
             self._skip_strings(n)
-            return StringArray(n)
+            return Undecoded(n)
         if kind == _ARRAY:
             raise self._damaged("an array holds arrays, which llama.cpp does not read")
         item = self._format(kind)
-        self._check_count(n, struct.calcsize(item), "numbers")
-        return struct.unpack(f"<{n}{item}", self._bytes(n * struct.calcsize(item)))
+        n_bytes = struct.calcsize(f"<{item}")
+        if n > MAX_LAYERS:
+            self._check_count(n, n_bytes, _MAX_KEY_BYTES, "numbers")
+            self._skip(n * n_bytes)
+            return Undecoded(n)
+        self._n_array_numbers += n
+        self._check_count(n, n_bytes, _MAX_ARRAY_NUMBERS, "numbers", self._n_array_numbers)
+        return struct.unpack(f"<{n}{item}", self._bytes(n * n_bytes))
 
     def _tensor(self) -> Tensor:
-        name = self._string()
-        if len(name.encode()) > _MAX_NAME_BYTES:
-            raise self._damaged(f"a tensor's name is longer than {_MAX_NAME_BYTES} bytes")
+        name = self._name()
         n_dimensions = self._number("I")
         if n_dimensions > _MAX_DIMENSIONS:
             raise self._damaged(f"tensor {name!r} has {n_dimensions} dimensions")
@@ -175,8 +199,8 @@ class _Reader:
 
     def _alignment(self, metadata: dict[str, Any]) -> int:
         alignment = metadata.get("general.alignment", ALIGNMENT)
-        if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1):
-            raise self._damaged(f"general.alignment is {alignment!r}, not a power of two")
+        if type(alignment) is not int or not 0 < alignment <= _MAX_ALIGNMENT or alignment & (alignment - 1):
+            raise self._damaged("general.alignment is not a power of two below 2^32")
         return alignment
 
     def _check_extents(self, tensors: tuple[Tensor, ...], alignment: int, data_offset: int) -> None:
@@ -197,7 +221,17 @@ class _Reader:
 
     def _string(self, errors: str = "strict") -> str:
         n_bytes = self._number("Q")
-        self._check_count(n_bytes, 1, "bytes of text")
+        self._n_text_bytes += n_bytes
+        self._check_count(n_bytes, 1, _MAX_TEXT_BYTES, "bytes of text", self._n_text_bytes)
+        return self._decoded(n_bytes, errors)
+
+    def _name(self) -> str:
+        n_bytes = self._number("Q")
+        if n_bytes > _MAX_NAME_BYTES:
+            raise self._damaged(f"a tensor's name is longer than {_MAX_NAME_BYTES} bytes")
+        return self._decoded(n_bytes, "strict")
+
+    def _decoded(self, n_bytes: int, errors: str) -> str:
         try:
             return self._bytes(n_bytes).decode(errors=errors)
         except UnicodeDecodeError as error:
@@ -230,10 +264,15 @@ class _Reader:
             raise self._damaged(f"its header goes on past the end of the file, at byte {self._at}")
         self._at += n_bytes
 
-    def _check_count(self, n: int, at_least_bytes: int, what: str) -> None:
-        """A count that no model has, or that the rest of the file cannot hold, is damage."""
-        if n > _MAX_COUNT or n * at_least_bytes > self._end - self._at:
+    def _check_count(self, n: int, at_least_bytes: int, most: int, what: str, n_in_all: int = 0) -> None:
+        """Refuse a count that the rest of the file cannot hold, or by which there are more than `most` in all."""
+        if n * at_least_bytes > self._end - self._at:
             raise self._damaged(f"it claims {n} {what}, more than it can hold")
+        if max(n, n_in_all) > most:
+            raise self._too_much(f"it has {max(n, n_in_all)} {what}; layertune reads at most {most}")
+
+    def _too_much(self, what: str) -> ModelFileError:
+        return ModelFileError(f"{self._path}: {what}", remedy="give a language model's GGUF file")
 
     def _damaged(self, how: str) -> ModelFileError:
         return ModelFileError(f"{self._path} is damaged: {how}", remedy=_DOWNLOAD_AGAIN)

@@ -8,7 +8,7 @@ from typing import Any
 from layertune.models.cache import add_entries, cache_folder, read_entries, unchanged_key
 from layertune.models.shape import ModelShape, TensorInfo, part_files, read_shape
 
-_VERSION = 1  # of what an entry holds
+_VERSION = 2  # of what an entry holds
 
 
 def remembered_shape(path: Path, cache: Path | None = None) -> ModelShape:

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layertune.errors import ModelFileError
-from layertune.models.header import Header, StringArray, read_header
+from layertune.errors import ModelFileError, listed
+from layertune.models.header import MAX_TENSORS, Header, Undecoded, read_header
+from layertune.models.hparams import check_layers, check_numbers
 from layertune.models.types import FILE_TYPES
 
 _SPLIT_NAME = re.compile(r"(?P<stem>.+)-(?P<part>\d{5})-of-(?P<n>\d{5})\.gguf")
@@ -67,12 +68,14 @@ def read_shape(path: Path) -> ModelShape:
     """
     headers = [read_header(path)]
     files = _parts(path, headers[0])
-    headers += [read_header(file) for file in files[1:]]
+    for file in files[1:]:
+        headers.append(read_header(file))
+        _check_n_tensors(path, headers)
     metadata = headers[0].metadata
     _check_parts(files, headers)
     architecture = _text(path, metadata, "general.architecture")
     name, file_type = metadata.get("general.name"), metadata.get("general.file_type")
-    return ModelShape(
+    shape = ModelShape(
         files=files,
         architecture=architecture,
         name=name if isinstance(name, str) else None,
@@ -89,17 +92,22 @@ def read_shape(path: Path) -> ModelShape:
         metadata={
             key: value
             for key, value in metadata.items()
-            if not isinstance(value, StringArray) and not key.startswith("tokenizer.")
+            if not isinstance(value, Undecoded) and not key.startswith("tokenizer.")
         },
     )
+    check_numbers(path, architecture, metadata)
+    check_layers(path, (tensor.name for tensor in shape.tensors), shape.n_layer)
+    return shape
 
 
-def part_files(path: Path) -> list[Path]:
-    """Return all files of a model by its first file's name alone."""
+def part_files(path: Path) -> Iterator[Path]:
+    """Yield all files of a model by its first file's name alone, whether they are there or not."""
     match = _SPLIT_NAME.fullmatch(path.name)
     if match is None or int(match["n"]) == 0:
-        return [path]
-    return [path.with_name(_part_name(match["stem"], part, int(match["n"]))) for part in range(1, int(match["n"]) + 1)]
+        yield path
+        return
+    for part in range(1, int(match["n"]) + 1):
+        yield path.with_name(_part_name(match["stem"], part, int(match["n"])))
 
 
 def _part_name(stem: str, part: int, n_parts: int) -> str:
@@ -122,11 +130,19 @@ def _parts(path: Path, header: Header) -> tuple[Path, ...]:
             f"{path} is part {int(match['part'])} of {n_parts}",
             remedy=f"give the first part, {_part_name(match['stem'], 1, n_parts)}",
         )
-    files = tuple(part_files(path))
-    missing = [file.name for file in files if not file.exists()]
+    missing = listed(file.name for file in part_files(path) if not file.exists())
     if missing:
-        raise ModelFileError(f"{path} lacks {', '.join(missing)}", remedy="put all parts into one folder")
-    return files
+        raise ModelFileError(f"{path} lacks {missing}", remedy="put all parts into one folder")
+    return tuple(part_files(path))
+
+
+def _check_n_tensors(path: Path, headers: Sequence[Header]) -> None:
+    """The limit of one header is that of all parts together."""
+    n_tensors = sum(len(header.tensors) for header in headers)
+    if n_tensors > MAX_TENSORS:
+        raise ModelFileError(
+            f"{path}: its parts have more than {MAX_TENSORS} tensors", remedy="give a language model's GGUF file"
+        )
 
 
 def _check_parts(files: Sequence[Path], headers: Sequence[Header]) -> None:

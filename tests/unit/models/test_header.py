@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from layertune.errors import ModelFileError
 from layertune.models import encoding
 from layertune.models.encoding import TensorPlan
-from layertune.models.header import StringArray, read_header
+from layertune.models.header import Undecoded, read_header
 from layertune.models.types import FILE_TYPES, TENSOR_TYPES
 
 TENSORS = (TensorPlan("a.weight", (256, 3), "Q4_K"), TensorPlan("b.weight", (5,), "F32"))
@@ -43,7 +43,7 @@ def test_a_header_is_read_as_it_was_written(version: int, tmp_path: Path) -> Non
         "llama.block_count": 2,
         "llama.rope.freq_base": 0.5,
         "layertune.standin": True,
-        "tokenizer.ggml.tokens": StringArray(3),
+        "tokenizer.ggml.tokens": Undecoded(3),
         "llama.attention.head_count_kv": (1, 2),
     }
     assert [(tensor.name, tensor.shape, tensor.type, tensor.n_bytes) for tensor in header.tensors] == [
@@ -105,8 +105,43 @@ LONG = struct.pack("<Q", 2**31)
 def test_a_claim_that_a_huge_file_could_hold_is_not_believed_either(head: bytes, what: str, tmp_path: Path) -> None:
     path = written(tmp_path / "a.gguf", b"GGUF\3\0\0\0" + head)
     os.truncate(path, 2**35)  # sparse: it takes no room
-    with pytest.raises(ModelFileError, match=rf"it claims \d+ {what}, more than it can hold"):
+    with pytest.raises(ModelFileError, match=rf"it has \d+ {what}; layertune reads at most \d+"):
         read_header(path)
+
+
+NUMBERS = encoding.key_i32s("", [0] * 512)[8:]
+TEXT = encoding.key_string("", "a" * 2**20)[8:]
+
+
+@pytest.mark.parametrize(
+    ("keys", "n_tensors", "words"),
+    [
+        ([encoding.key_u32(f"x.{number}", 0) for number in range(2**14 + 1)], 0, "it has 16385 keys"),
+        ([], 2**15 + 1, "it has 32769 tensors"),
+        ([encoding.text(f"x.{number}") + NUMBERS for number in range(129)], 0, "it has 66048 numbers"),
+        ([encoding.text(f"x.{number}") + TEXT for number in range(5)], 0, r"it has 4\d+ bytes of text"),
+        ([encoding.key_strings(f"x.{number}", [""] * 2**18) for number in range(9)], 0, "it has 2359296 strings"),
+        (
+            [encoding.key_i32s(f"x.{number}", [0] * 2**20) for number in range(17)],
+            0,
+            "its keys take more than 64.0 MiB",
+        ),
+    ],
+    ids=["keys", "tensors", "numbers", "text", "strings", "bytes"],
+)
+def test_what_a_header_holds_is_limited_in_all_and_not_by_each_part(
+    keys: list[bytes], n_tensors: int, words: str, tmp_path: Path
+) -> None:
+    tensors = [TensorPlan(f"x.{number}", (0,), "F32") for number in range(n_tensors)]
+    path = written(tmp_path / "a.gguf", encoding.begin(keys, len(keys), tensors))
+    with pytest.raises(ModelFileError, match=words):
+        read_header(path)
+
+
+def test_an_array_longer_than_a_model_has_layers_is_measured_and_not_decoded(tmp_path: Path) -> None:
+    keys = (encoding.key_i32s("short", [1] * 512), encoding.key_i32s("long", [1] * 513))
+    metadata = read_header(written(tmp_path / "a.gguf", gguf(keys=keys))).metadata
+    assert metadata == {"short": (1,) * 512, "long": Undecoded(513)}
 
 
 def test_a_text_that_is_not_utf8_is_kept_readable_and_a_key_is_refused(tmp_path: Path) -> None:

@@ -92,6 +92,54 @@ def test_a_gguf_that_is_no_language_model_is_refused(n_keys: int, tmp_path: Path
         read_shape(write(tmp_path / "a.gguf", KEYS[:n_keys], "token_embd.weight"))
 
 
+def with_keys(*keys: bytes, without: int | None = None) -> tuple[bytes, ...]:
+    return (*(key for number, key in enumerate(KEYS) if number != without), *keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (with_keys(encoding.key_u32("qwen2.block_count", 2**31), without=3), "block_count is 2147483648, .* 1 to 512"),
+        (with_keys(encoding.key_u32("qwen2.block_count", 513), without=3), "block_count is 513, .* 1 to 512"),
+        (with_keys(encoding.key_bool("qwen2.block_count", True), without=3), "block_count is no whole number"),
+        (with_keys(encoding.key_u32("qwen2.expert_count", 1025)), "expert_count is 1025, .* 0 to 1024"),
+        (with_keys(encoding.key_u32("qwen2.nextn_predict_layers", 3)), "nextn_predict_layers is more than block_count"),
+        (with_keys(encoding.key_f32("qwen2.attention.head_count", 2.0)), "head_count is no whole number"),
+        (
+            with_keys(encoding.key_i32s("qwen2.attention.head_count_kv", [1])),
+            "head_count_kv has 1 numbers for 2 layers",
+        ),
+        (
+            with_keys(encoding.key_i32s("qwen2.attention.head_count_kv", [1, -1])),
+            "head_count_kv is -1, .* 0 to 4294967295",
+        ),
+        (with_keys(encoding.key_i32s("qwen2.attention.key_length", [1, 1])), "key_length is no whole number"),
+        (with_keys(encoding.key_string("qwen2.attention.sliding_window", "4")), "sliding_window is no whole number"),
+        (with_keys(encoding.key_f32("qwen2.ssm.state_size", float("nan"))), "state_size is no whole number"),
+    ],
+)
+def test_a_number_that_llama_cpp_does_not_take_is_refused_with_its_range(
+    keys: tuple[bytes, ...], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelFileError, match=words) as caught:
+        read_shape(write(tmp_path / "a.gguf", keys, "token_embd.weight"))
+    assert "a.gguf: qwen2." in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["blk.2.attn_q.weight", "blk.99999999999999999999.attn_q.weight", "dec.blk.2.x.weight"]
+)
+def test_a_tensor_of_a_layer_that_the_model_does_not_have_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=f"has a tensor '{name}' and 2 layers"):
+        read_shape(write(tmp_path / "a.gguf", KEYS, "token_embd.weight", name))
+
+
+def test_of_many_missing_parts_only_the_first_are_named(tmp_path: Path) -> None:
+    first = write(tmp_path / "m-00001-of-65535.gguf", split_keys(0, 65535), "token_embd.weight")
+    with pytest.raises(ModelFileError, match=r"m-00011-of-65535\.gguf and more; put all parts"):
+        read_shape(first)
+
+
 def test_a_digest_is_remembered_until_the_file_changes(tmp_path: Path) -> None:
     file, cache = tmp_path / "a.bin", tmp_path / "cache"
     file.write_bytes(b"abc")
