@@ -21,17 +21,13 @@ from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic
-from typing import get_args
 
-from optuna.storages import InMemoryStorage
 from oracle import Oracle, oracle
 from pydantic import TypeAdapter
-from race import Field, Race, Run, opened, plan, run
+from race import Field, Race, Run, opened, opened_search, run
 from rows import name_of, report
 
-from layertune.config.study import SamplerName
 from layertune.errors import UsageError
-from layertune.search.study import Search
 from layertune.units import format_duration
 
 HERE = Path(__file__).resolve().parent
@@ -110,12 +106,10 @@ def place(run: Run) -> tuple[int, int, int, bool]:
 
 def unavailable(sampler: str, planned: bool) -> str | None:
     """Return why this layertune or this machine cannot search this way, None where it can."""
-    if sampler not in get_args(SamplerName):
-        return "this layertune has no sampler of that name"
     with tempfile.TemporaryDirectory() as folder:
         try:
             race = Race(FIELDS[0], sampler, planned, seed=0, n_trials=1)
-            Search(plan(opened(FIELDS[0])[0], race), InMemoryStorage(), Path(folder))
+            opened_search(opened(FIELDS[0])[0], race, Path(folder))
         except UsageError as error:
             return str(error)
     return None

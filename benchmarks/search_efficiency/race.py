@@ -8,11 +8,11 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+from opponents import gp, nsga2
 from optuna.storages import InMemoryStorage
 from truth import Truth, whole_bytes
 
 from layertune.config import Objective, Workload
-from layertune.config.study import SamplerName
 from layertune.results.picks import candidates, choose
 from layertune.results.ties import chosen
 from layertune.results.trials import FinishedTrial
@@ -53,7 +53,7 @@ class Race:
     """Who searches where; `planned` is whether the search knows beforehand what fits."""
 
     field: Field
-    sampler: SamplerName
+    sampler: str
     planned: bool
     seed: int
     n_trials: int
@@ -84,7 +84,7 @@ def run(race: Race) -> Run:
     table, truth = opened(race.field)
     runner, watch = ReplayRunner(table, cap_bytes(table, race.field.cap), race.seed), Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
-        search = Search(plan(table, race), InMemoryStorage(), Path(folder))
+        search = opened_search(table, race, Path(folder))
         search.run(runner, watch.on_event)
         stop = stopping_at(search, len(plan(table, race).first))
     trials = search.finished()
@@ -99,6 +99,18 @@ def run(race: Race) -> Run:
         median(watch.waits_s),
         runner.spent.total_s,
     )
+
+
+def opened_search(table: RecordedTable, race: Race, folder: Path) -> Search:
+    """Return the search of a race, not yet run.
+
+    Raises:
+        UsageError: the sampler needs a package that is not installed.
+    """
+    planned = plan(table, race)
+    opponents = {"gp": lambda: gp(table.space, planned.feasible), "nsga2": lambda: nsga2}
+    make = opponents[race.sampler]() if race.sampler in opponents else None
+    return Search(replace(planned, sampler="random") if make else planned, InMemoryStorage(), folder, make)
 
 
 def plan(table: RecordedTable, race: Race) -> Plan:

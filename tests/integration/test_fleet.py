@@ -49,7 +49,7 @@ runner.before = before
 (folder / "ready").touch()
 while not (folder.parent / "go").exists():
     time.sleep(0.005)
-study = Search(plan(n_trials={n_trials}, sampler={sampler!r}), open_url({url!r}), folder)
+study = Search(plan(n_trials={n_trials}), open_url({url!r}), folder)
 study.run(TurnTakingRunner(runner, DeviceTurn(Target("cpu", "CPU"), folder.parent / "devices", warn=print)), quiet)
 """
 
@@ -59,12 +59,10 @@ def url(postgresql_server: Path) -> str:
     return new_database(postgresql_server, f"test{next(NUMBERS)}")
 
 
-def machine(
-    folder: Path, url: str, n_trials: int, *, sampler: str = "tpe", hang_at: int = 0
-) -> subprocess.Popen[bytes]:
+def machine(folder: Path, url: str, n_trials: int, *, hang_at: int = 0) -> subprocess.Popen[bytes]:
     folder.mkdir()
     values = {"support": str(SUPPORT), "folder": str(folder), "url": url, "n_trials": n_trials}
-    code = MACHINE.format(**values, sampler=sampler, hang_at=hang_at)
+    code = MACHINE.format(**values, hang_at=hang_at)
     return subprocess.Popen([sys.executable, "-c", code])
 
 
@@ -94,11 +92,8 @@ def settings_of(trial: FrozenTrial) -> str:
     return repr(space().canonical(space().settings(trial.params)))
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "grid"])
-def test_two_processes_on_one_study_lose_and_double_no_trial_and_measure_in_turns(
-    sampler: str, tmp_path: Path, url: str
-) -> None:
-    machines = [machine(tmp_path / name, url, 14, sampler=sampler) for name in ("one", "other")]
+def test_two_processes_on_one_study_lose_and_double_no_trial_and_measure_in_turns(tmp_path: Path, url: str) -> None:
+    machines = [machine(tmp_path / name, url, 14) for name in ("one", "other")]
     start(tmp_path, machines)
     assert [each.wait(60) for each in machines] == [0, 0]
     done = measured(tmp_path)

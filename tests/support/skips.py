@@ -8,7 +8,6 @@ import pytest
 # The start of a reason, as a regular expression, and why no CI machine can have what the test needs.
 ACCEPTED = {
     "no GPU": "CI has no GPU",
-    "torch is not installed": "Optuna's gp sampler is optional, and torch is a download of gigabytes",
 }
 
 

@@ -52,7 +52,7 @@ def search(
     trials: Annotated[int | None, typer.Option(min=1, help="Stop after this many trials.")] = None,
     timeout: Annotated[str | None, typer.Option(metavar="TIME", help="Stop after this time, like 30m.")] = None,
     sampler: Annotated[
-        str | None, typer.Option(metavar="layer-split|tpe|gp|nsga2|random|grid", help="Which trial is next.")
+        str | None, typer.Option(metavar="layer-split|tpe|random|IMPORT.PATH", help="Which trial is next.")
     ] = None,
     warm_start: Annotated[
         Path | None, typer.Option(metavar="STUDY", help="Begin with the speeds that this study measured elsewhere.")

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
@@ -21,7 +21,7 @@ from layertune.config.objective import VRAM_PEAK, Floor, Objective
 from layertune.config.table import Duration, Size, Table
 from layertune.settings import format_tensor_split
 
-SamplerName = Literal["layer-split", "tpe", "gp", "nsga2", "random", "grid"]
+SAMPLERS = ("layer-split", "tpe", "random")
 
 _MODEL_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _RESERVED_NAMES = frozenset({"vram", "host", "balanced", "lean"})
@@ -106,8 +106,10 @@ class Deployment(Table):
 class SearchConfig(Table):
     """How the study searches."""
 
-    sampler: SamplerName = Field(
-        default="layer-split", description="Which trial comes next; layer-split alone knows when it is done."
+    sampler: str = Field(
+        default="layer-split",
+        description="What chooses the next trial: `layer-split`, which also decides when to stop; `tpe`; `random`; or "
+        "the import path of any Optuna sampler, such as `optuna.samplers.GPSampler`.",
     )
     warm_start: Path | None = Field(
         default=None,
@@ -121,6 +123,15 @@ class SearchConfig(Table):
     )
     timeout: Duration | None = Field(default=None, description='Stop after this time, like "30m".')
     trial_timeout: Duration = Field(default=600.0, description="Give up on one trial after this time.")
+
+    @field_validator("sampler")
+    @classmethod
+    def _check_sampler(cls, name: str) -> str:
+        if name in SAMPLERS or (all(part.isidentifier() for part in name.split(".")) and "." in name):
+            return name
+        raise ValueError(
+            f"{name} is no sampler: choose {', '.join(SAMPLERS)}, or an import path like optuna.samplers.GPSampler"
+        )
 
     @model_validator(mode="after")
     def _check_warm_start(self) -> "SearchConfig":

@@ -1,7 +1,7 @@
 """What a study is asked for next: what is queued, what a sampler proposes, or in the end what nobody has tried."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 
 from optuna.samplers import BaseSampler
 from optuna.study import Study
@@ -10,8 +10,7 @@ from optuna.trial import TrialState
 from layertune.results.trials import FinishedTrial
 from layertune.search.plan import Plan
 from layertune.search.record import OUTCOME_KEY, Recorder, n_turns, original_numbers, read_settings
-from layertune.search.samplers import make_sampler
-from layertune.search.space import Params
+from layertune.search.samplers import SamplerFactory, sampler_of
 from layertune.search.split_sampler import LayerSplitSampler, proposer
 from layertune.settings import SplitSettings
 
@@ -24,8 +23,8 @@ _POLL_S = 0.05
 
 
 class Asking:
-    """Asks one study; `known` are its finished trials by their settings, and grows as they finish. `alone` says that
-    nobody else asks it."""
+    """Asks one study; `known` are its finished trials by their settings, and grows as they finish. `make_sampler` makes
+    the samplers other than layer-split. `alone` says that nobody else asks it."""
 
     def __init__(
         self,
@@ -33,10 +32,12 @@ class Asking:
         study: Study,
         recorder: Recorder,
         known: Mapping[SplitSettings, FinishedTrial],
+        make_sampler: SamplerFactory,
         *,
         alone: bool,
     ) -> None:
         self._plan = plan
+        self._make_sampler = make_sampler
         self._study = study
         self._recorder = recorder
         self._known = known
@@ -69,9 +70,9 @@ class Asking:
         What needs no run, because it is known, not possible or too large, is told to the study at once.
         """
         n_repeats = 0
-        walking = self._plan.sampler == "grid" or len(self._known) >= self._n_settings()
+        all_known = len(self._known) >= self._n_settings()
         while True:
-            if (walking or n_repeats >= _MAX_REPEATS) and not self._queue_unseen():
+            if (all_known or n_repeats >= _MAX_REPEATS) and not self._queue_unseen():
                 return None
             number, settings, settled = self._ask()
             if not settled:
@@ -127,8 +128,7 @@ class Asking:
     def _sampler(self) -> BaseSampler:
         plan, turn = self._plan, n_turns(self._study)
         if self._proposer is None:
-            walk = (plan.feasible or plan.space).shuffled(f"{plan.seed} {turn}")
-            return make_sampler(plan.sampler, plan.seed, turn, self._untried(walk))
+            return sampler_of(self._make_sampler, plan.seed, turn)
         places = original_numbers(self._study)
         finished = sorted(self._known.values(), key=lambda each: places[each.number])
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -145,16 +145,10 @@ class Asking:
         """
         if self.has_queued():
             return True
-        unseen = next(self._untried(self._walk), None)
-        if unseen is not None:
-            self._study.enqueue_trial(unseen)
-        return unseen is not None
-
-    def _untried(self, walk: Iterable[SplitSettings]) -> Iterator[Params]:
-        """Yield the parameters of those settings of a walk whose engines nobody has run or is running."""
         space = self._plan.space
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         taken = self._known.keys() | {settings for trial in running if (settings := read_settings(trial)) is not None}
-        for settings in walk:
-            if space.canonical(settings) not in taken:
-                yield space.params(settings)
+        unseen = next((each for each in self._walk if space.canonical(each) not in taken), None)
+        if unseen is not None:
+            self._study.enqueue_trial(space.params(unseen))
+        return unseen is not None

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from layertune.config import Floor, Objective
-from layertune.config.study import SamplerName, Workload
+from layertune.config.study import Workload
 from layertune.results.trials import FinishedTrial
 from layertune.search.constraints import Limits
 from layertune.search.feasible import FeasibleSpace
@@ -28,7 +28,7 @@ class Plan:
     objectives: Sequence[Objective]
     limits: Limits
     identity: Mapping[str, str]
-    sampler: SamplerName
+    sampler: str
     seed: int
     n_trials: int
     early_stop: bool

@@ -124,8 +124,7 @@ class Recorder:
     def requeue(self, trial: FrozenTrial) -> None:
         """Queue an interrupted trial's settings; a trial cut off before it had all its parameters has none.
 
-        What its sampler noted of the trial goes with them: by its generation nsga2 knows its population, which has no
-        place for a trial that is only queued.
+        What its sampler noted of the trial goes with them.
         """
         params = trial.system_attrs.get("fixed_params") or (trial.params if SETTINGS in trial.user_attrs else None)
         if params is not None:

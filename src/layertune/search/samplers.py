@@ -1,37 +1,20 @@
-"""Optuna's samplers by name."""
+"""Optuna's samplers, by layertune's short names or by import path."""
 
+import inspect
 import random
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from typing import Any
 
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
-from layertune.config.study import SamplerName
 from layertune.errors import UsageError
-from layertune.search.gp_sampler import FittingGpSampler
-from layertune.search.space import Params
 
-# Optuna's own population of 50 would make a study of 40 trials a random search: no generation would ever end.
-_POPULATION = 12
-
-# Optuna imports these only when the sampler first models the trials, ten trials into the study.
-_GP_PACKAGES = ("scipy", "torch")
-
-
-class Nsga2Sampler(NSGAIISampler):
-    """NSGA-II whose parents always come in the order of their trials, on which the children depend.
-
-    Optuna's gives them best first to the trial that selects them, and by number to the others, which read the selection
-    from the study. A kill between the two would turn the one into the other.
-    """
-
-    def select_parent(self, study: Study, generation: int) -> list[FrozenTrial]:
-        return sorted(super().select_parent(study, generation), key=lambda trial: trial.number)
+# Called with a seed.
+SamplerFactory = Callable[[int], BaseSampler]
 
 
 @contextmanager
@@ -42,38 +25,57 @@ def accepting_experimental() -> Iterator[None]:
         yield
 
 
-def make_sampler(name: SamplerName, seed: int, turn: int, untried: Iterable[Params] = ()) -> BaseSampler:
-    """Return the sampler of one turn of a study: a fresh one each turn, seeded with the study's seed and the turn.
+def sampler_factory(name: str) -> SamplerFactory:
+    """Return what makes the samplers of a study.
 
-    A sampler kept over the study would start its random numbers anew after a resume and repeat its first proposals.
-    Made anew, the same finished trials lead to the same next trial, whether the study was cut off in between or not.
-    The grid is not a sampler: the study queues the space itself, setting by setting. Nor is layer-split made here: it
-    needs to know what fits, and where nobody does, it is no better than tpe. `untried` are the parameters that gp
-    chooses among: what may run and has not, in an order that follows from the seed and the turn.
+    `layer-split` is not made here, since it needs to know which settings fit. Where llama.cpp cannot tell, it searches
+    as `tpe` does.
+
+    Args:
+        name: `layer-split`, `tpe`, `random`, or the import path of a sampler class, such as
+            `optuna.samplers.GPSampler`. The class is called with `seed` where it takes one, else without arguments.
 
     Raises:
-        UsageError: a package that this sampler needs is not installed.
+        UsageError: the path leads to no sampler, or a package that it needs is not installed.
     """
-    turn_seed = random.Random(f"{seed} {turn}").getrandbits(32)
-    makers: dict[SamplerName, Callable[[], BaseSampler]] = {
-        "layer-split": lambda: TPESampler(seed=turn_seed, multivariate=True),
-        "tpe": lambda: TPESampler(seed=turn_seed, multivariate=True),
-        "gp": lambda: _gp(turn_seed, untried),
-        "nsga2": lambda: Nsga2Sampler(seed=turn_seed, population_size=_POPULATION),
-        "random": lambda: RandomSampler(seed=turn_seed),
-        "grid": lambda: RandomSampler(seed=turn_seed),  # asked only where another machine took what was queued
+    makers: dict[str, SamplerFactory] = {
+        "layer-split": lambda seed: TPESampler(seed=seed, multivariate=True),
+        "tpe": lambda seed: TPESampler(seed=seed, multivariate=True),
+        "random": lambda seed: RandomSampler(seed=seed),
     }
+    return makers.get(name) or _imported(name)
+
+
+def sampler_of(make: SamplerFactory, seed: int, n_asked: int) -> BaseSampler:
+    """Return a new sampler for the next trial, seeded with the study's seed and the number of trials asked for so far.
+
+    A sampler that is kept for the whole study would repeat its first random numbers after a resume. A new one for each
+    trial proposes the same trial whether the study was interrupted or not.
+    """
     with accepting_experimental():
-        return makers[name]()
+        return make(random.Random(f"{seed} {n_asked}").getrandbits(32))
 
 
-def _gp(seed: int, untried: Iterable[Params]) -> BaseSampler:
+def _imported(path: str) -> SamplerFactory:
+    module, _, name = path.rpartition(".")
     try:
-        for package in _GP_PACKAGES:
-            import_module(package)
-    except ImportError as error:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(
-            f"the sampler gp needs a package that is not here: {error.name}",
-            remedy=f"install it with: pip install {' '.join(_GP_PACKAGES)}; or choose --sampler tpe",
+            f"the sampler {path} cannot be imported: {error}",
+            remedy="give the import path of an Optuna sampler, such as optuna.samplers.GPSampler",
         ) from error
-    return FittingGpSampler(seed, untried)
+    if not (inspect.isclass(found) and issubclass(found, BaseSampler)):
+        raise UsageError(f"{path} is no sampler of Optuna", remedy="give a subclass of optuna.samplers.BaseSampler")
+    takes_seed = "seed" in inspect.signature(found).parameters
+
+    def make(seed: int) -> BaseSampler:
+        arguments: dict[str, Any] = {"seed": seed} if takes_seed else {}
+        try:
+            return found(**arguments)
+        except (ImportError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"the sampler {path} cannot be made: {error}", remedy="choose one that needs no arguments but a seed"
+            ) from error
+
+    return make

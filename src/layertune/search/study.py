@@ -26,7 +26,7 @@ from layertune.search.outlook import Outlook, why_stop
 from layertune.search.plan import Event, Plan, ReferenceMeasured, TrialFinished, TrialStarted
 from layertune.search.prepared import PreparedRunner
 from layertune.search.record import Recorder, finished_trials, mend_trials, read_outlooks
-from layertune.search.samplers import make_sampler
+from layertune.search.samplers import SamplerFactory, sampler_factory, sampler_of
 from layertune.search.storage import RESULT, storing
 from layertune.search.study_record import Rounds, StudyRecord, only_measured, with_rounds
 from layertune.settings import SplitSettings
@@ -38,8 +38,12 @@ from layertune.trial.runner import TrialRunner
 class Search:
     """One study, opened by the process that holds its folder's lock."""
 
-    def __init__(self, plan: Plan, storage: BaseStorage, folder: Path) -> None:
+    def __init__(
+        self, plan: Plan, storage: BaseStorage, folder: Path, make_sampler: SamplerFactory | None = None
+    ) -> None:
         """Create the study, or take up the one that the storage has.
+
+        `make_sampler` takes the place of the one that the plan names.
 
         Raises:
             StudyMismatch: it was made on other hardware, models, settings or another llama.cpp.
@@ -49,7 +53,8 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._plan = plan
         self._alone = isinstance(storage, JournalStorage)
-        sampler = make_sampler(plan.sampler, plan.seed, turn=0)
+        make_sampler = make_sampler or sampler_factory(plan.sampler)
+        sampler = sampler_of(make_sampler, plan.seed, 0)
         with storing():
             self._study = open_study(storage, plan.name, sampler, plan.objectives, plan.identity)
             owner = owner_of(folder)
@@ -60,7 +65,7 @@ class Search:
             self._read: set[int] = set()
             self._learn()
             self._chosen_from: list[FinishedTrial] | None = None
-            self._asking = Asking(plan, self._study, self._recorder, self._known, alone=self._alone)
+            self._asking = Asking(plan, self._study, self._recorder, self._known, make_sampler, alone=self._alone)
             self._asking.queue_first()
 
     def created(self) -> datetime:
