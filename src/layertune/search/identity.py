@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import optuna
@@ -14,7 +15,7 @@ from layertune.config import Objective
 from layertune.errors import StorageError, StudyMismatch
 from layertune.search.samplers import accepting_experimental
 
-_IDENTITY = "identity"
+_IDENTITY, _CREATED = "identity", "created"
 _OWNER_FILE = "owner"
 
 
@@ -44,10 +45,20 @@ def open_study(
             raise StudyMismatch(f"the storage has a study {name} that is not layertune's", remedy="choose another name")
         with accepting_experimental():
             study.set_metric_names([objective.name for objective in objectives])
+        study.set_user_attr(_CREATED, datetime.now(UTC).isoformat())
         study.set_user_attr(_IDENTITY, dict(identity))
     elif stored != identity:
         raise StudyMismatch(_differences(stored, identity), remedy="start another study with --study DIR")
     return study
+
+
+def created(study: Study) -> datetime:
+    """Return when a study was created. One of an older layertune says when its trials began, in the local time of the
+    machine that ran each: taken as the local time of this one."""
+    if _CREATED in study.user_attrs:
+        return datetime.fromisoformat(study.user_attrs[_CREATED])
+    begun = [each.datetime_start for each in study.get_trials(deepcopy=False) if each.datetime_start]
+    return min(begun).astimezone(UTC) if begun else datetime.now(UTC)
 
 
 def owner_of(folder: Path) -> str:

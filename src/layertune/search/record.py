@@ -13,9 +13,10 @@ settings an earlier one runs on another machine is told FAIL, too, and never run
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime, timedelta
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
@@ -37,10 +38,6 @@ _NOT_RUN = frozenset({INTERRUPTED, GAVE_WAY})
 # What optuna-dashboard 0.21 reads. Optuna itself has one attribute for each constraint and counts these as further
 # ones, the same for every trial: which of two trials violates more stays as it is.
 _DASHBOARD_CONSTRAINTS = "constraints"
-
-# A trial has no owner between its ask and its first attribute. In a shared storage it may be another machine's that
-# lives; one this old is nobody's.
-_UNOWNED_FOR = timedelta(minutes=1)
 
 _SETTINGS: TypeAdapter[dict[str, EngineSettings]] = TypeAdapter(dict[str, EngineSettings])
 
@@ -121,6 +118,11 @@ class Recorder:
         self._study.tell(number, state=TrialState.FAIL)
         self.requeue(self._study.trials[number])
 
+    def take_over(self, number: int) -> None:
+        """Interrupt a trial that nobody claims; another machine that does so in the same moment queues it, then."""
+        with suppress(UpdateFinishedTrialError, ValueError):  # Optuna's words for a trial that was told already
+            self.interrupt(number)
+
     def requeue(self, trial: FrozenTrial) -> None:
         """Queue an interrupted trial's settings; a trial cut off before it had all its parameters has none.
 
@@ -180,11 +182,8 @@ def mend_trials(study: Study, recorder: Recorder, *, alone: bool) -> None:
 
 
 def _is_ours(trial: FrozenTrial, owner: str, *, alone: bool) -> bool:
-    if OWNER in trial.user_attrs:
-        return bool(trial.user_attrs[OWNER] == owner)
-    if alone or trial.datetime_start is None:
-        return alone
-    return datetime.now() - trial.datetime_start > _UNOWNED_FOR
+    """Say whose a running trial is; it has no owner between its ask and its first attribute."""
+    return bool(trial.user_attrs[OWNER] == owner) if OWNER in trial.user_attrs else alone
 
 
 def read_trial(trial: FrozenTrial) -> tuple[SplitSettings, TrialOutcome] | None:

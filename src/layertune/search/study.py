@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
+from optuna.trial import TrialState
 
 from layertune.config.objective import with_floors
 from layertune.errors import Interrupted
@@ -21,7 +22,7 @@ from layertune.search.attempts import measure_in_quiet
 from layertune.search.constraints import check_smallest
 from layertune.search.deadline import Deadline
 from layertune.search.finals import MIN_ROUNDS, Finals, confirming_of, finalists, to_confirm
-from layertune.search.identity import open_study, owner_of
+from layertune.search.identity import created, open_study, owner_of
 from layertune.search.outlook import Outlook, why_stop
 from layertune.search.plan import Event, Plan, ReferenceMeasured, TrialFinished, TrialStarted
 from layertune.search.prepared import PreparedRunner
@@ -29,6 +30,7 @@ from layertune.search.record import Recorder, finished_trials, mend_trials, read
 from layertune.search.samplers import SamplerFactory, sampler_factory, sampler_of
 from layertune.search.storage import RESULT, storing
 from layertune.search.study_record import Rounds, StudyRecord, only_measured, with_rounds
+from layertune.search.unclaimed import Unclaimed
 from layertune.settings import SplitSettings
 from layertune.trial.messages import Progress
 from layertune.trial.outcome import Measured, TrialOutcome
@@ -60,6 +62,7 @@ class Search:
             owner = owner_of(folder)
             self._recorder = Recorder(self._study, storage, plan.objectives, plan.limits, owner, plan.floors)
             self._record = StudyRecord(self._study, None if self._alone else owner)
+            self._unclaimed = Unclaimed()
             mend_trials(self._study, self._recorder, alone=self._alone)
             self._known: dict[SplitSettings, FinishedTrial] = {}
             self._read: set[int] = set()
@@ -69,10 +72,9 @@ class Search:
             self._asking.queue_first()
 
     def created(self) -> datetime:
-        """Return when the first trial began, now where none has; a study that is resumed keeps its date."""
+        """Return when the study was created; one that is resumed keeps its date."""
         with storing():
-            begun = [each.datetime_start for each in self._study.get_trials(deepcopy=False) if each.datetime_start]
-        return min(begun, default=datetime.now()).astimezone(UTC)  # Optuna's times are local and say no zone
+            return created(self._study)
 
     def finished(self) -> list[FinishedTrial]:
         """Return the study's trials in order, with the finals over them once these say enough of every finalist, and
@@ -164,6 +166,7 @@ class Search:
         is_least = not any(engine.tensor_split for _, engine in smallest.items())
         while True:
             with storing():
+                self._take_over_abandoned()
                 self._learn()
                 if plan.feasible is not None and not known:
                     plan.feasible.check()
@@ -234,6 +237,10 @@ class Search:
     def _is_decided(self, held: Sequence[FinishedTrial]) -> bool:
         plan = self._plan
         return is_decided(held, plan.objectives, plan.measuring.finals.effort.target_spread, plan.floors, plan.weights)
+
+    def _take_over_abandoned(self) -> None:
+        for number in self._unclaimed.abandoned(self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))):
+            self._recorder.take_over(number)
 
     def _learn(self) -> None:
         """Read what finished since the last time, other machines' trials in a shared storage among it."""

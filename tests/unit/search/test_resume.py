@@ -116,14 +116,6 @@ def test_two_machines_of_a_shared_storage_count_and_know_each_others_trials(tmp_
     assert set(first.ran).isdisjoint(second.ran)
 
 
-def test_a_trial_that_another_machine_has_just_asked_for_is_left_alone(tmp_path: Path) -> None:
-    machine(tmp_path, "one", 1)
-    raw = optuna.load_study(study_name="test", storage=open_url(shared(tmp_path)))
-    asked = raw.ask()
-    machine(tmp_path, "other", 1)
-    assert raw.trials[asked.number].state == TrialState.RUNNING
-
-
 def twins(folder: Path, *, stored: bool) -> tuple[Search, FakeRunner, optuna.trial.Trial]:
     """Return a machine whose first trial another one runs already; `stored` says whether it has told its settings."""
     first = [space().settings({"chat.n_gpu_layers": 3})]
