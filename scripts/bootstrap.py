@@ -38,7 +38,7 @@ def main() -> int:
     cmake_args = chosen_cmake_args()
     stamp = options.venv / "layertune.stamp"
     wanted = fingerprint(cmake_args, REQUIREMENTS.read_bytes(), (ROOT / "pyproject.toml").read_bytes())
-    if stamp.exists() and stamp.read_text() == wanted:
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return 0
     started = time.monotonic()
     if "GGML_CUDA" not in cmake_args and shutil.which("nvcc") and not has_nvidia_driver():
@@ -48,7 +48,7 @@ def main() -> int:
     pip(python, "install", "--quiet", "--force-reinstall", "--no-deps", str(wheel))
     pip(python, "install", "--quiet", "--requirement", str(REQUIREMENTS))
     pip(python, "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
-    stamp.write_text(wanted)
+    stamp.write_text(wanted, encoding="utf-8")
     say(f"environment ready in {options.venv} after {time.monotonic() - started:.0f} s")
     return 0
 
@@ -78,7 +78,7 @@ def create_venv(folder: Path) -> Path:
 
 def llama_wheel(python: Path, cmake_args: str) -> Path:
     """Return the compiled wheel of the pinned llama-cpp-python, building it if the cache has none."""
-    pinned = re.search(r"^llama-cpp-python==\S+", REQUIREMENTS.read_text(), re.MULTILINE)
+    pinned = re.search(r"^llama-cpp-python==\S+", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
     if pinned is None:
         raise SystemExit(f"{REQUIREMENTS.name} pins no llama-cpp-python")
     key = fingerprint(cmake_args, pinned[0].encode(), compiler().encode(), processor().encode())[:16]
@@ -110,14 +110,15 @@ def compiler() -> str:
     name = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++", "cl")), None)
     if name is None:
         return ""
-    return subprocess.run([name, "--version"], capture_output=True, text=True, check=False).stdout.partition("\n")[0]
+    said = subprocess.run([name, "--version"], capture_output=True, check=False).stdout
+    return said.decode(errors="replace").partition("\n")[0]
 
 
 def processor() -> str:
     """Return what `-march=native` depends on: a wheel built for one processor may not run on another."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
         return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
     return f"{platform.machine()} {platform.processor()}"
 

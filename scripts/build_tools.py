@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
     python = create_venv(parser.parse_args().venv)
-    pinned = re.search(r"^llama-cpp-python==\S+", REQUIREMENTS.read_text(), re.MULTILINE)
+    pinned = re.search(r"^llama-cpp-python==\S+", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
     if pinned is None:
         raise SystemExit(f"{REQUIREMENTS.name} pins no llama-cpp-python")
     arguments = [*chosen_cmake_args().split(), *CMAKE_ARGS]

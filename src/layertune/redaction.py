@@ -1,6 +1,8 @@
 """Passwords and keys, taken out of what is printed or recorded."""
 
 import re
+from collections.abc import Iterator
+from urllib.parse import unquote
 
 HIDDEN = "***"
 
@@ -8,12 +10,14 @@ HIDDEN = "***"
 _CHAR = r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
 _SURE_URL = re.compile(
     rf"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://"
-    rf"(?P<user>(?:{_CHAR}|:)*@)?"
+    rf"(?:(?P<user>{_CHAR}*)(?P<password>:(?:{_CHAR}|:)*)?@)?"
     rf"(?P<place>(?:{_CHAR}*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?(?:/(?:{_CHAR}|[/:])*)?)"
     rf"(?P<query>\?[^#@\s]*)?"
 )
 # A scheme and a slash, up to the next space or quote; without the colon, only with what looks like a password.
 _LIKE_URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]+(?::/[^\s\"'<>|“”]*|//[^\s\"'<>|“”]*:[^\s\"'<>|“”]*@[^\s\"'<>|“”]*)")
+_PLAIN_WORD = re.compile(r"[\w.-]*")
+_SECRET_NAME = re.compile("pass|pwd|token|secret|key", re.IGNORECASE)
 _MAY_HIDE = re.compile(r"@|:(?!/)(?!\d+(?:/|$))")
 _END = ".,;:)]}"
 _NAMED = re.compile(
@@ -33,14 +37,31 @@ def without_password(url: str) -> str:
     hidden as a whole where its parts cannot be told apart, as with an `@` in the password."""
     match = _SURE_URL.fullmatch(url)
     if match is None:
-        return f"{HIDDEN} (hidden, as it may hold a password)"
-    user, query = (HIDDEN + "@" if match["user"] else ""), (f"?{HIDDEN}" if match["query"] else "")
+        return url if _PLAIN_WORD.fullmatch(url) else f"{HIDDEN} (hidden, as it may hold a password)"
+    user, query = ("" if match["user"] is None else f"{HIDDEN}@"), (f"?{HIDDEN}" if match["query"] else "")
     return f"{match['scheme']}://{user}{match['place']}{query}"
+
+
+def without_password_of(url: str, words: str) -> str:
+    """Return what a driver or a server said of a URL; hidden where it may repeat a piece of the URL's password."""
+    hidden = "its words are hidden, as they may repeat the password"
+    return hidden if not is_clear(url) or any(each in words for each in _secrets(url)) else without_secrets(words)
 
 
 def without_secrets(text: str) -> str:
     """Return a text without the passwords of the URLs in it, and without the values of names like `password=`."""
     return _NAMED.sub(rf"\g<name>{HIDDEN}", _LIKE_URL.sub(_shown, text))
+
+
+def _secrets(url: str) -> Iterator[str]:
+    match = _SURE_URL.fullmatch(url)
+    if match is None:
+        return
+    pairs = [each.partition("=") for each in (match["query"] or "").removeprefix("?").split("&")]
+    values = [value for name, _, value in pairs if _SECRET_NAME.search(name)]
+    for each in ((match["password"] or "").removeprefix(":"), *values):
+        if each:
+            yield from (each, unquote(each))
 
 
 def _shown(match: re.Match[str]) -> str:

@@ -29,7 +29,7 @@ class Meter:
     @contextlib.contextmanager
     def case(self) -> Iterator[None]:
         """Run one case: TooSlow past `CASE_S`, MemoryError past `CASE_BYTES` where the system enforces it."""
-        _CLEAR_REFS.write_text("5")  # the peak begins again at what is resident now: proc(5)
+        _CLEAR_REFS.write_text("5", encoding="ascii")  # the peak begins again at what is resident now: proc(5)
         resident_before, _ = _status_bytes("VmRSS"), self._allow(_status_bytes("VmSize") + CASE_BYTES)
         began = time.process_time()
         signal.setitimer(signal.ITIMER_REAL, _HANG_S)
@@ -59,7 +59,7 @@ def enforce() -> None:
 
 
 def _status_bytes(name: str) -> int:
-    for line in _STATUS.read_text().splitlines():
+    for line in _STATUS.read_text(encoding="utf-8").splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     raise LookupError(name)

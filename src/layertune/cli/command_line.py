@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from layertune.cli.console import accept_any_text, say, take_over
 from layertune.errors import LayertuneError
+from layertune.redaction import without_password, without_secrets
 
 
 class CommandLine(TyperGroup):
@@ -30,7 +31,7 @@ class CommandLine(TyperGroup):
         except typer.TyperException as error:
             if not standalone_mode:
                 raise
-            _say_misuse(error)
+            _say_misuse(error, sys.argv[1:] if args is None else args)
             sys.exit(error.exit_code)
         if standalone_mode:
             sys.exit(status)
@@ -47,8 +48,11 @@ def run_commands(app: typer.Typer) -> None:
         sys.exit(error.exit_status)
 
 
-def _say_misuse(error: typer.TyperException) -> None:
+def _say_misuse(error: typer.TyperException, args: Sequence[str]) -> None:
     words = error.format_message()
+    for each in args:
+        if without_secrets(each) != each:
+            words = words.replace(each, without_password(each))
     if not words:
         return  # no command was given, and its help has been printed
     context = getattr(error, "ctx", None)

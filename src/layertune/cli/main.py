@@ -274,6 +274,9 @@ def verify(
     models_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the model files are, if not where the study had them.")
     ] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The variable with the servers' API key (LLAMA_API_KEY).")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.md", help="Write the record here too, as Markdown.")
     ] = None,
@@ -282,7 +285,7 @@ def verify(
     """Start the exported stack on the study's device, load and soak it, and say whether it holds: exit 0 or 1."""
     from layertune.cli import verify as command
 
-    options = command.Options(env, duration, concurrency, url or [], pick, server, models_dir)
+    options = command.Options(env, duration, concurrency, url or [], pick, server, models_dir, api_key_env)
     try:
         command.run(study, options, output=output, as_json=json)
     except KeyboardInterrupt as interrupt:

@@ -1,6 +1,7 @@
 """layertune verify: the exported stack started, loaded, soaked and judged."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -24,6 +25,7 @@ from layertune.devices.inspection import inspect
 from layertune.devices.target import Target
 from layertune.devices.turn import DeviceTurn
 from layertune.errors import UsageError, VerificationFailed
+from layertune.redaction import is_clear, without_password
 from layertune.units import format_bytes, parse_duration
 from layertune.verify import checklist
 from layertune.verify.gauge import Gauge
@@ -36,10 +38,13 @@ from layertune.verify.stack import Stack, stack_of, unread
 from layertune.verify.walk import Walk
 from layertune.vram.opening import open_outside_probe
 
+API_KEY = "LLAMA_API_KEY"  # llama-server's own
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options as the user wrote them; `urls` as `NAME=URL`."""
+    """The options as the user wrote them; `urls` as `NAME=URL`. `api_key_env` names the environment variable that has
+    the servers' API key."""
 
     env: Path | None
     duration: str
@@ -48,6 +53,7 @@ class Options:
     pick: str
     server: Path | None
     models_dir: Path | None
+    api_key_env: str | None = None
 
 
 def run(study: Path | None, options: Options, *, output: Path | None, as_json: bool) -> None:
@@ -76,6 +82,7 @@ def verify(study: VerifiedStudy, options: Options) -> Verification:
         DeviceError: the study's device is not here.
     """
     duration_s, urls = _duration_s(options.duration), _urls(options.urls, list(study.result.models))
+    api_key = api_key_of(options.api_key_env)
     variables = {} if options.env is None else load_env(options.env)
     for variable in unread(list(study.result.models), variables):
         warn(f"nothing here reads {variable} of {options.env}")
@@ -97,7 +104,7 @@ def verify(study: VerifiedStudy, options: Options) -> Verification:
     checks.append(checklist.plan(plan))
     if plan.fits is False:
         return _nothing_started(study, stack, pressure, checks, plan)
-    return _walk(study, stack, pressure, checks, plan, planning, urls, options.server)
+    return _walk(study, stack, pressure, checks, plan, planning, urls, api_key, options.server)
 
 
 def _walk(
@@ -108,6 +115,7 @@ def _walk(
     plan: PlanVerdict,
     planning: Planning,
     urls: dict[str, str],
+    api_key: str | None,
     server: Path | None,
 ) -> Verification:
     target = planning.target
@@ -118,9 +126,9 @@ def _walk(
         if program is not None and target.kind == "emulated":
             ledger = Ledger.create(target.vram_bytes or 0)
             open_.callback(ledger.close)
-        servers: Servers = GivenServers(urls)
+        servers: Servers = GivenServers(urls, api_key)
         if program is not None:
-            servers = _own(program, target, ledger, open_)
+            servers = _own(program, target, ledger, api_key, open_)
         probe = open_outside_probe(target, None if ledger is None else ledger.descriptor)
         walk = Walk(
             stack,
@@ -155,12 +163,12 @@ def _walk(
     )
 
 
-def _own(program: Program, target: Target, ledger: Ledger | None, open_: ExitStack) -> OwnServers:
+def _own(program: Program, target: Target, ledger: Ledger | None, api_key: str | None, open_: ExitStack) -> OwnServers:
     # llama-server is told its device; the other takes what llama.cpp sees.
     gpus = inspect().gpus if target.kind == "gpu" or program.dialect == "llama_cpp.server" else ()
     check_device(program, target, len(gpus))
     gpu = gpus[target.gpu_index].name if target.gpu_index is not None else None
-    servers = OwnServers(program, target, gpu, ledger)
+    servers = OwnServers(program, target, gpu, ledger, api_key)
     open_.callback(servers.close)
     return servers
 
@@ -209,7 +217,7 @@ def _device(study: VerifiedStudy, target: Target) -> str:
     words = f"{target.name}{size}; {here.cpu.model}"
     if here.fingerprint == measured.fingerprint:
         return words
-    return f"{words}; **the study was measured elsewhere**: {measured.device.name}; {measured.cpu.model}"
+    return f"{words}; the study was measured elsewhere: {measured.device.name}; {measured.cpu.model}"
 
 
 def _say_wait(owner: str) -> None:
@@ -235,14 +243,35 @@ def _urls(written: Sequence[str], names: list[str]) -> dict[str, str]:
     urls = {}
     for option in written:
         name, equals, url = option.partition("=")
+        like = "write it like " + ", ".join(f"--url {each}=http://127.0.0.1:8001" for each in names)
         if not equals or name not in names or not url.startswith(("http://", "https://")):
-            there = ", ".join(f"--url {name}=http://127.0.0.1:8001" for name in names)
-            raise UsageError(f"--url {option} is no NAME=URL of this study", remedy=f"write it like {there}")
+            shown = f"{name}{equals}{without_password(url)}" if equals else without_password(option)
+            raise UsageError(f"--url {shown} is no NAME=URL of this study", remedy=like)
+        if not is_clear(url) or "?" in url:
+            raise UsageError(
+                f"--url {name}={without_password(url)} is no address of a server",
+                remedy=f"{like}, and an @, / or : of a password as %40, %2F or %3A",
+            )
         urls[name] = url
     if urls and set(urls) != set(names):
         lacking = ", ".join(name for name in names if name not in urls)
         raise UsageError(f"there is no --url for {lacking}", remedy="give one for every model, or none")
     return urls
+
+
+def api_key_of(variable: str | None) -> str | None:
+    """Return the API key that this variable of the environment has, or LLAMA_API_KEY without one; None: no key.
+
+    Raises:
+        UsageError: the variable is not there, or no header can hold its value.
+    """
+    # Neither is repeated: somebody may give the key itself for the name.
+    key = os.environ.get(variable or API_KEY, "").split(",")[0].strip()
+    if variable is not None and not key:
+        raise UsageError("--api-key-env names no variable of the environment", remedy=f"export it, or use {API_KEY}")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise UsageError("the API key has a character that no key has", remedy="check the variable that holds it")
+    return key or None
 
 
 def _duration_s(written: str) -> float:

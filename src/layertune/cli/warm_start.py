@@ -16,7 +16,7 @@ COPY_NAME = "warm_start.json"
 def copy_elsewhere(study: Path, folder: Path) -> None:
     """Keep the result beside the study that begins with it: it has to be the same after an interruption."""
     source = study / FILE_NAME if study.is_dir() else study
-    write_text(folder / COPY_NAME, source.read_text(encoding="utf-8"))
+    write_text(folder / COPY_NAME, source.read_text(encoding="utf-8-sig"))
 
 
 def read_elsewhere(study: Path, shapes: Mapping[str, ModelShape]) -> dict[str, list[Observation]]:

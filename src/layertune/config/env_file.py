@@ -26,7 +26,7 @@ def load_env(path: Path) -> dict[str, str]:
         ConfigError: it cannot be read, or a line means something else to a shell than to docker compose.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", remedy="give the path of a .env file") from error
     except UnicodeDecodeError as error:

@@ -30,7 +30,7 @@ def read_table(path: Path, what: str) -> dict[str, Any]:
         ConfigError: the file is missing or unreadable, or is not TOML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", remedy=f"give the path of {what}") from error
     except UnicodeDecodeError as error:

@@ -21,13 +21,13 @@ def device_bandwidth(gpu_index: int) -> MeasuredBandwidth | None:
     """Return what llama.cpp's GPU of that number copies; None where it cannot be measured."""
     command = [sys.executable, "-m", "layertune.devices.device_bandwidth", str(gpu_index)]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        answer = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
         return None
     return told(answer.stdout) if answer.returncode == 0 else None
 
 
-def told(answer: str) -> MeasuredBandwidth | None:
+def told(answer: bytes) -> MeasuredBandwidth | None:
     """Return what the child process told."""
     size_bytes, samples = json.loads(answer)
     if not samples:

@@ -37,7 +37,7 @@ def peak_rss_bytes() -> int:
         return int(psutil.Process().memory_info().peak_wset)
     if sys.platform == "linux":
         # Not getrusage's ru_maxrss: a process inherits that from the one that started it, here the search's.
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * KIB
     import resource
@@ -51,7 +51,7 @@ def reset_peak_rss() -> bool:
     if sys.platform != "linux":
         return False
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # proc_pid_clear_refs(5), Linux 4.0
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # proc_pid_clear_refs(5), Linux 4.0
     except OSError:
         return False
     return True
@@ -71,7 +71,7 @@ def cpu_model() -> str:
     """Return the processor's name as its maker writes it."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

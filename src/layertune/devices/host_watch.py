@@ -97,7 +97,7 @@ def _core_times() -> tuple[float | None, float | None]:
         return _all_cores_busy_s(), None
     # Not psutil.cpu_times(percpu=True): it drops the cores' numbers, and an offline core shifts all that follow.
     try:
-        lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+        lines = [line.split() for line in Path("/proc/stat").read_text(encoding="utf-8", errors="replace").splitlines()]
     except OSError:
         return None, None
     usable = {f"cpu{core}" for core in os.sched_getaffinity(0)}
@@ -167,7 +167,7 @@ def _major_faults(pids: Sequence[int]) -> int | None:
     n_faults = None
     for pid in pids:
         try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         except OSError:
             continue
         n_faults = (n_faults or 0) + int(fields[9]) + int(fields[10])  # proc_pid_stat(5): majflt, cmajflt
@@ -177,7 +177,7 @@ def _major_faults(pids: Sequence[int]) -> int | None:
 def _swapped_in_bytes() -> int | None:
     """Return what Linux read from swap since it booted; others do not count it, or only with files' pages."""
     try:
-        lines = Path("/proc/vmstat").read_text().splitlines()
+        lines = Path("/proc/vmstat").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
     n_pages = next((int(line.split()[1]) for line in lines if line.startswith("pswpin ")), None)

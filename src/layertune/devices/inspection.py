@@ -33,13 +33,13 @@ def inspect() -> Inspection:
     """
     command = [sys.executable, "-m", "layertune.devices.inspection"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        answer = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise BuildError(
             f"llama.cpp did not start within {_TIMEOUT_S:.0f} s", remedy="look at the GPU driver with: nvidia-smi"
         ) from error
     if answer.returncode != 0:
-        words = answer.stderr.strip().splitlines()
+        words = answer.stderr.decode(errors="replace").strip().splitlines()
         raise BuildError(words[-1] if words else f"llama.cpp ended with status {answer.returncode}")
     return _INSPECTION.validate_json(answer.stdout)
 
@@ -57,7 +57,7 @@ def main() -> int:
         GpuInfo(index, gpu.name, gpu.description, gpu.total_bytes, gpu.free_bytes, gpu.pci_bus_id)
         for index, gpu in enumerate(props)
     )
-    sys.stdout.write(_INSPECTION.dump_json(Inspection(build, gpus)).decode())
+    sys.stdout.buffer.write(_INSPECTION.dump_json(Inspection(build, gpus)))
     return 0
 
 

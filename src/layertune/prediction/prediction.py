@@ -119,7 +119,7 @@ def prediction_json(prediction: Prediction) -> str:
 def is_prediction(path: Path) -> bool:
     """Say whether a file calls itself a prediction; what cannot be read does not."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(data, dict) and data.get("predicted") is True
@@ -128,7 +128,7 @@ def is_prediction(path: Path) -> bool:
 def load_prediction(path: Path) -> Prediction:
     """Raises ResultFileError where the file is missing or is no prediction."""
     try:
-        return Prediction.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return Prediction.model_validate(json.loads(path.read_text(encoding="utf-8-sig")))
     except OSError as error:
         raise ResultFileError(f"cannot read {path}: {error.strerror}", remedy=_REMEDY) from error
     except ValidationError as error:

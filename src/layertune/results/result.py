@@ -258,7 +258,7 @@ def load_result(path: Path) -> Result:
     file = path
     try:
         file = path / FILE_NAME if path.is_dir() else path
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ResultFileError(f"cannot read {file}: {error.strerror}", remedy=_REMEDY) from error
     except (ValueError, RecursionError) as error:  # the decoder recurses once per bracket

@@ -20,12 +20,15 @@ from sqlalchemy.exc import (  # Optuna passes them on
 from sqlalchemy.pool import NullPool
 
 from layertune.errors import StorageError, StorageUnreachable, UsageError
+from layertune.redaction import is_clear, without_password, without_password_of, without_secrets
 
 JOURNAL_NAME = "journal.log"
 RESULT = "result"  # the study's attribute that has its result.json
 
 # A driver's package, where it is not called as the driver: psycopg alone needs PostgreSQL's own library beside it.
 _PACKAGES = {"psycopg": '"psycopg[binary]"'}
+
+_REMEDY = "check that it runs and accepts you"
 
 _N_TRIES, _BETWEEN_S = 10, 0.1
 
@@ -88,7 +91,7 @@ def open_url(url: str) -> BaseStorage:
         StorageUnreachable: the storage does not answer.
         StorageError: another version of Optuna made it.
     """
-    shown = _without_password(url)
+    shown = without_password(url)
     try:
         return _open(_with_driver(url))
     except ImportError as error:
@@ -100,7 +103,8 @@ def open_url(url: str) -> BaseStorage:
         raise UsageError(f"{shown} is not a storage URL", remedy="write it like postgresql://host/name") from error
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise StorageUnreachable(
-            f"the storage {shown} does not answer: {_first_line(error)}", remedy="check that it runs and accepts you"
+            f"the storage {shown} does not answer: {without_password_of(url, _first_line(error))}",
+            remedy=_REMEDY if is_clear(url) else f"{_REMEDY}; write an @, / or : of the password as %40, %2F or %3A",
         ) from error
     except RuntimeError as error:  # Optuna's check of the tables' version
         raise StorageError(
@@ -153,7 +157,8 @@ def storing() -> Iterator[None]:
         yield
     except (OSError, optuna.exceptions.OptunaError, SQLAlchemyError) as error:
         raise StorageError(
-            f"the study cannot be read or written: {_first_line(error)}", remedy="mend that, then go on with --resume"
+            f"the study cannot be read or written: {without_secrets(_first_line(error))}",
+            remedy="mend that, then go on with --resume",
         ) from error
 
 
@@ -169,11 +174,6 @@ def _with_driver(url: str) -> str:
     """Name psycopg 3, which the extra `postgres` installs, where a URL names no driver: SQLAlchemy before 2.1 would
     look for psycopg2."""
     return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
-
-
-def _without_password(url: str) -> str:
-    shown = re.sub(r"([?&](?:\w*password|passwd)=)[^&]*", r"\1***", url, flags=re.IGNORECASE)
-    return re.sub(r"(://[^:/@]*:).*@", r"\1***@", shown)
 
 
 def _first_line(error: BaseException) -> str:

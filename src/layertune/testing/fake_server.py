@@ -18,7 +18,8 @@ Mishap = Literal["refuse", "error", "stall", "break", "short", "reuse", "hold fi
 @dataclass(slots=True)
 class FakeServer:
     """`mishaps` go wrong with a request by its number, from 0; `token_s` is the time of each token, of a prompt's first
-    one too. `bodies` are the requests to complete a prompt, in order; `most_at_once` were asked at one time."""
+    one too. `bodies` are the requests to complete a prompt, in order; `most_at_once` were asked at one time.
+    Where it has an `api_key`, nothing is answered without it."""
 
     alias: str = "fake"
     model_path: str = "/models/fake.gguf"
@@ -28,6 +29,7 @@ class FakeServer:
     mishaps: Mapping[int, Mishap] = field(default_factory=dict)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     most_at_once: int = 0
+    api_key: str | None = None
     _n_running: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _over: threading.Event = field(default_factory=threading.Event)
@@ -90,9 +92,13 @@ class _Handler(BaseHTTPRequestHandler):
     server_is: FakeServer
 
     def do_GET(self) -> None:
+        if not self._is_allowed():
+            return
         self._answer(self.server_is.props() if self.path == "/props" else {"status": "ok"})
 
     def do_POST(self) -> None:
+        if not self._is_allowed():
+            return
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/tokenize":
             self._answer({"tokens": list(body["content"].encode())})
@@ -104,6 +110,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """A test's output is its own."""
+
+    def _is_allowed(self) -> bool:
+        """Answer as llama-server does (tools/server/server-http.cpp, middleware_validate_api_key)."""
+        key = self.server_is.api_key
+        if key is None or self.headers["Authorization"] == f"Bearer {key}":
+            return True
+        self._answer({"error": {"code": 401, "message": "Invalid API Key", "type": "authentication_error"}}, 401)
+        return False
 
     def _complete(self, body: Mapping[str, Any], mishap: Mishap | None) -> None:
         n_predict = body["n_predict"] - (mishap == "short")

@@ -7,13 +7,14 @@ server closes while idle cannot look like a failure.
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Literal
 
 import httpx
 
-from layertune.verify.foreign_words import without_folders
+from layertune.redaction import without_password, without_password_of
+from layertune.verify.foreign_words import as_recorded
 from layertune.verify.outcome import Answered, Failed, RequestOutcome
 
 Dialect = Literal["llama-server", "llama_cpp.server"]
@@ -25,11 +26,18 @@ _QUESTION_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a model is served. `alias` is what only this server calls itself; None: it was there before us."""
+    """Where a model is served. `alias` is what only this server calls itself; None: it was there before us. `api_key`
+    is None where none is known."""
 
     url: str
     dialect: Dialect
     alias: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+
+    @property
+    def shown(self) -> str:
+        """The URL for people and records, without a password."""
+        return without_password(self.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,10 @@ class BadAnswer(Exception):
     """A server answered, and not with what was asked for."""
 
 
+class NotYet(BadAnswer):
+    """No server answers there yet, or it is loading its model."""
+
+
 class ModelClient:
     """Asks one server. `patience_s` is how long a request may wait for the next sign of its server: a request in a full
     queue sees none until it is its turn."""
@@ -96,7 +108,7 @@ class ModelClient:
                 )
             return About(alias=str((await self._ask("GET", "/v1/models"))["data"][0]["id"]))
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise BadAnswer(f"{self.endpoint.url} does not answer as a {self.endpoint.dialect} does") from error
+            raise BadAnswer(f"{self.endpoint.shown} does not answer as a {self.endpoint.dialect} does") from error
 
     async def prompt_parts(self, text: str) -> PromptParts:
         """Return what `complete` takes prompts of, for this model and text. Raises BadAnswer."""
@@ -125,16 +137,17 @@ class ModelClient:
         try:
             path, body = self._completion(prompt, n_predict)
             timeout = httpx.Timeout(self.patience_s, connect=_CONNECT_S)
-            async with self._http.stream("POST", self.endpoint.url + path, json=body, timeout=timeout) as response:
+            url, headers = self.endpoint.url + path, self._headers()
+            async with self._http.stream("POST", url, json=body, headers=headers, timeout=timeout) as response:
                 if response.status_code != httpx.codes.OK:
-                    raise BadAnswer(_status(response.status_code, await response.aread()))
+                    raise self._refusal(response.status_code, await response.aread())
                 return await self._follow(response, n_predict, started_s, phase_started_s)
         except BadAnswer as error:
             why = str(error)
         except httpx.TimeoutException:
             why = f"stalled: no sign of the server for {self.patience_s:.0f} s"
         except httpx.HTTPError as error:
-            why = f"the connection failed: {_words(error)}"
+            why = f"the connection failed: {self._words(error)}"
         return Failed(started_s - phase_started_s, why)
 
     def _completion(self, prompt: Sequence[int], n_predict: int) -> tuple[str, dict[str, Any]]:
@@ -152,7 +165,7 @@ class ModelClient:
         async for line in response.aiter_lines():
             if not line.startswith("data:"):
                 continue
-            event = _read(line.removeprefix("data:").strip(), self.endpoint.dialect)
+            event = _read(line.removeprefix("data:").strip(), self.endpoint)
             if event.is_last:
                 break
             if event.has_token:
@@ -179,23 +192,44 @@ class ModelClient:
         try:
             tokens = [int(token) for token in answer["tokens"]]
         except (KeyError, TypeError, ValueError) as error:
-            raise BadAnswer(f"{self.endpoint.url}{path} does not answer with tokens") from error
+            raise BadAnswer(f"{self.endpoint.shown}{path} does not answer with tokens") from error
         if not tokens:
-            raise BadAnswer(f"{self.endpoint.url}{path} makes no token of a text")
+            raise BadAnswer(f"{self.endpoint.shown}{path} makes no token of a text")
         return tokens
 
     async def _ask(
         self, method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float = _QUESTION_S
     ) -> Any:
         try:
-            response = await self._http.request(method, self.endpoint.url + path, json=body, timeout=timeout_s)
+            url, headers = self.endpoint.url + path, self._headers()
+            response = await self._http.request(method, url, json=body, headers=headers, timeout=timeout_s)
             if response.status_code != httpx.codes.OK:
-                raise BadAnswer(_status(response.status_code, response.content))
+                raise self._refusal(response.status_code, response.content)
             return response.json()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise BadAnswer(f"{self.endpoint.url} does not answer: {_words(error)}") from error
+            raise NotYet(f"{self.endpoint.shown} does not answer: {self._words(error)}") from error
         except ValueError as error:
-            raise BadAnswer(f"{self.endpoint.url}{path} does not answer in JSON") from error
+            raise BadAnswer(f"{self.endpoint.shown}{path} does not answer in JSON") from error
+
+    def _headers(self) -> dict[str, str]:
+        return {} if self.endpoint.api_key is None else {"Authorization": f"Bearer {self.endpoint.api_key}"}
+
+    def _refusal(self, status: int, body: bytes) -> BadAnswer:
+        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            wants = "wants an API key" if self.endpoint.api_key is None else "does not accept the API key"
+            return BadAnswer(
+                f"{self.endpoint.shown} {wants} (status {status}): give it in LLAMA_API_KEY, or name the variable that "
+                "has it with --api-key-env"
+            )
+        try:
+            words = _error_words(json.loads(body)["error"], self.endpoint.api_key)
+        except (ValueError, KeyError, TypeError):
+            words = as_recorded(body[:200].decode(errors="replace"), self.endpoint.api_key)
+        kind = NotYet if status == httpx.codes.SERVICE_UNAVAILABLE else BadAnswer
+        return kind(f"status {status}: {words}")
+
+    def _words(self, error: Exception) -> str:
+        return without_password_of(self.endpoint.url, str(error) or type(error).__name__)
 
 
 @asynccontextmanager
@@ -211,15 +245,15 @@ def _tpot_s(seen: Sequence[_Seen]) -> float | None:
     return (seen[-1].at_s - seen[0].at_s) / n_steps if n_steps > 0 else None
 
 
-def _read(data: str, dialect: Dialect) -> _Event:
+def _read(data: str, endpoint: Endpoint) -> _Event:
     """Raises BadAnswer where an event tells of an error, or is none that is known."""
     if data == "[DONE]":
         return _Event(has_token=False, is_last=True)
     try:
         event = json.loads(data)
         if "error" in event:
-            raise BadAnswer(f"the server says: {_error_words(event['error'])}")
-        if dialect == "llama-server":
+            raise BadAnswer(f"the server says: {_error_words(event['error'], endpoint.api_key)}")
+        if endpoint.dialect == "llama-server":
             timings = event.get("timings") or {}
             n_generated, is_last = int(event["tokens_predicted"]), bool(event["stop"])
             return _Event(not is_last and n_generated > 0, is_last, n_generated, timings.get("cache_n"))
@@ -228,17 +262,5 @@ def _read(data: str, dialect: Dialect) -> _Event:
         raise BadAnswer(f"an event of the stream is none: {data[:80]!r}") from error
 
 
-def _status(status: int, body: bytes) -> str:
-    try:
-        words = _error_words(json.loads(body)["error"])
-    except (ValueError, KeyError, TypeError):
-        words = body[:200].decode(errors="replace")
-    return f"status {status}: {words}"
-
-
-def _error_words(error: Any) -> str:
-    return without_folders(str(error.get("message", error)) if isinstance(error, dict) else str(error))
-
-
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _error_words(error: Any, api_key: str | None) -> str:
+    return as_recorded(str(error.get("message", error)) if isinstance(error, dict) else str(error), api_key)

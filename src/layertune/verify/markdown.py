@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from layertune.text import markdown_text
 from layertune.units import format_bytes, format_duration
 from layertune.verify.outcome import Phase
 from layertune.verify.percentiles import Percentiles
@@ -14,7 +15,7 @@ _MS = 1000
 def render_markdown(found: Verification) -> str:
     subject, load = found.subject, found.load
     lines = [
-        f"# Verification of {subject.study}",
+        f"# Verification of {markdown_text(subject.study)}",
         "",
         f"**{'PASSED' if found.passed else 'FAILED'}**" + ("" if found.passed else ":"),
         *([""] if found.failed() else []),
@@ -24,7 +25,7 @@ def render_markdown(found: Verification) -> str:
         "",
         "## Checklist",
         "",
-        *(f"- {_MARKS[check.state]} {check.what}: {check.evidence}" for check in found.checks),
+        *(f"- {_MARKS[check.state]} {markdown_text(f'{check.what}: {check.evidence}')}" for check in found.checks),
         "",
     ]
     if found.compared:
@@ -39,24 +40,24 @@ def render_markdown(found: Verification) -> str:
 
 
 def _reason(check: Check) -> str:
-    return f"{check.what}: {check.evidence}" + ("" if check.advice is None else f"; {check.advice}")
+    return markdown_text(f"{check.what}: {check.evidence}" + ("" if check.advice is None else f"; {check.advice}"))
 
 
 def _head(found: Verification) -> Iterator[str]:
     subject, load = found.subject, found.load
-    yield f"- {found.started} UTC, layertune {found.layertune_version}"
+    yield f"- {found.started} UTC, layertune {markdown_text(found.layertune_version)}"
     trial = "no trial of the study has these settings" if subject.trial is None else f"those of trial {subject.trial}"
-    yield f"- settings: {trial} (study of {subject.created})"
+    yield f"- settings: {trial} (study of {markdown_text(subject.created)})"
     for name, engine in subject.settings.items():
         values = ", ".join(f"{key} = {value}" for key, value in engine.as_dict().items())
         n_prompt, n_generate = load.workload[name]
-        yield f"    - {name}: {values}; asked {n_prompt} prompt + {n_generate} generated tokens"
-    yield f"- device: {subject.device}"
+        yield f"    - {markdown_text(f'{name}: {values}')}; asked {n_prompt} prompt + {n_generate} generated tokens"
+    yield f"- device: {markdown_text(subject.device)}"
     if subject.emulated:
         yield "- **EMULATED**: the speeds are this CPU's, not a GPU's; the bytes are llama.cpp's own"
-    yield f"- server: {subject.server}{_builds(found)}"
+    yield f"- server: {markdown_text(subject.server)}{_builds(found)}"
     for sentence in subject.untaken:
-        yield f"- **not as measured**, this server cannot take {sentence}"
+        yield f"- **not as measured**, this server cannot take {markdown_text(sentence)}"
     yield (
         f"- load: {load.n_streams} streams to each model, each sending its next request when its last is answered; "
         "prompts of real text in Korean, English and code, no two alike, prompt cache off"
@@ -68,8 +69,12 @@ def _builds(found: Verification) -> str:
     if not builds:
         return ""
     measured = found.subject.measured_build.removesuffix("-dirty")  # of a wheel that was built from changed files
-    other = "" if all(measured in build for build in builds) else f"; **another one than was measured**, {measured}"
-    return f", llama.cpp {', '.join(builds)}{other}"
+    other = (
+        ""
+        if all(measured in build for build in builds)
+        else f"; **another one than was measured**, {markdown_text(measured)}"
+    )
+    return f", llama.cpp {markdown_text(', '.join(builds))}{other}"
 
 
 def _comparison(rows: Iterable[Compared]) -> Iterator[str]:
@@ -84,13 +89,13 @@ def _comparison(rows: Iterable[Compared]) -> Iterator[str]:
             low, high = row.study.low, row.study.high
             interval = "" if low is None or high is None else f" ({low:.2f} – {high:.2f})"
             study, ratio = f"{row.study.median:.2f}{interval}", f"{row.here / row.study.median:.2f}"
-        yield f"| {row.model} | {row.how} | {here} | {len(row.rates)} | {study} | {ratio} |"
+        yield f"| {markdown_text(row.model)} | {row.how} | {here} | {len(row.rates)} | {study} | {ratio} |"
 
 
 def _meanwhile(found: Verification, phase: str) -> Iterator[str]:
     for sentence in found.meanwhile.get(phase, ()):
         yield ""
-        yield f"Meanwhile, {sentence}."
+        yield f"Meanwhile, {markdown_text(sentence)}."
 
 
 def _phase(phase: Phase) -> Iterator[str]:
@@ -104,7 +109,7 @@ def _phase(phase: Phase) -> Iterator[str]:
         each = phase.figures(name)
         rate = f"{each.throughput_tokens_per_s:.2f}"
         ttft, tpot = _percentiles(each.ttft_s, 1, 2), _percentiles(each.tpot_s, _MS, 0)
-        yield f"| {name} | {each.n_answered} | {each.n_failed} | {rate} | {ttft} | {tpot} |"
+        yield f"| {markdown_text(name)} | {each.n_answered} | {each.n_failed} | {rate} | {ttft} | {tpot} |"
 
 
 def _percentiles(found: Percentiles | None, scale: float, digits: int) -> str:
@@ -114,12 +119,13 @@ def _percentiles(found: Percentiles | None, scale: float, digits: int) -> str:
 
 
 def _memory(memory: Memory) -> Iterator[str]:
-    yield f"By {memory.source} ({memory.scope}), above the {format_bytes(memory.before_bytes)} that others held before."
+    by = markdown_text(f"{memory.source} ({memory.scope})")
+    yield f"By {by}, above the {format_bytes(memory.before_bytes)} that others held before."
     yield ""
     yield "| when | VRAM in use |"
     yield "|---|--:|"
     for name, n_bytes in memory.after_bytes.items():
-        yield f"| after {name} has started | {format_bytes(n_bytes)} |"
+        yield f"| after {markdown_text(name)} has started | {format_bytes(n_bytes)} |"
     for when, peak_bytes in (
         ("peak of the load test", memory.load_peak_bytes),
         ("peak of the soak", memory.soak_peak_bytes),

@@ -17,14 +17,16 @@ from layertune.devices.emulated.served import CardServer
 from layertune.devices.lifetime import bound_command
 from layertune.devices.target import Target
 from layertune.trial.evidence import out_of_memory_line
-from layertune.verify.client import About, BadAnswer, Endpoint, ModelClient
-from layertune.verify.foreign_words import without_folders
+from layertune.verify.client import About, Dialect, Endpoint, ModelClient, NotYet
+from layertune.verify.foreign_words import as_recorded
 from layertune.verify.programs import HOST, Program, flags_of_device
 from layertune.verify.stack import ServedModel
 
 _START_S = 600.0  # a large model from a slow disk
 _POLL_S = 0.1
 _END_S = 20.0
+# What a server reads its API key from: llama.cpp's common/arg.cpp, llama_cpp/server/settings.py.
+_KEY_VARIABLES: Mapping[Dialect, str] = {"llama-server": "LLAMA_API_KEY", "llama_cpp.server": "API_KEY"}
 _LOG_BYTES = 64 * 1024
 
 
@@ -63,11 +65,12 @@ class GivenServers:
 
     were_there = True
 
-    def __init__(self, urls: Mapping[str, str]) -> None:
+    def __init__(self, urls: Mapping[str, str], api_key: str | None = None) -> None:
         self._urls = urls
+        self._api_key = api_key
 
     def start(self, model: ServedModel) -> Endpoint:
-        return Endpoint(self._urls[model.name].rstrip("/"), "llama-server")
+        return Endpoint(self._urls[model.name].rstrip("/"), "llama-server", api_key=self._api_key)
 
     def confirm(self, name: str) -> None:
         """Where they run is not known here."""
@@ -89,7 +92,15 @@ class OwnServers:
 
     were_there = False
 
-    def __init__(self, program: Program, target: Target, gpu: str | None, ledger: Ledger | None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        target: Target,
+        gpu: str | None,
+        ledger: Ledger | None,
+        api_key: str | None = None,
+    ) -> None:
+        self._api_key = api_key
         self._program = program
         self._target = target
         self._gpu = gpu
@@ -108,8 +119,9 @@ class OwnServers:
         # Chance is what tells this server from an orphan of an earlier run on the same port.
         alias, port = f"{model.name}-{secrets.token_hex(4)}", _free_port()
         device = flags_of_device(self._target, self._gpu, rpc_endpoint)
-        self._processes[model.name] = _Process(model, self._program.command(model, alias, port, device))
-        return Endpoint(f"http://{HOST}:{port}", self._program.dialect, alias)
+        command, dialect = self._program.command(model, alias, port, device), self._program.dialect
+        self._processes[model.name] = _Process(model, command, dialect, self._api_key)
+        return Endpoint(f"http://{HOST}:{port}", dialect, alias, self._api_key)
 
     def confirm(self, name: str) -> None:
         if self._ledger is None:
@@ -140,13 +152,14 @@ async def answering(client: ModelClient, check: Callable[[], None]) -> About:
 
     Raises:
         ServerFailed: it ended, does not answer in time, or somebody else answers.
+        BadAnswer: it refuses to answer, as without its API key.
     """
     deadline_s = time.monotonic() + (_START_S if client.endpoint.alias is not None else 0.0)
     while True:
         check()
         try:
             about = await client.about()
-        except BadAnswer as error:
+        except NotYet as error:
             if time.monotonic() >= deadline_s:
                 raise ServerFailed(str(error)) from error
             await asyncio.sleep(_POLL_S)
@@ -157,18 +170,21 @@ async def answering(client: ModelClient, check: Callable[[], None]) -> About:
 
 
 class _Process:
-    def __init__(self, model: ServedModel, command: Sequence[str]) -> None:
+    def __init__(self, model: ServedModel, command: Sequence[str], dialect: Dialect, api_key: str | None) -> None:
+        self._api_key = api_key
         self._name = model.name
         self._file = model.file
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         # A user's LLAMA_ARG_… would set what the export leaves alone; an abort must not start a debugger.
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("LLAMA_ARG_")}
+        inherited.pop(_KEY_VARIABLES[dialect], None)
+        key = {} if api_key is None else {_KEY_VARIABLES[dialect]: api_key}
         self._process = subprocess.Popen(
             bound_command(command),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            env=inherited | {"GGML_NO_BACKTRACE": "1"},
+            env=inherited | key | {"GGML_NO_BACKTRACE": "1"},
             process_group=0,
         )
 
@@ -197,7 +213,8 @@ class _Process:
         end = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, end - _LOG_BYTES))
         said = self._log.read().decode(errors="replace")
-        return without_folders(said.replace(str(self._file), self._file.name)).splitlines()  # it may have spaces in it
+        said = said.replace(str(self._file), self._file.name)  # it may have spaces in it
+        return as_recorded(said, self._api_key).splitlines()
 
 
 def _free_port() -> int:

@@ -33,7 +33,7 @@ class Control:
             if value is not None
         ]
         new = self._path.with_suffix(".new")
-        new.write_text("".join(f"{line}\n" for line in lines))
+        new.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         new.replace(self._path)  # the driver reads while we write
 
 
@@ -137,7 +137,7 @@ def main() -> None:
     else:
         import layertune.vram.opening  # noqa: F401
 
-        loaded = "libnvidia-ml" in Path("/proc/self/maps").read_text()
+        loaded = "libnvidia-ml" in Path("/proc/self/maps").read_text(encoding="utf-8")
         said = {"libnvidia-ml loaded": loaded, "pynvml imported": "pynvml" in sys.modules}
     sys.stdout.write(json.dumps(said))
 

@@ -153,7 +153,9 @@ def test_what_is_not_of_the_finals_is_marked_where_it_stands() -> None:
 
 def test_a_cost_is_in_percent_with_its_interval() -> None:
     text = markdown(compared())
-    assert "4 [old] | GiB beside 6 GiB, under the smaller budget: chat -10.0 % (-11.3 to -8.7 %), code -20.0 %" in text
+    assert (
+        "4 [old] \\| GiB beside 6 GiB, under the smaller budget: chat -10.0 % (-11.3 to -8.7 %), code -20.0 %" in text
+    )
 
 
 def test_a_study_of_a_shared_storage_is_compared_by_its_name(tmp_path: Path, smaller: Path) -> None:

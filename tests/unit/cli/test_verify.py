@@ -2,12 +2,13 @@
 
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from deployments import demo
-from layertune.cli.verify import Options, run
+from layertune.cli.verify import Options, api_key_of, run
 from layertune.cli.verify_study import open_study
 from layertune.errors import UsageError
 from layertune.results.result import write_result
@@ -52,3 +53,31 @@ def test_a_result_from_elsewhere_brings_its_card_s_threads(tmp_path: Path) -> No
     result = made.model_copy(update={"hardware": made.hardware.model_copy(update={"device": card})})
     write_result(result, tmp_path / "result.json")
     assert open_study(tmp_path / "result.json", tmp_path).config.emulated.n_threads == 3
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://u:p@s3cret@h", "http://u:s3cret@h/?a=b", "http:/u:s3cret@h", "ftp://u:s3cret@h", "http://u:s3cret/@h"],
+)
+def test_an_address_that_is_refused_is_not_repeated_with_its_password(url: str, study: Path) -> None:
+    given = replace(options(study), urls=[f"chat={url}", "code=http://127.0.0.1:8001"])
+    with pytest.raises(UsageError, match=r"--url chat=.* is no ") as raised:
+        run(study, given, output=None, as_json=False)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_the_key_is_that_of_the_variable_that_is_named_or_of_llama_servers_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LLAMA_API_KEY", raising=False)
+    assert api_key_of(None) is None
+    monkeypatch.setenv("LLAMA_API_KEY", "first,second")
+    monkeypatch.setenv("MINE", "k3y")
+    assert (api_key_of(None), api_key_of("MINE")) == ("first", "k3y")
+
+
+@pytest.mark.parametrize("variable", ["NOT_THERE", "k3y", "EMPTY", "BROKEN"])
+def test_a_key_that_is_none_is_refused_and_not_repeated(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMPTY", "")
+    monkeypatch.setenv("BROKEN", "k3y\nEvil: header")
+    with pytest.raises(UsageError, match="key") as raised:
+        api_key_of(variable)
+    assert "k3y" not in str(raised.value)

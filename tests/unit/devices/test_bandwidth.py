@@ -59,8 +59,8 @@ def test_a_device_without_room_for_both_sides_measures_nothing() -> None:
 
 
 def test_what_the_child_process_could_not_measure_is_not_known() -> None:
-    assert told("[1048576, null]") is None
-    measured = told("[1048576, [2e11, 4e11, 3e11]]")
+    assert told(b"[1048576, null]") is None
+    measured = told(b"[1048576, [2e11, 4e11, 3e11]]")
     assert measured is not None
     assert measured.bytes_per_s == 3e11
     assert measured.n_threads is None

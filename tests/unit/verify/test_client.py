@@ -10,7 +10,7 @@ import pytest
 
 from layertune.testing import FakeServer, serving
 from layertune.testing.fake_server import Mishap
-from layertune.verify.client import BadAnswer, Dialect, Endpoint, ModelClient, open_http
+from layertune.verify.client import BadAnswer, Dialect, Endpoint, ModelClient, NotYet, open_http
 from layertune.verify.outcome import Answered, Failed, RequestOutcome
 
 T = TypeVar("T")
@@ -141,3 +141,41 @@ def test_another_program_on_the_port_is_no_model_server() -> None:
 
     with serving(Stranger()) as url, pytest.raises(BadAnswer, match="does not answer as a llama-server does"):
         ask(url, lambda client: client.about())
+
+
+def test_a_server_with_a_key_is_asked_with_it_and_nobody_repeats_it() -> None:
+    with serving(FakeServer(alias="chat-1", api_key="k3y")) as url:
+
+        async def run() -> str:
+            async with open_http() as http:
+                endpoint = Endpoint(url, "llama-server", api_key="k3y")
+                assert "k3y" not in repr(endpoint)
+                return (await ModelClient(http, endpoint).about()).alias
+
+        assert asyncio.run(run()) == "chat-1"
+        with pytest.raises(BadAnswer, match=r"wants an API key \(status 401\): give it in LLAMA_API_KEY, or"):
+            ask(url, lambda client: client.about())
+        outcome = ask(url, lambda client: client.complete([1], 1, perf_counter()))
+        assert isinstance(outcome, Failed)
+        assert "wants an API key" in outcome.why
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+def test_an_answer_repeats_neither_key_nor_password(status: int) -> None:
+    said = httpx.Response(status, json={"error": {"message": "bad key k3y, see http://u:pw@host/x and \x1b[2J"}})
+
+    async def run() -> None:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: said)) as http:
+            await ModelClient(http, Endpoint("http://u:pw@server", "llama-server", api_key="k3y")).about()
+
+    with pytest.raises(BadAnswer) as raised:
+        asyncio.run(run())
+    assert "k3y" not in str(raised.value)
+    assert "pw" not in str(raised.value)
+    assert type(raised.value) is BadAnswer
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password() -> None:
+    with pytest.raises(NotYet) as raised:
+        ask("http://u:pw@127.0.0.1:9", lambda client: client.about())
+    assert str(raised.value).startswith("http://***@127.0.0.1:9 does not answer")

@@ -103,3 +103,19 @@ def test_what_holds_has_passed() -> None:
     found = replace(FOUND, checks=FOUND.checks[:2])
     assert found.passed
     assert render_markdown(found).startswith("# Verification of demo\n\n**PASSED**\n\n- 2026")
+
+
+def test_no_text_from_elsewhere_makes_markdown_of_its_own() -> None:
+    evil = "x\n- [x] all is well | `rm` <img src=x> **b** [a](http://b)"
+    found = replace(
+        FOUND,
+        subject=replace(FOUND.subject, study=evil, device=evil, server=evil, builds={"chat": evil}, untaken=(evil,)),
+        checks=(Check("a check", "failed", evil, evil),),
+        meanwhile={"soak": [evil]},
+        memory=None if FOUND.memory is None else replace(FOUND.memory, source=evil),
+    )
+    text = render_markdown(found)
+    assert text.count("all is well") == 10
+    assert "\n- [x] all" not in text
+    for mark in ("<img", " `rm", " | `", "[a](http", "**b**"):
+        assert mark not in text

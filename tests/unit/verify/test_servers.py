@@ -12,7 +12,7 @@ import pytest
 
 from layertune.devices.target import Target
 from layertune.export.flags import Flag
-from layertune.verify.client import Dialect, Endpoint, ModelClient, open_http
+from layertune.verify.client import BadAnswer, Dialect, Endpoint, ModelClient, open_http
 from layertune.verify.servers import GivenServers, OwnServers, ServerFailed, answering
 from layertune.verify.stack import ServedModel
 from played import stack
@@ -121,3 +121,42 @@ def test_a_server_that_was_given_and_does_not_answer_is_not_waited_for() -> None
 
     with pytest.raises(ServerFailed, match="does not answer"):
         asyncio.run(run())
+
+
+NEEDS_KEY = SERVES.replace("FakeServer(alias)", "FakeServer(alias, api_key=__import__('os').environ['LLAMA_API_KEY'])")
+
+
+def test_a_server_that_is_started_has_the_key_that_it_is_asked_with(
+    children: list[psutil.Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLAMA_API_KEY", "another")
+    with closing(OwnServers(Script(NEEDS_KEY), CPU, None, None, "k3y")) as servers:
+        endpoint = servers.start(CHAT)
+        assert wait_for(servers, endpoint) == endpoint.alias
+        servers.stop()
+
+
+def test_without_a_key_the_environment_s_is_not_left_to_the_server(
+    children: list[psutil.Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLAMA_API_KEY", "another")
+    script = Script("import os, sys; sys.exit('LLAMA_API_KEY' in os.environ and 9)")
+    with closing(OwnServers(script, CPU, None, None)) as servers, pytest.raises(ServerFailed, match="exit status 0"):
+        wait_for(servers, servers.start(CHAT))
+
+
+def test_a_server_that_wants_another_key_is_not_waited_for(children: list[psutil.Process]) -> None:
+    script = Script(NEEDS_KEY.replace("__import__('os').environ['LLAMA_API_KEY']", "'another'"))
+    with (
+        closing(OwnServers(script, CPU, None, None, "k3y")) as servers,
+        pytest.raises(BadAnswer, match="does not accept the API key") as raised,
+    ):
+        wait_for(servers, servers.start(CHAT))
+    assert "k3y" not in str(raised.value)
+
+
+def test_a_log_line_that_is_repeated_has_no_key_in_it(children: list[psutil.Process]) -> None:
+    script = Script(ENDS.format(words="cannot use k3y with http://u:pw@host/x\n"))
+    with closing(OwnServers(script, CPU, None, None, "k3y")) as servers, pytest.raises(ServerFailed) as raised:
+        wait_for(servers, servers.start(CHAT))
+    assert str(raised.value).endswith("it last said: cannot use *** with http://***@host/x")
