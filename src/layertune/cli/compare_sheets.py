@@ -6,12 +6,18 @@ from dataclasses import dataclass, fields
 from layertune.compare.cost import Cost, ModelCost
 from layertune.compare.studies import PairCompared, StudiesCompared
 from layertune.compare.summary import Pick, Speed, StudySummary
+from layertune.results.trial_info import MeasuredIn
 from layertune.settings import EngineSettings
 from layertune.units import format_bytes
 
 _NONE = "–"
 # What a pick's column shows of each model; the rest of its settings are in the JSON.
 _SHOWN = {"n_gpu_layers": "layers", "n_ctx": "-c", "n_batch": "-b", "n_ubatch": "-ub", "n_threads": "-t"}
+_STAGES: dict[MeasuredIn, str] = {
+    "search": "the search's speeds",
+    "finals": "the finals' speeds",
+    "confirming": "the speeds after the finals",
+}
 _USUAL = {field.name: field.default for field in fields(EngineSettings)}
 
 
@@ -108,7 +114,7 @@ def pair_lines(pair: PairCompared) -> Iterator[str]:
 def cost_line(cost: Cost) -> str:
     parts = ", ".join(f"{model} {_percent(each)}" for model, each in cost.models.items())
     whose = "with an equal budget" if cost.equal_budgets else "under the smaller budget"
-    return f"{cost.smaller} beside {cost.larger}, {whose}: {parts}."
+    return f"{cost.smaller} beside {cost.larger}, {whose}, by {_STAGES[cost.measured_in]}: {parts}."
 
 
 def _pick_row(study: StudySummary, pick: Pick | None, names: Sequence[str]) -> tuple[str, ...]:

@@ -8,10 +8,9 @@ from layertune.cli.console import LiveLine
 from layertune.results.picks import candidates, choose
 from layertune.results.statistics import Metric
 from layertune.results.trial_summary import reason, remarks
-from layertune.results.trials import FinishedTrial, front
+from layertune.results.trials import FinishedTrial, RoundKind, front
 from layertune.search.constraints import Limits
 from layertune.search.finals import RoundMeasured
-from layertune.search.measuring import RoundKind
 from layertune.search.plan import Event, Plan, ReferenceMeasured, TrialFinished, TrialStarted
 from layertune.settings import SplitSettings
 from layertune.trial.messages import Stage

@@ -5,6 +5,7 @@ from math import exp, log, sqrt
 
 from layertune.compare.summary import Speed, balanced, speed
 from layertune.results.result import Result
+from layertune.results.trial_info import MeasuredIn, last_in_common
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,13 @@ class ModelCost:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """By model. With equal budgets the other study takes the smaller one's place."""
+    """By model, both studies' speeds being of `measured_in`: figures that chose the pick have its luck in them, later
+    ones have not. With equal budgets the other study takes the smaller one's place."""
 
     smaller: str
     larger: str
     equal_budgets: bool
+    measured_in: MeasuredIn
     models: dict[str, ModelCost]
 
 
@@ -39,12 +42,12 @@ def cost(first_label: str, first: Result, label: str, other: Result) -> Cost | N
     less, more = balanced(smaller[1]), balanced(larger[1])
     if less is None or more is None:
         return None
-    models = {}
+    measured_in, models = last_in_common([less, more]), {}
     for model in first.models:
-        under, over = speed(less, model), speed(more, model)
+        under, over = speed(less, model, measured_in), speed(more, model, measured_in)
         if under is not None and over is not None and over.tokens_per_s > 0:
             models[model] = model_cost(under, over)
-    return Cost(smaller[0], larger[0], first_bytes == other_bytes, models)
+    return Cost(smaller[0], larger[0], first_bytes == other_bytes, measured_in, models)
 
 
 def model_cost(under: Speed, over: Speed) -> ModelCost:

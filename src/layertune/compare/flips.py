@@ -13,7 +13,7 @@ from layertune.units import format_bytes
 # memory      the first's pick does not fit the other's limits, by its recorded bytes or in a trial there
 # bandwidth   it fits and was measured there: clearly slower for one model at least, and clearly faster for none
 # preference  it fits and was measured there: clearly faster for one model, so the other front's pick trades
-# tie         it fits and was measured there: the intervals overlap for every model, so the difference is not one
+# tie         it fits and was measured there: the intervals overlap for every model, so no difference is shown
 # unknown     it fits by its bytes, and no interval of it was measured there; or a study has no pick
 Why = Literal["same", "memory", "bandwidth", "preference", "tie", "unknown"]
 
@@ -139,4 +139,4 @@ def _by_speed(there: TrialInfo, theirs: TrialInfo, measured: str) -> tuple[Why, 
     if faster:
         trade = f" and slower for {' and '.join(slower)}" if slower else ""
         return "preference", f"{measured}: clearly faster for {' and '.join(faster)}{trade} ({figures})"
-    return "tie", f"{measured}: no clear difference ({figures}), so the flip is within the noise"
+    return "tie", f"{measured}: no clear difference ({figures})"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from layertune.config.objective import VRAM_PEAK, Objective
 from layertune.results.objective_figures import objective_figure
 from layertune.results.result import Result, TrialInfo
+from layertune.results.trial_info import MeasuredIn, last_in_common
 from layertune.search.hypervolume import hypervolume
 from layertune.settings import SplitSettings
 
@@ -40,13 +41,16 @@ def hypervolumes(results: Sequence[Result]) -> tuple[Reference | None, list[floa
 
     Speeds and contexts are worst at 0, memory at the largest budget, a latency a little beyond the worst of all fronts.
     An objective that has one value everywhere is left out. A study without a front has none, and neither has any study
-    where their objectives are unlike or a figure of one is missing.
+    where their objectives are unlike or a figure of one is missing. All speeds are of the last stage that all fronts
+    were measured in: those that chose a front have its luck in them.
     """
     none: list[float | None] = [None] * len(results)
     if any(other.objectives != results[0].objectives for other in results[1:]):
         return None, none
     objectives = [Objective(each.name, each.direction) for each in results[0].objectives]
-    costs = [_costs(result, objectives) for result in results]
+    fronts = [[result.trial(number) for number in result.pareto] for result in results]
+    measured_in = last_in_common([trial for front in fronts for trial in front])
+    costs = [_costs(front, objectives, measured_in) for front in fronts]
     whole = np.concatenate(costs)
     if len(whole) == 0 or np.isnan(whole).any():
         return None, none
@@ -78,10 +82,9 @@ def _form(trial: TrialInfo, threads_count: bool) -> SplitSettings:
     )
 
 
-def _costs(result: Result, objectives: Sequence[Objective]) -> NDArray[np.float64]:
+def _costs(front: Sequence[TrialInfo], objectives: Sequence[Objective], measured_in: MeasuredIn) -> NDArray[np.float64]:
     """Return the front as costs, less being better, of shape (n, m); NaN stands for a figure that is missing."""
-    front = [result.trial(number) for number in result.pareto]
-    rows = [[objective_figure(trial, each, trial.metrics) for each in objectives] for trial in front]
+    rows = [[objective_figure(trial, each, trial.metrics_of(measured_in)) for each in objectives] for trial in front]
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(objectives)) * _signs(objectives)
 
 

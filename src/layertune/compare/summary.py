@@ -115,8 +115,8 @@ def balanced(result: Result) -> TrialInfo | None:
     return result.trial(result.picks["balanced"]) if "balanced" in result.picks else None
 
 
-def speed(trial: TrialInfo, model: str, measured_in: MeasuredIn = "confirming") -> Speed | None:
-    """Return a model's speed alone in its workload, as it was measured then; None where the trial was not measured."""
+def speed(trial: TrialInfo, model: str, measured_in: MeasuredIn) -> Speed | None:
+    """Return a model's speed alone in its workload, as it was measured then; None where it was not."""
     metrics = trial.metrics_of(measured_in)
     return None if metrics is None else Speed.of(metrics[model]["tokens_per_s"])
 

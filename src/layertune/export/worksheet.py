@@ -9,6 +9,7 @@ from layertune.export.env import tuned
 from layertune.export.paths import cannot_hold, is_plain
 from layertune.results.picks import Candidate, choose
 from layertune.results.result import Result, TrialInfo
+from layertune.results.trial_info import MeasuredIn
 from layertune.settings import EngineSettings
 
 _MODELS = ("chat", "code")
@@ -48,7 +49,8 @@ def picked_for_worksheet(result: Result, pick: str) -> TrialInfo:
             raise cannot_hold(model.file, "the worksheet's compose", "blanks and signs")
     runs = [trial for trial in result.trials if _runs(trial)]
     finalists = [trial for trial in runs if trial.n_rounds > 0]
-    picks = choose([_candidate(trial) for trial in finalists or runs])
+    measured_in: MeasuredIn = "finals" if finalists else "search"  # what chooses; who was chosen has later figures
+    picks = choose([each for trial in finalists or runs if (each := _candidate(trial, measured_in)) is not None])
     if not picks:
         fixed = " ".join(f"--set {name}.{key}" for name in result.models for key in _SEARCHED)
         raise UsageError(
@@ -87,7 +89,9 @@ def _is_fixed(engine: EngineSettings) -> bool:
     )
 
 
-def _candidate(trial: TrialInfo) -> Candidate:
-    of_finals = trial.metrics_of("finals") or {}  # those that choose; who was chosen already has later ones
-    speeds = {name: metrics["tokens_per_s"].median for name, metrics in of_finals.items()}
+def _candidate(trial: TrialInfo, measured_in: MeasuredIn) -> Candidate | None:
+    found = trial.metrics_of(measured_in)
+    if found is None:
+        return None
+    speeds = {name: metrics["tokens_per_s"].median for name, metrics in found.items()}
     return Candidate(trial.number, speeds, trial.vram.peak_bytes if trial.vram is not None else 0)

@@ -36,9 +36,9 @@ def chance_share(n: int) -> float:
 
 
 def associations(there: list[Source], model: str) -> list[Association]:
-    """Return the association of every setting that varied with the model's tokens/s, the strongest first; empty with
-    too few trials or without a difference in speed."""
-    told = [(source, metric.median) for source in there if (metric := source.metric(model, "tokens_per_s"))]
+    """Return the association of every setting that varied with the model's tokens/s in the search, the strongest first;
+    empty with too few trials or without a difference in speed."""
+    told = [(source, metric.median) for source in there if (metric := source.searched(model, "tokens_per_s"))]
     if len(told) < LEAST_TRIALS:
         return []
     speeds = _ranks([speed for _, speed in told])

@@ -8,7 +8,7 @@ from layertune.report.markup import Html, details, escape, join, paragraph, sect
 from layertune.report.numbers import NOT_RECORDED, count, number, pointer, size
 from layertune.report.source import Source, chosen, measured, pick_names
 from layertune.report.table import table
-from layertune.results.remarks import baseline_words, finals_words, gain_words
+from layertune.results.remarks import baseline_words, finals_words, gain_words, over_words
 from layertune.results.result import BaselineInfo, Result
 
 _CAPTION = (
@@ -74,7 +74,8 @@ def _baseline_row(result: Result, name: str, baseline: BaselineInfo) -> list[Htm
     ]
     became = escape(baseline_words(result, baseline))
     if baseline.trial is not None:
-        became = Html(f"trial {count(baseline.trial, at + '/trial')}")
+        over = escape(over_words(result, baseline.trial))
+        became = Html(f"trial {count(baseline.trial, at + '/trial')}{over}")
     return [
         escape(name),
         escape(baseline.note),

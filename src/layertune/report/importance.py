@@ -12,9 +12,10 @@ from layertune.report.table import table
 from layertune.results.result import Result
 
 _CAPTION = (
-    "Share of the variance of each model's speed ranks (tokens/s alone) that goes with one setting's ranks: the "
-    "square of Spearman's correlation, over {n} measured trials. One setting in twenty gets beyond the dashed line by "
-    "chance. It is no experiment: the search moves settings together, so a bar may be another setting's doing."
+    "Share of the variance of each model's speed ranks (tokens/s alone, as the search measured them) that goes with "
+    "one setting's ranks: the square of Spearman's correlation, over {n} measured trials. One setting in twenty gets "
+    "beyond the dashed line by chance. It is no experiment: the search moves settings together, so a bar may be "
+    "another setting's doing."
 )
 _ROW, _TOP = 34, 8
 

@@ -15,7 +15,8 @@ from layertune.results.result import Result
 _CAPTION = (
     "Points: every measured trial's tokens/s alone, whatever its other settings, with the 95 % interval where there "
     "is one; filled points are finalists'. Line: a fit, not a measurement: least squares of the time of one request "
-    "(n_generate / tokens/s) as a line in n_gpu_layers. It is left out with fewer than four different layer counts."
+    "(n_generate / tokens/s, as the search measured it) as a line in n_gpu_layers. It is left out with fewer than four "
+    "different layer counts."
 )
 
 
@@ -32,7 +33,7 @@ def _points(there: list[Source], model: str) -> list[tuple[int, float]]:
     return [
         (source.trial.settings[model].n_gpu_layers, metric.median)
         for source in there
-        if (metric := source.metric(model, "tokens_per_s")) is not None and metric.median > 0
+        if (metric := source.searched(model, "tokens_per_s")) is not None and metric.median > 0
     ]
 
 

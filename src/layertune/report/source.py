@@ -21,6 +21,10 @@ class Source:
     def metric(self, model: str, quantity: str) -> MetricInfo | None:
         return (self.trial.metrics or {}).get(model, {}).get(quantity)
 
+    def searched(self, model: str, quantity: str) -> MetricInfo | None:
+        """Return what the search itself measured: the one stage that all trials have in common."""
+        return (self.trial.metrics_of("search") or {}).get(model, {}).get(quantity)
+
     def speed(self, model: str, quantity: str) -> Html:
         """Return a median and its 95 % interval, where it has one."""
         metric = self.metric(model, quantity)

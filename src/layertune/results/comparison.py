@@ -1,18 +1,23 @@
 """Is one setting faster than another? Claimed only where it is."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from math import exp, log
+from typing import TypeVar
 
-from layertune.trial.interval import pseudomedian_interval
+from layertune.trial.interval import LEVEL, pseudomedian_interval
 
 # What a tie may cost, relative: who looks slower by more than this is not taken for less memory's sake.
 TIE = 0.02
 
+# What tells rounds apart; results/trials.py's Round is of one hour of the machine.
+_Round = TypeVar("_Round", bound=Hashable)
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How many times as much of something one setting has as another: the ratio and its 95 % interval.
+    """How many times as much of something one setting has as another: the ratio and its interval, of 95 % unless
+    another level was asked for.
 
     Figures that were measured once have no interval, and show no clear difference.
     """
@@ -33,7 +38,7 @@ class Comparison:
         return not self.clear and abs(log(self.ratio)) <= log(1 + TIE)
 
     def no_less(self, margin: float) -> bool:
-        """Say whether it is shown, with 95 % confidence, that the one has no less than the other by `margin`,
+        """Say whether it is shown, at the interval's level, that the one has no less than the other by `margin`,
         relative, or more."""
         return self.low is not None and self.low > 1 - margin
 
@@ -42,15 +47,16 @@ class Comparison:
         return self.high is not None and self.high < 1 + margin
 
 
-def compare(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Comparison | None:
+def compare(ours: Mapping[_Round, float], theirs: Mapping[_Round, float], level: float = LEVEL) -> Comparison | None:
     """Compare two settings' figures by round, paired: a drift of the machine meets both sides of each ratio.
 
-    Ratio and interval are those of the log ratios' pseudomedian. Return None without a common round.
+    Ratio and interval are those of the log ratios' pseudomedian; either end of the interval errs with a probability of
+    1 − `level`. Return None without a common round.
     """
-    ratios = [log(ours[number] / theirs[number]) for number in ours if number in theirs]
+    ratios = [log(ours[each] / theirs[each]) for each in ours if each in theirs]
     if not ratios:
         return None
-    interval = pseudomedian_interval(ratios)
+    interval = pseudomedian_interval(ratios, level)
     if interval is None:
         return Comparison(exp(ratios[0]), None, None)
     return Comparison(exp(interval.median), exp(interval.low), exp(interval.high))

@@ -17,7 +17,8 @@ from operator import itemgetter
 from types import MappingProxyType
 
 from layertune.results.comparison import Comparison, compare
-from layertune.results.trials import FinishedTrial
+from layertune.results.trials import FinishedTrial, Round
+from layertune.trial.interval import LEVEL
 
 LEAN_SHARE = 0.9
 
@@ -32,7 +33,7 @@ class Candidate:
     number: int
     tokens_per_s: Mapping[str, float]
     peak_bytes: int
-    rounds: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    rounds: Mapping[Round, Mapping[str, float]] = field(default_factory=dict)
 
 
 Speed = Callable[[Mapping[str, float]], float]
@@ -65,11 +66,12 @@ def judged_by(candidates: Sequence[Candidate], weights: Mapping[str, float] = EQ
     return {"balanced": score} | {model: itemgetter(model) for model in models}
 
 
-def compare_candidates(one: Candidate, other: Candidate, speed: Speed) -> Comparison | None:
+def compare_candidates(one: Candidate, other: Candidate, speed: Speed, level: float = LEVEL) -> Comparison | None:
     """Compare a speed of two candidates, round by round; None where they have no round in common."""
     return compare(
         {number: speed(speeds) for number, speeds in one.rounds.items()},
         {number: speed(speeds) for number, speeds in other.rounds.items()},
+        level,
     )
 
 
@@ -95,8 +97,8 @@ def candidates(front: Sequence[FinishedTrial]) -> list[Candidate]:
             {name: metric.median for name in trial.settings if (metric := trial.metric(name, "tokens_per_s"))},
             trial.peak_bytes(),
             {
-                number: {name: trial.by_round(name, "tokens_per_s")[number] for name in trial.settings}
-                for number in trial.rounds
+                each: {name: trial.by_round(name, "tokens_per_s")[each] for name in trial.settings}
+                for each in trial.round_ids()
             },
         )
         for trial in front

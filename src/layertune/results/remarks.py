@@ -26,7 +26,7 @@ def finals_words(result: Result, interval: str = "±") -> str:
     n_rounds = max(trial.n_rounds for trial in finalists)
     n_confirming = max(trial.n_confirming for trial in finalists)
     tied = [trial for trial in result.trials if trial.tied_with is not None]
-    equals = ", ".join(f"{trial.number} = {trial.tied_with}" for trial in tied)
+    equals = ", ".join(f"{trial.number} ({trial.tied_with} stands for it)" for trial in tied)
     left_out = f" Not shown to be better than another that stands for it, so left out: {equals}." if tied else ""
     is_open = " Noise still leaves some of that choice open." if result.decided is False else ""
     told = (
@@ -93,7 +93,7 @@ def gain_words(compared: ComparisonInfo | None) -> str:
 def baseline_words(result: Result, baseline: BaselineInfo) -> str:
     """Say what became of one of the result's baselines."""
     if baseline.trial is not None:
-        return f"trial {baseline.trial}"
+        return f"trial {baseline.trial}{over_words(result, baseline.trial)}"
     if baseline.settings is None:
         return "would evict a model"
     capacity_bytes = result.budget.capacity_bytes()
@@ -104,6 +104,12 @@ def baseline_words(result: Result, baseline: BaselineInfo) -> str:
         return "not measured"
     over = f"not run: {format_bytes(baseline.planned_bytes - room_bytes)} over"
     return f"{over} the budget" if room_bytes == capacity_bytes else f"{over} with overhead and headroom"
+
+
+def over_words(result: Result, number: int) -> str:
+    """Say which limits a trial does not keep, behind its number; nothing where it keeps all."""
+    exceeded = [name for trial in result.trials if trial.number == number for name in trial.exceeded()]
+    return f", over {' and '.join(exceeded)}" if exceeded else ""
 
 
 def _common_warnings(result: Result) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from layertune.config.objective import VRAM_PEAK, Floor, Objective
 from layertune.results.comparison import Comparison, compare
 from layertune.results.trials import FinishedTrial, above, contenders, front, objective_value
+from layertune.trial.interval import LEVEL
 from layertune.units import MIB
 
 # What two measurements of one setting can differ by where a driver hands out memory in pages of 2 MiB.
@@ -100,28 +101,32 @@ def _sign(objective: Objective, other: FinishedTrial, trial: FinishedTrial) -> i
     return better if compared.ratio > 1 else -better
 
 
-def no_worse(one: FinishedTrial, other: FinishedTrial, objectives: Sequence[Objective], margin: float) -> bool:
-    """Say whether rounds show that `one` is in no objective worse than `other` by `margin` of it or more, with 95 %
-    confidence; trials that have not two rounds in common show nothing."""
-    return all(_no_worse(one, other, objective, margin) for objective in objectives)
+def no_worse(
+    one: FinishedTrial, other: FinishedTrial, objectives: Sequence[Objective], margin: float, level: float
+) -> bool:
+    """Say whether rounds show, with a confidence of `level`, that `one` is in no objective worse than `other` by
+    `margin` of it or more; trials that have not two rounds in common show nothing."""
+    return all(_no_worse(one, other, objective, margin, level) for objective in objectives)
 
 
-def _no_worse(one: FinishedTrial, other: FinishedTrial, objective: Objective, margin: float) -> bool:
+def _no_worse(one: FinishedTrial, other: FinishedTrial, objective: Objective, margin: float, level: float) -> bool:
     if not objective.is_clocked:
         return _sign(objective, one, other) >= 0
-    compared = compare_rounds(one, other, objective.subject, objective.quantity)
+    compared = compare_rounds(one, other, objective.subject, objective.quantity, level)
     if compared is None:
         return False
     return compared.no_less(margin) if objective.direction == "maximize" else compared.no_more(margin)
 
 
-def compare_rounds(ours: FinishedTrial, theirs: FinishedTrial, model: str, quantity: str) -> Comparison | None:
+def compare_rounds(
+    ours: FinishedTrial, theirs: FinishedTrial, model: str, quantity: str, level: float = LEVEL
+) -> Comparison | None:
     """Compare a figure of two finalists, round by round; None where they have no round in common."""
-    return compare(ours.by_round(model, quantity), theirs.by_round(model, quantity))
+    return compare(ours.by_round(model, quantity), theirs.by_round(model, quantity), level)
 
 
 def _comparable(one: FinishedTrial, other: FinishedTrial) -> bool:
-    return len(one.rounds.keys() & other.rounds.keys()) >= 2
+    return len({*one.round_ids()} & {*other.round_ids()}) >= 2
 
 
 def _alike_bytes(trial: FinishedTrial) -> int:

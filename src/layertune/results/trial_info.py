@@ -109,10 +109,10 @@ class BufferInfo(Part):
 
 
 def last_in_common(trials: Iterable["TrialInfo"]) -> MeasuredIn:
-    """Return where all of the trials were measured, the last such place: who won a search was lucky in it, and who won
-    the finals in these."""
+    """Return the last stage in which all of the trials were measured: the figures that chose a winner have luck in
+    them. Of no trials it is the last one there is."""
     order: tuple[MeasuredIn, ...] = ("search", "finals", "confirming")
-    return min((trial.last_measured_in() for trial in trials), key=order.index)
+    return min((trial.last_measured_in() for trial in trials), key=order.index, default="confirming")
 
 
 class TrialInfo(Part):
@@ -176,10 +176,10 @@ class TrialInfo(Part):
         return "confirming" if self.n_confirming else "finals" if self.n_rounds else "search"
 
     def metrics_of(self, measured_in: MeasuredIn) -> dict[str, dict[str, MetricInfo]] | None:
-        """Return the figures that were measured then; those before where there were none."""
-        if measured_in == "search":
-            return self.screening or self.metrics
-        return self.finals or self.metrics if measured_in == "finals" else self.metrics
+        """Return the figures that were measured then, None where there are none."""
+        if measured_in == self.last_measured_in():
+            return self.metrics
+        return {"search": self.screening, "finals": self.finals, "confirming": None}[measured_in]
 
     def exceeded(self) -> dict[str, float]:
         """Return the limits that the trial does not keep, and by how many bytes."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
+from typing import Literal
 
 import numpy as np
 
@@ -12,6 +13,12 @@ from layertune.results.statistics import Metric
 from layertune.settings import SplitSettings
 from layertune.trial.outcome import Measured, ModelSamples, TrialOutcome
 
+# What a round is for: the finals choose, confirming rounds say what the chosen do.
+RoundKind = Literal["finals", "confirming"]
+
+# One round, counted from 0 in its kind. A machine may be slower in another one: only figures of the same are compared.
+Round = tuple[RoundKind, int]
+
 
 @dataclass(frozen=True, slots=True)
 class FinishedTrial:
@@ -19,7 +26,7 @@ class FinishedTrial:
 
     A finalist was measured again: `rounds` has its figures by the number of the round, and only these choose. What they
     chose was measured once more: `confirming` has the figures that are told of it. `failed_rounds` says in words which
-    of either came to nothing.
+    of either came to nothing. `kind` is what `rounds` are.
     """
 
     number: int
@@ -29,11 +36,14 @@ class FinishedTrial:
     rounds: Mapping[int, Measured] = field(default_factory=dict)
     confirming: Mapping[int, Measured] = field(default_factory=dict)
     failed_rounds: Sequence[str] = ()
+    kind: RoundKind = "finals"
 
     def told(self) -> "FinishedTrial":
         """Return the trial with those rounds in the place of `rounds` whose figures are told: the confirming ones,
         where it has such."""
-        return replace(self, rounds=self.confirming, confirming={}) if self.confirming else self
+        if not self.confirming:
+            return self
+        return replace(self, rounds=self.confirming, confirming={}, kind="confirming")
 
     def feasible(self) -> Measured | None:
         """Return the figures of a measured trial that keeps every limit, else None."""
@@ -49,10 +59,13 @@ class FinishedTrial:
         told = [samples for samples in rounds if samples]  # latencies beside a prefill are not measured in every round
         return Metric.of_rounds(told) if told else None
 
-    def by_round(self, model: str, quantity: str) -> dict[int, float]:
+    def round_ids(self) -> list[Round]:
+        return [(self.kind, number) for number in self.rounds]
+
+    def by_round(self, model: str, quantity: str) -> dict[Round, float]:
         """Return a figure of each round; empty for a trial that is no finalist."""
         return {
-            number: median(samples)
+            (self.kind, number): median(samples)
             for number, each in self.rounds.items()
             if (samples := _samples(each.models[model].samples, quantity))
         }

@@ -15,18 +15,17 @@ from math import prod
 from layertune.config import Floor, Objective
 from layertune.config.objective import with_floors
 from layertune.results.bounds import clearly_beaten, trial_bounds
+from layertune.results.decided import MIN_ROUNDS
 from layertune.results.picks import EQUAL, candidates, choose
 from layertune.results.statistics import Metric
 from layertune.results.ties import chosen
-from layertune.results.trials import FinishedTrial, contenders, front
+from layertune.results.trials import FinishedTrial, RoundKind, contenders, front
 from layertune.search.attempts import measure_in_quiet
-from layertune.search.measuring import Measuring, RoundKind
+from layertune.search.measuring import Measuring
 from layertune.search.study_record import Rounds, StudyRecord
 from layertune.settings import SplitSettings
 from layertune.trial.outcome import Measured, TrialOutcome
 from layertune.trial.runner import TrialRunner
-
-MIN_ROUNDS = 3  # fewer say little of a spread
 
 
 @dataclass(frozen=True, slots=True)

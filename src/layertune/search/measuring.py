@@ -1,13 +1,10 @@
 """How a study measures: how long, how often again, and against what."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
+from layertune.results.trials import RoundKind
 from layertune.settings import SplitSettings
 from layertune.trial.effort import Effort
-
-# What a round is for: the finals choose, confirming rounds say what the chosen do.
-RoundKind = Literal["finals", "confirming"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from layertune.config.objective import with_floors
 from layertune.errors import Interrupted
 from layertune.results.bounds import bounds, clearly_beaten
-from layertune.results.decided import is_decided
+from layertune.results.decided import MIN_ROUNDS, is_decided
 from layertune.results.drift import Reference, worst_drift
 from layertune.results.result import Result
 from layertune.results.trials import FinishedTrial
@@ -21,7 +21,7 @@ from layertune.search.asking import Asking
 from layertune.search.attempts import measure_in_quiet
 from layertune.search.constraints import check_smallest
 from layertune.search.deadline import Deadline
-from layertune.search.finals import MIN_ROUNDS, Finals, confirming_of, finalists, to_confirm
+from layertune.search.finals import Finals, confirming_of, finalists, to_confirm
 from layertune.search.identity import created, open_study, owner_of
 from layertune.search.outlook import Outlook, why_stop
 from layertune.search.plan import Event, Plan, ReferenceMeasured, TrialFinished, TrialStarted

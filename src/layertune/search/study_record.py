@@ -13,9 +13,8 @@ from optuna.study import Study
 
 from layertune.results.drift import Reference
 from layertune.results.trial_summary import reason
-from layertune.results.trials import FinishedTrial
+from layertune.results.trials import FinishedTrial, RoundKind
 from layertune.search.constraints import Limits
-from layertune.search.measuring import RoundKind
 from layertune.search.storage import storing
 from layertune.trial.outcome import OUTCOME, Measured, TrialOutcome
 

@@ -1,13 +1,14 @@
-"""The 95 % interval of a median, from few samples."""
+"""The interval of a median, from few samples: of 95 % unless another level is asked for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations_with_replacement
-from math import pi, sqrt, tan
-from statistics import NormalDist, median, stdev
+from math import cos, pi, sin, sqrt, tan
+from statistics import median, stdev
 
-_LEVEL = 0.975  # two-sided 95 %
-_Z = NormalDist().inv_cdf(_LEVEL)
+LEVEL = 0.975  # two-sided 95 %
+_N_BISECTIONS = 60
 
 # How much wider the median's interval is than the mean's: sqrt(pi / 2) for many samples of a normal distribution
 # (Kenney and Keeping, Mathematics of Statistics, part 1, 1962, 14.5), a little less for few, so this is the safe side.
@@ -20,7 +21,7 @@ _PSEUDOMEDIAN_FACTOR = sqrt(pi / 3)
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where a median lies with 95 % confidence, in the unit of its samples."""
+    """Where a median lies with the confidence that was asked for, in the unit of its samples."""
 
     median: float
     low: float
@@ -38,42 +39,49 @@ def median_interval(samples: Sequence[float]) -> Interval | None:
     median ± t(n − 1) · sqrt(pi / 2) · s / sqrt(n): Student's t, as for the mean of samples that scatter normally, wider
     by what the median costs. An order-statistic interval would need no distribution and six samples at least.
     """
-    return _interval(samples, median(samples), _MEDIAN_FACTOR) if len(samples) >= 2 else None
+    return _interval(samples, median(samples), _MEDIAN_FACTOR, LEVEL) if len(samples) >= 2 else None
 
 
-def pseudomedian_interval(samples: Sequence[float]) -> Interval | None:
+def pseudomedian_interval(samples: Sequence[float], level: float = LEVEL) -> Interval | None:
     """Return the interval of the samples' median where they scatter symmetrically, as logarithms of ratios do; None
     where a single sample says nothing of its spread.
 
     Pseudomedian ± t(n − 1) · sqrt(pi / 3) · s / sqrt(n), as for the median; it is the median of the means of all pairs,
     each sample with itself among them (Hodges and Lehmann, 1963). Of many samples that scatter normally two thirds tell
-    as much as all of them of the median. One outlier among four and more cannot move it beyond the others.
+    as much as all of them of the median. One outlier among four and more cannot move it beyond the others. Either end
+    is beyond the truth with a probability of 1 − `level`.
     """
     means = [(one + other) / 2 for one, other in combinations_with_replacement(samples, 2)]
-    return _interval(samples, median(means), _PSEUDOMEDIAN_FACTOR) if len(samples) >= 2 else None
+    return _interval(samples, median(means), _PSEUDOMEDIAN_FACTOR, level) if len(samples) >= 2 else None
 
 
-def _interval(samples: Sequence[float], middle: float, factor: float) -> Interval:
+def _interval(samples: Sequence[float], middle: float, factor: float, level: float) -> Interval:
     n = len(samples)
-    half = student_t(n - 1) * factor * stdev(samples) / sqrt(n)
+    half = student_t(n - 1, level) * factor * stdev(samples) / sqrt(n)
     return Interval(middle, middle - half, middle + half)
 
 
-def student_t(n_degrees: int) -> float:
-    """Return the 97.5 % quantile of Student's t distribution, to 0.01.
+@lru_cache
+def student_t(n_degrees: int, level: float = LEVEL) -> float:
+    """Return the quantile of Student's t distribution at `level`, which is above one half, by bisection."""
+    low, high = 0.0, pi / 2
+    for _ in range(_N_BISECTIONS):
+        middle = (low + high) / 2
+        if _within(middle, n_degrees) < 2 * level - 1:
+            low = middle
+        else:
+            high = middle
+    return sqrt(n_degrees) * tan(high)
 
-    Closed forms for one and two degrees of freedom, above them the expansion of Abramowitz and Stegun, Handbook of
-    Mathematical Functions, 1964, 26.7.5.
-    """
-    if n_degrees == 1:
-        return tan(pi * (_LEVEL - 0.5))
-    if n_degrees == 2:
-        return (2 * _LEVEL - 1) * sqrt(2 / (4 * _LEVEL * (1 - _LEVEL)))
-    z = _Z
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / float(n_degrees) ** power for power, term in enumerate(terms, start=1))
+
+def _within(angle: float, n_degrees: int) -> float:
+    """Return how probable |t| is at most sqrt(n_degrees) · tan(angle) (Abramowitz and Stegun, Handbook of Mathematical
+    Functions, 1964, 26.7.3 and 26.7.4)."""
+    odd = n_degrees % 2
+    term = cos(angle) if odd else 1.0
+    total = term if n_degrees > 1 else 0.0
+    for k in range(2 + odd, n_degrees, 2):
+        term *= cos(angle) ** 2 * (k - 1) / k
+        total += term
+    total *= sin(angle)
+    return 2 / pi * (angle + total) if odd else total

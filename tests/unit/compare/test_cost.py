@@ -4,7 +4,9 @@ from hypothesis import strategies as st
 
 from compared import Row, study
 from layertune.compare.cost import cost, model_cost
+from layertune.compare.fronts import hypervolumes
 from layertune.compare.summary import Speed
+from layertune.results.result import Result
 
 LARGE = study([Row((37, 29), (10, 5), 900)])
 SMALL = study([Row((37, 20), (9, 4), 600)], budget_mib=700)
@@ -26,6 +28,40 @@ def test_the_smaller_budget_s_cost_is_the_same_in_either_order(order: tuple[str,
     assert found.models["chat"].percent == pytest.approx(-10)
     assert found.models["code"].percent == pytest.approx(-20)
     assert found.models["code"].clear
+
+
+def confirmed(study: Result, machine_speed: float) -> Result:
+    """Return the study with rounds after its finals, on a machine that is faster or slower by then."""
+    trials = []
+    for trial in study.trials:
+        later = {
+            name: {
+                key: metric.model_copy(
+                    update={end: machine_speed * getattr(metric, end) for end in ("median", "low", "high")}
+                )
+                for key, metric in metrics.items()
+            }
+            for name, metrics in (trial.metrics or {}).items()
+        }
+        trials.append(trial.model_copy(update={"n_confirming": 3, "finals": trial.metrics, "metrics": later}))
+    return study.model_copy(update={"trials": trials})
+
+
+def test_speeds_are_of_the_last_stage_that_measured_both() -> None:
+    """The larger card's machine is 10 % slower after its finals, and the other study has no rounds after them."""
+    found = cost("large", confirmed(LARGE, 0.9), "small", SMALL)
+    assert found is not None
+    assert found.measured_in == "finals"
+    assert found.models["chat"].percent == pytest.approx(-10)
+    both = cost("large", confirmed(LARGE, 0.9), "small", confirmed(SMALL, 1.0))
+    assert both is not None
+    assert (both.measured_in, both.models["chat"].percent) == ("confirming", pytest.approx(0, abs=1e-9))
+
+
+def test_hypervolumes_are_of_the_last_stage_that_measured_all_fronts() -> None:
+    _, (large, small) = hypervolumes([LARGE, SMALL])
+    assert hypervolumes([confirmed(LARGE, 0.9), SMALL])[1] == [large, small]
+    assert hypervolumes([confirmed(LARGE, 0.9), confirmed(SMALL, 1.0)])[1] != [large, small]
 
 
 def test_equal_budgets_are_said_to_be_equal() -> None:

@@ -1,8 +1,10 @@
 """Which settings the speeds went with."""
 
+from dataclasses import replace
+
 import pytest
 
-from finalists import trial
+from finalists import outcome, trial
 from finished_study import result
 from layertune.report.association import LEAST_TRIALS, associations, chance_share
 from layertune.report.source import Source, measured
@@ -19,6 +21,13 @@ def sources(speeds: list[float]) -> list[Source]:
 def test_a_speed_that_rises_with_the_layers_goes_with_them_wholly() -> None:
     found = associations(measured(result(trials=RISING)), "chat")
     assert {each.setting for each in found} == {"chat.n_gpu_layers", "code.n_gpu_layers"}
+    assert [each.rho for each in found] == pytest.approx([1.0, 1.0])
+
+
+def test_a_machine_that_is_slower_in_later_rounds_is_no_setting_s_doing() -> None:
+    slowest_rounds = {0: outcome({"chat": [1.0], "code": [1.0]})}
+    trials = [replace(each, rounds=slowest_rounds) if each.number > 5 else each for each in RISING]
+    found = associations(measured(result(trials=trials)), "chat")
     assert [each.rho for each in found] == pytest.approx([1.0, 1.0])
 
 

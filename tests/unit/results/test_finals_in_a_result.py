@@ -9,8 +9,10 @@ import pytest
 
 from finalists import finalist, outcome, rounds, trial
 from finished_study import result, settings
+from layertune.results.remarks import baseline_words
 from layertune.results.result import Result, load_result
 from layertune.results.summary import Baseline
+from layertune.results.ties import compare_rounds
 from layertune.results.trials import FinishedTrial
 from layertune.settings import SplitSettings
 from layertune.vram.report import VramReport
@@ -78,13 +80,31 @@ def test_of_what_was_confirmed_these_rounds_are_told_and_chose_nothing() -> None
 def test_a_finalist_that_was_not_confirmed_has_its_finals_figures_alone() -> None:
     told = result(trials=[BASELINE, PICK]).trial(1)
     assert (told.last_measured_in(), told.finals) == ("finals", None)
-    assert told.metrics_of("finals") == told.metrics_of("confirming") == told.metrics
+    assert told.metrics_of("finals") == told.metrics
+    assert told.metrics_of("confirming") is None
 
 
 def test_baselines_are_compared_in_the_rounds_that_are_told() -> None:
     trials = [confirmed(BASELINE, 20.0), confirmed(PICK, 40.0)]
     gain = result(trials=trials, baselines=[baseline(BASELINE.settings)]).baselines["theirs"].balanced["chat"]
     assert gain.ratio == pytest.approx(2.0, rel=0.001)
+
+
+def test_a_baseline_that_was_not_measured_after_the_finals_is_compared_with_nothing_of_that_hour() -> None:
+    """The pick is half as fast again in both; the machine is 10 % slower after the finals."""
+    slowed = confirmed(PICK, 0.9 * 30.0)
+    over = replace(BASELINE, violations={"vram": 5.0})
+    assert compare_rounds(slowed.told(), over, "chat", "tokens_per_s") is None
+    found = result(trials=[over, slowed], baselines=[baseline(over.settings)])
+    assert found.picks["balanced"] == PICK.number
+    assert found.baselines["theirs"].balanced == {}
+    assert baseline_words(found, found.baselines["theirs"]) == "trial 0, over vram"
+
+
+def test_figures_of_a_stage_that_has_none_are_not_those_of_another() -> None:
+    told = result(trials=[confirmed(BASELINE, 19.0), confirmed(PICK, 10.0), LUCKY]).trial(1)
+    assert told.model_copy(update={"finals": None}).metrics_of("finals") is None
+    assert told.model_copy(update={"screening": None}).metrics_of("search") is None
 
 
 def test_a_tied_trial_names_the_one_it_is_tied_with() -> None:

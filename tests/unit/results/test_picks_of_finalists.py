@@ -80,7 +80,10 @@ def test_a_candidate_tells_the_speeds_of_each_round() -> None:
     (candidate,) = candidates([finalist(4, 1, chat=rounds(20.0, 22.0), code={0: 9.0, 1: 8.0})])
     assert candidate.number == 4
     assert candidate.tokens_per_s == {"chat": 21.0, "code": 8.5}
-    assert candidate.rounds == {0: {"chat": 20.0, "code": 9.0}, 1: {"chat": 22.0, "code": 8.0}}
+    assert candidate.rounds == {
+        ("finals", 0): {"chat": 20.0, "code": 9.0},
+        ("finals", 1): {"chat": 22.0, "code": 8.0},
+    }
 
 
 def test_a_trial_that_is_clearly_faster_round_by_round_is_not_called_slower_for_its_median() -> None:

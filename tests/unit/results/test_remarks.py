@@ -24,7 +24,7 @@ def warned(trial: FinishedTrial, **changes: tuple[str, ...]) -> FinishedTrial:
 def test_the_finals_say_how_many_were_measured_again_and_which_showed_no_difference() -> None:
     words = finals_words(result(trials=[PICK, EQUAL]))
     assert "2 settings measured again in 4 rounds" in words
-    assert "Not shown to be better than another that stands for it, so left out: 1 = 0." in words
+    assert "Not shown to be better than another that stands for it, so left out: 1 (0 stands for it)." in words
 
 
 @pytest.mark.parametrize(("decided", "said"), [(True, False), (False, True), (None, False)])

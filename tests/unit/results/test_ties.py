@@ -131,7 +131,7 @@ def test_of_equals_in_memory_the_clearly_faster_one_stays_whichever_came_first(s
 
 
 def test_equals_that_differ_in_nothing_both_stay() -> None:
-    same = finalist(1, 100, chat=LEAN.by_round("chat", "tokens_per_s"))
+    same = finalist(1, 100, chat=rounds(*LEAN.by_round("chat", "tokens_per_s").values()))
     assert without_ties([LEAN, same], (CHAT, VRAM)) == ([LEAN, same], {})
 
 

@@ -21,7 +21,7 @@ def test_of_a_finalist_only_the_rounds_count() -> None:
     assert metric is not None
     assert metric.samples == (20.0, 22.0, 21.0)
     assert objective_value(CHAT, AGAIN) == 21.0
-    assert AGAIN.by_round("chat", "tokens_per_s") == {0: 20.0, 1: 22.0, 2: 21.0}
+    assert AGAIN.by_round("chat", "tokens_per_s") == {("finals", 0): 20.0, ("finals", 1): 22.0, ("finals", 2): 21.0}
 
 
 def test_a_trial_that_is_no_finalist_has_its_first_figures() -> None:
@@ -31,7 +31,7 @@ def test_a_trial_that_is_no_finalist_has_its_first_figures() -> None:
 
 def test_the_round_of_several_repetitions_counts_once() -> None:
     twice = replace(AGAIN, rounds={0: outcome({"chat": [10.0, 30.0]}), 1: outcome({"chat": [20.0, 22.0]})})
-    assert twice.by_round("chat", "tokens_per_s") == {0: 20.0, 1: 21.0}
+    assert twice.by_round("chat", "tokens_per_s") == {("finals", 0): 20.0, ("finals", 1): 21.0}
     assert objective_value(CHAT, twice) == 20.5
 
 
@@ -44,7 +44,7 @@ def test_a_figure_that_only_some_rounds_have_is_of_those_rounds() -> None:
     metric = found.metric("chat", "ttft_s_beside_prefill")
     assert metric is not None
     assert (metric.median, metric.n, metric.low) == (5.0, 2, None)
-    assert found.by_round("chat", "ttft_s_beside_prefill") == {1: 5.0}
+    assert found.by_round("chat", "ttft_s_beside_prefill") == {("finals", 1): 5.0}
     assert found.metric("chat", "tpot_s_beside_prefill") is None
 
 

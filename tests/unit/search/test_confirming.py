@@ -9,14 +9,17 @@ from optuna.storages import InMemoryStorage
 
 from layertune.config import Floor, Objective
 from layertune.errors import Interrupted
+from layertune.results.decided import MIN_ROUNDS
+from layertune.results.picks import candidates, choose
+from layertune.results.ties import compare_rounds
 from layertune.results.trials import FinishedTrial
-from layertune.search.finals import MIN_ROUNDS, RoundMeasured, to_confirm
+from layertune.search.finals import RoundMeasured, to_confirm
 from layertune.search.plan import Event
 from layertune.search.study import Search
 from layertune.search.study_record import StudyRecord
 from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
-from layertune.testing.fakes import Noise
+from layertune.testing.fakes import Noise, true_tokens_per_s
 from layertune.trial.outcome import Failed
 from layertune.units import MIB
 from small_study import ROUNDS, on_a_gpu, plan, quiet, search, space, stored, with_finals
@@ -199,6 +202,32 @@ def test_where_one_crashes_in_all_of_them_the_finals_are_told_of_all(tmp_path: P
     held.run(runner, quiet)
     assert confirmed(held.finished()) == []
     assert len(held.finished()[lost.number].failed_rounds) == 3
+
+
+def test_no_gain_pairs_the_pick_s_rounds_after_the_finals_with_a_baseline_s_in_them(tmp_path: Path) -> None:
+    """The baseline breaks the budget in the finals; from the first confirming round on the machine is 10 % slower."""
+    runner = FakeRunner()
+
+    def fuller(settings: SplitSettings) -> None:
+        over = settings in BASELINES and len(runner.ran) > N_TRIALS
+        runner.outcomes = {len(runner.ran) - 1: on_a_gpu(settings, 300 * MIB)} if over else {}
+
+    runner.before = fuller
+    study(tmp_path, n_confirming=0).run(runner, quiet)
+    held = study(tmp_path)
+    held.run(FakeRunner(machine_speed=lambda _: 0.9), quiet)
+    trials = held.finished()
+    (left,) = (trial for trial in trials if trial.settings in BASELINES)
+    picked = choose(candidates([trial for trial in trials if trial.confirming]))["balanced"]
+    assert (len(left.rounds), len(left.confirming)) == (N_FINALS, 0)
+    in_finals = compare_rounds(trials[picked], left, "chat", "tokens_per_s")
+    assert in_finals is not None
+    assert in_finals.ratio == pytest.approx(true_gain(trials[picked], left))
+    assert compare_rounds(trials[picked].told(), left, "chat", "tokens_per_s") is None
+
+
+def true_gain(pick: FinishedTrial, baseline: FinishedTrial) -> float:
+    return true_tokens_per_s(pick.settings, "chat") / true_tokens_per_s(baseline.settings, "chat")
 
 
 def test_those_of_an_earlier_run_are_not_told_where_none_are_wanted(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from finalists import CHAT, VRAM
 from layertune.errors import Interrupted, StorageError
+from layertune.results.decided import MIN_ROUNDS
 from layertune.results.trials import FinishedTrial, contenders, front
 from layertune.search.constraints import Limits
-from layertune.search.finals import MIN_ROUNDS, Finals, RoundMeasured, settled, turns
+from layertune.search.finals import Finals, RoundMeasured, settled, turns
 from layertune.search.measuring import FinalsPlan, Measuring
 from layertune.search.plan import Event
 from layertune.search.storage import JOURNAL_NAME

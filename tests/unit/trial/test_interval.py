@@ -36,13 +36,13 @@ speeds = st.lists(st.floats(1, 1000), min_size=2, max_size=12)
 
 @pytest.mark.parametrize(("n_degrees", "quantile"), T_TABLE.items())
 def test_students_quantiles_are_those_of_the_table(n_degrees: int, quantile: float) -> None:
-    assert student_t(n_degrees) == pytest.approx(quantile, abs=0.01)
+    assert student_t(n_degrees) == pytest.approx(quantile, abs=0.001)
 
 
 def test_more_degrees_of_freedom_need_a_smaller_quantile_down_to_the_normal_one() -> None:
     quantiles = [student_t(n_degrees) for n_degrees in range(1, 200)]
     assert quantiles == sorted(quantiles, reverse=True)
-    assert student_t(10**6) == pytest.approx(1.960, abs=0.001)
+    assert student_t(10**4) == pytest.approx(1.960, abs=0.001)
 
 
 @pytest.mark.parametrize("samples", [[], [5.0]])
