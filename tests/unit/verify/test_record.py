@@ -117,5 +117,5 @@ def test_no_text_from_elsewhere_makes_markdown_of_its_own() -> None:
     text = render_markdown(found)
     assert text.count("all is well") == 10
     assert "\n- [x] all" not in text
-    for mark in ("<img", " `rm", " | `", "[a](http", "**b**"):
+    for mark in ("<img", " `rm", " | `", " [a](http", "**b**"):
         assert mark not in text
