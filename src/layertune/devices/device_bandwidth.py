@@ -22,7 +22,7 @@ def device_bandwidth(gpu_index: int) -> MeasuredBandwidth | None:
     command = [sys.executable, "-m", "layertune.devices.device_bandwidth", str(gpu_index)]
     try:
         answer = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return told(answer.stdout) if answer.returncode == 0 else None
 

@@ -38,6 +38,8 @@ def inspect() -> Inspection:
         raise BuildError(
             f"llama.cpp did not start within {_TIMEOUT_S:.0f} s", remedy="look at the GPU driver with: nvidia-smi"
         ) from error
+    except OSError as error:
+        raise BuildError(f"{sys.executable} cannot be started: {error.strerror}", remedy="try again") from error
     if answer.returncode != 0:
         words = answer.stderr.decode(errors="replace").strip().splitlines()
         raise BuildError(words[-1] if words else f"llama.cpp ended with status {answer.returncode}")

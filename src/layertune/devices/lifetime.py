@@ -1,4 +1,4 @@
-"""Children die with their parent, whatever kills it.
+"""Children die with their parent, whatever kills it, and can always be ended.
 
 Two independent ways, because neither is enough: the parent holds the write end of the child's standard input, so its
 death is an end of file on every system; Linux also signals the child (PR_SET_PDEATHSIG), which works while Python
@@ -6,14 +6,19 @@ itself is stuck. A program that is not ours knows neither; `bound_command` gives
 (prctl(2)), so on Linux only.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+# What a killed process may take to leave. One that waits inside a hung driver leaves when the driver does, if ever.
+_END_S = 10.0
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -38,6 +43,34 @@ def watch_standard_input(on_line: Callable[[str], None] | None = None) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def end(process: "subprocess.Popen[bytes]", *, group: bool = False) -> bool:
+    """Kill a child of ours, with `group` every process of the group that it leads; return whether it has left."""
+    with contextlib.suppress(OSError):
+        if group and os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(OSError):
+        process.kill()
+    return wait(process, _END_S) is not None
+
+
+def wait(process: "subprocess.Popen[bytes]", timeout_s: float) -> int | None:
+    """Return the child's return code once it has ended, None where it has not after `timeout_s`."""
+    try:
+        return process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def how_ended(return_code: int) -> str:
+    """Return how a child ended, in words: `signal SIGKILL` or `exit status 3`."""
+    if return_code >= 0:
+        return f"exit status {return_code}"
+    try:
+        return f"signal {signal.Signals(-return_code).name}"
+    except ValueError:  # most real-time signals have no name
+        return f"signal {-return_code}"
 
 
 def bound_command(command: Sequence[str]) -> list[str]:

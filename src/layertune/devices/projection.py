@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from layertune.devices import lifetime
 from layertune.devices.target import Target
 from layertune.errors import BuildError, LayertuneError
 from layertune.memory.projection import Anatomy, Projection
@@ -56,15 +57,18 @@ def ask(questions: Sequence[Question]) -> list[Answer]:
     """
     command = [sys.executable, "-m", "layertune.devices.projection", str(os.getpid())]
     pipe = subprocess.PIPE
-    asked = [(each, subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)) for each in questions]
+    asked: list[tuple[Question, subprocess.Popen[bytes]]] = []
     try:
+        for question in questions:
+            asked.append((question, subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)))
         for question, process in asked:
             _send(question, process)
         return [_answer_or_ask_whole(question, process) for question, process in asked]
+    except OSError as error:
+        raise BuildError(f"llama.cpp cannot be asked what settings take: {error}", remedy="try again") from error
     finally:
         for _, process in asked:
-            process.kill()
-            process.wait()
+            lifetime.end(process)
             for stream in (process.stdout, process.stderr):
                 if stream is not None:
                     stream.close()
@@ -81,7 +85,7 @@ def _answer_or_ask_whole(question: Question, process: "subprocess.Popen[bytes]")
 
 def _send(question: Question, process: "subprocess.Popen[bytes]") -> None:
     if process.stdin is not None:
-        with contextlib.suppress(BrokenPipeError):  # it died at once; its status will tell
+        with contextlib.suppress(OSError):  # it died at once; its status will tell
             process.stdin.write(_QUESTION.dump_json(question))
             process.stdin.close()
         process.stdin = None  # so that `communicate` leaves it alone
@@ -96,13 +100,12 @@ def _answer(question: Question, process: "subprocess.Popen[bytes]") -> Answer:
         raise BuildError(f"llama.cpp did not say within {timeout_s:.0f} s {what}", remedy="search fewer") from error
     if process.returncode != 0:
         lines = words.decode(errors="replace").strip().splitlines()
-        why = lines[-1] if lines else f"it ended with status {process.returncode}"
+        why = lines[-1] if lines else f"it ended with {lifetime.how_ended(process.returncode)}"
         raise BuildError(f"llama.cpp cannot say what {question.path} would take: {why}")
     return _ANSWER.validate_json(text)
 
 
 def main(arguments: list[str]) -> int:
-    from layertune.devices import lifetime
     from layertune.devices.opened import open_device
     from layertune.engine import library
     from layertune.engine.projection import DEBUG_WORDS, project, read_anatomy

@@ -110,7 +110,7 @@ class _Turn:
     def _open(self, kind: str) -> IO[str]:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            return self._path(kind).open("a+", encoding="utf-8")
+            return self._path(kind).open("a+", encoding="utf-8", errors="replace")
         except OSError as error:
             raise _NoLocks(error.strerror) from error
 

@@ -16,7 +16,11 @@ class EngineRefused(Exception):
 
 
 def refused_stage(lines: Sequence[str]) -> Stage:
-    """Say what creating a context stopped at; KV cache comes before the compute buffers (llama-context.cpp)."""
-    if any("kv cache" in line or "rs cache" in line for line in lines):
-        return "kv_cache"
+    """Say what creating a context stopped at, by the last line that names it (llama-context.cpp): the memory module's
+    "failed to allocate buffer for kv cache", or rs cache, else the compute buffers."""
+    for line in reversed(lines):
+        if "kv cache" in line or "rs cache" in line:
+            return "kv_cache"
+        if "compute" in line:
+            return "compute"
     return "compute"

@@ -27,7 +27,7 @@ def study_lock(folder: Path) -> Iterator[None]:
     """
     path = folder / _FILE_NAME
     try:
-        file = path.open("a+", encoding="utf-8")
+        file = path.open("a+", encoding="utf-8", errors="replace")
     except OSError as error:
         raise StorageError(
             f"cannot write {path}: {error.strerror}", remedy="check the folder, or choose another with --study DIR"

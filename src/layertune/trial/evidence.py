@@ -1,28 +1,44 @@
 """Infeasible or failed? Only evidence of memory makes a trial infeasible; everything else has failed.
 
-Evidence is a refusal that the device itself counted, or a line in which llama.cpp or a driver says it got no memory.
+Evidence is a refusal that the device counted during the trial, or the last line that names a cause of the end, where
+that cause is memory. Both are of this trial only: llama.cpp survives some refusals, and a worker runs several trials.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from layertune.trial.messages import Stage
 from layertune.trial.outcome import Failed, FailedReason, Infeasible, RefusedStage
 
+if TYPE_CHECKING:  # Windows has no emulated card
+    from layertune.devices.emulated.ledger import Ledger
+
 # Where each is printed: llama-model.cpp (load_tensors), llama-kv-cache.cpp, llama-memory-recurrent.cpp and
 # llama-context.cpp (sched_reserve) throw; ggml-alloc.c and ggml-backend.cpp log; ggml-cuda.cu and the CUDA, HIP,
 # Vulkan, Metal and SYCL runtimes have words of their own.
-_OUT_OF_MEMORY = (
-    "unable to allocate",
-    "failed to allocate",
-    "out of memory",
-    "outofdevicememory",
-    "outofhostmemory",
-    "cudamalloc failed",
-    "insufficient memory",
-    "bad_alloc",
+_OUT_OF_MEMORY = re.compile(
+    r"(unable|failed) to allocate"
+    r"|out[ _]?of[ _]?((device|host)[ _]?)?memory"
+    r"|cudamalloc failed"
+    r"|alloc_failed"  # cuBLAS
+    r"|insufficient memory"
+    r"|bad_alloc",
+    re.IGNORECASE,
 )
-_HARMLESS = ("pinned memory",)  # ggml-cuda.cu falls back to ordinary memory
+_HARMLESS = re.compile("pinned memory", re.IGNORECASE)  # ggml-cuda.cu falls back to ordinary memory
+
+# What the same places print for any other reason to stop. The C++ runtime prints what() of an exception.
+_OTHER_CAUSE = re.compile(
+    r"error loading model:"
+    r"|failed to initialize the context:"
+    r"|(cuda|rocm|musa|sycl|cann) error:"
+    r"|ggml_assert\("
+    r"|what\(\):"
+    r"|^traceback \(most recent call last\):",
+    re.IGNORECASE,
+)
 
 _LOG_TAIL_LINES = 20
 _STAGES: dict[str, RefusedStage] = {"load": "load", "kv_cache": "kv_cache", "compute": "compute"}
@@ -30,20 +46,28 @@ _STAGES: dict[str, RefusedStage] = {"load": "load", "kv_cache": "kv_cache", "com
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """What the device counted: how many allocations it refused, and by how many bytes the last was too large."""
+    """What the device refused during a trial: how many allocations, and by how many bytes the last was too large."""
 
     n_refused: int
     excess_bytes: int
 
 
-def count_refusals(ledger_descriptors: Sequence[int]) -> Refusals | None:
-    """Return what emulated cards refused, by their ledgers; None without one: no other device counts."""
-    if not ledger_descriptors:
-        return None
-    from layertune.devices.emulated.ledger import Ledger  # which Windows has not
+class RefusalCounter:
+    """Counts what emulated cards refuse from now on; no other device counts."""
 
-    cards = [Ledger(descriptor).state() for descriptor in ledger_descriptors]
-    return Refusals(sum(card.n_refused for card in cards), max(card.excess_bytes for card in cards))
+    def __init__(self, ledgers: Sequence["Ledger"]) -> None:
+        self._before = [(ledger, ledger.state().n_refused) for ledger in ledgers]
+
+    def count(self) -> Refusals | None:
+        """Return what was refused since, None without an emulated card."""
+        if not self._before:
+            return None
+        refusing = [
+            (card.n_refused - n_before, card.excess_bytes)
+            for ledger, n_before in self._before
+            if (card := ledger.state()).n_refused > n_before
+        ]
+        return Refusals(sum(n for n, _ in refusing), max((excess_bytes for _, excess_bytes in refusing), default=0))
 
 
 def classify(
@@ -56,15 +80,15 @@ def classify(
     reason: FailedReason,
     refused_stage: RefusedStage | None = None,
 ) -> Infeasible | Failed:
-    """Return what became of a trial that ended at `stage` without figures.
+    """Return what became of a trial that ended at `stage` without figures; `log` and `refusals` are the trial's own.
 
     `refused_stage` is where llama.cpp itself said it stopped; without it the worker's last stage counts. `reason` is
     what to call it without evidence of memory.
     """
-    line = out_of_memory_line([*log, detail])
+    line = out_of_memory_line([detail, *log])
     counted = refusals is not None and refusals.n_refused > 0
     if not counted and line is None:
-        return Failed(reason, detail, tuple(log[-_LOG_TAIL_LINES:]), duration_s)
+        return failed(reason, detail, log, duration_s)
     return Infeasible(
         stage=refused_stage or _STAGES.get(stage.name, "decode"),
         model=stage.model,
@@ -74,10 +98,16 @@ def classify(
     )
 
 
+def failed(reason: FailedReason, detail: str, log: Sequence[str], duration_s: float) -> Failed:
+    """Return the outcome of a trial that memory has not ended, with the end of its log."""
+    return Failed(reason, detail, tuple(log[-_LOG_TAIL_LINES:]), duration_s)
+
+
 def out_of_memory_line(log: Sequence[str]) -> str | None:
-    """Return the first line that says memory was refused."""
-    for line in log:
-        lower = line.lower()
-        if any(word in lower for word in _OUT_OF_MEMORY) and not any(word in lower for word in _HARMLESS):
+    """Return the last line that names a cause of the end, where that cause is memory."""
+    for line in reversed(log):
+        if _OUT_OF_MEMORY.search(line) and not _HARMLESS.search(line):
             return line.strip()
+        if _OTHER_CAUSE.search(line):
+            return None
     return None

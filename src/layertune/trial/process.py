@@ -1,6 +1,8 @@
 """The real trial runner: trials in a worker process of their own, whose death or hang is only an outcome."""
 
+import contextlib
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,9 +13,12 @@ from layertune.trial.effort import Effort
 from layertune.trial.messages import Done, ModelTask, Stage, Stale, TrialRequest
 from layertune.trial.outcome import Failed, TrialOutcome
 from layertune.trial.runner import GiveUp, never
-from layertune.trial.worker_process import Ended, WorkerProcess
+from layertune.trial.worker_process import Ended, WorkerNotStarted, WorkerProcess
 
 WORKER_COMMAND = (sys.executable, "-m", "layertune.trial.worker")
+
+# Where the system has no process, memory or file left, it may have some once other programs have ended.
+_START_PAUSES_S = (1.0, 5.0)
 
 # A first load compiles kernels and reads the files from disk: minutes, which no trial has to answer for.
 _PREPARE_TIMEOUT_FACTOR = 10
@@ -65,11 +70,14 @@ class ProcessTrialRunner:
     def _run(
         self, settings: SplitSettings, effort: Effort | None, give_up: GiveUp, timeout_s: float
     ) -> TrialOutcome | None:
+        started_s = time.monotonic()
         try:
             answer = self._order(settings, effort, give_up, timeout_s)
             if isinstance(answer, Stale):
                 self.close()
                 answer = self._order(settings, effort, give_up, timeout_s)
+        except WorkerNotStarted as error:
+            return Failed("error", str(error), (), time.monotonic() - started_s)
         except BaseException:
             self.close()
             raise
@@ -90,10 +98,18 @@ class ProcessTrialRunner:
     ) -> Done | Stale | Ended:
         if self._worker is None or not self._worker.is_alive():
             self.close()
-            self._worker = WorkerProcess(self._command, self._workplace.target)
+            self._worker = self._start()
         return self._worker.run(
             self._request(settings, effort, self._worker.ledger_descriptors), timeout_s, self.on_stage, give_up
         )
+
+    def _start(self) -> WorkerProcess:
+        """Raises WorkerNotStarted once trying again has not helped either."""
+        for pause_s in _START_PAUSES_S:
+            with contextlib.suppress(WorkerNotStarted):
+                return WorkerProcess(self._command, self._workplace.target)
+            time.sleep(pause_s)
+        return WorkerProcess(self._command, self._workplace.target)
 
     def _request(
         self, settings: SplitSettings, effort: Effort | None, ledger_descriptors: tuple[int, ...]

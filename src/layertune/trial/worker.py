@@ -10,6 +10,7 @@ import queue
 import sys
 from io import TextIOWrapper
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from layertune.devices import lifetime
 from layertune.devices.opened import OpenDevice, open_device
@@ -17,14 +18,15 @@ from layertune.engine import library
 from layertune.engine.refusal import EngineRefused
 from layertune.errors import LayertuneError
 from layertune.trial.clock import Clock
-from layertune.trial.evidence import classify, count_refusals
+from layertune.trial.evidence import RefusalCounter, classify
 from layertune.trial.measurement import measure
 from layertune.trial.messages import MESSAGE, ORDER, Done, GoOn, Message, Order, Progress, Stage, Stale, TrialRequest
 from layertune.trial.outcome import Failed, TrialOutcome
 from layertune.trial.workbench import Workbench
 from layertune.vram.opening import baselines
 
-_LOG_TAIL_LINES = 20
+if TYPE_CHECKING:  # Windows has no emulated card
+    from layertune.devices.emulated.ledger import Ledger
 
 
 class Channel:
@@ -62,7 +64,8 @@ class Worker:
         self._bench: Workbench | None = None
 
     def run(self, request: TrialRequest) -> Done | Stale:
-        started_s = perf_counter()
+        started_s, log_start = perf_counter(), library.log().mark()
+        refusals = RefusalCounter(_ledgers(request))
         try:
             bench = self._bench or self._open(request)
             return measure(request, bench, self._channel.announce, self._channel.consult)
@@ -70,8 +73,8 @@ class Worker:
             outcome: TrialOutcome = classify(
                 self._channel.stage,
                 refused.detail,
-                library.log().tail(_LOG_TAIL_LINES),
-                count_refusals(request.ledger_descriptors),
+                library.log().since(log_start),
+                refusals.count(),
                 perf_counter() - started_s,
                 reason="error",
                 refused_stage=refused.stage,
@@ -92,6 +95,15 @@ class Worker:
         self._device = open_device(request.target, names, request.ledger_descriptors)
         self._bench = Workbench(request, self._device, before)
         return self._bench
+
+
+def _ledgers(request: TrialRequest) -> list["Ledger"]:
+    """Return views of the emulated cards' ledgers."""
+    if not request.ledger_descriptors:
+        return []
+    from layertune.devices.emulated.ledger import Ledger
+
+    return [Ledger(descriptor) for descriptor in request.ledger_descriptors]
 
 
 def main(arguments: list[str]) -> None:

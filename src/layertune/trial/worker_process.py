@@ -3,20 +3,25 @@
 import contextlib
 import os
 import queue
-import signal
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from layertune.devices import lifetime
 from layertune.devices.target import Target
-from layertune.trial.evidence import classify, count_refusals
+from layertune.trial.evidence import RefusalCounter, classify, failed
 from layertune.trial.messages import MESSAGE, ORDER, Done, GoOn, Order, Progress, Stage, Stale, TrialRequest
 from layertune.trial.outcome import Failed, FailedReason, Infeasible
 from layertune.trial.runner import GiveUp
+
+if TYPE_CHECKING:  # Windows has no emulated card
+    from layertune.devices.emulated.ledger import Ledger
 
 _EXIT_TIMEOUT_S = 10.0
 _LOG_BYTES = 64 * 1024
@@ -25,25 +30,52 @@ _LOG_BYTES = 64 * 1024
 Ended = Infeasible | Failed
 
 
+class WorkerNotStarted(Exception):
+    """The system has no process, thread, memory or file left for a worker, or its program is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where a trial begins: in time, in the worker's log and in what the device refuses."""
+
+    at_s: float
+    log_bytes: int
+    refusals: RefusalCounter
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.at_s
+
+
 class WorkerProcess:
     """Started at once, and to be closed; it runs one trial after the other. The emulated cards' ledgers are made here,
-    so that their counts outlive the worker."""
+    so that their counts outlive the worker. Nothing that a worker does raises here."""
 
     def __init__(self, command: Sequence[str], target: Target) -> None:
-        self._stack = contextlib.ExitStack()
-        self._log = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-        self.ledger_descriptors = _cards(target, self._stack)
-        self._process = subprocess.Popen(
-            [*command, str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            pass_fds=self.ledger_descriptors,
-            start_new_session=True,  # a group of its own: Ctrl-C reaches the search only, and the group dies as one
-        )
+        """Raises WorkerNotStarted."""
         self._lines: queue.Queue[bytes | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, name="worker-messages", daemon=True)
-        self._reader.start()
+        with contextlib.ExitStack() as stack:
+            try:
+                # The worker appends, wherever this process reads.
+                self._log = stack.enter_context(tempfile.TemporaryFile("a+b"))
+                self._ledgers = _ledgers(target, stack)
+                self.ledger_descriptors = tuple(ledger.descriptor for ledger in self._ledgers)
+                self._process = subprocess.Popen(
+                    [*command, str(os.getpid())],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._log,
+                    pass_fds=self.ledger_descriptors,
+                    start_new_session=True,  # a group of its own: Ctrl-C reaches the search only, and it dies as one
+                )
+                with contextlib.ExitStack() as process:
+                    process.callback(self._end)
+                    self._reader.start()
+                    process.pop_all()
+            except (OSError, RuntimeError, MemoryError) as error:  # RuntimeError: no thread
+                raise WorkerNotStarted(f"the worker process could not be started: {error}") from error
+            self._stack = stack.pop_all()
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
@@ -52,23 +84,22 @@ class WorkerProcess:
         self, request: TrialRequest, timeout_s: float, on_stage: Callable[[Stage], None], give_up: GiveUp
     ) -> Done | Stale | Ended:
         """Order a trial and follow it to its end; `timeout_s` is for all of it."""
-        started_s, log_start = time.monotonic(), self._log.seek(0, os.SEEK_END)
+        start = _Start(time.monotonic(), self._log.seek(0, os.SEEK_END), RefusalCounter(self._ledgers))
         stage = Stage("open")
         self._send(request)
         while True:
-            left_s = started_s + timeout_s - time.monotonic()
             try:
-                line = self._lines.get(timeout=max(0.0, left_s))
+                line = self._lines.get(timeout=max(0.0, timeout_s - start.elapsed_s))
             except queue.Empty:
                 detail = f"no result after {timeout_s:.0f} s, last seen at: {_words(stage)}"
-                return self._failed("hung", detail, log_start, started_s)
+                return self._failed("hung", detail, start)
             if line is None:
-                return self._death(stage, log_start, started_s)
+                return self._death(stage, start)
             try:
                 message = MESSAGE.validate_json(line)
             except ValidationError:
                 detail = f"the worker wrote what is no message: {line[:80]!r}"
-                return self._failed("protocol", detail, log_start, started_s)
+                return self._failed("protocol", detail, start)
             if isinstance(message, Done | Stale):
                 return message
             if isinstance(message, Progress):
@@ -78,64 +109,69 @@ class WorkerProcess:
                 on_stage(stage)
 
     def close(self) -> None:
-        """End the worker and all its children, whatever state they are in."""
-        if os.name == "posix":
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.kill()
-        self._process.wait(timeout=_EXIT_TIMEOUT_S)
-        self._reader.join(_EXIT_TIMEOUT_S)
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
+        """End the worker and all its children, whatever state they are in. What a hung driver does not let go of is
+        left behind: it ends with the driver."""
+        self._end()
         self._stack.close()
 
-    def _death(self, stage: Stage, log_start: int, started_s: float) -> Ended:
+    def _end(self) -> None:
+        lifetime.end(self._process, group=True)
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        if self._reader.ident is not None:
+            self._reader.join(_EXIT_TIMEOUT_S)
+        elif self._process.stdout is not None:  # it was not started, so nobody else closes its pipe
+            self._process.stdout.close()
+
+    def _death(self, stage: Stage, start: _Start) -> Ended:
         """The worker closed its pipe without an outcome."""
-        status = self._process.wait(timeout=_EXIT_TIMEOUT_S)
-        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-        detail = f"the worker ended with {how} at: {_words(stage)}"
-        return classify(
-            stage,
-            detail,
-            self._log_lines(log_start),
-            count_refusals(self.ledger_descriptors),
-            time.monotonic() - started_s,
-            reason="crashed",
-        )
+        reason: FailedReason = "crashed"
+        return_code = lifetime.wait(self._process, _EXIT_TIMEOUT_S)
+        if return_code is None:
+            reason, how = "hung", f"closed its pipe and did not end within {_EXIT_TIMEOUT_S:.0f} s"
+        else:
+            how = f"ended with {lifetime.how_ended(return_code)}"
+        detail = f"the worker {how} at: {_words(stage)}"
+        log = self._log_lines(start)
+        return classify(stage, detail, log, start.refusals.count(), start.elapsed_s, reason=reason)
 
-    def _failed(self, reason: FailedReason, detail: str, log_start: int, started_s: float) -> Failed:
-        return Failed(reason, detail, tuple(self._log_lines(log_start)[-20:]), time.monotonic() - started_s)
+    def _failed(self, reason: FailedReason, detail: str, start: _Start) -> Failed:
+        return failed(reason, detail, self._log_lines(start), start.elapsed_s)
 
-    def _log_lines(self, start: int) -> list[str]:
-        end = self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(start, end - _LOG_BYTES))
-        return self._log.read().decode(errors="replace").splitlines()
+    def _log_lines(self, start: _Start) -> list[str]:
+        try:
+            end = self._log.seek(0, os.SEEK_END)
+            self._log.seek(max(start.log_bytes, end - _LOG_BYTES))
+            return self._log.read().decode(errors="replace").splitlines()
+        except OSError:
+            return []
 
     def _read(self) -> None:
         if self._process.stdout is not None:
-            for line in self._process.stdout:
-                self._lines.put(line)
+            with contextlib.suppress(OSError), self._process.stdout as pipe:  # one that breaks has ended
+                for line in pipe:
+                    self._lines.put(line)
         self._lines.put(None)
 
     def _send(self, order: Order) -> None:
         if self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):  # it died at once; its missing outcome will tell
+            with contextlib.suppress(OSError):  # it died at once; its missing outcome will tell
                 self._process.stdin.write(ORDER.dump_json(order) + b"\n")
                 self._process.stdin.flush()
 
 
-def _cards(target: Target, stack: contextlib.ExitStack) -> tuple[int, ...]:
-    """Return the emulated cards' ledgers, empty."""
+def _ledgers(target: Target, stack: contextlib.ExitStack) -> list["Ledger"]:
+    """Return the emulated cards' ledgers, empty; the stack closes them."""
     if target.kind != "emulated":
-        return ()
+        return []
     from layertune.devices.emulated.ledger import Ledger
 
-    ledgers = [Ledger.create(card.vram_bytes or 0) for card in target.devices]
-    for ledger in ledgers:
-        stack.callback(ledger.close)
-    return tuple(ledger.descriptor for ledger in ledgers)
+    ledgers = []
+    for card in target.devices:
+        ledgers.append(Ledger.create(card.vram_bytes or 0))
+        stack.callback(ledgers[-1].close)
+    return ledgers
 
 
 def _words(stage: Stage) -> str:

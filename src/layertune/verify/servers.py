@@ -1,10 +1,8 @@
 """The servers under verification: started here, each with its log, or there already."""
 
 import asyncio
-import contextlib
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import tempfile
@@ -14,7 +12,7 @@ from typing import Protocol
 
 from layertune.devices.emulated.ledger import Ledger
 from layertune.devices.emulated.served import CardServer
-from layertune.devices.lifetime import bound_command
+from layertune.devices.lifetime import bound_command, end, how_ended, wait
 from layertune.devices.target import Target
 from layertune.trial.evidence import out_of_memory_line
 from layertune.verify.client import About, Dialect, Endpoint, ModelClient, NotYet
@@ -120,7 +118,10 @@ class OwnServers:
         alias, port = f"{model.name}-{secrets.token_hex(4)}", _free_port()
         device = flags_of_device(self._target, self._gpu, rpc_endpoint)
         command, dialect = self._program.command(model, alias, port, device), self._program.dialect
-        self._processes[model.name] = _Process(model, command, dialect, self._api_key)
+        try:
+            self._processes[model.name] = _Process(model, command, dialect, self._api_key)
+        except OSError as error:
+            raise ServerFailed(f"the server of {model.name} cannot be started: {error}") from error
         return Endpoint(f"http://{HOST}:{port}", dialect, alias, self._api_key)
 
     def confirm(self, name: str) -> None:
@@ -192,21 +193,19 @@ class _Process:
         status = self._process.poll()
         if status is None:
             return
-        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
         lines = self._lines()
         said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
         raise ServerFailed(
-            f"the server of {self._name} ended with {how}; it last said: {said}", out_of_memory_line(lines)
+            f"the server of {self._name} ended with {how_ended(status)}; it last said: {said}",
+            out_of_memory_line(lines),
         )
 
     def terminate(self) -> None:
         self._process.terminate()
 
     def close(self, patience_s: float) -> None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(patience_s)
-        self._process.kill()
-        self._process.wait()
+        if wait(self._process, patience_s) is None:
+            end(self._process)
         self._log.close()
 
     def _lines(self) -> list[str]:

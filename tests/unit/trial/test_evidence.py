@@ -1,6 +1,8 @@
+import sys
+
 import pytest
 
-from layertune.trial.evidence import Refusals, classify, out_of_memory_line
+from layertune.trial.evidence import RefusalCounter, Refusals, classify, out_of_memory_line
 from layertune.trial.messages import Stage
 from layertune.trial.outcome import Failed, Infeasible
 
@@ -44,3 +46,40 @@ def test_where_llama_cpp_says_it_stopped_counts_more_than_the_workers_last_stage
 
 def test_falling_back_from_pinned_memory_is_harmless() -> None:
     assert out_of_memory_line(["failed to allocate 96.00 MiB of pinned memory: out of memory"]) is None
+
+
+def test_the_last_line_that_names_a_cause_decides() -> None:
+    survived = "ggml_gallocr_reserve_n_impl: failed to allocate CUDA0 buffer of size 1048576"
+    other = "CUDA error: an illegal memory access was encountered"
+    assert out_of_memory_line([survived, "llama_context: retrying without pipeline parallelism", other, "bye"]) is None
+    assert out_of_memory_line([other, "restarted", survived, "ggml-cuda.cu:98: CUDA error"]) == survived
+    assert out_of_memory_line([survived, "ggml.c:10: GGML_ASSERT(n > 0) failed"]) is None
+
+
+@pytest.mark.parametrize(
+    "line", ["CUBLAS_STATUS_ALLOC_FAILED", "UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY", "  what():  std::bad_alloc"]
+)
+def test_each_runtime_has_words_of_its_own_for_memory(line: str) -> None:
+    assert out_of_memory_line(["fine", line]) == line.strip()
+
+
+def test_the_last_such_line_is_the_evidence() -> None:
+    log = ["ggml: failed to allocate buffer of size 7", "CUDA error: out of memory"]
+    outcome = classify(Stage("solo", "chat"), "SIGABRT", log, None, 1.0, reason="crashed")
+    assert isinstance(outcome, Infeasible)
+    assert outcome.evidence == log[-1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no emulated card there")
+def test_only_what_a_card_refuses_from_then_on_is_counted() -> None:
+    from layertune.devices.emulated.ledger import Ledger
+
+    ledgers = [Ledger.create(4096), Ledger.create(4096)]
+    ledgers[0].take(0, 9000)
+    counter = RefusalCounter(ledgers)
+    assert counter.count() == Refusals(0, 0)
+    ledgers[1].take(0, 5000)
+    assert counter.count() == Refusals(1, 5000 - 4096)
+    for ledger in ledgers:
+        ledger.close()
+    assert RefusalCounter([]).count() is None

@@ -12,33 +12,16 @@ import psutil
 import pytest
 
 from layertune.devices.target import Target
-from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.clock import Clock
-from layertune.trial.effort import Effort
 from layertune.trial.messages import MESSAGE, ORDER, Done, GoOn, Progress, Stage, Stale
-from layertune.trial.outcome import Failed, Infeasible, Measured, TrialOutcome
+from layertune.trial.outcome import Failed, Infeasible, TrialOutcome
 from layertune.trial.process import ProcessTrialRunner, Workplace
+from scripted_worker import DECODE, DONE, EFFORT, MEASURED, SETTINGS, outcome_of
 
 pytestmark = pytest.mark.usefixtures("kill_leftovers")
 
 if sys.platform == "win32":
     pytest.skip("signals and process groups are POSIX'", allow_module_level=True)
-
-SETTINGS = SplitSettings.of({"chat": EngineSettings(n_gpu_layers=0, n_ctx=256, n_batch=8, n_ubatch=8, n_threads=1)})
-MEASURED = Measured({}, None, peak_rss_bytes=1, duration_s=1.0)
-DONE = MESSAGE.dump_json(Done(MEASURED, Clock(measure_s=1.0), stays=True)).decode()
-EFFORT = Effort(3, 3, 0.02)
-DECODE = MESSAGE.dump_json(Stage("decode", "chat")).decode()
-
-
-def outcome_of(script: str, tmp_path: Path, *, target: Target | None = None, timeout_s: float = 30.0) -> TrialOutcome:
-    """Run one trial whose worker is `script`; like the real one it is given the request as its first line of input."""
-    file = tmp_path / "worker.py"
-    prelude = "import os, signal, sys, time\nrequest = sys.stdin.readline()\n"
-    file.write_text(prelude + textwrap.dedent(script))
-    place = Workplace(target or Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, timeout_s)
-    with closing(ProcessTrialRunner(place, command=(sys.executable, str(file)))) as runner:
-        return runner.run(SETTINGS, EFFORT)
 
 
 def test_an_outcome_comes_back_as_it_was_sent(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 
 from layertune.devices.emulated.ledger import Ledger
+from layertune.devices.lifetime import end
 from layertune.errors import DeviceError
 
 _START_TIMEOUT_S = 60.0
@@ -36,14 +37,17 @@ class CardServer:
             reserved.bind(("127.0.0.1", 0))
             port = reserved.getsockname()[1]
             numbers = (os.getpid(), ledger.descriptor, server, port, n_threads)
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "layertune.devices.emulated.server", *map(str, numbers)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,  # llama.cpp's RPC server talks there; what matters goes to standard error
-                pass_fds=(ledger.descriptor,),
-                process_group=0 if own_group else None,
-                env=_SHORT_SPIN | os.environ,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "layertune.devices.emulated.server", *map(str, numbers)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,  # llama.cpp's RPC server talks there; the rest goes to standard error
+                    pass_fds=(ledger.descriptor,),
+                    process_group=0 if own_group else None,
+                    env=_SHORT_SPIN | os.environ,
+                )
+            except OSError as error:
+                raise DeviceError(f"the emulated card's server did not start: {error}", remedy="try again") from error
             try:
                 self._wait_until_listening(port)
             except BaseException:
@@ -52,8 +56,7 @@ class CardServer:
         self.endpoint = f"127.0.0.1:{port}"
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        end(self._process)
         if self._process.stdin is not None:
             self._process.stdin.close()
 
