@@ -13,6 +13,7 @@
     ├── ResultFileError       2  a study folder or result.json cannot be read
     ├── UnlikeStudies         2  studies to compare measured other models or workloads
     ├── NothingFits           3  no setting of the space fits the budget
+    ├── OutputError           1  standard output cannot be written
     ├── VerificationFailed    1  an exported stack is not what was measured, or does not hold
     └── Interrupted         130  Ctrl-C; all finished trials are kept
 
@@ -32,6 +33,7 @@ __all__ = [
     "LayertuneError",
     "ModelFileError",
     "NothingFits",
+    "OutputError",
     "ResultFileError",
     "StorageError",
     "StorageUnreachable",
@@ -119,6 +121,10 @@ class UnlikeStudies(LayertuneError):
 
 class NothingFits(LayertuneError):
     exit_status = 3
+
+
+class OutputError(LayertuneError):
+    pass
 
 
 class VerificationFailed(LayertuneError):

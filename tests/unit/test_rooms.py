@@ -14,6 +14,7 @@ ROOMS = (
     "redaction",
     "units",
     "errors",
+    "written_files",
     "settings",
     "config",
     "models",

@@ -2,14 +2,15 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from layertune.cli.console import accept_any_text, say, take_over
-from layertune.errors import LayertuneError
+from layertune.cli.streams import protect_standard_streams
+from layertune.errors import LayertuneError, OutputError
 from layertune.redaction import without_password, without_secrets
 
 
@@ -40,12 +41,25 @@ class CommandLine(TyperGroup):
 
 def run_commands(app: typer.Typer) -> None:
     """Run the command line; every error of layertune is one sentence and its exit status."""
+    protect_standard_streams()
     take_over()
     try:
         get_command(app)()
     except LayertuneError as error:
         say(f"layertune: {error}")
-        sys.exit(error.exit_status)
+        _end(error.exit_status)
+    except SystemExit as end:
+        _end(end.code)
+
+
+def _end(status: str | int | None) -> NoReturn:
+    """Exit once standard output is written; a full disk may only show here."""
+    try:
+        sys.stdout.flush()
+    except OutputError as error:
+        say(f"layertune: {error}")
+        status = status or error.exit_status
+    sys.exit(status)
 
 
 def _say_misuse(error: typer.TyperException, args: Sequence[str]) -> None:

@@ -11,11 +11,13 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import TextIOWrapper
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from layertune.errors import OutputError
 from layertune.redaction import without_secrets
 from layertune.text import SUBSTITUTE_ERRORS, encodable, one_line, printable
 
@@ -210,3 +212,13 @@ def _plain_record(*values: Any, **more: Any) -> logging.LogRecord:
 def _show_traceback(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
     for line in "".join(traceback.format_exception(kind, error, trace)).splitlines():
         say(line)
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """Print what a long command found. A failure to print is a warning: the exit status says what the command found."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OutputError as error:
+        warn(error.what)

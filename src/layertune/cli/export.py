@@ -23,7 +23,7 @@ def run(
     trial = result.picked(pick) if compat is None else picked_for_worksheet(result, pick)
     files = EXPORTERS[format](result, trial, MODELS_DIR if models_dir is None else models_dir)
     if output is not None:
-        for path in write_files(output, files):
+        for path in write_files(output, files, reads=[study]):
             say(f"wrote {path}")
     else:
         show_file(_as_one(files))

@@ -7,7 +7,7 @@ from pathlib import Path
 import layertune
 from layertune.cli.calibrating import Recorded, calibrate
 from layertune.cli.console import say, show_file
-from layertune.cli.files import write_text
+from layertune.cli.files import check_output, write_output
 from layertune.cli.other_card import Scaled, card_of, scale
 from layertune.config import find_hardware
 from layertune.prediction import Prediction
@@ -16,10 +16,12 @@ from layertune.results.result import BudgetInfo
 
 
 def run(study: Path, hardware: str, output: Path | None, *, as_json: bool) -> None:
+    if output is not None:
+        check_output(output, reads=[study])
     prediction = predict(study, hardware)
     text = prediction_json(prediction)
     if output is not None:
-        write_text(output, text)
+        write_output(output, text, reads=[study])
         say(f"wrote {output}")
     if as_json:
         show_file(text)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from layertune.cli.console import say, show_file
-from layertune.cli.files import write_text
+from layertune.cli.files import check_output, write_output
 from layertune.cli.hardware import hardware_info
 from layertune.config import DeviceChoice, EmulatedOptions, HardwareProfile, dump_hardware
 from layertune.config.hardware import Bandwidth, BuildProfile, DeviceProfile, HostProfile, Memory, PowerLimit
@@ -19,6 +19,8 @@ from layertune.results.result import HardwareInfo
 
 
 def run(device: str | None, output: Path | None, *, as_json: bool) -> None:
+    if output is not None:
+        check_output(output, reads=[])
     inspection = inspect()
     target = _target(device, inspection)
     profile = profile_of(target, hardware_info(target, this_machine()), inspection.build)
@@ -26,7 +28,7 @@ def run(device: str | None, output: Path | None, *, as_json: bool) -> None:
     if output is None:
         show_file(text)
     else:
-        write_text(output, text)
+        write_output(output, text, reads=[])
         say(f"wrote {output}")
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from layertune.cli.console import say
-from layertune.cli.files import write_text
+from layertune.cli.files import check_output, write_output
 from layertune.cli.replanning import picked_trials, plan_again
 from layertune.report import render_report
 from layertune.results.result import load_result
@@ -16,5 +16,7 @@ def run(study: Path, output: Path | None) -> None:
     result = load_result(study)
     folder = study if study.is_dir() else study.parent
     path = folder / FILE_NAME if output is None else output
-    write_text(path, render_report(result, plan_again(study, result, picked_trials(result))))
+    check_output(path, reads=[study])
+    page = render_report(result, plan_again(study, result, picked_trials(result)))
+    write_output(path, page, reads=[study])
     say(f"wrote {path}")

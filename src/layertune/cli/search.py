@@ -1,19 +1,19 @@
 """layertune search: the one place where everything is wired."""
 
-import signal
 import time
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-from layertune.cli.console import say, show_json, warn
-from layertune.cli.files import write_text
+from layertune.cli.console import printing, say, show_json, warn
+from layertune.cli.earlier import keep_earlier
 from layertune.cli.front import print_front
 from layertune.cli.overrides import Overrides, study_config
 from layertune.cli.preparation import Preparation, prepare
 from layertune.cli.progress import SearchProgress
 from layertune.cli.replanning import NOTHING, picked_trials, plan_with
 from layertune.cli.report import FILE_NAME as REPORT_NAME
+from layertune.cli.signals import on_ending
 from layertune.cli.warm_start import copy_elsewhere
 from layertune.config import CONFIG_NAME
 from layertune.devices.turn import DeviceTurn
@@ -21,14 +21,18 @@ from layertune.errors import NothingFits, StorageError, UsageError
 from layertune.export import quote, render_env
 from layertune.report import render_report
 from layertune.results.result import FILE_NAME, ClockInfo, Result, write_result
+from layertune.results.study_file import RESUME, write_study_file
 from layertune.results.summary import summarise
+from layertune.search.folder import JOURNAL_NAME
 from layertune.search.lock import study_lock
-from layertune.search.storage import JOURNAL_NAME, open_journal, open_url
+from layertune.search.storage import open_journal, open_url
 from layertune.search.study import Search
 from layertune.trial.clock import Clock
 from layertune.trial.process import ProcessTrialRunner
 from layertune.trial.turns import TurnTakingRunner
 from layertune.units import format_bytes, join_bytes
+
+_ENV_NAME = ".env"
 
 
 def run(
@@ -54,14 +58,9 @@ def run(
     if dry_run:
         return
     _make_folder(folder, resume=resume)
-    signal.signal(signal.SIGTERM, _as_ctrl_c)
+    on_ending(_as_ctrl_c)
     with study_lock(folder):
-        config_file = folder / CONFIG_NAME
-        search = Search(preparation.plan(), open_url(storage) if storage else open_journal(folder), folder)
-        if not config_file.exists():
-            if config.search.warm_start is not None:
-                copy_elsewhere(config.search.warm_start, folder)
-            write_text(config_file, preparation.resolved_toml(folder))
+        search = _open(preparation, folder, storage)
         trials = ProcessTrialRunner(preparation.workplace())
         runner = TurnTakingRunner(trials, DeviceTurn(preparation.target, warn=warn))
         stopped = None
@@ -71,13 +70,34 @@ def run(
             runner.close()
             clock = _clock(trials.spent, time.monotonic() - started_s)
             result = _write(preparation, search, folder, clock, stopped)
-    if as_json:
-        show_json(result.model_dump(mode="json"), indent=None)
-    else:
-        print_front(result)
+    with printing():
+        if as_json:
+            show_json(result.model_dump(mode="json"), indent=None)
+        else:
+            print_front(result)
     if not result.pareto:
         raise _nothing_chosen(result)
     say(f"wrote {FILE_NAME}, {REPORT_NAME} and .env (the balanced pick) in {folder}")
+
+
+def _open(preparation: Preparation, folder: Path, storage: str | None) -> Search:
+    """Open the study, and keep its config in the folder."""
+    config_file = folder / CONFIG_NAME
+    resumes = config_file.exists()
+    try:
+        search = Search(preparation.plan(), open_url(storage) if storage else open_journal(folder), folder)
+        finished = [trial.number for trial in search.finished()]
+        keep_earlier(folder, (FILE_NAME, _ENV_NAME, REPORT_NAME), finished, begins_anew=resumes and search.is_new)
+        if not resumes:
+            warm_start = preparation.config.search.warm_start
+            if warm_start is not None:
+                copy_elsewhere(warm_start, folder)
+            write_study_file(config_file, preparation.resolved_toml(folder))
+    except StorageError as error:
+        if error.remedy == RESUME and not config_file.exists():
+            error.remedy = "make room there, then run the same command again"
+        raise
+    return search
 
 
 def _measure(preparation: Preparation, search: Search, trials: ProcessTrialRunner, runner: TurnTakingRunner) -> str:
@@ -117,13 +137,13 @@ def _write(preparation: Preparation, search: Search, folder: Path, clock: ClockI
     )
     write_result(result, folder / FILE_NAME)
     search.publish(result)
-    env = folder / ".env"
+    env = folder / _ENV_NAME
     if result.picks:
-        write_text(env, render_env(result, result.picked("balanced")))
+        write_study_file(env, render_env(result, result.picked("balanced")))
     else:
         env.unlink(missing_ok=True)
     memory = NOTHING if preparation.feasible is None else plan_with(preparation.planning, result, picked_trials(result))
-    write_text(folder / REPORT_NAME, render_report(result, memory))
+    write_study_file(folder / REPORT_NAME, render_report(result, memory))
     return result
 
 
@@ -134,7 +154,8 @@ def _check_storage(folder: Path, storage: str | None) -> None:
         raise UsageError(f"{folder} keeps its trials in {JOURNAL_NAME}", remedy="leave out --storage")
     if storage is None and not has_journal and (folder / CONFIG_NAME).exists():
         raise UsageError(
-            f"{folder} has no {JOURNAL_NAME}: its trials are in another storage", remedy="give its --storage URL again"
+            f"{folder} has no {JOURNAL_NAME}: its trials are in another storage, or lost",
+            remedy="give its --storage URL again, or start another study with --study DIR",
         )
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from types import FrameType
 
 import layertune
-from layertune.cli.console import say, show, show_json, warn
-from layertune.cli.files import write_text
+from layertune.cli.console import printing, say, show, show_json, warn
+from layertune.cli.files import check_output, write_output
 from layertune.cli.hardware import hardware_info
 from layertune.cli.planning import Planning, plan_study
+from layertune.cli.signals import on_ending
 from layertune.cli.verify_study import VerifiedStudy, open_study, plan_verdict
 from layertune.config.env_file import load_env
 from layertune.devices.emulated.ledger import Ledger
@@ -60,15 +61,20 @@ def run(study: Path | None, options: Options, *, output: Path | None, as_json: b
     if output is not None and not output.absolute().parent.is_dir():
         # Known before the soak, not after it.
         raise UsageError(f"there is no folder {output.parent} for the record", remedy="make it, or choose another -o")
-    signal.signal(signal.SIGTERM, _as_ctrl_c)
-    found = verify(_study(study, options), options)
-    text = render_markdown(found)
-    if as_json:
-        show_json(record_as_json(found), indent=None)
-    else:
-        show(*text.removesuffix("\n").split("\n"), wrap=False)
+    opened = _study(study, options)
+    reads = [*(path for path in (study, options.env) if path is not None), *opened.files()]
     if output is not None:
-        write_text(output, text)
+        check_output(output, reads=reads)
+    on_ending(_as_ctrl_c)
+    found = verify(opened, options)
+    text = render_markdown(found)
+    with printing():
+        if as_json:
+            show_json(record_as_json(found), indent=None)
+        else:
+            show(*text.removesuffix("\n").split("\n"), wrap=False)
+    if output is not None:
+        write_output(output, text, reads=reads)
         say(f"wrote {output}")
     if not found.passed:
         raise _failed(found.failed())

@@ -26,6 +26,9 @@ class VerifiedStudy:
     def folders(self) -> dict[str, Path]:
         return {name: model.path.parent for name, model in self.config.models.items()}
 
+    def files(self) -> list[Path]:
+        return [model.path for model in self.config.models.values()]
+
     def config_of(self, stack: Stack) -> StudyConfig:
         """Return the config with every setting fixed to the stack's."""
         models = {}

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from layertune.cli.files import write_text
 from layertune.errors import ConfigError
 from layertune.models import ModelShape
 from layertune.results.result import FILE_NAME, Result, load_result
+from layertune.results.study_file import write_study_file
 from layertune.search.observations import observations
 from layertune.search.speeds import Observation
 
@@ -16,7 +16,7 @@ COPY_NAME = "warm_start.json"
 def copy_elsewhere(study: Path, folder: Path) -> None:
     """Keep the result beside the study that begins with it: it has to be the same after an interruption."""
     source = study / FILE_NAME if study.is_dir() else study
-    write_text(folder / COPY_NAME, source.read_text(encoding="utf-8-sig"))
+    write_study_file(folder / COPY_NAME, source.read_text(encoding="utf-8-sig"))
 
 
 def read_elsewhere(study: Path, shapes: Mapping[str, ModelShape]) -> dict[str, list[Observation]]:

@@ -15,6 +15,9 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
+if sys.platform != "win32":
+    import resource
+
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 # What a killed process may take to leave. One that waits inside a hung driver leaves when the driver does, if ever.
@@ -24,6 +27,8 @@ _END_S = 10.0
 def die_with_parent(parent_pid: int) -> None:
     """Ask the kernel to kill this process when its parent dies; call first thing in the child.
 
+    An abort of llama.cpp leaves no core file in the user's folder.
+
     The signal follows the parent's *thread* that spawned us, so the parent spawns from its main thread. A parent that
     died before this call is noticed by its changed pid.
     """
@@ -31,6 +36,8 @@ def die_with_parent(parent_pid: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.name == "posix" and os.getppid() != parent_pid:
         os._exit(1)
+    if sys.platform != "win32":
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def watch_standard_input(on_line: Callable[[str], None] | None = None) -> None:

@@ -26,7 +26,8 @@ _LEDGER_BYTES = 2**60  # nothing is allocated on the card, so nothing is refused
 class Question:
     """One model's settings to project, in the form of `EngineSettings.memory_key`; `n_outputs` as in `Context`.
 
-    `whole` asks with the model's own file, which takes longer than its skeleton and is just as exact.
+    `whole` asks with the model's own file, which takes longer than its skeleton and is just as exact. Only Linux has
+    skeletons.
     """
 
     target: Target
@@ -123,10 +124,11 @@ def main(arguments: list[str]) -> int:
         shape = read_shape(Path(question.path))
         device = open_device(question.target, ["model"], _ledger_descriptors(question.target))
         try:
-            with tempfile.TemporaryDirectory() as folder:
+            # The file has no name: nothing stays when llama.cpp ends this process, or the search is killed.
+            with tempfile.TemporaryFile() as unnamed:
                 file = shape.files[0]
-                if not question.whole:
-                    file = Path(folder) / "skeleton.gguf"
+                if not question.whole and sys.platform == "linux":
+                    file = Path(f"/proc/self/fd/{unnamed.fileno()}")
                     write_skeleton(shape, file)
                 devices = device.devices("model")
                 anatomy = read_anatomy(file, shape, devices)

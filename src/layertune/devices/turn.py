@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from layertune.devices.file_lock import lock_file
+from layertune.devices.file_lock import lock_file, open_lock_file, owner_of_lock, sign_lock
 from layertune.devices.target import Target
 from layertune.models.cache import cache_folder
 
@@ -97,12 +97,12 @@ class _Turn:
                     for file in (turn, device):
                         while not _try(file):
                             if not told:
-                                on_wait(_owner(device))
+                                on_wait(owner_of_lock(device) or "another process")
                             told = True
                             time.sleep(_POLL_S)
                     # A file that was removed while we waited locks nobody out.
                     if self._is_there("turn", turn) and self._is_there("lock", device):
-                        _sign(device)
+                        sign_lock(device, f"process {os.getpid()}")
                         kept.pop_all()
                         return device
         raise _NoLocks("its files do not stay")
@@ -110,7 +110,7 @@ class _Turn:
     def _open(self, kind: str) -> IO[str]:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            return self._path(kind).open("a+", encoding="utf-8", errors="replace")
+            return open_lock_file(self._path(kind))
         except OSError as error:
             raise _NoLocks(error.strerror) from error
 
@@ -134,21 +134,6 @@ def _name(target: Target) -> str:
     if target.kind != "gpu":
         return "processor"
     return f"gpu-{target.pci_bus_id or target.gpu_index}".replace(":", "-")
-
-
-def _owner(device: IO[str]) -> str:
-    with suppress(OSError):
-        device.seek(0)
-        return device.read().strip() or "another process"
-    return "another process"
-
-
-def _sign(device: IO[str]) -> None:
-    """Write whose it is, for people only. Not through the file's buffer: what a full disk refused would come up again
-    when it is closed."""
-    with suppress(OSError):
-        os.truncate(device.fileno(), 0)
-        os.write(device.fileno(), f"process {os.getpid()}\n".encode())
 
 
 def _try(file: IO[str]) -> bool:

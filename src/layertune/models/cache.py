@@ -4,10 +4,11 @@ nothing else."""
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from layertune.written_files import write_text
 
 
 def cache_folder() -> Path:
@@ -40,10 +41,4 @@ def add_entries(store: Path, entries: dict[str, Any]) -> None:
     """Add to a cache file, which is replaced whole: a reader never sees half of it."""
     with contextlib.suppress(OSError):
         store.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, part = tempfile.mkstemp(dir=store.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(read_entries(store) | entries, file)
-            Path(part).replace(store)
-        finally:
-            Path(part).unlink(missing_ok=True)
+        write_text(store, json.dumps(read_entries(store) | entries))

@@ -1,6 +1,5 @@
 """Stand-ins: GGUF files with a real model's exact tensors and random weights, to tune before downloading."""
 
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from layertune.models.known import KnownModel, tensors
 from layertune.models.shape import read_shape
 from layertune.models.vocabulary import Vocabulary, make_vocabulary
 from layertune.units import format_bytes
+from layertune.written_files import replacing
 
 _MARK = "layertune.standin"
 _NOT_COPIED = ("split.", "general.alignment", _MARK)
@@ -49,7 +49,6 @@ class Standin:
             raise ModelFileError(f"{output} is a folder", remedy="add a file name")
         if output.exists() and not overwrite:
             raise ModelFileError(f"{output} is there already", remedy="choose another name, or --overwrite")
-        part = output.with_name(f"{output.name}.part")
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             free_bytes = shutil.disk_usage(output.parent).free
@@ -58,13 +57,9 @@ class Standin:
                     f"{output} needs {format_bytes(self.file_bytes)} and the disk has {format_bytes(free_bytes)} free",
                     remedy="make room, or choose another disk",
                 )
-            try:
-                with part.open("wb") as file:
-                    file.write(self.head)
-                    encoding.write_data(file, self.tensors, RandomWeights(seed).fill)
-                part.replace(output)
-            finally:
-                part.unlink(missing_ok=True)
+            with replacing(output) as file:
+                file.write(self.head)
+                encoding.write_data(file, self.tensors, RandomWeights(seed).fill)
         except OSError as error:
             raise ModelFileError(f"cannot write {output}: {error.strerror}", remedy="check the folder") from error
 
@@ -80,11 +75,9 @@ def hollow_standin(model: KnownModel, cache: Path | None = None) -> Path:
     try:
         if not output.exists() or output.stat().st_size != planned.file_bytes:
             output.parent.mkdir(parents=True, exist_ok=True)
-            part = output.with_suffix(f".{os.getpid()}.part")
-            with part.open("wb") as file:
+            with replacing(output) as file:
                 file.write(planned.head)
                 file.truncate(planned.file_bytes)
-            part.replace(output)
     except OSError as error:
         raise ModelFileError(f"cannot write {output}: {error.strerror}", remedy="set XDG_CACHE_HOME") from error
     return output

@@ -4,13 +4,13 @@ The fields are those of the design's section "result.json"; what has been added 
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from layertune.errors import ResultFileError, StorageError, UsageError
+from layertune.errors import ResultFileError, UsageError
+from layertune.results.study_file import write_study_file
 from layertune.results.trial_info import Engine, OfDevices, Part, TrialInfo
 
 __all__ = [
@@ -227,26 +227,9 @@ class Result(Part):
 
 
 def write_result(result: Result, path: Path) -> None:
-    """Write the file whole or not at all.
-
-    Raises:
-        StorageError: the file cannot be written there.
-    """
+    """Raises StorageError where the file cannot be written."""
     # ASCII only: a file name that is no UTF-8 has halves of characters in it, which JSON can only hold escaped.
-    text = json.dumps(result.model_dump(mode="json"), indent=1)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        try:
-            with part.open("w", encoding="ascii") as file:
-                file.write(text + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        remedy = "make room there, then layertune search --resume writes it from the trials, which are all kept"
-        raise StorageError(f"cannot write {path}: {error.strerror}", remedy=remedy) from error
+    write_study_file(path, json.dumps(result.model_dump(mode="json"), indent=1) + "\n")
 
 
 def load_result(path: Path) -> Result:

@@ -1,6 +1,6 @@
 """Whether a stored study is this one: made on the same hardware, models and settings. And whose a trial is."""
 
-import os
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -8,15 +8,17 @@ from pathlib import Path
 
 import optuna
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.study import Study
 
 from layertune.config import Objective
 from layertune.errors import StorageError, StudyMismatch
+from layertune.search.folder import OWNER_NAME
 from layertune.search.samplers import accepting_experimental
+from layertune.written_files import write_text
 
 _IDENTITY, _CREATED = "identity", "created"
-_OWNER_FILE = "owner"
+_OWNER = re.compile(rb"[0-9a-f]{32}")
 
 
 def open_study(
@@ -28,6 +30,7 @@ def open_study(
         StudyMismatch: the stored one has another identity, or is not layertune's.
         StorageError: it cannot be read.
     """
+    _check_only_study(storage, name)
     try:
         with accepting_experimental():
             study = optuna.create_study(
@@ -43,6 +46,8 @@ def open_study(
     if stored is None:
         if study.get_trials(deepcopy=False):
             raise StudyMismatch(f"the storage has a study {name} that is not layertune's", remedy="choose another name")
+        if len(study.directions) != len(objectives):
+            raise StudyMismatch(f"the study {name} has other objectives", remedy="start another study with --study DIR")
         with accepting_experimental():
             study.set_metric_names([objective.name for objective in objectives])
         study.set_user_attr(_CREATED, datetime.now(UTC).isoformat())
@@ -62,13 +67,36 @@ def created(study: Study) -> datetime:
 
 
 def owner_of(folder: Path) -> str:
-    """Return what marks this folder's trials in a storage that other machines write too; written once."""
-    file = folder / _OWNER_FILE
-    if not file.exists():
-        part = file.with_name(f"{_OWNER_FILE}.{os.getpid()}.part")
-        part.write_text(uuid.uuid4().hex, encoding="ascii")
-        part.replace(file)
-    return file.read_text(encoding="ascii").strip()
+    """Return what marks this folder's trials in a storage that other machines write too; written once.
+
+    Raises:
+        StorageError: the folder has another file of that name.
+        OSError: the file cannot be read or written.
+    """
+    file = folder / OWNER_NAME
+    try:
+        written = file.read_bytes().strip(b"\0\n")  # a power cut leaves a file empty or full of zeros
+    except FileNotFoundError:
+        written = b""
+    if not written:
+        owner = uuid.uuid4().hex
+        write_text(file, owner)
+        return owner
+    if not _OWNER.fullmatch(written):
+        raise StorageError(f"{file} does not name a study's owner", remedy="choose another folder with --study DIR")
+    return written.decode()
+
+
+def _check_only_study(storage: BaseStorage, name: str) -> None:
+    """A folder's journal holds one study: a second one in it would not be found by its name."""
+    if not isinstance(storage, JournalStorage):
+        return
+    names = optuna.get_all_study_names(storage)
+    if names and name not in names:
+        raise StudyMismatch(
+            f"the study in this folder is called {names[0]}, and the config says {name}",
+            remedy="use the same name, or start another study with --study DIR",
+        )
 
 
 def _differences(stored: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -1,7 +1,4 @@
-"""One layertune at a time on a study folder. The lock is the system's, so it goes with its owner, however that dies.
-
-The text in the file says whose it is, for people only: it may outlive its writer, the lock does not.
-"""
+"""One search at a time in a study folder. The lock is the system's, so it goes with its owner, however that dies."""
 
 import os
 import platform
@@ -11,10 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from layertune.devices.file_lock import lock_file
+from layertune.devices.file_lock import lock_file, open_lock_file, owner_of_lock, sign_lock
 from layertune.errors import StorageError, StudyLocked
-
-_FILE_NAME = "study.lock"
+from layertune.search.folder import LOCK_NAME
 
 
 @contextmanager
@@ -25,9 +21,9 @@ def study_lock(folder: Path) -> Iterator[None]:
         StudyLocked: another process holds it; the message names that process.
         StorageError: the folder cannot be written, or its file system has no locks.
     """
-    path = folder / _FILE_NAME
+    path = folder / LOCK_NAME
     try:
-        file = path.open("a+", encoding="utf-8", errors="replace")
+        file = open_lock_file(path)
     except OSError as error:
         raise StorageError(
             f"cannot write {path}: {error.strerror}", remedy="check the folder, or choose another with --study DIR"
@@ -35,9 +31,7 @@ def study_lock(folder: Path) -> Iterator[None]:
     with file:
         _take(file, folder)
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        file.truncate(0)
-        file.write(f"{os.getpid()} on {platform.node()} since {started}\n")
-        file.flush()
+        sign_lock(file, f"{os.getpid()} on {platform.node()} since {started}")
         yield
 
 
@@ -45,8 +39,7 @@ def _take(file: IO[str], folder: Path) -> None:
     try:
         lock_file(file)
     except (BlockingIOError, PermissionError) as error:
-        file.seek(0)
-        owner = file.read().strip() or "unknown"
+        owner = owner_of_lock(file) or "unknown"
         raise StudyLocked(
             f"{folder} is in use by another layertune (process {owner})", remedy="wait for it, or stop it first"
         ) from error

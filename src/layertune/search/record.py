@@ -183,7 +183,7 @@ def mend_trials(study: Study, recorder: Recorder, *, alone: bool) -> None:
 
 def _is_ours(trial: FrozenTrial, owner: str, *, alone: bool) -> bool:
     """Say whose a running trial is; it has no owner between its ask and its first attribute."""
-    return bool(trial.user_attrs[OWNER] == owner) if OWNER in trial.user_attrs else alone
+    return alone or bool(trial.user_attrs.get(OWNER) == owner)
 
 
 def read_trial(trial: FrozenTrial) -> tuple[SplitSettings, TrialOutcome] | None:

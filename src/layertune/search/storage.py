@@ -21,8 +21,9 @@ from sqlalchemy.pool import NullPool
 
 from layertune.errors import StorageError, StorageUnreachable, UsageError
 from layertune.redaction import is_clear, without_password, without_password_of, without_secrets
+from layertune.results.study_file import RESUME
+from layertune.search.folder import JOURNAL_NAME
 
-JOURNAL_NAME = "journal.log"
 RESULT = "result"  # the study's attribute that has its result.json
 
 # A driver's package, where it is not called as the driver: psycopg alone needs PostgreSQL's own library beside it.
@@ -31,6 +32,9 @@ _PACKAGES = {"psycopg": '"psycopg[binary]"'}
 _REMEDY = "check that it runs and accepts you"
 
 _N_TRIES, _BETWEEN_S = 10, 0.1
+
+_RESTORE = "restore it from a copy, or start another study with --study DIR"
+_CREATE_STUDY = 0  # optuna.storages.journal._storage.JournalOperation
 
 # What replaying a journal raises where its records are JSON, but no study's.
 _REPLAY_ERRORS = (LookupError, TypeError, ValueError, AssertionError, AttributeError, optuna.exceptions.OptunaError)
@@ -45,9 +49,10 @@ def open_journal(folder: Path) -> BaseStorage:
     journal = folder / JOURNAL_NAME
     try:
         mend_journal(journal)
-        # Optuna's own lock beside the journal is left behind by an owner that was killed in a write.
+        # Optuna's own lock next to the journal is left behind by an owner that was killed in a write.
         for left_behind in folder.glob(f"{JOURNAL_NAME}.lock*"):
-            left_behind.unlink()
+            if left_behind.suffix in (".lock", ".rename"):
+                left_behind.unlink()
         # A lock file: Optuna's default, a link, needs a privilege on Windows.
         return JournalStorage(JournalFileBackend(str(journal), lock_obj=JournalFileOpenLock(str(journal))))
     except OSError as error:
@@ -57,28 +62,36 @@ def open_journal(folder: Path) -> BaseStorage:
     except _REPLAY_ERRORS as error:
         raise StorageError(
             f"{journal} is no study that this Optuna ({optuna.__version__}) can read: {error}",
-            remedy="restore it from a copy, or use the Optuna that wrote it",
+            remedy="use the Optuna that wrote it, or start another study with --study DIR",
         ) from error
 
 
 def mend_journal(journal: Path) -> None:
-    """Cut a journal to its last whole record: Optuna cannot load past a torn line.
+    """Cut a journal to its last whole record: Optuna cannot load past a torn line. A power cut may leave zeros there.
 
     Raises:
-        StorageError: a line before the last is no record; that is not what a kill leaves.
+        StorageError: a line before the last is no record, the beginning is missing, or the file is no journal. A kill
+            leaves none of these, and there is something in the file that could not be written again.
     """
     if not journal.exists():
         return
+    if not journal.is_file():
+        raise StorageError(f"{journal} is not a regular file", remedy="choose another folder with --study DIR")
     with journal.open("r+b") as file:
-        whole_bytes = 0
-        torn: int | None = None
+        whole_bytes, torn, torn_line, has_study = 0, None, b"", False
         for number, line in enumerate(file, start=1):
             if torn is not None:
-                raise StorageError(f"{journal} is damaged in line {torn}", remedy="restore it from a copy")
-            if line.endswith(b"\n") and _is_record(line):
-                whole_bytes += len(line)
+                raise StorageError(f"{journal} is damaged in line {torn}", remedy=_RESTORE)
+            operation = _operation(line)
+            if operation is None:
+                torn, torn_line = number, line
             else:
-                torn = number
+                whole_bytes += len(line)
+                has_study = has_study or operation == _CREATE_STUDY
+        if whole_bytes > 0 and not has_study:
+            raise StorageError(f"{journal} has lost its beginning, which names the study", remedy=_RESTORE)
+        if whole_bytes == 0 and not _is_torn_record(torn_line):
+            raise StorageError(f"{journal} is not a study's journal", remedy="choose another folder with --study DIR")
         if torn is not None:
             file.truncate(whole_bytes)
 
@@ -136,7 +149,7 @@ def read_result(url: str, name: str) -> Any:
         StorageError: the storage cannot be read.
     """
     storage = open_url(url)
-    with storing():
+    with storing(remedy="check that the database runs and accepts you"):
         studies = {each.study_name: each.user_attrs for each in optuna.get_all_study_summaries(storage)}
     if name not in studies:
         there = f"it has {', '.join(sorted(studies))}" if studies else "it has none"
@@ -147,7 +160,7 @@ def read_result(url: str, name: str) -> Any:
 
 
 @contextmanager
-def storing() -> Iterator[None]:
+def storing(*, remedy: str = RESUME) -> Iterator[None]:
     """Read or write the study inside: what the storage raises becomes one sentence.
 
     Raises:
@@ -157,17 +170,22 @@ def storing() -> Iterator[None]:
         yield
     except (OSError, optuna.exceptions.OptunaError, SQLAlchemyError) as error:
         raise StorageError(
-            f"the study cannot be read or written: {without_secrets(_first_line(error))}",
-            remedy="mend that, then go on with --resume",
+            f"the study cannot be read or written: {without_secrets(_first_line(error))}", remedy=remedy
         ) from error
 
 
-def _is_record(line: bytes) -> bool:
+def _is_torn_record(line: bytes) -> bool:
+    rest = line.strip(b"\0\n")
+    return not rest or (rest.startswith(b"{") and not line.endswith(b"\n"))
+
+
+def _operation(line: bytes) -> Any:
+    """Return which operation a journal's line records, None if it is no whole record."""
     try:
         record = json.loads(line)
-    except ValueError:
-        return False
-    return isinstance(record, dict) and "op_code" in record
+    except (ValueError, RecursionError):
+        return None
+    return record.get("op_code") if isinstance(record, dict) and line.endswith(b"\n") else None
 
 
 def _with_driver(url: str) -> str:

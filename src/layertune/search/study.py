@@ -38,7 +38,7 @@ from layertune.trial.runner import TrialRunner
 
 
 class Search:
-    """One study, opened by the process that holds its folder's lock."""
+    """One study, opened by the process that holds its folder's lock. `is_new` says that the storage had no trial."""
 
     def __init__(
         self, plan: Plan, storage: BaseStorage, folder: Path, make_sampler: SamplerFactory | None = None
@@ -63,6 +63,7 @@ class Search:
             self._recorder = Recorder(self._study, storage, plan.objectives, plan.limits, owner, plan.floors)
             self._record = StudyRecord(self._study, None if self._alone else owner)
             self._unclaimed = Unclaimed()
+            self.is_new = not self._study.get_trials(deepcopy=False)
             mend_trials(self._study, self._recorder, alone=self._alone)
             self._known: dict[SplitSettings, FinishedTrial] = {}
             self._read: set[int] = set()

@@ -21,6 +21,7 @@ from layertune.memory.plan import Overhead
 from layertune.search.space import Dimension, SearchSpace
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import ModelSamples
+from layertune.written_files import replacing
 
 CellKind = Literal["factor", "joint"]
 
@@ -185,7 +186,8 @@ _TABLE: TypeAdapter[RecordedTable] = TypeAdapter(RecordedTable)
 def save_table(table: RecordedTable, path: Path) -> None:
     """Write a `.json.gz`; equal tables give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(_TABLE.dump_json(table), mtime=0))
+    with replacing(path) as file:
+        file.write(gzip.compress(_TABLE.dump_json(table), mtime=0))
 
 
 def load_table(path: Path) -> RecordedTable:

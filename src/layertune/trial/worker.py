@@ -8,6 +8,7 @@ output; whatever else anything prints there goes to standard error.
 import os
 import queue
 import sys
+from contextlib import suppress
 from io import TextIOWrapper
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -117,7 +118,8 @@ def main(arguments: list[str]) -> None:
             answer = worker.run(order)
             stays = isinstance(answer, Done) and answer.stays
             channel.send(answer)
-            sys.stderr.flush()
+            with suppress(OSError):  # a full disk: the log is not worth the worker
+                sys.stderr.flush()
     worker.close()
     os._exit(0)  # the outcome is out; llama.cpp's threads and exit handlers must not hold the search up
 

@@ -1,6 +1,6 @@
 """The emulated card's memory: one shared page that every server of the card writes and the search reads.
 
-It lives in an unlinked temporary file whose descriptor is inherited: nothing is left behind whoever is killed, and an
+It lives in a file without a name whose descriptor is inherited: nothing is left behind whoever is killed, and an
 orphan of an earlier run cannot write into a later card.
 """
 
@@ -8,6 +8,7 @@ import fcntl
 import mmap
 import os
 import struct
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -43,9 +44,9 @@ class Ledger:
 
     @classmethod
     def create(cls, cap_bytes: int) -> "Ledger":
-        with tempfile.TemporaryFile() as file:
-            file.truncate(SIZE_BYTES)
-            ledger = cls(os.dup(file.fileno()))
+        descriptor = _unnamed_file()
+        os.truncate(descriptor, SIZE_BYTES)
+        ledger = cls(descriptor)
         ledger._write(CardState(cap_bytes, 0, 0, 0, 0))
         return ledger
 
@@ -151,3 +152,12 @@ class Ledger:
             yield
         finally:
             fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1, byte)
+
+
+def _unnamed_file() -> int:
+    """Return a file in memory where the system has them. On a full disk, the first write to a mapped page would end the
+    process with SIGBUS."""
+    if sys.platform != "linux":
+        with tempfile.TemporaryFile() as file:
+            return os.dup(file.fileno())
+    return os.memfd_create("layertune-ledger")
