@@ -8,8 +8,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from layertune.cli.console import accept_any_text, say, take_over
-from layertune.cli.streams import protect_standard_streams
+from layertune.cli.console import accept_any_text, finish_output, say, take_over
 from layertune.errors import LayertuneError, OutputError
 from layertune.redaction import without_password, without_secrets
 
@@ -41,7 +40,6 @@ class CommandLine(TyperGroup):
 
 def run_commands(app: typer.Typer) -> None:
     """Run the command line; every error of layertune is one sentence and its exit status."""
-    protect_standard_streams()
     take_over()
     try:
         get_command(app)()
@@ -53,9 +51,9 @@ def run_commands(app: typer.Typer) -> None:
 
 
 def _end(status: str | int | None) -> NoReturn:
-    """Exit once standard output is written; a full disk may only show here."""
+    """Exit once standard output is written."""
     try:
-        sys.stdout.flush()
+        finish_output()
     except OutputError as error:
         say(f"layertune: {error}")
         status = status or error.exit_status

@@ -17,6 +17,7 @@ from io import TextIOWrapper
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from layertune.cli.streams import open_closed_descriptors, protected_output, protected_progress
 from layertune.errors import OutputError
 from layertune.redaction import without_secrets
 from layertune.text import SUBSTITUTE_ERRORS, encodable, one_line, printable
@@ -153,6 +154,11 @@ def show_file(text: str) -> None:
     sys.stdout.buffer.flush()
 
 
+def finish_output() -> None:
+    """Raises OutputError where what was printed cannot be written: a full disk may only show here."""
+    sys.stdout.flush()
+
+
 def show_width() -> int:
     """Return how many columns standard output has."""
     return _console(sys.stdout).width
@@ -170,7 +176,10 @@ def accept_any_text() -> None:
 
 
 def take_over() -> None:
-    """Have Python's warnings, the log lines of libraries and tracebacks go through this door too."""
+    """Have Python's warnings, the log lines of libraries and tracebacks go through this door too, and a failure to
+    write end no command (`streams`)."""
+    open_closed_descriptors()
+    sys.stdout, sys.stderr = protected_output(sys.stdout), protected_progress(sys.stderr)
     accept_any_text()
     warnings.showwarning = _show_warning
     logging.setLogRecordFactory(_plain_record)
@@ -219,6 +228,6 @@ def printing() -> Iterator[None]:
     """Print what a long command found. A failure to print is a warning: the exit status says what the command found."""
     try:
         yield
-        sys.stdout.flush()
+        finish_output()
     except OutputError as error:
         warn(error.what)

@@ -1,7 +1,6 @@
 """Standard output and standard error of the commands: no reader that has gone and no full disk ends a command."""
 
 import os
-import sys
 from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import TYPE_CHECKING, TextIO
 
@@ -38,35 +37,39 @@ class _Progress(FileIO):
             return _size(data)
 
 
-def protect_standard_streams() -> None:
-    """Have failures to write handled as above. Call it before anything is printed or opened.
-
-    A descriptor that was closed at the start is opened on the null device: the journal or another file would get its
-    number, and with that whatever libraries print there.
-    """
+def open_closed_descriptors() -> None:
+    """Open the null device as each standard descriptor that was closed at the start. Otherwise the journal or another
+    file gets its number, and with that whatever libraries print there."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    sys.stdout = _protected(sys.stdout, _Results(1, "w", closefd=False))
-    sys.stderr = _protected(sys.stderr, _Progress(2, "w", closefd=False))
+
+
+def protected_output(stream: TextIO | None) -> TextIO:
+    """Return standard output as above, over the same descriptor."""
+    return _protected(stream, _Results(1, "w", closefd=False))
+
+
+def protected_progress(stream: TextIO | None) -> TextIO:
+    """Return standard error as above, over the same descriptor."""
+    return _protected(stream, _Progress(2, "w", closefd=False))
 
 
 def _protected(stream: TextIO | None, file: FileIO) -> TextIO:
     """Return the stream over this file; a stream that is no plain file, like a Windows console, as it is."""
     if stream is None:  # it was closed at the start
         return TextIOWrapper(BufferedWriter(file), encoding="utf-8", line_buffering=True)
-    if not isinstance(stream, TextIOWrapper) or not isinstance(stream.buffer, BufferedWriter):
-        return stream
-    if type(stream.buffer.raw) is not FileIO:
+    buffer = stream.buffer if isinstance(stream, TextIOWrapper) else None
+    raw = buffer.raw if isinstance(buffer, BufferedWriter) else buffer  # PYTHONUNBUFFERED leaves the buffer out
+    if not isinstance(stream, TextIOWrapper) or type(raw) is not FileIO or raw.fileno() != file.fileno():
         return stream
     return TextIOWrapper(
         BufferedWriter(file),
         encoding=stream.encoding,
         errors=stream.errors,
-        line_buffering=stream.line_buffering,
-        write_through=stream.write_through,
+        line_buffering=stream.line_buffering or stream.write_through,
     )
 
 
