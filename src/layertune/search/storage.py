@@ -149,7 +149,7 @@ def read_result(url: str, name: str) -> Any:
         StorageError: the storage cannot be read.
     """
     storage = open_url(url)
-    with storing(remedy="check that the database runs and accepts you"):
+    with storing(remedy=_REMEDY):
         studies = {each.study_name: each.user_attrs for each in optuna.get_all_study_summaries(storage)}
     if name not in studies:
         there = f"it has {', '.join(sorted(studies))}" if studies else "it has none"
