@@ -3,7 +3,6 @@
 import time
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 
 from layertune.cli.console import printing, say, show_json, warn
 from layertune.cli.earlier import keep_earlier
@@ -13,7 +12,7 @@ from layertune.cli.preparation import Preparation, prepare
 from layertune.cli.progress import SearchProgress
 from layertune.cli.replanning import NOTHING, picked_trials, plan_with
 from layertune.cli.report import FILE_NAME as REPORT_NAME
-from layertune.cli.signals import on_ending
+from layertune.cli.signals import end_as_ctrl_c
 from layertune.cli.warm_start import copy_elsewhere
 from layertune.config import CONFIG_NAME
 from layertune.devices.turn import DeviceTurn
@@ -58,7 +57,7 @@ def run(
     if dry_run:
         return
     _make_folder(folder, resume=resume)
-    on_ending(_as_ctrl_c)
+    end_as_ctrl_c()
     with study_lock(folder):
         search = _open(preparation, folder, storage)
         trials = ProcessTrialRunner(preparation.workplace())
@@ -185,7 +184,3 @@ def _say_what(preparation: Preparation, folder: Path) -> None:
         f"study: {folder}, {preparation.space.n_settings()} settings{fitting}, sampler {config.search.sampler}, "
         f"at most {config.search.n_trials} trials"
     )
-
-
-def _as_ctrl_c(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

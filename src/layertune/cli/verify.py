@@ -2,21 +2,19 @@
 
 import asyncio
 import os
-import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from types import FrameType
 
 import layertune
 from layertune.cli.console import printing, say, show, show_json, warn
 from layertune.cli.files import check_output, write_output
 from layertune.cli.hardware import hardware_info
 from layertune.cli.planning import Planning, plan_study
-from layertune.cli.signals import on_ending
+from layertune.cli.signals import end_as_ctrl_c
 from layertune.cli.verify_study import VerifiedStudy, open_study, plan_verdict
 from layertune.config.env_file import load_env
 from layertune.devices.emulated.ledger import Ledger
@@ -65,7 +63,7 @@ def run(study: Path | None, options: Options, *, output: Path | None, as_json: b
     reads = [*(path for path in (study, options.env) if path is not None), *opened.files()]
     if output is not None:
         check_output(output, reads=reads)
-    on_ending(_as_ctrl_c)
+    end_as_ctrl_c()
     found = verify(opened, options)
     text = render_markdown(found)
     with printing():
@@ -294,12 +292,3 @@ def _failed(checks: Sequence[Check]) -> VerificationFailed:
     first = checks[0]
     more = f" (and {len(checks) - 1} more)" if len(checks) > 1 else ""
     return VerificationFailed(f"verification failed: {first.what}: {first.evidence}{more}", remedy=first.advice)
-
-
-def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
-    """asyncio ends its tasks in order on Ctrl-C, by a handler of its own."""
-    handler = signal.getsignal(signal.SIGINT)
-    if callable(handler):
-        handler(number, frame)
-    else:
-        raise KeyboardInterrupt
