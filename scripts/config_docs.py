@@ -12,7 +12,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from layertune.config import ModelConfig, ModelSpace, StudyConfig, Workload
+from layertune.units import GIB, MAX_SIZE_BYTES
 
+_NONE = "–"  # no number
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 TABLES: list[tuple[str, type[BaseModel]]] = [
     ("The top of the file", StudyConfig),
@@ -60,16 +62,33 @@ def main() -> int:
 
 
 def section(title: str, table: type[BaseModel]) -> str:
-    rows = "".join(f"| `{key}` | {default} | {description} |\n" for key, default, description in keys(table))
-    return f"\n## {title}\n\n| key | default | meaning |\n|---|---|---|\n{rows}"
+    rows = "".join(f"| {' | '.join(cells)} |\n" for cells in keys(table))
+    return f"\n## {title}\n\n| key | default | range | meaning |\n|---|---|---|---|\n{rows}"
 
 
-def keys(table: type[BaseModel]) -> Iterator[tuple[str, str, str]]:
+def keys(table: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
+    properties = table.model_json_schema()["properties"]
     for name, field in table.model_fields.items():
         if field.description is None:
             continue  # one of TABLES
         default = "required" if field.is_required() else shown(field.get_default(call_default_factory=True))
-        yield name, default, field.description
+        yield f"`{name}`", default, allowed(properties[name]), field.description
+
+
+def allowed(schema: dict[str, Any]) -> str:
+    """Return the range of a number, or of the numbers in a list or a table, as the schema has it."""
+    if "maximum" in schema and "string" in schema["type"]:
+        unit, size = ("GiB", GIB) if schema["maximum"] == MAX_SIZE_BYTES else ("h", 3600)
+        return f"0 to {schema['maximum'] // size:.0f}{unit}"
+    if "maximum" in schema:
+        return f"{schema['minimum']:g} to {schema['maximum']:.12g}"
+    parts = [
+        schema.get("items"),
+        schema.get("additionalProperties"),
+        *schema.get("anyOf", ()),
+        *schema.get("oneOf", ()),
+    ]
+    return next((found for part in parts if isinstance(part, dict) and (found := allowed(part)) != _NONE), _NONE)
 
 
 def shown(default: Any) -> str:

@@ -44,7 +44,7 @@ __all__ = [
     "VerificationFailed",
 ]
 
-_MOST_LISTED = 10
+_MOST_LISTED = 30
 _MOST_CHARACTERS = 1000
 
 

@@ -11,7 +11,7 @@ from itertools import accumulate
 from struct import pack, unpack
 from typing import Any, Literal
 
-from layertune.units import pad
+from layertune.units import pad, quoted
 
 FlashAttention = Literal["auto", "on", "off"]
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
@@ -25,6 +25,17 @@ TensorSplit = tuple[float, ...]
 Placement = tuple[int, int, TensorSplit]
 
 _MOST_PROPORTION = 1e9  # beyond all byte counts in KiB, and far from where a 32-bit sum loses a layer
+
+# The least and the most of each setting that is a number: what llama.cpp takes, or more than any model or machine has.
+RANGES: Mapping[str, tuple[int, int]] = {
+    "n_gpu_layers": (0, 2**31 - 1),  # llama.h: an int32
+    "n_cpu_moe": (0, 2**31 - 1),
+    "n_ctx": (1, 2**24),  # Llama 4 Scout's 10 million tokens; llama.cpp keeps about 50 bytes for each
+    "n_batch": (1, 2**20),
+    "n_ubatch": (1, 2**20),
+    "n_threads": (1, 512),  # ggml.h: GGML_MAX_N_THREADS
+    "n_parallel": (1, 256),  # llama-cparams.h: LLAMA_MAX_SEQ
+}
 
 N_CTX_PADDING = 256  # llama-context.cpp: `cparams.n_ctx = GGML_PAD(cparams.n_ctx, 256)`
 
@@ -155,10 +166,10 @@ def parse_tensor_split(written: str | Sequence[float]) -> TensorSplit:
     parts = re.split(r"[,/]", written) if isinstance(written, str) else written
     try:
         proportions = tuple(float(part) for part in parts)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         proportions = ()
     if not any(proportions) or not all(0 <= each <= _MOST_PROPORTION for each in proportions):
-        raise ValueError(f"{written!r} are no proportions of layers; write one for each device, like 3,1")
+        raise ValueError(f"{quoted(written)} are no proportions of layers; write one for each device, like 3,1")
     return proportions
 
 

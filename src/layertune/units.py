@@ -4,11 +4,16 @@
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import date, time
+from typing import Any
 
 KIB = 2**10
 MIB = 2**20
 GIB = 2**30
+
+MAX_SIZE_BYTES = 2**50  # more than any device, machine or model file has
+MAX_DURATION_S = 14 * 24 * 3600.0  # poll(2) waits for at most 24 days at a time
 
 _BYTES_PER_UNIT = {
     "": 1,
@@ -24,23 +29,26 @@ _SECONDS_PER_UNIT = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _QUANTITY = re.compile(r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-z]*)\s*", re.ASCII)
 
 
-def parse_bytes(text: str | int) -> int:
+def quoted(value: Any) -> str:
+    """Return a value as a message quotes it: its beginning where it is long."""
+    if isinstance(value, int) and not -(10**40) < value < 10**40:
+        return "a number of more than 40 digits"
+    text = str(value) if isinstance(value, date | time) else repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def parse_bytes(written: Any) -> int:
     """Return a number of bytes from `"6GiB"`, `"6141MiB"`, `"6GB"`, `"6000000000"` or an integer.
 
     Raises:
-        ValueError: the text is not a size; the message says which forms are.
+        ValueError: this is no size, or one that nothing has; the message says which are.
     """
-    if isinstance(text, int):
-        number, unit = float(text), ""
-    else:
-        match = _QUANTITY.fullmatch(text)
-        if match is None or match["unit"].lower() not in _BYTES_PER_UNIT:
-            raise ValueError(f"{text!r} is not a size; write it like 6GiB, 6141MiB or 6GB")
-        number, unit = float(match["number"]), match["unit"].lower()
-    size_bytes = round(number * _BYTES_PER_UNIT[unit])
-    if size_bytes < 0:
-        raise ValueError(f"{text!r} is negative; a size is zero or more bytes")
-    return size_bytes
+    size_bytes = written if type(written) is int else _quantity(written, _BYTES_PER_UNIT)
+    if size_bytes is None:
+        raise ValueError(f"{quoted(written)} is not a size; write it like 6GiB, 6141MiB or 6GB")
+    if not 0 <= size_bytes <= MAX_SIZE_BYTES:
+        raise ValueError(f"{quoted(written)} is not a size from 0 to {MAX_SIZE_BYTES // GIB} GiB")
+    return round(size_bytes)
 
 
 def format_bytes(size_bytes: int) -> str:
@@ -68,22 +76,26 @@ def pad(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def parse_duration(text: str | float) -> float:
+def parse_duration(written: Any) -> float:
     """Return seconds from `"30m"`, `"90s"`, `"1.5h"` or a number of seconds.
 
     Raises:
-        ValueError: the text is not a duration; the message says which forms are.
+        ValueError: this is no duration, or a longer one than anything here takes; the message says which are.
     """
-    if isinstance(text, (int, float)):
-        seconds = float(text)
-    else:
-        match = _QUANTITY.fullmatch(text)
-        if match is None or match["unit"].lower() not in _SECONDS_PER_UNIT:
-            raise ValueError(f"{text!r} is not a duration; write it like 30m, 90s or 1.5h")
-        seconds = float(match["number"]) * _SECONDS_PER_UNIT[match["unit"].lower()]
-    if seconds < 0:
-        raise ValueError(f"{text!r} is negative; a duration is zero or more seconds")
-    return seconds
+    seconds = written if type(written) in (int, float) else _quantity(written, _SECONDS_PER_UNIT)
+    if seconds is None:
+        raise ValueError(f"{quoted(written)} is not a duration; write it like 30m, 90s or 1.5h")
+    if not 0 <= seconds <= MAX_DURATION_S:
+        raise ValueError(f"{quoted(written)} is not a duration from 0 to {MAX_DURATION_S / 3600:.0f}h")
+    return float(seconds)
+
+
+def _quantity(written: Any, units: Mapping[str, float]) -> float | None:
+    """Return a number with its unit in the base unit, infinity where it has many digits; None where this is neither."""
+    match = _QUANTITY.fullmatch(written) if isinstance(written, str) else None
+    if match is None or match["unit"].lower() not in units:
+        return None
+    return float(match["number"]) * units[match["unit"].lower()]
 
 
 def format_duration(duration_s: float) -> str:

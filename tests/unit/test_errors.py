@@ -29,4 +29,4 @@ def test_a_sentence_stays_short_whatever_it_quotes() -> None:
 
 def test_of_many_names_a_sentence_has_the_first_ones() -> None:
     assert errors.listed(["a", "b"]) == "a, b"
-    assert errors.listed(map(str, range(10**9))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and more"
+    assert errors.listed(map(str, range(10**9))) == ", ".join(map(str, range(30))) + " and more"

@@ -37,7 +37,7 @@ def doctor(json: Json = False) -> None:
 def standin(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A known model, or a GGUF file as template.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.gguf", help="Write here.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random weights.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random weights.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Write a model of the same tensor shapes with random weights, to tune before downloading."""

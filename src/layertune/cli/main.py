@@ -49,7 +49,7 @@ def search(
     model: Models = None,
     budget: BudgetOption = None,
     device: DeviceOption = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Stop after this many trials.")] = None,
+    trials: Annotated[int | None, typer.Option(metavar="N", help="Stop after this many trials.")] = None,
     timeout: Annotated[str | None, typer.Option(metavar="TIME", help="Stop after this time, like 30m.")] = None,
     sampler: Annotated[
         str | None, typer.Option(metavar="layer-split|tpe|random|IMPORT.PATH", help="Which trial is next.")
@@ -65,7 +65,7 @@ def search(
         ),
     ] = None,
     study: Annotated[Path | None, typer.Option(metavar="DIR", help="The study's folder (studies/NAME).")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the sampler and the measured tokens.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the sampler and the measured tokens.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a study that was interrupted.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be searched, and stop.")] = False,
     json: Json = False,
@@ -263,7 +263,9 @@ def verify(
         Path | None, typer.Option("--env", metavar="FILE", help="Verify what this .env makes of the pick.")
     ] = None,
     duration: Annotated[str, typer.Option(metavar="TIME", help="How long the soak lasts, like 30m.")] = "30m",
-    concurrency: Annotated[int, typer.Option(min=1, metavar="N", help="Requests at once to each model.")] = 10,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="Requests at once to each model.")
+    ] = 10,
     url: Annotated[
         list[str] | None, typer.Option("--url", metavar="NAME=URL", help="A llama-server that runs already; repeat it.")
     ] = None,

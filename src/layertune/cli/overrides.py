@@ -76,7 +76,7 @@ def _fix(table: dict[str, Any], option: str) -> None:
         raise UsageError(f"--set {option}: there is no model {model!r}", remedy=f"the models are {there}")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         parsed = value  # a bare word, like q8_0
     table["models"][model].setdefault("space", {})[key] = parsed
 

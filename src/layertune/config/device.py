@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from layertune.units import parse_bytes
+from layertune.config.table import Within
+from layertune.units import MAX_SIZE_BYTES, parse_bytes, quoted
 
 DeviceKind = Literal["auto", "gpu", "emulated", "cpu"]
 
@@ -36,20 +37,20 @@ class DeviceChoice:
         """Raises ValueError with the accepted forms."""
         kind, _, detail = text.strip().partition(":")
         if detail.count(_BETWEEN) >= _MOST_DEVICES:
-            raise ValueError(f"{text!r} is more devices than llama.cpp splits over; name {_MOST_DEVICES} at most")
+            raise ValueError(f"{quoted(text)} is more devices than llama.cpp splits over; name {_MOST_DEVICES} at most")
         if kind in ("auto", "cpu") and not detail:
             return cls("auto" if kind == "auto" else "cpu")
-        if kind == "gpu" and re.fullmatch(r"\d+(\+\d+)*", detail, re.ASCII):
+        if kind == "gpu" and re.fullmatch(r"\d{1,4}(\+\d{1,4})*", detail, re.ASCII):
             indices = tuple(int(index) for index in detail.split(_BETWEEN))
             if len(set(indices)) < len(indices):
-                raise ValueError(f"{text!r} names a GPU twice; name each once, like gpu:0+1")
+                raise ValueError(f"{quoted(text)} names a GPU twice; name each once, like gpu:0+1")
             return cls("gpu", indices=indices)
         if kind == "emulated" and detail:
             sizes_bytes = tuple(parse_bytes(size) for size in detail.split(_BETWEEN))
             if 0 in sizes_bytes:
                 raise ValueError("an emulated card of 0 bytes holds nothing; write its size, like emulated:6GiB")
             return cls("emulated", sizes_bytes=sizes_bytes)
-        raise ValueError(f"{text!r} is not a device; write {_FORMS}")
+        raise ValueError(f"{quoted(text)} is not a device; write {_FORMS}")
 
 
 def _checked(text: str) -> str:
@@ -72,7 +73,14 @@ def _sizes(written: Any) -> Any:
 DeviceSizes = Annotated[
     int | tuple[int, ...],
     BeforeValidator(_sizes),
-    WithJsonSchema({"type": ["integer", "string", "array"], "examples": ["6GiB", "6141MiB", "4GiB+2GiB"]}),
+    WithJsonSchema(
+        {
+            "type": ["integer", "string", "array"],
+            "minimum": 0,
+            "maximum": MAX_SIZE_BYTES,
+            "examples": ["6GiB", "6141MiB", "4GiB+2GiB"],
+        }
+    ),
 ]
 
 
@@ -81,4 +89,6 @@ class EmulatedOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    n_threads: int = Field(default=2, ge=1, description="CPU threads the emulated card computes with.")
+    n_threads: Annotated[int, Within.of_setting("n_threads")] = Field(
+        default=2, description="CPU threads the emulated card computes with."
+    )

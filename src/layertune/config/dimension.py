@@ -19,7 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from layertune.settings import CacheType, FlashAttention, TensorSplit, parse_tensor_split
+from layertune.config.table import Within
+from layertune.settings import RANGES, CacheType, FlashAttention, TensorSplit, parse_tensor_split
 
 
 class IntRange(BaseModel):
@@ -27,9 +28,9 @@ class IntRange(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    min: int = Field(default=0, ge=0)
-    max: Annotated[int, Field(ge=0)] | Literal["all"] = "all"
-    step: int = Field(default=1, ge=1)
+    min: Annotated[int, Within.of_setting("n_gpu_layers")] = 0
+    max: Annotated[int | Literal["all"], Within.of_setting("n_gpu_layers", "all")] = "all"
+    step: Annotated[int, Within(1, RANGES["n_gpu_layers"][1])] = 1
 
     @model_validator(mode="after")
     def _check_order(self) -> "IntRange":
@@ -69,17 +70,14 @@ def _split_form(written: Any) -> str:
     return "value" if is_split else _form(written)
 
 
-_Int = Annotated[int, Field(ge=1)]
-_Layers = Annotated[int, Field(ge=0)]
-
 LayerDimension = Annotated[
-    Annotated[_Layers, Tag("value")]
-    | Annotated[list[_Layers], Field(min_length=1), Tag("choices")]
+    Annotated[int, Tag("value")]
+    | Annotated[list[int], Field(min_length=1), Tag("choices")]
     | Annotated[IntRange, Tag("range")],
     Discriminator(_form),
 ]
 IntDimension = Annotated[
-    Annotated[_Int, Tag("value")] | Annotated[list[_Int], Field(min_length=1), Tag("choices")], Discriminator(_form)
+    Annotated[int, Tag("value")] | Annotated[list[int], Field(min_length=1), Tag("choices")], Discriminator(_form)
 ]
 FlashAttentionDimension = Annotated[
     Annotated[FlashAttention, Tag("value")] | Annotated[list[FlashAttention], Field(min_length=1), Tag("choices")],

@@ -10,8 +10,8 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from layertune.config.loading import first_problem, read_table
-from layertune.config.table import Size
-from layertune.errors import ConfigError
+from layertune.config.table import MAX_THREADS, Size, Within
+from layertune.errors import ConfigError, listed
 
 FOLDER = Path("configs", "hardware")
 
@@ -36,13 +36,13 @@ class Bandwidth(_Table):
 
     bytes_per_s: Annotated[Size, Field(gt=0)]
     source: Source
-    n_threads: int | None = Field(default=None, ge=1)
+    n_threads: Annotated[int | None, Within(1, MAX_THREADS)] = None
 
 
 class PowerLimit(_Table):
     """What the GPU may draw; on a laptop it follows the power supply and the maker's profile."""
 
-    watts: float = Field(gt=0)
+    watts: Annotated[float, Within(0.1, 100_000.0)]
     source: Source
 
 
@@ -56,14 +56,14 @@ class DeviceProfile(_Table):
     vram: Memory | None = None
     bandwidth: Bandwidth | None = None
     power_limit: PowerLimit | None = None
-    n_threads: int | None = Field(default=None, ge=1)
+    n_threads: Annotated[int | None, Within(1, MAX_THREADS)] = None
 
 
 class HostProfile(_Table):
     """The machine around the device. `power` is None where it does not tell, as one without a battery."""
 
     cpu: str
-    n_cores: int = Field(ge=1)
+    n_cores: Annotated[int, Within(1, MAX_THREADS)]
     ram: Memory
     bandwidth: Bandwidth | None = None
     power: Literal["mains", "battery"] | None = None
@@ -115,7 +115,7 @@ def find_hardware(name: str, folder: Path = FOLDER) -> HardwareProfile:
         return load_hardware(path)
     if Path(name).exists() or Path(name).suffix == ".toml":
         return load_hardware(Path(name))
-    there = ", ".join(sorted(each.stem for each in folder.glob("*.toml")))
+    there = listed(sorted(each.stem for each in folder.glob("*.toml")))
     names = f"one of {there}" if there else f"a profile's path: {folder} is not here"
     raise ConfigError(f"there is no hardware profile {name}", remedy=f"give {names}")
 

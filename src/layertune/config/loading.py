@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from layertune.config.dimension import FORMS
 from layertune.config.study import StudyConfig
 from layertune.errors import ConfigError
+from layertune.units import quoted
 
 CONFIG_NAME = "study.toml"  # the resolved config in a study folder
 
@@ -37,8 +38,12 @@ def read_table(path: Path, what: str) -> dict[str, Any]:
         raise ConfigError(f"{path} is not UTF-8 text", remedy=f"give the path of {what}") from error
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, or a number of more digits than Python reads
         raise ConfigError(f"{path} is not TOML: {error}", remedy="mend that line") from error
+    except RecursionError as error:
+        raise ConfigError(
+            f"{path} is not TOML: brackets are nested too deeply", remedy=f"give the path of {what}"
+        ) from error
 
 
 def parse_config(table: dict[str, Any], *, source: str, folder: Path) -> StudyConfig:
@@ -78,4 +83,6 @@ def first_problem(error: ValidationError, docs: str = "docs/configuration.md") -
         return f"{key} is missing; add it"
     if problem["type"] == "union_tag_invalid":
         return f"{key}: a range is for n_gpu_layers only; write a value or a list"
+    if problem["type"] != "value_error" and not isinstance(problem["input"], (dict, list)):
+        key = f"{key} = {quoted(problem['input'])}"
     return f"{key}: {message}" if key else message

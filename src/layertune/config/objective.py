@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from layertune.units import quoted
+
 Direction = Literal["maximize", "minimize"]
 
 MODEL_QUANTITIES: dict[str, Direction] = {
@@ -54,11 +56,12 @@ class Objective:
             return cls(name, MODEL_QUANTITIES[quantity])
         known = ", ".join(f"{models[0]}.{quantity}" for quantity in MODEL_QUANTITIES)
         raise ValueError(
-            f"{name!r} is not an objective; the models are {', '.join(models)}; write one of {known}, {VRAM_PEAK}"
+            f"{quoted(name)} is not an objective; the models are {', '.join(models)}; write one of {known}, {VRAM_PEAK}"
         )
 
 
 _FLOOR = re.compile(r"\s*(?P<name>[a-z0-9_.]+)\s*(?P<sign>>=|<=)\s*(?P<value>[0-9]+(\.[0-9]+)?)\s*", re.ASCII)
+_MOST_FLOOR = 1e9
 _SIGNS: dict[Direction, str] = {"maximize": ">=", "minimize": "<="}
 
 
@@ -74,14 +77,17 @@ class Floor:
         """Raises ValueError with how to write one."""
         match = _FLOOR.fullmatch(text)
         if match is None:
-            raise ValueError(f"{text!r} is not a floor; write it like {models[0]}.tokens_per_s >= 20")
+            raise ValueError(f"{quoted(text)} is not a floor; write it like {models[0]}.tokens_per_s >= 20")
         objective = Objective.named(match["name"], models)
         sign = _SIGNS[objective.direction]
         if objective.name == VRAM_PEAK:
-            raise ValueError(f"{text!r}: memory has a limit already; set budget.vram")
+            raise ValueError(f"{quoted(text)}: memory has a limit already; set budget.vram")
         if match["sign"] != sign:
-            raise ValueError(f"{text!r}: {objective.name} is to be {sign} something")
-        return cls(objective, float(match["value"]))
+            raise ValueError(f"{quoted(text)}: {objective.name} is to be {sign} something")
+        value = float(match["value"])
+        if value > _MOST_FLOOR:
+            raise ValueError(f"{quoted(text)}: a floor is a number from 0 to {_MOST_FLOOR:.0f}")
+        return cls(objective, value)
 
     def shortfall(self, value: float) -> float:
         """Return by how much a value misses the floor, at most 0 where it reaches it."""

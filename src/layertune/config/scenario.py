@@ -1,13 +1,14 @@
 """Someone's own estimates, to hold against the plan: which models with how many layers, and what they were to take."""
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from layertune.config.device import DeviceChoice, DeviceText
 from layertune.config.loading import first_problem, read_table
-from layertune.config.table import Size
-from layertune.errors import ConfigError
+from layertune.config.table import Size, Within
+from layertune.errors import ConfigError, listed
 
 
 class _Table(BaseModel):
@@ -17,8 +18,8 @@ class _Table(BaseModel):
 class ScenarioSettings(_Table):
     """What all scenarios run with, as llama-server's -c and -b."""
 
-    n_ctx: int = Field(default=4096, ge=1)
-    n_batch: int = Field(default=512, ge=1)
+    n_ctx: Annotated[int, Within.of_setting("n_ctx")] = 4096
+    n_batch: Annotated[int, Within.of_setting("n_batch")] = 512
 
 
 class ScenarioFile(_Table):
@@ -35,7 +36,7 @@ class ScenarioFile(_Table):
 
 class ScenarioModel(_Table):
     file: str
-    n_gpu_layers: int = Field(ge=0)
+    n_gpu_layers: Annotated[int, Within.of_setting("n_gpu_layers")]
     expected: Size | None = None
 
 
@@ -83,7 +84,7 @@ def load_scenarios(path: Path) -> ScenarioConfig:
     for scenario in config.scenarios:
         for name, model in scenario.models.items():
             if model.file not in config.files:
-                there = ", ".join(config.files)
+                there = listed(config.files)
                 raise ConfigError(
                     f"{path}: scenario {scenario.name}: {name} has no file {model.file}",
                     remedy=f"the files are {there}",

@@ -18,20 +18,24 @@ from layertune.config.dimension import (
 )
 from layertune.config.measurement import FinalsConfig, Measurement
 from layertune.config.objective import VRAM_PEAK, Floor, Objective
-from layertune.config.table import Duration, Size, Table
-from layertune.settings import format_tensor_split
+from layertune.config.table import MAX_THREADS, Duration, Size, Table, Within
+from layertune.settings import RANGES, format_tensor_split
 
 SAMPLERS = ("layer-split", "tpe", "random")
 
 _MODEL_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+_MAX_MODELS = 64
+_MAX_N_CTX = RANGES["n_ctx"][1]
 _RESERVED_NAMES = frozenset({"vram", "host", "balanced", "lean"})
 
 
 class Workload(Table):
     """The request whose speed matters for one model."""
 
-    n_prompt: int = Field(default=512, ge=1, description="Prompt tokens of one request.")
-    n_generate: int = Field(default=128, ge=2, description="Tokens generated in answer to it.")
+    n_prompt: Annotated[int, Within(1, _MAX_N_CTX)] = Field(default=512, description="Prompt tokens of one request.")
+    n_generate: Annotated[int, Within(2, _MAX_N_CTX)] = Field(
+        default=128, description="Tokens generated in answer to it."
+    )
 
     @property
     def n_tokens(self) -> int:
@@ -41,19 +45,25 @@ class Workload(Table):
 class ModelSpace(Table):
     """The settings to search for one model: a value fixes a dimension, a list or a range searches it."""
 
-    n_gpu_layers: LayerDimension = Field(
+    n_gpu_layers: Annotated[LayerDimension, Within.of_setting("n_gpu_layers")] = Field(
         default=IntRange(), description='Layers on the GPU: 0 is none, 1 the output layer only, "all" the whole model.'
     )
-    n_cpu_moe: LayerDimension = Field(
+    n_cpu_moe: Annotated[LayerDimension, Within.of_setting("n_cpu_moe")] = Field(
         default=0, description="First layers whose experts stay on the host; for mixture-of-experts models."
     )
-    n_ctx: IntDimension = Field(default=4096, description="Context in tokens, of all parallel slots together.")
-    n_batch: IntDimension = Field(
+    n_ctx: Annotated[IntDimension, Within.of_setting("n_ctx")] = Field(
+        default=4096, description="Context in tokens, of all parallel slots together."
+    )
+    n_batch: Annotated[IntDimension, Within.of_setting("n_batch")] = Field(
         default_factory=lambda: [256, 512, 1024, 2048],
         description="Logical batch: prompt tokens per llama_decode call.",
     )
-    n_ubatch: IntDimension = Field(default=512, description="Physical batch: tokens per compute graph.")
-    n_threads: IntDimension | None = Field(default=None, description="CPU threads; without it, host.n_cpus.")
+    n_ubatch: Annotated[IntDimension, Within.of_setting("n_ubatch")] = Field(
+        default=512, description="Physical batch: tokens per compute graph."
+    )
+    n_threads: Annotated[IntDimension | None, Within.of_setting("n_threads")] = Field(
+        default=None, description="CPU threads; without it, host.n_cpus."
+    )
     flash_attn: FlashAttentionDimension = Field(default="auto", description="on, off, or llama.cpp's own choice.")
     type_k: CacheTypeDimension = Field(default="f16", description="Data type of the K cache.")
     type_v: CacheTypeDimension = Field(default="f16", description="Data type of the V cache.")
@@ -68,7 +78,9 @@ class ModelConfig(Table):
     """One model to tune."""
 
     path: Path = Field(description="The GGUF file (of a split model, its first file); relative to the config file.")
-    n_parallel: int = Field(default=1, ge=1, description="Request slots of the server that will be deployed.")
+    n_parallel: Annotated[int, Within.of_setting("n_parallel")] = Field(
+        default=1, description="Request slots of the server that will be deployed."
+    )
     workload: Workload = Field(default_factory=Workload)
     space: ModelSpace = Field(default_factory=ModelSpace)
 
@@ -87,9 +99,8 @@ class Budget(Table):
 class HostLimits(Table):
     """What each model's container may use of the host."""
 
-    n_cpus: int | None = Field(
+    n_cpus: Annotated[int | None, Within(1, MAX_THREADS)] = Field(
         default=None,
-        ge=1,
         description="CPUs per model, at most this machine's cores; without it, all of them. No n_threads may be more.",
     )
     ram_per_model: Size | None = Field(default=None, description='RAM limit of one model, like "6GB".')
@@ -98,8 +109,8 @@ class HostLimits(Table):
 class Deployment(Table):
     """How the models will be served. Each process takes a context of its own on a GPU."""
 
-    processes: int | None = Field(
-        default=None, ge=1, description="Server processes that will be deployed; without it, one per model."
+    processes: Annotated[int | None, Within(1, 1000)] = Field(
+        default=None, description="Server processes that will be deployed; without it, one per model."
     )
 
 
@@ -116,7 +127,9 @@ class SearchConfig(Table):
         description="Another study of the same models (its folder or result.json) whose speeds layer-split begins "
         "with, until its own trials say otherwise; relative to the config file.",
     )
-    n_trials: int = Field(default=40, ge=1, description="Stop after this many finished trials.")
+    n_trials: Annotated[int, Within(1, 100_000)] = Field(
+        default=40, description="Stop after this many finished trials."
+    )
     early_stop: bool = Field(
         default=True,
         description="With layer-split, stop before n_trials once another trial would add less than noise makes.",
@@ -144,13 +157,17 @@ class StudyConfig(Table):
     """A whole study: models, device, budget, objectives and how to search."""
 
     name: str = Field(default="search", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the study folder.")
-    seed: int = Field(default=0, ge=0, description="Seeds the sampler and the measured tokens.")
+    seed: Annotated[int, Within(0, 2**32 - 1)] = Field(
+        default=0, description="Seeds the sampler and the measured tokens."
+    )
     device: DeviceText = Field(
         default="auto",
         description="auto, cpu, gpu:N or emulated:SIZE; several GPUs or cards are joined: gpu:0+1, emulated:4GiB+2GiB.",
     )
     emulated: EmulatedOptions = Field(default_factory=EmulatedOptions)
-    models: dict[str, ModelConfig] = Field(min_length=1, description="The models that share the device, by name.")
+    models: dict[str, ModelConfig] = Field(
+        min_length=1, max_length=_MAX_MODELS, description="The models that share the device, by name."
+    )
     budget: Budget = Field(default_factory=Budget)
     host: HostLimits = Field(default_factory=HostLimits)
     deployment: Deployment = Field(default_factory=Deployment)
@@ -172,7 +189,7 @@ class StudyConfig(Table):
         description='What a setting must reach to be chosen, like "chat.tokens_per_s >= 20" or "code.ttft_s <= 3". '
         "A model whose tokens_per_s has a floor is no objective beyond it, unless every model has one.",
     )
-    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
+    weights: dict[str, Annotated[float, Within(0.001, 1000.0)]] = Field(
         default_factory=dict,
         description="How much a model's speed counts in the balanced pick; else 1, or 0 for a model with a floor.",
     )
@@ -207,7 +224,10 @@ class StudyConfig(Table):
             raise ValueError(f"weights.{name}: there is no such model; the models are {', '.join(self.models)}")
         self._check_devices()
         self.resolved_objectives()
-        self.resolved_floors()
+        try:
+            self.resolved_floors()
+        except ValueError as error:
+            raise ValueError(f"floors: {error}") from error
         return self
 
     def _check_devices(self) -> None:

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from layertune.errors import ResultFileError, UsageError
 from layertune.results.study_file import write_study_file
 from layertune.results.trial_info import Engine, OfDevices, Part, TrialInfo
+from layertune.units import quoted
 
 __all__ = [
     "FILE_NAME",
@@ -213,14 +214,14 @@ class Result(Part):
         Raises:
             UsageError: there is no such pick, or that trial has no figures.
         """
-        if pick.isascii() and pick.isdigit():
+        if pick.isascii() and pick.isdigit() and len(pick) < 10:
             trial = self.trial(int(pick))
         elif pick in self.picks:
             trial = self.trial(self.picks[pick])
         else:
             there = ", ".join(self.picks) or "none: no measured trial keeps the budget"
             remedy = f"choose a trial's number or one of {there}"
-            raise UsageError(f"{pick!r} is not a pick of this study", remedy=remedy)
+            raise UsageError(f"{quoted(pick)} is not a pick of this study", remedy=remedy)
         if trial.state != "measured":
             raise UsageError(f"trial {trial.number} was not measured: {trial.reason}", remedy="choose a measured one")
         return trial

@@ -158,7 +158,9 @@ class FeasibleSpace:
         never = (_NEVER, *[0] * (len(held) - 1))
         if len(known) < len(held) or on_host is None or engine.impossible() is not None:
             return never
-        return never if self._limits.ram_excess_bytes(name, on_host) > 0 else tuple(known)
+        if self._limits.ram_excess_bytes(name, on_host) > 0:
+            return never
+        return tuple(min(n_bytes, _NEVER) for n_bytes in known)
 
 
 def _counted(table: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -14,9 +14,10 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from layertune.config import StudyConfig, dimension_values
-from layertune.errors import ConfigError
+from layertune.errors import ConfigError, listed
 from layertune.search.tensor_splits import tensor_splits
 from layertune.settings import EngineSettings, SplitSettings, parse_tensor_split
+from layertune.units import quoted
 
 Params = dict[str, Any]
 
@@ -31,6 +32,8 @@ _FIELDS = (
     "type_k",
     "type_v",
 )
+# All engines of a model are planned before the first trial.
+_MAX_ENGINES = 1_000_000
 TENSOR_SPLIT = "tensor_split"  # of several devices only
 
 
@@ -127,17 +130,29 @@ class SearchSpace:
             if not found:
                 raise ConfigError(f"baselines.{name}: there is no {key}", remedy="write it like code.n_gpu_layers")
             (dimension,) = found
-            if dimension.field == "n_gpu_layers":
+            if dimension.field == "n_gpu_layers" and isinstance(value, int):
                 value = min(value, self.n_layers[dimension.model] + 1)
             if value not in dimension.values:
-                there = ", ".join(str(each) for each in dimension.values)
-                raise ConfigError(f"baselines.{name}: {key} = {value} is not searched", remedy=f"choose one of {there}")
+                there = listed(map(str, dimension.values))
+                raise ConfigError(
+                    f"baselines.{name}: {key} = {quoted(value)} is not searched", remedy=f"choose one of {there}"
+                )
             params[key] = value
         return self.settings(params)
 
     def engines(self, model: str) -> Iterator[EngineSettings]:
-        """Yield every engine of one model, the last dimension changing fastest."""
+        """Yield every engine of one model, the last dimension changing fastest.
+
+        Raises:
+            ConfigError: there are more than can be planned.
+        """
         dimensions = [each for each in self.dimensions if each.model == model]
+        n_engines = prod(len(each.values) for each in dimensions)
+        if n_engines > _MAX_ENGINES:
+            raise ConfigError(
+                f"models.{model}.space has {n_engines} settings, and at most {_MAX_ENGINES} can be planned",
+                remedy="search fewer values, or give n_gpu_layers a larger step",
+            )
         for values in product(*(each.values for each in dimensions)):
             yield self._engine(model, {each.field: value for each, value in zip(dimensions, values, strict=True)})
 

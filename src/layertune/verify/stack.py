@@ -9,7 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 from layertune.errors import ConfigError
 from layertune.export.flags import Flag, server_flags
 from layertune.results.result import Result, TrialInfo, WorkloadInfo
-from layertune.settings import EngineSettings, SplitSettings
+from layertune.settings import RANGES, EngineSettings, SplitSettings
+from layertune.units import quoted
 
 _ENGINE: TypeAdapter[EngineSettings] = TypeAdapter(EngineSettings)
 
@@ -26,7 +27,8 @@ _SETTINGS = {
     "TYPE_V": "type_v",
     "N_CPU_MOE": "n_cpu_moe",
 }
-_FILE, _OTHERS = "MODEL", frozenset({"CACHE_RAM", "PORT"})
+_FILE, _CACHE_RAM = "MODEL", "CACHE_RAM"
+_OTHERS = frozenset({_CACHE_RAM, "PORT"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +97,25 @@ def _settings(name: str, engine: EngineSettings, variables: Mapping[str, str]) -
         variable = f"{name.upper()}_{end}"
         if variable not in variables:
             continue
-        least = 0 if field in ("n_gpu_layers", "n_cpu_moe") else 1
         written = variables[variable]
-        if isinstance(values[field], int):
-            if not (written.isascii() and written.isdigit() and int(written) >= least):
-                raise ConfigError(f"{variable} is {written!r}", remedy=f"write a whole number from {least} on")
-            values[field] = int(written)
+        if field in RANGES:
+            values[field] = _number(variable, written, *RANGES[field])
         else:
             values[field] = written
         try:
             _ENGINE.validate_python(values)
         except ValidationError as error:
-            raise ConfigError(f"{variable} is {written!r}", remedy=error.errors()[0]["msg"]) from error
+            raise ConfigError(f"{variable} is {quoted(written)}", remedy=error.errors()[0]["msg"]) from error
+    if (variable := f"{name.upper()}_{_CACHE_RAM}") in variables:
+        _number(variable, variables[variable], -1, 2**31 - 1)
     return EngineSettings(**values)
+
+
+def _number(variable: str, written: str, least: int, most: int) -> int:
+    digits = written.removeprefix("-") if least < 0 else written
+    if digits.isascii() and digits.isdigit() and len(digits) <= len(str(most)) and least <= int(written) <= most:
+        return int(written)
+    raise ConfigError(f"{variable} is {quoted(written)}", remedy=f"write a whole number from {least} to {most}")
 
 
 def _flag(flag: Flag, name: str, variables: Mapping[str, str]) -> Flag:

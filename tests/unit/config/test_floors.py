@@ -65,7 +65,11 @@ def test_a_latency_with_a_floor_leaves_the_speed_an_objective() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weights", "why"), [({"other": 1}, "there is no such model; the models are chat, code"), ({"chat": 0}, "greater")]
+    ("weights", "why"),
+    [
+        ({"other": 1}, "there is no such model; the models are chat, code"),
+        ({"chat": 0}, "weights.chat: 0 is not a number from 0.001 to 1000.0"),
+    ],
 )
 def test_a_weight_is_a_models_and_above_nothing(weights: dict[str, float], why: str) -> None:
     with pytest.raises(ConfigError, match=why):

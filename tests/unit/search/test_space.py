@@ -108,3 +108,14 @@ def test_the_first_of_a_huge_space_is_there_at_once() -> None:
     huge = space(n_ctx=list(range(256, 256 * 401, 256)), n_threads=list(range(1, 401)))
     assert huge.n_settings() > 10**8
     assert next(huge.shuffled(1)) != next(huge.shuffled(2))
+
+
+def test_more_settings_of_a_model_than_can_be_planned_are_refused_before_any_is() -> None:
+    huge = space(n_ctx=list(range(256, 256 * 401, 256)), n_threads=list(range(1, 401)))
+    with pytest.raises(ConfigError, match=r"models\.chat\.space has \d+ settings, and at most 1000000 can be planned"):
+        next(huge.engines("chat"))
+
+
+def test_a_baseline_whose_layers_are_no_number_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"chat\.n_gpu_layers = 'all' is not searched; choose one of 0, 1"):
+        space().baseline("mine", {"chat": {"n_gpu_layers": "all"}})

@@ -83,8 +83,11 @@ def test_the_prompt_cache_of_an_env_is_the_servers() -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
-        ("CHAT_N_GPU_LAYERS", "-1", "CHAT_N_GPU_LAYERS is '-1'; write a whole number from 0 on"),
-        ("CODE_N_CTX", "0", "CODE_N_CTX is '0'; write a whole number from 1 on"),
+        ("CHAT_N_GPU_LAYERS", "-1", "CHAT_N_GPU_LAYERS is '-1'; write a whole number from 0 to 2147483647"),
+        ("CODE_N_CTX", "0", "CODE_N_CTX is '0'; write a whole number from 1 to 16777216"),
+        ("CODE_N_CTX", str(2**32 + 256), "CODE_N_CTX is '4294967552'; write a whole number from 1 to 16777216"),
+        ("CODE_N_CTX", "9" * 5000, "CODE_N_CTX is '999"),
+        ("CHAT_CACHE_RAM", "1e30", "CHAT_CACHE_RAM is '1e30'; write a whole number from -1 to 2147483647"),
         ("CODE_THREADS", "two", "CODE_THREADS is 'two'; write a whole number"),
         ("CHAT_FLASH_ATTN", "yes", "CHAT_FLASH_ATTN is 'yes'; Input should be 'auto', 'on' or 'off'"),
         ("CHAT_TYPE_K", "q9", "CHAT_TYPE_K is 'q9'; Input should be"),
