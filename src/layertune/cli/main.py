@@ -263,9 +263,7 @@ def verify(
         Path | None, typer.Option("--env", metavar="FILE", help="Verify what this .env makes of the pick.")
     ] = None,
     duration: Annotated[str, typer.Option(metavar="TIME", help="How long the soak lasts, like 30m.")] = "30m",
-    concurrency: Annotated[
-        int, typer.Option(min=1, max=1000, metavar="N", help="Requests at once to each model.")
-    ] = 10,
+    concurrency: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Requests at once per model.")] = 10,
     url: Annotated[
         list[str] | None, typer.Option("--url", metavar="NAME=URL", help="A llama-server that runs already; repeat it.")
     ] = None,
