@@ -46,6 +46,10 @@ def write_output(path: Path, text: str, *, reads: Iterable[Path]) -> None:
     check_output(path, reads=reads)
     try:
         written_files.write_text(path, text)
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"cannot write {path}: a name in it is not UTF-8", remedy="rename that file or folder"
+        ) from error
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", remedy="choose another file with -o") from error
 

@@ -57,14 +57,28 @@ def parse_config(table: dict[str, Any], *, source: str, folder: Path) -> StudyCo
     except ValidationError as error:
         raise ConfigError(f"{source}: {first_problem(error)}") from error
     models = {
-        name: model.model_copy(update={"path": folder / model.path.expanduser()})
+        name: model.model_copy(update={"path": _located(f"{source}: models.{name}.path", folder, model.path)})
         for name, model in config.models.items()
     }
     changes: dict[str, Any] = {"models": models}
     warm_start = config.search.warm_start
     if warm_start is not None:
-        changes["search"] = config.search.model_copy(update={"warm_start": folder / warm_start.expanduser()})
+        changes["search"] = config.search.model_copy(
+            update={"warm_start": _located(f"{source}: search.warm_start", folder, warm_start)}
+        )
     return config.model_copy(update=changes)
+
+
+def _located(key: str, folder: Path, path: Path) -> Path:
+    """Raises ConfigError where the path cannot be found, or not be written into a study's files."""
+    try:
+        located = folder / path.expanduser()
+        str(located).encode()
+    except RuntimeError as error:
+        raise ConfigError(f"{key}: there is no home folder for {path}", remedy="write the whole path") from error
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{key}: {folder / path} is not UTF-8", remedy="rename the file or its folder") from error
+    return located
 
 
 def dump_config(config: StudyConfig) -> str:

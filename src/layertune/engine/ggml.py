@@ -123,11 +123,11 @@ RPC_REMEDY = (
 
 
 def version() -> str:
-    return str(_base().ggml_version().decode())
+    return str(_base().ggml_version().decode(errors="replace"))
 
 
 def commit() -> str:
-    return str(_base().ggml_commit().decode())
+    return str(_base().ggml_commit().decode(errors="replace"))
 
 
 def devices() -> list[DeviceHandle]:
@@ -144,18 +144,18 @@ def props(device: DeviceHandle) -> DeviceProps:
     raw = _Props()
     _base().ggml_backend_dev_get_props(device, ctypes.byref(raw))
     return DeviceProps(
-        name=raw.name.decode(),
-        description=raw.description.decode(),
+        name=raw.name.decode(errors="replace"),
+        description=raw.description.decode(errors="replace"),
         free_bytes=raw.memory_free,
         total_bytes=raw.memory_total,
         is_gpu=raw.type in GPU_TYPES,
-        pci_bus_id=raw.device_id.decode() if raw.device_id else None,
+        pci_bus_id=raw.device_id.decode(errors="replace") if raw.device_id else None,
     )
 
 
 def buffer_name(device: DeviceHandle) -> str:
     """Return how llama.cpp's log names the device's buffers, like "CUDA0" or "RPC0[127.0.0.1:40001]"."""
-    return str(_base().ggml_backend_buft_name(buffer_type(device)).decode())
+    return str(_base().ggml_backend_buft_name(buffer_type(device)).decode(errors="replace"))
 
 
 def memory(device: DeviceHandle) -> tuple[int, int]:

@@ -101,6 +101,6 @@ def build_info() -> BuildInfo:
         llama_cpp_python=metadata.version("llama-cpp-python"),
         version=ggml.version(),
         commit=ggml.commit(),
-        system_info=llama_cpp.llama_print_system_info().decode().strip(" |"),
+        system_info=llama_cpp.llama_print_system_info().decode(errors="replace").strip(" |"),
         supports_rpc=bool(llama_cpp.llama_supports_rpc()) and has_rpc(),
     )

@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,8 +138,6 @@ def test_the_live_line_takes_names_as_they_are(capsys: pytest.CaptureFixture[str
 
 
 def test_warnings_log_lines_and_tracebacks_go_through_the_door() -> None:
-    import subprocess
-
     code = (
         "import logging, warnings; from layertune.cli.console import take_over; take_over()\n"
         "warnings.warn('a\\x1b[2J')\n"
@@ -152,6 +151,9 @@ def test_warnings_log_lines_and_tracebacks_go_through_the_door() -> None:
         assert line in answer.stderr
 
 
+STREAMS = {f"sys.{name}" for name in ("stdout", "stderr", "__stdout__", "__stderr__")}
+
+
 def printing(tree: ast.AST) -> Iterator[str]:
     """Yield what in a module could print: calls and imports."""
     for node in ast.walk(tree):
@@ -159,11 +161,11 @@ def printing(tree: ast.AST) -> Iterator[str]:
             words = ast.unparse(node.func)
             if words == "print" or words.endswith((".echo", ".secho", "Console")) or words.startswith("rich."):
                 yield words
-        elif isinstance(node, ast.Attribute) and ast.unparse(node) in {"sys.stdout", "sys.stderr", "sys.__stdout__"}:
+        elif isinstance(node, ast.Attribute) and ast.unparse(node) in STREAMS:
             yield ast.unparse(node)
         elif isinstance(node, ast.Import):
             yield from (name.name for name in node.names if name.name.split(".")[0] == "rich")
-        elif isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "rich":
+        elif isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in {"rich", "sys", "builtins"}:
             yield str(node.module)
 
 

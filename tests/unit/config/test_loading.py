@@ -185,3 +185,14 @@ def test_any_table_is_a_config_or_a_config_error(table: dict[str, Any]) -> None:
         parsed(**table)
     except ConfigError:
         return
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("models/a\udcff.gguf", "is not UTF-8"), ("~no-such-user/a.gguf", "there is no home folder for ~no-such-user")],
+)
+def test_a_path_that_no_study_can_hold_is_refused_at_the_start(path: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=rf"x\.toml: models\.chat\.path: .*{words}"):
+        parsed(models={"chat": {"path": Path(path)}})
+    with pytest.raises(ConfigError, match=rf"x\.toml: search\.warm_start: .*{words}"):
+        parsed(search={"warm_start": Path(path)})

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 from layertune.devices.emulated.ledger import Ledger
@@ -25,8 +26,9 @@ class CardServer:
     """
 
     def __init__(self, ledger: Ledger, server: int, n_threads: int, *, own_group: bool = False) -> None:
-        """`server` numbers the card's servers in its ledger. With `own_group` a terminal's Ctrl-C does not reach it; a
-        trial's worker and its servers are one group, which ends as one.
+        """`server` numbers the card's servers in its ledger. With `own_group` a terminal's Ctrl-C does not reach it,
+        and its words do not reach the terminal; a trial's worker and its servers are one group, which ends as one and
+        has one log.
 
         Raises:
             DeviceError: it does not start.
@@ -36,12 +38,14 @@ class CardServer:
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             reserved.bind(("127.0.0.1", 0))
             port = reserved.getsockname()[1]
+            self._log = tempfile.TemporaryFile() if own_group else None  # noqa: SIM115
             numbers = (os.getpid(), ledger.descriptor, server, port, n_threads)
             try:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "layertune.devices.emulated.server", *map(str, numbers)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,  # llama.cpp's RPC server talks there; the rest goes to standard error
+                    stderr=self._log,
                     pass_fds=(ledger.descriptor,),
                     process_group=0 if own_group else None,
                     env=_SHORT_SPIN | os.environ,
@@ -59,6 +63,8 @@ class CardServer:
         end(self._process)
         if self._process.stdin is not None:
             self._process.stdin.close()
+        if self._log is not None:
+            self._log.close()
 
     def _wait_until_listening(self, port: int) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
@@ -69,4 +75,13 @@ class CardServer:
                 time.sleep(_POLL_S)
             else:
                 return
-        raise DeviceError("the emulated card's server did not start", remedy="see its words above, or layertune doctor")
+        raise DeviceError(
+            f"the emulated card's server did not start{self._last_words()}", remedy="ask layertune doctor"
+        )
+
+    def _last_words(self) -> str:
+        if self._log is None:
+            return ""  # they are in the log of its trial
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return f"; it last said: {lines[-1]}" if lines else ""
