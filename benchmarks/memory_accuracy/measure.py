@@ -6,6 +6,7 @@ The settings are 5 splits × 3 contexts × 4 kinds of cache of 9 small models of
 models, and of the full-size stand-ins that DIR holds; --quick takes one context and two caches of each. Planned figures
 are computed before llama.cpp loads anything; actual ones are llama.cpp's own buffer lines and, after a prefill of one
 full physical batch, the card's ledger. A GPU has no such sum: CUDA keeps what was freed for the process that freed it.
+every_architecture.py has all architectures, with fewer settings of each.
 Writes accuracy.json, every setting with its figures, and accuracy.md, the table of the docs, into FOLDER (beside this
 file).
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from architectures import ARCHITECTURES, write
+from architectures import write
 
 from layertune.config.device import DeviceChoice
 from layertune.devices.emulated.ledger import Ledger
@@ -37,6 +38,7 @@ from layertune.units import GIB, MIB
 
 HERE = Path(__file__).parent
 CARD = "emulated:64GiB"
+SMALL = ("llama", "qwen2-tied", "qwen2", "qwen3moe", "gemma2", "deepseek2", "mamba", "lfm2", "falcon-h1")
 PARTS = ("weights_bytes", "kv_bytes", "compute_bytes", "output_bytes")
 TARGET_PART_MIB, TARGET_SUM_PERCENT = 0.1, 0.5
 
@@ -64,7 +66,7 @@ def main() -> None:
     target, into = find_target(DeviceChoice.parse(options.device), 2), options.into or HERE
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in ARCHITECTURES:
+        for name in SMALL:
             write(name, Path(folder) / f"{name}.gguf")
         files = sorted(Path(folder).glob("*.gguf")) + sorted(options.models.glob("*.gguf"))
         for file in files:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from architectures import ARCHITECTURES, write
+from architectures import N_VOCAB, write
 
 from layertune.devices.emulated.card import EmulatedCard
 from layertune.devices.emulated.ledger import Ledger
@@ -44,6 +44,12 @@ def memory(path: Path, cache: Path, *settings: EngineSettings, shape: ModelShape
     asked = projections(path, cache)
     asked.learn({"model": settings})
     return ModelMemory(shape or read_shape(path), asked.anatomy("model"), lambda key: asked.project("model", key))
+
+
+def stranger(shape: ModelShape) -> ModelShape:
+    """Return the shape of an architecture that has no rules here."""
+    metadata = {key.replace(shape.architecture, "stranger"): value for key, value in shape.metadata.items()}
+    return replace(shape, architecture="stranger", metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ def check(card: OpenCard, path: Path, plan: ModelMemory, settings: EngineSetting
         for part in PARTS:
             error_bytes = getattr(planned.devices[device], part) - getattr(held, part)
             assert abs(error_bytes) <= 0.1 * MIB, (device, part)
-    assert planned.devices[GPU].total_bytes == pytest.approx(peak_bytes, abs=2 * LOG_ERROR_BYTES)
+    assert planned.devices[GPU].total_bytes == pytest.approx(peak_bytes, abs=planned.log_error_bytes + LOG_ERROR_BYTES)
 
 
 @pytest.mark.parametrize("name", ["chat", "code"])
@@ -102,36 +108,89 @@ def test_the_demo_pair_takes_what_was_planned(
         check(card, demo_pair[name], plan, each)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "name",
+    ["llama", "qwen2-tied", "qwen3moe", "gemma2", "deepseek2", "mamba", "lfm2", "falcon-h1", "openelm", "nanbeige"],
+)
 def test_every_kind_of_architecture_takes_what_was_planned(card: OpenCard, tmp_path: Path, name: str) -> None:
     path = tmp_path / "model.gguf"
     write(name, path)
     settings = engine(4)
     plan = memory(path, tmp_path, settings)
-    assert plan.plan(settings).kv_source == "computed"
+    assert plan.plan(settings).kv_source == ("computed" if name != "nanbeige" else "llama.cpp")
     check(card, path, plan, settings)
 
 
-def test_experts_kept_on_the_host_are_planned_there(card: OpenCard, tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_gpu_layers", [1, 3, 6, 7])
+def test_per_layer_embeddings_take_what_was_planned(card: OpenCard, tmp_path: Path, n_gpu_layers: int) -> None:
+    """per_layer_model_proj is on the device with layer 0 only, not with the output layer."""
     path = tmp_path / "model.gguf"
-    write("qwen3moe", path)
-    settings = engine(99, n_cpu_moe=4)
+    write("gemma4", path)
+    settings = engine(n_gpu_layers)
     check(card, path, memory(path, tmp_path, settings), settings)
+
+
+@pytest.mark.parametrize("name", ["openelm", "deci"])
+@pytest.mark.parametrize("changes", [{}, {"flash_attn": "off"}])
+def test_layers_of_unequal_heads_take_what_was_planned_where_they_are(
+    card: OpenCard, tmp_path: Path, name: str, changes: dict[str, Any]
+) -> None:
+    path = tmp_path / "model.gguf"
+    write(name, path)
+    shape = stranger(read_shape(path))
+    for plan in (memory(path, tmp_path, engine(3, **changes)), memory(path, tmp_path, shape=shape)):
+        check(card, path, plan, engine(3, **changes))
+
+
+def test_an_encoder_s_embedding_is_not_planned_twice(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    write("bert", path)
+    asked = Projections(CARD, {"model": read_shape(path)}, n_outputs=32, cache=tmp_path)
+    plan = ModelMemory(read_shape(path), asked.anatomy("model"), lambda key: asked.project("model", key))
+    for n_gpu_layers in (1, 4, 7):
+        device = EmulatedCard(ledger := Ledger.create(CARD.vram_bytes or 0), ["model"], 1)
+        with closing(ledger), closing(device), closing(Model(path, n_gpu_layers, device.devices("model"))) as model:
+            held = model.buffers[GPU].weights_bytes
+        assert plan.plan(engine(n_gpu_layers)).devices[GPU].weights_bytes == pytest.approx(held, abs=LOG_ERROR_BYTES)
+
+
+def test_a_tensor_that_is_read_lazily_is_on_the_host(tmp_path: Path) -> None:
+    """src/llama-model-loader.cpp, lazy_read: over 4 GiB its rows are read when they are needed."""
+    path, n_vocab = tmp_path / "model.gguf", 2_900_000
+    write("gemma4", path)
+    shape = read_shape(path)
+    larger = [
+        replace(each, shape=(each.shape[0], n_vocab), n_bytes=each.n_bytes * n_vocab // each.shape[1])
+        if each.shape[-1] == N_VOCAB
+        else each
+        for each in shape.tensors
+    ]
+    write_skeleton(replace(shape, tensors=tuple(larger)), path)
+    path_shape = read_shape(path)
+    lazy = next(each for each in path_shape.tensors if each.name == "per_layer_token_embd.weight")
+    assert lazy.n_bytes > 4 * GIB
+    asked = Projections(Target("cpu", "CPU"), {"model": path_shape}, cache=tmp_path)
+    plan = ModelMemory(path_shape, asked.anatomy("model"), lambda key: asked.project("model", key))
+    with closing(Model(path, 0, [])) as model:
+        planned = plan.plan(engine(0)).devices[HOST].weights_bytes
+        assert planned == pytest.approx(model.buffers[HOST].weights_bytes, abs=3 * LOG_ERROR_BYTES)
+
+
+def test_a_model_whose_every_setting_ends_llama_cpp_is_refused(tmp_path: Path) -> None:
+    """It loads, and llama.cpp aborts when it builds a graph: plm has no shapes that it computes with."""
+    path = tmp_path / "model.gguf"
+    write("plm", path)
+    settings = tuple(engine(2, n_ctx=256 * n).memory_key(6) for n in range(1, 11))
+    with pytest.raises(BuildError, match=r"cannot say what .*model\.gguf would take: .*GGML_ASSERT"):
+        ask([Question(CARD, str(path), settings)])
 
 
 @pytest.mark.parametrize("name", ["gemma2", "lfm2", "mamba"])
 def test_an_architecture_without_rules_is_planned_by_llama_cpps_word(card: OpenCard, tmp_path: Path, name: str) -> None:
     path = tmp_path / "model.gguf"
     write(name, path)
-    shape = read_shape(path)
-    prefix = shape.architecture
-    stranger = replace(
-        shape,
-        architecture="stranger",
-        metadata={key.replace(prefix, "stranger"): value for key, value in shape.metadata.items()},
-    )
     settings = engine(4)
-    plan = memory(path, tmp_path, settings, shape=stranger)
+    plan = memory(path, tmp_path, settings, shape=stranger(read_shape(path)))
     assert plan.plan(settings).kv_source == "llama.cpp"
     check(card, path, plan, settings)
 

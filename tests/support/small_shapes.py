@@ -1,5 +1,6 @@
 """Small models as shapes only: what the memory room's tests start from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ from layertune.settings import EngineSettings
 N_LAYER, N_EMBD, N_VOCAB = 4, 256, 1024
 
 
-def shape(architecture: str = "qwen2", *, tied: bool = False, n_layer: int = N_LAYER, **keys: Any) -> ModelShape:
+def shape(
+    architecture: str = "qwen2",
+    *,
+    tied: bool = False,
+    n_layer: int = N_LAYER,
+    more: Sequence[TensorPlan] = (),
+    **keys: Any,
+) -> ModelShape:
     """Return a model of `n_layer` layers; `keys` are metadata with `__` for dots, `ssm__state_size` for one."""
     tensors = [TensorPlan("token_embd.weight", (N_EMBD, N_VOCAB), "Q8_0")]
     for layer in range(n_layer):
@@ -26,6 +34,7 @@ def shape(architecture: str = "qwen2", *, tied: bool = False, n_layer: int = N_L
     tensors.append(TensorPlan("rope_freqs.weight", (16,), "F32"))
     if not tied:
         tensors.append(TensorPlan("output.weight", (N_EMBD, N_VOCAB), "Q6_K"))
+    tensors += more
     defaults = {"attention.head_count": 8, "attention.head_count_kv": 2}
     metadata = defaults | {key.replace("__", "."): value for key, value in keys.items()}
     return ModelShape(
@@ -54,7 +63,7 @@ def linear(model: ModelShape) -> Projector:
     def project(key: EngineSettings) -> Projection:
         on_device = key.n_gpu_layers * 1000 + key.n_ubatch * 100 + key.n_ctx * 10 if key.n_gpu_layers else 0
         layers = [] if rows is None else layer_bytes(rows, key, flash_attn=True, alignment_bytes=ALIGNMENT)
-        caches = (CacheTotal(tuple(range(len(layers))), sum(layers)),)
+        caches = (CacheTotal(tuple(range(len(layers))), sum(layers), 0),)
         compute = {f"gpu{device}": on_device for device, _ in enumerate(key.tensor_split or (1,))}
         return Projection({**compute, "host": key.n_ubatch * 50}, 4096, caches, {}, flash_attn=True)
 

@@ -10,7 +10,7 @@ from layertune.devices.target import Target, find_target
 from layertune.errors import ResultFileError
 from layertune.memory import ModelMemory, Planner
 from layertune.memory.plan import Overhead
-from layertune.models import ModelShape, remembered_shape
+from layertune.models import ModelShape, check_generates, remembered_shape
 
 _NO_OVERHEAD = Overhead(0, "an emulated card has none")
 _UNKNOWN_OVERHEAD = Overhead(None, "not measured yet: a search measures it")
@@ -55,7 +55,7 @@ def plan_study(config: StudyConfig) -> Planning:
     """Read the models' headers and find the device.
 
     Raises:
-        ModelFileError: a model cannot be read.
+        ModelFileError: a model cannot be read, or does not generate text.
         DeviceError: the device is not here.
     """
     shapes = {name: remembered_shape(model.path) for name, model in config.models.items()}
@@ -83,7 +83,14 @@ def measured_overhead(gpu: Target, folder: Path) -> Overhead:
 def plan_models(
     shapes: dict[str, ModelShape], choice: DeviceChoice, emulated_n_threads: int, n_processes: int
 ) -> Planning:
-    """Raises DeviceError where the device is not here."""
+    """Find the device, and check that it makes sense to plan these models.
+
+    Raises:
+        ModelFileError: a model does not generate text.
+        DeviceError: the device is not here.
+    """
+    for shape in shapes.values():
+        check_generates(shape)
     target = find_target(choice, emulated_n_threads)
     overhead = _UNKNOWN_OVERHEAD if target.kind == "gpu" else _NO_OVERHEAD
     return Planning(shapes, target, Projections(target, shapes), overhead, n_processes)

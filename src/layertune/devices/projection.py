@@ -19,6 +19,8 @@ from layertune.memory.projection import Anatomy, Projection
 from layertune.settings import EngineSettings
 
 _TIMEOUT_S, _TIMEOUT_PER_SETTING_S = 120.0, 0.5
+# After so many settings in a row that end llama.cpp, the model does.
+_MOST_ABORTS = 8
 _LEDGER_BYTES = 2**60  # nothing is allocated on the card, so nothing is refused
 
 
@@ -39,23 +41,54 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """In the order asked; None where llama.cpp refuses the setting."""
+    """In the order asked; None where llama.cpp refuses the setting, or is ended by it."""
 
     anatomy: Anatomy
     projections: tuple[Projection | None, ...]
 
 
+# The child writes a line for each: how the tensors lie, then every setting's projection as soon as it has it.
 _QUESTION: TypeAdapter[Question] = TypeAdapter(Question)
-_ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
+_ANATOMY: TypeAdapter[Anatomy] = TypeAdapter(Anatomy)
+_PROJECTION: TypeAdapter[Projection | None] = TypeAdapter(Projection | None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a child wrote before it ended: all of it where `why_not` is None."""
+
+    anatomy: Anatomy | None
+    projections: tuple[Projection | None, ...]
+    why_not: str | None
 
 
 def ask(questions: Sequence[Question]) -> list[Answer]:
     """Answer each question in a process of its own, all at once. Where a model's skeleton is not enough for llama.cpp,
-    or ends it, its own file is asked.
+    or ends it, its own file is asked. A setting that ends llama.cpp with that, too, has no projection; the others do.
 
     Raises:
         BuildError: llama.cpp cannot load a model, in its own words.
     """
+    return [_complete(question, said) for question, said in zip(questions, _ask(questions), strict=True)]
+
+
+def _complete(question: Question, said: _Said) -> Answer:
+    """Ask on for the settings that a child did not live to answer."""
+    found, anatomy, n_aborts = list(said.projections), said.anatomy, 0
+    while anatomy is None or len(found) < len(question.settings):
+        if question.whole:
+            n_aborts = 1 if said.projections else n_aborts + 1
+            if said.anatomy is None or n_aborts > _MOST_ABORTS:
+                raise BuildError(f"llama.cpp cannot say what {question.path} would take: {said.why_not}")
+            found.append(None)
+        question = replace(question, whole=True)
+        (said,) = _ask([replace(question, settings=question.settings[len(found) :])])
+        found += said.projections
+        anatomy = anatomy or said.anatomy
+    return Answer(anatomy, tuple(found))
+
+
+def _ask(questions: Sequence[Question]) -> list[_Said]:
     command = [sys.executable, "-m", "layertune.devices.projection", str(os.getpid())]
     pipe = subprocess.PIPE
     asked: list[tuple[Question, subprocess.Popen[bytes]]] = []
@@ -64,7 +97,7 @@ def ask(questions: Sequence[Question]) -> list[Answer]:
             asked.append((question, subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)))
         for question, process in asked:
             _send(question, process)
-        return [_answer_or_ask_whole(question, process) for question, process in asked]
+        return [_said(question, process) for question, process in asked]
     except OSError as error:
         raise BuildError(f"llama.cpp cannot be asked what settings take: {error}", remedy="try again") from error
     finally:
@@ -75,15 +108,6 @@ def ask(questions: Sequence[Question]) -> list[Answer]:
                     stream.close()
 
 
-def _answer_or_ask_whole(question: Question, process: "subprocess.Popen[bytes]") -> Answer:
-    try:
-        return _answer(question, process)
-    except BuildError:
-        if question.whole:
-            raise
-        return ask([replace(question, whole=True)])[0]
-
-
 def _send(question: Question, process: "subprocess.Popen[bytes]") -> None:
     if process.stdin is not None:
         with contextlib.suppress(OSError):  # it died at once; its status will tell
@@ -92,18 +116,21 @@ def _send(question: Question, process: "subprocess.Popen[bytes]") -> None:
         process.stdin = None  # so that `communicate` leaves it alone
 
 
-def _answer(question: Question, process: "subprocess.Popen[bytes]") -> Answer:
+def _said(question: Question, process: "subprocess.Popen[bytes]") -> _Said:
     timeout_s = _TIMEOUT_S + _TIMEOUT_PER_SETTING_S * len(question.settings)
     try:
         text, words = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired as error:
         what = f"what {len(question.settings)} settings of {question.path} would take"
         raise BuildError(f"llama.cpp did not say within {timeout_s:.0f} s {what}", remedy="search fewer") from error
-    if process.returncode != 0:
-        lines = words.decode(errors="replace").strip().splitlines()
-        why = lines[-1] if lines else f"it ended with {lifetime.how_ended(process.returncode)}"
-        raise BuildError(f"llama.cpp cannot say what {question.path} would take: {why}")
-    return _ANSWER.validate_json(text)
+    lines = text.split(b"\n")[:-1]  # what follows the last one was cut off
+    anatomy = _ANATOMY.validate_json(lines[0]) if lines else None
+    projections = tuple(map(_PROJECTION.validate_json, lines[1:]))
+    if process.returncode == 0:
+        return _Said(anatomy, projections, None)
+    complaints = words.decode(errors="replace").strip().splitlines()
+    why = complaints[-1] if complaints else f"it ended with {lifetime.how_ended(process.returncode)}"
+    return _Said(anatomy, projections, why)
 
 
 def main(arguments: list[str]) -> int:
@@ -131,15 +158,16 @@ def main(arguments: list[str]) -> int:
                     file = Path(f"/proc/self/fd/{unnamed.fileno()}")
                     write_skeleton(shape, file)
                 devices = device.devices("model")
-                anatomy = read_anatomy(file, shape, devices)
-                found = dict(project(file, question.settings, devices, question.n_outputs))
+                stream.write(_ANATOMY.dump_json(read_anatomy(file, shape, devices)).decode() + "\n")
+                stream.flush()
+                for _, projection in project(file, question.settings, devices, question.n_outputs):
+                    stream.write(_PROJECTION.dump_json(projection).decode() + "\n")
+                    stream.flush()  # the next setting may end this process
         finally:
             device.close()
     except (LayertuneError, EngineRefused) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    answer = Answer(anatomy, tuple(found[each] for each in question.settings))
-    stream.write(_ANSWER.dump_json(answer).decode())
     stream.close()
     return 0
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_VERSION = 1  # of how this layertune asks
+_VERSION = 2  # of how this layertune asks
 _ANATOMY = "anatomy"
 
 
@@ -105,7 +105,9 @@ def _entries(question: "Question", answer: "Answer") -> dict[str, Any]:
 
 def _anatomy(entry: Any) -> Anatomy:
     homes = {
-        name: TensorHome(int(home["device_bytes"]), tuple(home["host_buffers"]))
+        name: TensorHome(
+            int(home["device_bytes"]), tuple(home["host_buffers"]), bool(home["is_duplicated"]), bool(home["is_lazy"])
+        )
         for name, home in entry["tensors"].items()
     }
     return Anatomy(homes, int(entry["alignment_bytes"]))
@@ -117,7 +119,10 @@ def _projection(entry: Any) -> Projection | None:
     return Projection(
         compute_bytes={device: int(n_bytes) for device, n_bytes in entry["compute_bytes"].items()},
         output_bytes=int(entry["output_bytes"]),
-        caches=tuple(CacheTotal(tuple(cache["layers"]), int(cache["n_bytes"])) for cache in entry["caches"]),
+        caches=tuple(
+            CacheTotal(tuple(cache["layers"]), int(cache["k_bytes"]), int(cache["v_bytes"]), bool(cache["is_indexer"]))
+            for cache in entry["caches"]
+        ),
         state_bytes={device: int(n_bytes) for device, n_bytes in entry["state_bytes"].items()},
         flash_attn=entry["flash_attn"],
     )

@@ -2,6 +2,7 @@
 
 load_tensors:   CPU_Mapped model buffer size =    85.82 MiB
 llama_kv_cache: RPC0[127.0.0.1:40001] KV buffer size =    22.50 MiB
+llama_dsv4_comp_state: CUDA0 DSV4 csa state buffer size =     1.00 MiB
 sched_reserve:  CUDA0 compute buffer size =    84.01 MiB
 """
 
@@ -13,12 +14,16 @@ from layertune.memory.buffers import HOST, BufferBytes, device_name
 from layertune.settings import FlashAttention
 from layertune.units import MIB
 
-_LINE = re.compile(r"(?P<buffer>\S+)\s+(?P<kind>model|KV|RS|compute|output) buffer size\s*=\s*(?P<mib>\d+\.\d+) MiB")
+_LINE = re.compile(
+    r"(?P<buffer>\S+)\s+(?:DSV4 \S+ )?(?P<kind>model|KV|RS|state|compute|output) buffer size"
+    r"\s*=\s*(?P<mib>\d+\.\d+) MiB"
+)
 _FLASH_ATTENTION = re.compile(r"Flash Attention (?:not supported, set to )?(?P<value>enabled|disabled)")
 _FIELDS = {
     "model": "weights_bytes",
     "KV": "kv_bytes",
     "RS": "kv_bytes",  # the recurrent state takes the cache's place
+    "state": "kv_bytes",
     "compute": "compute_bytes",
     "output": "output_bytes",
 }

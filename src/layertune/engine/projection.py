@@ -5,6 +5,7 @@ process that projects does nothing else with llama.cpp meanwhile.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -15,24 +16,29 @@ from layertune.engine.context import Context
 from layertune.engine.model import Model, expert_tensors
 from layertune.engine.refusal import EngineRefused
 from layertune.memory.buffers import HOST
-from layertune.memory.projection import MAPPED, Anatomy, CacheTotal, Projection, TensorHome
+from layertune.memory.projection import EMBEDDING, MAPPED, Anatomy, CacheTotal, Projection, TensorHome
 from layertune.models import ModelShape
 from layertune.models.types import ALIGNMENT, TENSOR_TYPE_NUMBERS
 from layertune.settings import EngineSettings
 from layertune.units import MIB, pad
 
 # The debug lines that this reads; LogCapture.keep_debug.
-DEBUG_WORDS = ("buffer type overridden to", ": dev = ")
+DEBUG_WORDS = ("buffer type overridden to", ": loading tensor ", ": dev = ")
 
+_LOADING = re.compile(r"create_tensor: loading tensor (?P<name>\S+)")
+_UNUSED = re.compile(r"model has unused tensor (?P<name>\S+) \(")
 _OVERRIDDEN = re.compile(r"tensor (?P<name>\S+) \(\d+ MiB \S+\) buffer type overridden to (?P<buffer>\S+)")
 _CACHE_LAYER = re.compile(r"llama_kv_cache: layer\s+(?P<layer>\d+): dev = ")
+_CACHE_KIND = re.compile(r"creating\s+(?P<kind>.*)KV cache")
 _CACHE_TOTAL = re.compile(
     r"llama_kv_cache: size = .*K \(\S+\):\s*(?P<k>\d+\.\d+) MiB, V \(\S+\):\s*(?P<v>\d+\.\d+) MiB"
 )
 
 
 def read_anatomy(path: Path, shape: ModelShape, devices: Sequence[ggml.DeviceHandle]) -> Anatomy:
-    """Ask where each tensor lives. All are sent to the host, and llama.cpp's log names the buffer it chose for each.
+    """Ask where each tensor lives. All are sent to the host, and llama.cpp's log names the buffer it chose for each
+    (src/llama-model-loader.cpp, create_tensor). It is silent about a tensor that it reads lazily, which no override
+    concerns, and creates the token embedding twice where that is the output layer, too.
 
     `path` may be the model's skeleton; `shape` is its own.
 
@@ -41,23 +47,31 @@ def read_anatomy(path: Path, shape: ModelShape, devices: Sequence[ggml.DeviceHan
     """
     mark = library.log().mark()
     Model(path, 0, devices, host_tensors=[".*"], no_alloc=True).close()
-    buffers: dict[str, list[str]] = {}
+    n_loads: Counter[str] = Counter()
+    buffers: dict[str, set[str]] = {}
     for line in library.log().since(mark):
-        if match := _OVERRIDDEN.search(line):
-            found = buffers.setdefault(match["name"], [])
-            if match["buffer"] not in found:
-                found.append(match["buffer"])
+        if match := _LOADING.search(line):
+            n_loads[match["name"]] += 1
+        elif match := _UNUSED.search(line):
+            n_loads[match["name"]] -= 1
+        elif match := _OVERRIDDEN.search(line):
+            buffers.setdefault(match["name"], set()).add(_on_mapped_file(match["buffer"]))
     device_buffer = ggml.buffer_type(devices[0]) if devices else None
     alignment_bytes = ggml.alignment(device_buffer) if device_buffer is not None else ALIGNMENT
     homes = {}
     for tensor in shape.tensors:
-        if tensor.name not in buffers:
+        if n_loads[tensor.name] <= 0:
             continue  # llama.cpp does not load it
         size_bytes = tensor.n_bytes
         if device_buffer is not None:
             size_bytes = ggml.tensor_bytes(device_buffer, TENSOR_TYPE_NUMBERS[tensor.type], tensor.shape)
-        host_buffers = tuple(dict.fromkeys(_on_mapped_file(name) for name in buffers[tensor.name]))
-        homes[tensor.name] = TensorHome(pad(size_bytes, alignment_bytes), host_buffers)
+        found = buffers.get(tensor.name, {MAPPED})
+        homes[tensor.name] = TensorHome(
+            pad(size_bytes, alignment_bytes),
+            host_buffers=tuple(sorted(found, key=lambda name: (name != MAPPED, name))),
+            is_duplicated=tensor.name == EMBEDDING and n_loads[tensor.name] > 1,
+            is_lazy=tensor.name not in buffers,
+        )
     return Anatomy(homes, alignment_bytes)
 
 
@@ -98,11 +112,15 @@ def _project(model: Model, settings: EngineSettings, n_outputs: int | None) -> P
 
 def _caches(lines: Iterable[str]) -> Iterator[CacheTotal]:
     layers: list[int] = []
+    is_indexer = False
     for line in lines:
-        if match := _CACHE_LAYER.search(line):
+        if match := _CACHE_KIND.search(line):
+            is_indexer = "indexer" in match["kind"]
+        elif match := _CACHE_LAYER.search(line):
             layers.append(int(match["layer"]))
         elif match := _CACHE_TOTAL.search(line):
-            yield CacheTotal(tuple(layers), round((float(match["k"]) + float(match["v"])) * MIB))
+            k_bytes, v_bytes = (round(float(match[part]) * MIB) for part in ("k", "v"))
+            yield CacheTotal(tuple(layers), k_bytes, v_bytes, is_indexer)
             layers = []
 
 

@@ -16,8 +16,8 @@ _PLAIN = frozenset({
     "arcee", "baichuan", "bloom", "chatglm", "codeshell", "command-r", "dbrx", "deci", "deepseek", "deepseek2",
     "ernie4_5", "ernie4_5-moe", "exaone", "falcon", "gemma", "glm4", "gpt2", "gptj", "gptneox", "granite",
     "granitemoe", "grok", "hunyuan-dense", "hunyuan-moe", "internlm2", "llama", "minicpm", "minicpm3", "mpt",
-    "nemotron", "olmo", "olmoe", "orion", "phi2", "phi3", "phimoe", "plamo", "qwen", "qwen2", "qwen2moe", "qwen2vl",
-    "qwen3", "qwen3moe", "qwen3vl", "qwen3vlmoe", "refact", "seed_oss", "smollm3", "stablelm", "starcoder",
+    "nemotron", "olmo", "olmoe", "openelm", "orion", "phi2", "phi3", "phimoe", "plamo", "qwen", "qwen2", "qwen2moe",
+    "qwen2vl", "qwen3", "qwen3moe", "qwen3vl", "qwen3vlmoe", "refact", "seed_oss", "smollm3", "stablelm", "starcoder",
     "starcoder2", "xverse",
 })  # fmt: skip
 # Every n-th layer sees the whole context, the others a window of it: n where the header does not say.
@@ -77,9 +77,7 @@ def _n_trunk(shape: ModelShape) -> int:
 def _attention(shape: ModelShape, layer: int, window: int | None = None) -> LayerRows:
     """Grouped-query attention keeps n_head_kv heads; multi-head latent attention keeps one row, in K."""
     n_head = _per_layer(shape, "attention.head_count", 0) or 1
-    n_head_kv = _per_layer(shape, "attention.head_count_kv", layer)
-    if n_head_kv is None:
-        n_head_kv = _per_layer(shape, "attention.head_count", layer) or 0
+    n_head_kv = _n_head_kv(shape, layer)
     suffix = "" if window is None else "_swa"
     default = shape.n_embd // n_head
     whole_k = shape.number("attention.key_length") or default
@@ -130,7 +128,23 @@ def _state(shape: ModelShape) -> tuple[int, int]:
     return max(d_conv - 1, 0) * (d_inner + 2 * n_group * d_state), d_state * d_inner
 
 
+def heads_kv(shape: ModelShape) -> list[int]:
+    """Return how many key-value heads every layer has."""
+    heads = [_n_head_kv(shape, layer) for layer in range(shape.n_layer)]
+    if shape.architecture == "graniteswitch":
+        heads[-1] = 1  # granite-switch.cpp: the router's layer
+    return heads
+
+
+def _n_head_kv(shape: ModelShape, layer: int) -> int:
+    """llama_model_base::load_hparams: without a number of their own there are as many as heads."""
+    n_head_kv = _per_layer(shape, "attention.head_count_kv", layer)
+    if n_head_kv is None:
+        n_head_kv = _per_layer(shape, "attention.head_count", layer)
+    return int(n_head_kv or 0)
+
+
 def _per_layer(shape: ModelShape, key: str, layer: int) -> Any:
-    """A key that holds one number for all layers or a list of them."""
+    """A key that holds one number for all layers or a list of them; layers that reuse others' weights begin anew."""
     value = shape.number(key)
-    return value[layer] if isinstance(value, (list, tuple)) else value
+    return value[layer % len(value)] if isinstance(value, (list, tuple)) and value else value

@@ -33,11 +33,13 @@ class PlannedBytes:
 
 @dataclass(frozen=True, slots=True)
 class ModelPlan:
-    """One model's memory. `kv_source` says whose word its cache is, None where nobody's."""
+    """One model's memory. `kv_source` says whose word its cache is, None where nobody's; `n_logged` is how many of a
+    device's figures are llama.cpp's."""
 
     devices: Mapping[str, PlannedBytes]
     kv_source: Source | None
     flash_attn: bool | None
+    n_logged: int = 1
 
     @property
     def on_devices(self) -> tuple[PlannedBytes, ...]:
@@ -47,8 +49,7 @@ class ModelPlan:
     @property
     def log_error_bytes(self) -> int:
         """By how much a device's sum may be too small: llama.cpp logs each figure to 0.01 MiB."""
-        n_figures = 3 if self.kv_source == "llama.cpp" else 1
-        return n_figures * LOG_ERROR_BYTES
+        return self.n_logged * LOG_ERROR_BYTES
 
 
 @dataclass(frozen=True, slots=True)

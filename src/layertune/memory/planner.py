@@ -1,16 +1,15 @@
 """From settings to a `MemoryPlan`."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, compress
 from typing import Protocol
 
 from layertune.errors import UsageError
 from layertune.memory.buffers import HOST, LOG_ERROR_BYTES, device_name
 from layertune.memory.cache import layer_bytes
 from layertune.memory.homes import layer_homes
-from layertune.memory.layers import LayerRows, layer_rows
+from layertune.memory.layers import LayerRows, heads_kv, layer_rows
 from layertune.memory.plan import MemoryPlan, ModelPlan, Overhead, PlannedBytes, Source
 from layertune.memory.projection import Anatomy, CacheTotal, Projection, Projector
 from layertune.memory.weights import Weights
@@ -25,6 +24,7 @@ class ModelMemory:
         self.n_layer = shape.n_layer
         self._devices = tuple(map(device_name, range(n_devices)))
         self._rows: tuple[LayerRows, ...] | None = layer_rows(shape)
+        self._heads_kv = heads_kv(shape)
         self._weights = Weights(shape, anatomy)
         self._alignment_bytes = anatomy.alignment_bytes
         self._project = project
@@ -40,6 +40,9 @@ class ModelMemory:
         projection = self._project(key)
         weights = self._weights.split(*key.placement)
         kv, kv_source = self._kv(key, projection)
+        n_logged = 1
+        if projection is not None and kv_source == "llama.cpp":
+            n_logged += _n_figures(projection)
         compute = projection.compute_bytes if projection is not None else None
         devices = {
             device: PlannedBytes(
@@ -50,7 +53,7 @@ class ModelMemory:
             )
             for device in (*self._devices, HOST)
         }
-        return ModelPlan(devices, kv_source, projection.flash_attn if projection is not None else None)
+        return ModelPlan(devices, kv_source, projection.flash_attn if projection is not None else None, n_logged)
 
     def _kv(self, key: EngineSettings, projection: Projection | None) -> tuple[dict[str, int] | None, Source | None]:
         """Our rules where they are known and llama.cpp does not contradict them, else llama.cpp's own figures."""
@@ -62,7 +65,9 @@ class ModelMemory:
                 return _sums(zip(homes, layers, strict=False)), "computed"
         if projection is None:
             return None, None
-        caches = chain.from_iterable(_shares(cache, homes) for cache in projection.caches)
+        caches = chain.from_iterable(
+            _shares(cache, homes, self._heads_kv, flash_attn=projection.flash_attn) for cache in projection.caches
+        )
         return _sums(chain(projection.state_bytes.items(), caches)), "llama.cpp"
 
     def _check(self, key: EngineSettings) -> None:
@@ -103,15 +108,30 @@ class Planner:
         return None
 
 
-def _shares(cache: CacheTotal, homes: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Share a cache's total out over its layers' devices; the host has what rounding leaves."""
-    n_layers = Counter(homes[layer] for layer in cache.layers)
-    left_bytes = cache.n_bytes
-    for device in n_layers.keys() - {HOST}:
-        n_bytes = round(cache.n_bytes * n_layers[device] / len(cache.layers))
-        left_bytes -= n_bytes
-        yield device, n_bytes
-    yield HOST, left_bytes
+def _shares(
+    cache: CacheTotal, homes: Sequence[str], heads_kv: Sequence[int], *, flash_attn: bool | None
+) -> Iterator[tuple[str, int]]:
+    """Share a cache's totals out over its layers, as src/llama-kv-cache.cpp makes them.
+
+    All layers of one cache have heads of one size, so a row is as wide as its layer has key-value heads. An indexer has
+    one head in every layer; without flash attention V has the widest layer's row in all of them. Where llama.cpp did
+    not say whether it uses flash attention, each device is planned with the larger of the two.
+    """
+    equal = [1] * len(cache.layers)
+    by_heads = [heads_kv[layer] for layer in cache.layers]
+    if cache.is_indexer or not any(by_heads):
+        by_heads = equal
+    v_weights = {True: [by_heads], False: [equal], None: [by_heads, equal]}[flash_attn]
+    devices = dict.fromkeys(homes[layer] for layer in cache.layers)
+    for device in devices:
+        is_there = [homes[layer] == device for layer in cache.layers]
+        v_bytes = max(_share(cache.v_bytes, weights, is_there) for weights in v_weights)
+        yield device, _share(cache.k_bytes, by_heads, is_there) + v_bytes
+
+
+def _share(n_bytes: int, weights: Sequence[int], is_there: Sequence[bool]) -> int:
+    """Return what those layers have that are there."""
+    return round(n_bytes * sum(compress(weights, is_there)) / sum(weights))
 
 
 def _sums(parts: Iterable[tuple[str, int]]) -> dict[str, int]:
@@ -130,7 +150,11 @@ def _output_bytes(device: str, projection: Projection | None) -> int | None:
 
 
 def _agree(computed_bytes: int, projection: Projection) -> bool:
-    """Where our sum is further off than llama.cpp's log can be, its rules are not ours: it logs K and V apart."""
+    """Where our sum is further off than llama.cpp's log can be, its rules are not ours."""
     logged_bytes = sum(cache.n_bytes for cache in projection.caches) + sum(projection.state_bytes.values())
-    n_figures = 2 * len(projection.caches) + len(projection.state_bytes)
-    return abs(computed_bytes - logged_bytes) <= n_figures * LOG_ERROR_BYTES
+    return abs(computed_bytes - logged_bytes) <= _n_figures(projection) * LOG_ERROR_BYTES
+
+
+def _n_figures(projection: Projection) -> int:
+    """Return how many figures of llama.cpp's log all caches and states are: it logs K and V apart."""
+    return 2 * len(projection.caches) + len(projection.state_bytes)

@@ -9,6 +9,7 @@ from layertune.settings import EngineSettings
 from layertune.units import pad
 
 MAPPED = "CPU"
+EMBEDDING = "token_embd.weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,10 @@ class TensorHome:
 
     device_bytes: int
     host_buffers: tuple[str, ...] = (MAPPED,)
+    is_duplicated: bool = False
+    """The token embedding of a model that has no output layer and uses the embedding as one."""
+    is_lazy: bool = False
+    """Its rows are read from the file when they are needed; a mapping of its own holds it, on the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +38,31 @@ class Anatomy:
     @classmethod
     def plain(cls, shape: ModelShape, alignment_bytes: int = ALIGNMENT) -> "Anatomy":
         """What holds where nobody was asked: every tensor is used, and the host maps the file."""
-        homes = {tensor.name: TensorHome(pad(tensor.n_bytes, alignment_bytes)) for tensor in shape.tensors}
+        homes = {
+            tensor.name: TensorHome(
+                pad(tensor.n_bytes, alignment_bytes),
+                is_duplicated=tensor.name == EMBEDDING and shape.tied_embeddings,
+            )
+            for tensor in shape.tensors
+        }
         return cls(homes, alignment_bytes)
 
 
 @dataclass(frozen=True, slots=True)
 class CacheTotal:
-    """One cache as llama.cpp's log has it: its layers, and its bytes, to 0.01 MiB for K and for V."""
+    """One cache as llama.cpp's log has it: its layers, and what they take together, to 0.01 MiB for K and for V.
+
+    Its layers' rows are as wide as their key-value heads, those of an indexer's cache are all alike (`is_indexer`).
+    """
 
     layers: tuple[int, ...]
-    n_bytes: int
+    k_bytes: int
+    v_bytes: int
+    is_indexer: bool = False
+
+    @property
+    def n_bytes(self) -> int:
+        return self.k_bytes + self.v_bytes
 
 
 @dataclass(frozen=True, slots=True)

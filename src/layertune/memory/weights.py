@@ -1,8 +1,11 @@
 """Which tensor goes where for each split of the layers, and what that takes (src/llama-model.cpp, load_tensors).
 
-The output layer moves first, then the last repeating layer and so on; the token embedding stays on the host. A model
-without an output layer of its own uses the embedding as one, and the device then holds a copy. Experts of the first
-`n_cpu_moe` layers stay on the host (common/common.h, LLM_FFN_EXPS_REGEX).
+The output layer moves first, then the last repeating layer and so on; the token embedding stays on the host. Where the
+embedding is the output layer, too, the device holds a copy of it. Experts of the first `n_cpu_moe` layers stay on the
+host (common/common.h, LLM_FFN_EXPS_REGEX).
+
+A tensor of a block belongs to that block's layer. Where the others belong, src/llama-arch.cpp says (LLM_TENSOR_INFOS)
+for each name (LLM_TENSOR_NAMES): to the input, to the output, or to the layer that src/models/NAME.cpp names.
 """
 
 import re
@@ -16,13 +19,20 @@ from layertune.models.types import ALIGNMENT
 from layertune.settings import TensorSplit
 from layertune.units import pad
 
-# src/llama-arch.cpp: LLM_TENSOR_LAYER_INPUT
+# LLM_TENSOR_LAYER_INPUT: on the host whatever the split.
 _INPUT_NAMES = frozenset({"token_embd", "position_embd", "token_types", "per_layer_token_embd"})
+# LLM_TENSOR_LAYER_REPEATING that src/models/NAME.cpp creates for layer 0. All names in no set are LAYER_OUTPUT.
+_FIRST_LAYER_NAMES = frozenset({
+    "token_embd_norm", "per_layer_model_proj", "per_layer_proj_norm", "hrm.z_l_init", "conv1d", "nextn.pre_projection",
+})  # fmt: skip
+# LLM_TENSOR_OUTPUT_NORM_LFM2 has the name of another architectures' input norm.
+_OUTPUT_NAMES_OF = {"lfm2": "token_embd_norm", "lfm2moe": "token_embd_norm"}
 # Created anew for every layer and then shared by all that lie in the same memory.
 _SHARED_NAMES = frozenset({"rope_freqs", "rope_factors_long", "rope_factors_short"})
-_BLOCK = re.compile(r"blk\.(\d+)\.")
+# t5: enc.blk, dec.blk; wavtokenizer-dec: posnet, convnext.
+_BLOCK = re.compile(r"(?:(?:enc\.|dec\.)?blk|posnet|convnext)\.(\d+)\.")
 _EXPERTS = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch|)exps")
-_EMBEDDING = "token_embd.weight"
+_SUFFIX = re.compile(r"\.(weight|bias|scale|input_scale)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +55,7 @@ class Weights:
         self._n_layer = shape.n_layer
         self._alignment_bytes = anatomy.alignment_bytes
         self._tensors = _tensors(shape, anatomy)
-        self._tied = anatomy.tensors.get(_EMBEDDING) if shape.tied_embeddings else None
+        self._tied = next((tensor for tensor in self._tensors if tensor.home.is_duplicated), None)
         self._splits: dict[tuple[tuple[str, ...], int], dict[str, int]] = {}
 
     def split(self, n_gpu_layers: int, n_cpu_moe: int = 0, tensor_split: TensorSplit = ()) -> dict[str, int]:
@@ -59,7 +69,7 @@ class Weights:
     def _split(self, homes: tuple[str, ...], n_cpu_moe: int) -> dict[str, int]:
         held = dict.fromkeys((GPU, HOST, *homes), 0)
         copied_bytes = 0
-        mapped: dict[int, tuple[int, int]] = {}
+        mapped: dict[tuple[int, bool], tuple[int, int]] = {}  # by file; what is read lazily has a mapping of its own
         for tensor in self._tensors:
             where = {homes[tensor.layer] if tensor.layer >= 0 else HOST}
             if tensor.is_shared:
@@ -70,20 +80,18 @@ class Weights:
                 held[device] += tensor.home.device_bytes
             if HOST in where:
                 if tensor.home.host_buffers[0] == MAPPED:
-                    begin, end = mapped.get(tensor.file, (tensor.offset, 0))
-                    mapped[tensor.file] = (min(begin, tensor.offset), max(end, tensor.offset + tensor.n_bytes))
+                    mapping = tensor.file, tensor.home.is_lazy
+                    begin, end = mapped.get(mapping, (tensor.offset, 0))
+                    mapped[mapping] = (min(begin, tensor.offset), max(end, tensor.offset + tensor.n_bytes))
                 else:
                     copied_bytes += pad(tensor.n_bytes, ALIGNMENT)
         if self._tied is not None:
             if homes[-1] != HOST:
-                held[homes[-1]] += self._tied.device_bytes
-            elif len(self._tied.host_buffers) > 1:
-                copied_bytes += pad(self._embedding_bytes(), ALIGNMENT)
+                held[homes[-1]] += self._tied.home.device_bytes
+            elif len(self._tied.home.host_buffers) > 1:
+                copied_bytes += pad(self._tied.n_bytes, ALIGNMENT)
         held[HOST] = copied_bytes + sum(end - begin for begin, end in mapped.values())
         return held
-
-    def _embedding_bytes(self) -> int:
-        return next(tensor.n_bytes for tensor in self._tensors if tensor.home is self._tied)
 
 
 def _tensors(shape: ModelShape, anatomy: Anatomy) -> tuple[_Tensor, ...]:
@@ -97,14 +105,11 @@ def _tensors(shape: ModelShape, anatomy: Anatomy) -> tuple[_Tensor, ...]:
         home = anatomy.tensors.get(tensor.name)
         if home is None:
             continue
-        stem = tensor.name.rpartition(".")[0]
-        block = _BLOCK.match(tensor.name)
-        layer = int(block[1]) if block else -1 if stem in _INPUT_NAMES else shape.n_layer
         tensors.append(
             _Tensor(
-                layer=layer,
+                layer=_layer(shape, tensor.name),
                 is_expert=_EXPERTS.search(tensor.name) is not None,
-                is_shared=stem in _SHARED_NAMES,
+                is_shared=_SUFFIX.sub("", tensor.name) in _SHARED_NAMES,
                 home=home,
                 n_bytes=tensor.n_bytes,
                 file=tensor.file,
@@ -112,3 +117,15 @@ def _tensors(shape: ModelShape, anatomy: Anatomy) -> tuple[_Tensor, ...]:
             )
         )
     return tuple(tensors)
+
+
+def _layer(shape: ModelShape, name: str) -> int:
+    """Return the layer that a tensor belongs to, as `_Tensor` counts them."""
+    if block := _BLOCK.match(name):
+        return int(block[1])
+    stem = _SUFFIX.sub("", name)
+    if stem in _INPUT_NAMES:
+        return -1
+    if stem in _FIRST_LAYER_NAMES and stem != _OUTPUT_NAMES_OF.get(shape.architecture):
+        return 0
+    return shape.n_layer

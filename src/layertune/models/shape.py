@@ -15,6 +15,11 @@ from layertune.models.types import FILE_TYPES
 
 _SPLIT_NAME = re.compile(r"(?P<stem>.+)-(?P<part>\d{5})-of-(?P<n>\d{5})\.gguf")
 
+# Encoders whose src/models/NAME.cpp creates no output layer.
+_WITHOUT_OUTPUT = frozenset({
+    "bert", "eurobert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert", "nomic-bert-moe",
+})  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
@@ -29,7 +34,8 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """A model without its weights. `n_layer` counts the repeating layers, as n_gpu_layers does.
+    """A model without its weights. `n_layer` counts the repeating layers, as n_gpu_layers does: it is llama.cpp's
+    n_layer_all (src/llama-hparams.h), which is more than the file's blocks where blocks are run several times.
 
     `metadata` holds every number, text and array of numbers of the header but the tokenizer's.
     """
@@ -53,7 +59,8 @@ class ModelShape:
     @property
     def tied_embeddings(self) -> bool:
         """Whether the output layer is the token embedding, which a GPU then holds a second copy of."""
-        return not any(tensor.name == "output.weight" for tensor in self.tensors)
+        has_output = any(tensor.name == "output.weight" for tensor in self.tensors)
+        return not has_output and self.architecture not in _WITHOUT_OUTPUT
 
     def number(self, key: str) -> Any:
         """Return `ARCHITECTURE.key` of the metadata, None where the file has none."""
@@ -81,7 +88,7 @@ def read_shape(path: Path) -> ModelShape:
         name=name if isinstance(name, str) else None,
         quantization=FILE_TYPES.get(file_type) if isinstance(file_type, int) else None,
         file_bytes=sum(header.file_bytes for header in headers),
-        n_layer=_count(path, metadata, f"{architecture}.block_count"),
+        n_layer=_n_layer(path, metadata, architecture),
         n_embd=_count(path, metadata, f"{architecture}.embedding_length"),
         n_ctx_train=_count(path, metadata, f"{architecture}.context_length"),
         tensors=tuple(
@@ -160,6 +167,15 @@ def _check_parts(files: Sequence[Path], headers: Sequence[Header]) -> None:
             f"the parts of {files[0]} hold {n_tensors} tensors where it promises {promised}",
             remedy="download all parts again",
         )
+
+
+def _n_layer(path: Path, metadata: Mapping[str, Any], architecture: str) -> int:
+    """nanbeige.cpp runs all blocks `num_loops` times, granite-switch.cpp adds a layer for its router."""
+    n_blocks = _count(path, metadata, f"{architecture}.block_count")
+    loops_key = f"{architecture}.num_loops"
+    if architecture == "nanbeige" and loops_key in metadata:
+        return n_blocks * _count(path, metadata, loops_key)
+    return n_blocks + 1 if architecture == "graniteswitch" else n_blocks
 
 
 def _text(path: Path, metadata: Mapping[str, Any], key: str) -> str:

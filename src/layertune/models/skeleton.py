@@ -10,6 +10,7 @@ from layertune.models.header import read_header
 from layertune.models.shape import ModelShape
 
 _NOT_COPIED = ("split.", "general.alignment", "tokenizer.")
+_TOKEN_TYPES = "tokenizer.ggml.token_type_count"  # of BERT and its like: how many rows token_types.weight has
 _EMBEDDING = "token_embd.weight"
 
 
@@ -28,7 +29,7 @@ def write_skeleton(shape: ModelShape, output: Path) -> None:
         metadata = [
             encoding.copied(file, extent)
             for key, extent in header.extents.items()
-            if not key.startswith(_NOT_COPIED) and key != vocabulary_key
+            if (key == _TOKEN_TYPES or not key.startswith(_NOT_COPIED)) and key != vocabulary_key
         ]
     # llama-vocab.cpp: a tokenizer named "none" has no words, and as many as `vocab_size` says.
     metadata.append(encoding.key_string("tokenizer.ggml.model", "none"))

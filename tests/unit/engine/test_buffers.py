@@ -34,8 +34,11 @@ def test_pinned_and_repacked_buffers_are_the_hosts() -> None:
 
 
 def test_recurrent_state_counts_as_cache() -> None:
-    lines = ["llama_memory_recurrent:        CPU RS buffer size =     2.50 MiB"]
-    assert read_buffers(lines, ()) == {"host": BufferBytes(kv_bytes=round(2.5 * MIB))}
+    lines = [
+        "llama_memory_recurrent:        CPU RS buffer size =     2.50 MiB",
+        "llama_dsv4_comp_state:        CPU DSV4 csa state buffer size =     1.00 MiB",
+    ]
+    assert read_buffers(lines, ()) == {"host": BufferBytes(kv_bytes=round(3.5 * MIB))}
 
 
 def test_buffers_add_up() -> None:

@@ -67,7 +67,8 @@ def test_the_output_is_where_the_last_layer_is() -> None:
 
 def test_a_cache_by_llama_cpp_s_word_is_shared_out_by_layers() -> None:
     def project(_key: EngineSettings) -> Projection:
-        return Projection({"gpu0": 1, "gpu1": 2, HOST: 3}, 4, (CacheTotal((0, 1, 2, 3), 4000),), {}, flash_attn=True)
+        cache = CacheTotal((0, 1, 2, 3), 3000, 1000)
+        return Projection({"gpu0": 1, "gpu1": 2, HOST: 3}, 4, (cache,), {}, flash_attn=True)
 
     model = shape("brand-new")
     plan = ModelMemory(model, Anatomy.plain(model), project, 2).plan(split(4, 1, 1))

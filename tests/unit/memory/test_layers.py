@@ -1,6 +1,6 @@
 import pytest
 
-from layertune.memory.layers import LayerRows, layer_rows
+from layertune.memory.layers import LayerRows, heads_kv, layer_rows
 from small_shapes import N_EMBD, shape
 
 
@@ -85,6 +85,14 @@ def test_hybrid_models_may_attend_every_fourth_layer_or_in_all_of_them() -> None
     assert parallel is not None
     assert [bool(each.n_embd_k) for each in interval] == [False, False, False, True]
     assert all(each.n_embd_k and each.n_state[1] for each in parallel)
+
+
+def test_layers_that_are_run_twice_have_their_heads_twice() -> None:
+    assert heads_kv(shape("nanbeige", n_layer=4, attention__head_count_kv=[1, 2])) == [1, 2, 1, 2]
+
+
+def test_the_router_s_layer_has_one_head() -> None:
+    assert heads_kv(shape("graniteswitch")) == [2, 2, 2, 1]
 
 
 def test_of_an_unknown_architecture_nothing_is_claimed() -> None:

@@ -1,10 +1,11 @@
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from layertune.memory import GPU, HOST, ModelMemory
-from layertune.memory.buffers import BufferBytes
+from layertune.memory.buffers import LOG_ERROR_BYTES, BufferBytes
 from layertune.memory.projection import Anatomy, CacheTotal, Projection
 from layertune.models import ModelShape
 from layertune.settings import EngineSettings, SplitSettings
@@ -87,12 +88,31 @@ def test_settings_that_run_as_one_engine_have_one_plan(model: ModelShape, settin
 
 def test_of_an_unknown_architecture_the_cache_is_llama_cpp_s_word() -> None:
     def project(_key: EngineSettings) -> Projection:
-        return Projection({GPU: 10, HOST: 20}, 30, (CacheTotal((0, 1, 2, 3), 4000),), {}, flash_attn=True)
+        return Projection({GPU: 10, HOST: 20}, 30, (CacheTotal((0, 1, 2, 3), 3000, 1000),), {}, flash_attn=True)
 
     model = shape("brand-new")
     plan = ModelMemory(model, Anatomy.plain(model), project).plan(engine(2))
     assert plan.kv_source == "llama.cpp"
     assert (plan.devices[GPU].kv_bytes, plan.devices[HOST].kv_bytes) == (1000, 3000)
+
+
+@pytest.mark.parametrize(
+    ("flash_attn", "is_indexer", "on_device"),
+    # Of 10 heads the last layer has 4, and so much of K; of V, too, or as much as every layer, or the larger of both.
+    [(True, False, 400 + 40), (False, False, 400 + 25), (None, False, 400 + 40), (True, True, 250 + 25)],
+)
+def test_of_one_cache_s_total_a_layer_has_what_its_heads_take(
+    flash_attn: bool | None, is_indexer: bool, on_device: int
+) -> None:
+    def project(_key: EngineSettings) -> Projection:
+        cache = CacheTotal((0, 1, 2, 3), 1000, 100, is_indexer)
+        return Projection({GPU: 0, HOST: 0}, 0, (cache,), {}, flash_attn=flash_attn)
+
+    model = shape("brand-new", attention__head_count_kv=[1, 2, 3, 4])
+    plan = ModelMemory(model, Anatomy.plain(model), project).plan(engine(2))
+    assert plan.kv_source == "llama.cpp"
+    assert plan.devices[GPU].kv_bytes == on_device
+    assert plan.log_error_bytes == 3 * LOG_ERROR_BYTES  # K, V and the compute buffer
 
 
 def test_without_llama_cpp_s_word_an_unknown_cache_is_none_and_so_is_the_sum() -> None:
@@ -110,7 +130,7 @@ def test_where_llama_cpp_contradicts_our_rules_its_word_counts() -> None:
     def project(key: EngineSettings) -> Projection:
         ours = linear(model)(key)
         assert ours is not None
-        return replace(ours, caches=(CacheTotal((0, 1, 2, 3), 2 * ours.caches[0].n_bytes),))
+        return replace(ours, caches=(CacheTotal((0, 1, 2, 3), 2 * ours.caches[0].n_bytes, 0),))
 
     assert ModelMemory(model, Anatomy.plain(model), project).plan(engine(ALL)).kv_source == "llama.cpp"
 

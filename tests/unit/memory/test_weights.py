@@ -5,7 +5,8 @@ import pytest
 from layertune.memory.projection import Anatomy, TensorHome
 from layertune.memory.weights import Weights
 from layertune.models import ModelShape
-from small_shapes import N_LAYER, shape
+from layertune.models.encoding import TensorPlan
+from small_shapes import N_EMBD, N_LAYER, shape
 
 ALL = N_LAYER + 1
 
@@ -42,6 +43,48 @@ def test_a_tied_embedding_is_copied_to_the_device_as_output_layer() -> None:
     assert weights(model).split(1)["gpu0"] == bytes_of(model, "output_norm", "token_embd")
 
 
+def test_an_encoder_s_embedding_is_not_copied() -> None:
+    model = shape("bert", tied=True)
+    assert weights(model).split(ALL)["gpu0"] == bytes_of(model, "output_norm", "rope_freqs", "blk.")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name", "layer"),
+    [
+        ("gemma4", "per_layer_model_proj.weight", 0),
+        ("gemma3n", "per_layer_proj_norm.weight", 0),
+        ("bloom", "token_embd_norm.bias", 0),
+        ("hrm_text", "hrm.z_l_init", 0),
+        ("lfm2", "token_embd_norm.weight", N_LAYER),
+        ("gemma3n", "altup_unembd_proj.weight", N_LAYER),
+        ("bert", "cls.output.weight", N_LAYER),
+        ("t5", "dec.blk.2.attn_q.weight", 2),
+        ("t5", "enc.blk.1.attn_rel_b.weight", 1),
+        ("gemma4", "per_layer_token_embd.weight", None),
+        ("bert", "token_types.weight", None),
+    ],
+)
+def test_a_tensor_outside_the_blocks_goes_where_llama_cpp_has_it(
+    architecture: str, name: str, layer: int | None
+) -> None:
+    """It moves to the device with that layer; None is the input, which stays on the host."""
+    tensor = TensorPlan(name, (N_EMBD, N_EMBD), "Q8_0")
+    without, model = shape(architecture), shape(architecture, more=[tensor])
+    for n_gpu_layers in range(ALL + 1):
+        is_there = layer is not None and layer > N_LAYER - n_gpu_layers
+        more = weights(model).split(n_gpu_layers)["gpu0"] - weights(without).split(n_gpu_layers)["gpu0"]
+        assert more == (tensor.n_bytes if is_there else 0)
+
+
+def test_what_is_read_lazily_is_mapped_apart() -> None:
+    lazy = TensorPlan("per_layer_token_embd.weight", (N_EMBD, N_EMBD), "Q8_0")
+    model = shape("gemma4", more=[lazy, TensorPlan("per_layer_proj_norm.weight", (N_EMBD,), "F32")])
+    home = TensorHome(lazy.n_bytes, is_lazy=True)
+    held = weights(model, **{lazy.name: home})
+    assert held.split(ALL)["host"] == bytes_of(model, "token_embd")
+    assert held.split(0)["host"] == model.file_bytes + lazy.n_bytes  # it lies within the other mapping, too
+
+
 def test_more_layers_than_there_are_is_all_of_them() -> None:
     assert weights(shape()).split(999) == weights(shape()).split(ALL)
 
@@ -71,7 +114,8 @@ def test_repacked_tensors_are_copies_beside_the_mapped_file() -> None:
 def test_a_tied_embedding_may_be_repacked_as_output_layer() -> None:
     model = shape(tied=True)
     size_bytes = bytes_of(model, "token_embd")
-    repacked = weights(model, **{"token_embd.weight": TensorHome(size_bytes, ("CPU", "CPU_REPACK"))})
+    embedding = TensorHome(size_bytes, ("CPU", "CPU_REPACK"), is_duplicated=True)
+    repacked = weights(model, **{"token_embd.weight": embedding})
     assert repacked.split(0)["host"] == model.file_bytes + size_bytes
     assert repacked.split(1) == {"gpu0": size_bytes + bytes_of(model, "output_norm"), "host": repacked.split(1)["host"]}
 

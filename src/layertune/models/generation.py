@@ -1,0 +1,47 @@
+"""Which models generate text token by token, as layertune measures and llama-server serves them."""
+
+from layertune.errors import ModelFileError
+from layertune.models.shape import ModelShape
+
+# src/llama-model.cpp, create_memory: no memory of a context; llama_model_has_encoder and llama_model_has_decoder.
+_ENCODERS = frozenset({
+    "bert", "eurobert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert",
+    "nomic-bert-moe", "t5encoder",
+})  # fmt: skip
+# src/llama-arch.cpp, llm_arch_is_diffusion.
+_DIFFUSION = frozenset({"dream", "llada", "llada-moe", "rnd1"})
+# What runs only with another model, or makes no text.
+_OTHERS = {
+    "t5": "an encoder with a decoder, which llama-server does not run",
+    "clip": "the projector of a multimodal model, not the model",
+    "dflash": "a draft model, which runs only beside another model",
+    "eagle3": "a draft model, which runs only beside another model",
+    "gemma4-assistant": "a draft model, which runs only beside another model",
+    "pockettts": "a speech model, which generates no text",
+    "qwen3tts": "a speech model, which generates no text",
+    "wavtokenizer-dec": "a speech model, which generates no text",
+}
+
+
+def check_generates(shape: ModelShape) -> None:
+    """Check that llama-server generates text with this model.
+
+    Raises:
+        ModelFileError: it does not; the message says what the model is.
+    """
+    kind = _kind(shape)
+    if kind is not None:
+        raise ModelFileError(
+            f"{shape.files[0]} cannot be measured: its architecture, {shape.architecture}, is {kind}",
+            remedy="give a model that generates text",
+        )
+
+
+def _kind(shape: ModelShape) -> str | None:
+    if shape.architecture in _DIFFUSION:
+        return "a diffusion model, which does not generate text token by token"
+    if shape.architecture in _ENCODERS:
+        return "an encoder, which makes embeddings and generates no text"
+    if shape.number("attention.causal") is False:
+        return "used as an encoder here (attention.causal is false), which generates no text"
+    return _OTHERS.get(shape.architecture)

@@ -1,0 +1,81 @@
+"""Asking llama.cpp for projections, with children that live and die as they are told."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from layertune.devices import projection
+from layertune.devices.projection import Question, _Said, ask
+from layertune.devices.target import Target
+from layertune.errors import BuildError
+from layertune.memory.projection import Anatomy, Projection
+from layertune.settings import EngineSettings
+from small_shapes import engine
+
+ANATOMY = Anatomy({}, 32)
+CPU = Target("cpu", "CPU")
+
+
+class Children:
+    """Answer each setting until one of `deadly`, which ends the child; a skeleton's child ends at `deadly_hollow`."""
+
+    def __init__(self, deadly: Sequence[EngineSettings], deadly_hollow: Sequence[EngineSettings] = ()) -> None:
+        self.deadly, self.deadly_hollow = deadly, deadly_hollow
+        self.n_asked = 0
+
+    def __call__(self, questions: Sequence[Question]) -> list[_Said]:
+        self.n_asked += len(questions)
+        return [self._said(question) for question in questions]
+
+    def _said(self, question: Question) -> _Said:
+        found: list[Projection | None] = []
+        for each in question.settings:
+            if each in self.deadly or (not question.whole and each in self.deadly_hollow):
+                return _Said(ANATOMY, tuple(found), "GGML_ASSERT(n_outputs) failed")
+            found.append(projected(each))
+        return _Said(ANATOMY, tuple(found), None)
+
+
+def projected(settings: EngineSettings) -> Projection:
+    return Projection({"host": settings.n_ctx}, 0, (), {}, flash_attn=True)
+
+
+def settings(n: int) -> tuple[EngineSettings, ...]:
+    return tuple(engine(0, n_ctx=256 * (number + 1)) for number in range(n))
+
+
+@pytest.mark.parametrize("deadly", [[0], [3], [0, 1], [1, 3], [0, 1, 2, 3]])
+def test_a_setting_that_ends_llama_cpp_loses_its_own_plan_only(
+    monkeypatch: pytest.MonkeyPatch, deadly: list[int]
+) -> None:
+    every = settings(4)
+    monkeypatch.setattr(projection, "_ask", Children([every[index] for index in deadly]))
+    (answer,) = ask([Question(CPU, "a.gguf", every)])
+    assert answer.anatomy == ANATOMY
+    assert answer.projections == tuple(None if index in deadly else projected(each) for index, each in enumerate(every))
+
+
+def test_a_setting_that_only_ends_the_skeleton_s_llama_cpp_has_its_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = settings(4)
+    children = Children([], deadly_hollow=every[2:])
+    monkeypatch.setattr(projection, "_ask", children)
+    (answer,) = ask([Question(CPU, "a.gguf", every)])
+    assert answer.projections == tuple(map(projected, every))
+    assert children.n_asked == 2
+
+
+def test_a_model_that_ends_llama_cpp_again_and_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = settings(100)
+    children = Children(every)
+    monkeypatch.setattr(projection, "_ask", children)
+    with pytest.raises(BuildError, match=r"cannot say what a\.gguf would take: GGML_ASSERT"):
+        ask([Question(CPU, "a.gguf", every)])
+    assert children.n_asked < 20
+
+
+def test_a_model_that_does_not_load_is_refused_in_llama_cpp_s_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        projection, "_ask", lambda questions: [_Said(None, (), "unknown architecture")] * len(questions)
+    )
+    with pytest.raises(BuildError, match="unknown architecture"):
+        ask([Question(CPU, "a.gguf", settings(1))])

@@ -1,0 +1,32 @@
+import pytest
+
+from layertune.errors import ModelFileError
+from layertune.models import check_generates
+from small_shapes import shape
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3moe", "mamba", "gemma4", "brand-new"])
+def test_what_generates_text_is_planned(architecture: str) -> None:
+    check_generates(shape(architecture))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "what"),
+    [
+        ("bert", "an encoder, which makes embeddings"),
+        ("gemma-embedding", "an encoder, which makes embeddings"),
+        ("llada", "a diffusion model"),
+        ("t5", "an encoder with a decoder"),
+        ("eagle3", "a draft model"),
+        ("qwen3tts", "a speech model"),
+    ],
+)
+def test_what_does_not_is_refused_in_a_sentence(architecture: str, what: str) -> None:
+    with pytest.raises(ModelFileError, match=f"its architecture, {architecture}, is {what}.*; give a model") as refused:
+        check_generates(shape(architecture))
+    assert refused.value.exit_status == 2
+
+
+def test_a_model_that_its_header_makes_an_encoder_is_one() -> None:
+    with pytest.raises(ModelFileError, match=r"attention\.causal is false"):
+        check_generates(shape("llama-embed", attention__causal=False))
