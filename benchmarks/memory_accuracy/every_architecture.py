@@ -69,9 +69,11 @@ def in_other_processes(names: list[str]) -> Iterator[tuple[str, list[Row], str |
     left = list(names)
     while left:
         command = [sys.executable, str(Path(__file__)), "--measure", *left]
-        with tempfile.TemporaryFile("w+") as words:
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as words:
             rows: list[Row] = []
-            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words, text=True) as process:
+            with subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=words, text=True, encoding="utf-8"
+            ) as process:
                 for text in process.stdout or ():
                     said = json.loads(text)
                     if "done" in said:

@@ -55,6 +55,8 @@ def check_numbers(path: Path, architecture: str, metadata: Mapping[str, Any]) ->
     n_trunk = metadata[f"{architecture}.block_count"] - metadata.get(f"{architecture}.nextn_predict_layers", 0)
     if n_trunk < 0:
         raise _refused(path, f"{architecture}.nextn_predict_layers is more than block_count")
+    if metadata[f"{architecture}.block_count"] * metadata.get(f"{architecture}.num_loops", 1) > MAX_LAYERS:
+        raise _refused(path, f"{architecture}.block_count times num_loops is more than llama.cpp's {MAX_LAYERS} layers")
     for key in _PER_LAYER:
         name = f"{architecture}.{key}"
         value = metadata.get(name)

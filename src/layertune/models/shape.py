@@ -171,11 +171,13 @@ def _check_parts(files: Sequence[Path], headers: Sequence[Header]) -> None:
 
 def _n_layer(path: Path, metadata: Mapping[str, Any], architecture: str) -> int:
     """nanbeige.cpp runs all blocks `num_loops` times, granite-switch.cpp adds a layer for its router."""
-    n_blocks = _count(path, metadata, f"{architecture}.block_count")
+    n_layer = _count(path, metadata, f"{architecture}.block_count")
     loops_key = f"{architecture}.num_loops"
     if architecture == "nanbeige" and loops_key in metadata:
-        return n_blocks * _count(path, metadata, loops_key)
-    return n_blocks + 1 if architecture == "graniteswitch" else n_blocks
+        n_layer *= _count(path, metadata, loops_key)
+    elif architecture == "graniteswitch":
+        n_layer += 1
+    return n_layer
 
 
 def _text(path: Path, metadata: Mapping[str, Any], key: str) -> str:

@@ -60,6 +60,8 @@ def test_the_version_is_the_packages() -> None:
         (["search", "--model", "chat=none.gguf", "--device", "cpu"], 2, "none.gguf: No such file"),
         (["search", "--model", "chat={text}", "--device", "cpu"], 2, "is not a GGUF file"),
         (["search", "--model", "chat={cut}", "--device", "cpu"], 2, "is truncated: its tensors need"),
+        (["search", "--model", "chat={llada}", "--device", "cpu"], 2, "is a diffusion model, which does not generate"),
+        (["estimate", "--model", "chat={llada}", "--device", "cpu"], 2, "is a diffusion model, which does not"),
         (["search", "--model", "chat={tiny}", "--device", "gpu:7"], 2, "sees no"),
         (["search", "--model", "chat={tiny}", "--device", "cpu", "--set", "chat.nosuch=1"], 2, "unknown key"),
         (["search", "--model", "chat={tiny}", "--device", "cpu", "--set", "chat.n_ctx=64"], 2, "needs 640 tokens"),
@@ -84,7 +86,9 @@ def test_bad_input_is_one_sentence_and_an_exit_status(
     text, cut = tiny.with_name("text.gguf"), tiny.with_name("cut.gguf")
     text.write_text("no model at all, but long enough to be looked at")
     cut.write_bytes(tiny.read_bytes()[:-5000])
-    filled = [argument.format(tiny=tiny, text=text, cut=cut) for argument in arguments]
+    llada = tiny.with_name("llada.gguf")
+    llada.write_bytes(tiny.read_bytes().replace(b"qwen2", b"llada"))
+    filled = [argument.format(tiny=tiny, text=text, cut=cut, llada=llada) for argument in arguments]
     answer = layertune(*filled, cwd=tiny.parent)
     assert (answer.returncode, answer.stdout) == (status, "")
     assert words in " ".join(answer.stderr.split())

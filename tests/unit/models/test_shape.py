@@ -42,6 +42,15 @@ def test_a_model_without_an_output_layer_has_tied_embeddings(tmp_path: Path) -> 
     assert not read_shape(write(tmp_path / "b.gguf", KEYS, "token_embd.weight", "output.weight")).tied_embeddings
 
 
+@pytest.mark.parametrize(("architecture", "n_layer"), [("qwen2", 2), ("nanbeige", 6), ("graniteswitch", 3)])
+def test_layers_are_counted_as_llama_cpp_does(architecture: str, n_layer: int, tmp_path: Path) -> None:
+    """nanbeige runs its blocks `num_loops` times, graniteswitch adds a layer for its router."""
+    counts = {"block_count": 2, "embedding_length": 64, "context_length": 512, "num_loops": 3}
+    keys = [encoding.key_u32(f"{architecture}.{key}", count) for key, count in counts.items()]
+    named = encoding.key_string("general.architecture", architecture)
+    assert read_shape(write(tmp_path / "a.gguf", (named, *keys), "token_embd.weight")).n_layer == n_layer
+
+
 def test_a_split_model_is_read_whole_from_its_first_part(tmp_path: Path) -> None:
     first = write(tmp_path / "m-00001-of-00002.gguf", split_keys(0, 2), "token_embd.weight")
     second = write(tmp_path / "m-00002-of-00002.gguf", split_keys(1, 2), "output.weight")
@@ -102,6 +111,10 @@ def with_keys(*keys: bytes, without: int | None = None) -> tuple[bytes, ...]:
         (with_keys(encoding.key_u32("qwen2.block_count", 2**31), without=3), "block_count is 2147483648, .* 1 to 512"),
         (with_keys(encoding.key_u32("qwen2.block_count", 513), without=3), "block_count is 513, .* 1 to 512"),
         (with_keys(encoding.key_bool("qwen2.block_count", True), without=3), "block_count is no whole number"),
+        (
+            with_keys(encoding.key_u32("qwen2.num_loops", 257)),
+            "block_count times num_loops is more than .* 512 layers",
+        ),
         (with_keys(encoding.key_u32("qwen2.expert_count", 1025)), "expert_count is 1025, .* 0 to 1024"),
         (with_keys(encoding.key_u32("qwen2.nextn_predict_layers", 3)), "nextn_predict_layers is more than block_count"),
         (with_keys(encoding.key_f32("qwen2.attention.head_count", 2.0)), "head_count is no whole number"),
