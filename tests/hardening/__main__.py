@@ -34,6 +34,8 @@ def main() -> int:
 
 
 def _progress(summary: Summary) -> None:
+    if summary.faults and summary.faults[-1].number == summary.last:
+        print(f"case {summary.last}: {summary.faults[-1].words}", file=sys.stderr)
     if summary.n_cases % _EVERY == 0:
         print(f"{summary.n_cases} cases, {len(summary.faults)} faults", file=sys.stderr)
 

@@ -27,9 +27,11 @@ class Summary:
     faults: list[Fault] = field(default_factory=list)
     slowest_s: tuple[float, int] = (0.0, -1)
     largest_bytes: tuple[int, int] = (0, -1)
+    last: int = -1
 
     def add(self, report: dict[str, object]) -> None:
         number, outcome, words = int(str(report["number"])), str(report["outcome"]), str(report["words"])
+        self.last = number
         self.outcomes[outcome] += 1
         self.slowest_s = max(self.slowest_s, (float(str(report["seconds"])), number))
         self.largest_bytes = max(self.largest_bytes, (int(str(report["grown_bytes"])), number))

@@ -16,7 +16,7 @@ from layertune.cli.signals import end_as_ctrl_c
 from layertune.cli.warm_start import copy_elsewhere
 from layertune.config import CONFIG_NAME
 from layertune.devices.turn import DeviceTurn
-from layertune.errors import NothingFits, StorageError, UsageError
+from layertune.errors import LayertuneError, NothingFits, StorageError, UsageError
 from layertune.export import quote, render_env
 from layertune.report import render_report
 from layertune.results.result import FILE_NAME, ClockInfo, Result, write_result
@@ -75,7 +75,7 @@ def run(
         else:
             print_front(result)
     if not result.pareto:
-        raise _nothing_chosen(result)
+        raise nothing_chosen(result)
     say(f"wrote {FILE_NAME}, {REPORT_NAME} and .env (the balanced pick) in {folder}")
 
 
@@ -110,7 +110,12 @@ def _measure(preparation: Preparation, search: Search, trials: ProcessTrialRunne
     return why
 
 
-def _nothing_chosen(result: Result) -> NothingFits:
+def nothing_chosen(result: Result) -> LayertuneError:
+    """Return why a finished search has no pick."""
+    if not result.trials:
+        return LayertuneError("no trial was finished", remedy="allow more time with --timeout")
+    if all(trial.state == "failed" for trial in result.trials):
+        return LayertuneError(f"no trial was measured; the last of {len(result.trials)}: {result.trials[-1].reason}")
     if not result.floors or not any(trial.state == "measured" and not trial.exceeded() for trial in result.trials):
         return NothingFits("no measured trial keeps the limits", remedy="raise the budget, or lower n_ctx or n_batch")
     floors = " and ".join(result.floors)

@@ -20,10 +20,11 @@ from layertune.config.measurement import FinalsConfig, Measurement
 from layertune.config.objective import VRAM_PEAK, Floor, Objective
 from layertune.config.table import MAX_THREADS, Duration, Size, Table, Within
 from layertune.settings import RANGES, format_tensor_split
+from layertune.units import quoted
 
 SAMPLERS = ("layer-split", "tpe", "random")
 
-_MODEL_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+_MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _MAX_MODELS = 64
 _MAX_N_CTX = RANGES["n_ctx"][1]
 _RESERVED_NAMES = frozenset({"vram", "host", "balanced", "lean"})
@@ -200,7 +201,7 @@ class StudyConfig(Table):
         for name in models:
             if not _MODEL_NAME.fullmatch(name) or name in _RESERVED_NAMES:
                 raise ValueError(
-                    f"{name!r} cannot name a model; use lower-case letters, digits and _, "
+                    f"{quoted(name)} cannot name a model; use at most 64 lower-case letters, digits and _, "
                     f"and none of {', '.join(sorted(_RESERVED_NAMES))}"
                 )
         return models

@@ -97,6 +97,8 @@ class FeasibleSpace:
             return
         least = [table[table.sum(axis=1).argmin()] for table in self._tables.values()]
         if max(int(each[0]) for each in least) >= _NEVER:
+            if self._limits.ram_per_model_bytes is None:
+                raise NothingFits("llama.cpp accepts no setting of the space", remedy="search other settings")
             raise NothingFits(
                 "no setting of the space keeps the RAM limit or is one that llama.cpp accepts",
                 remedy="raise host.ram_per_model, or search other settings",
