@@ -48,6 +48,8 @@ def parse_bytes(written: Any) -> int:
         raise ValueError(f"{quoted(written)} is not a size; write it like 6GiB, 6141MiB or 6GB")
     if not 0 <= size_bytes <= MAX_SIZE_BYTES:
         raise ValueError(f"{quoted(written)} is not a size from 0 to {MAX_SIZE_BYTES // GIB} GiB")
+    if size_bytes < KIB and size_bytes != round(size_bytes):
+        raise ValueError(f"{quoted(written)} is a fraction of a byte; write it with its unit, like 6GiB")
     return round(size_bytes)
 
 

@@ -60,3 +60,13 @@ def test_any_text_is_a_size_or_a_value_error_that_quotes_it(text: str) -> None:
     except ValueError as error:
         message = str(error)
     assert message == "" or repr(text) in message
+
+
+@pytest.mark.parametrize("text", ["0.4", "6.5", "0.4B", "0.0001KiB"])
+def test_a_fraction_of_a_byte_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is a fraction of a byte; write it with its unit, like 6GiB"):
+        parse_bytes(text)
+
+
+def test_a_fraction_of_a_unit_is_rounded_to_bytes() -> None:
+    assert (parse_bytes("0.1GiB"), parse_bytes("6.0"), parse_bytes("0.5KiB")) == (107374182, 6, 512)

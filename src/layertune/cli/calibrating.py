@@ -108,10 +108,10 @@ def calibrate(recorded: Recorded) -> Calibrated:
     # The study's own machine, which need not be this one.
     n_cores = result.hardware.cpu.n_cores
     n_layers = {name: shape.n_layer for name, shape in shapes.items()}
-    space = SearchSpace.of(config, n_layers, n_threads=min(config.host.n_cpus or n_cores, n_cores))
+    space = SearchSpace.of(config, n_layers, n_threads=config.host.n_cpus_of(n_cores))
     ask_llama_cpp(planning, space)
-    own_bytes = result.budget.vram_bytes or result.hardware.device.vram_bytes or 0
-    feasible = _feasible(recorded, space, planning, own_bytes)
+    own_bytes = result.hardware.device.vram_bytes if result.budget.vram_bytes is None else result.budget.vram_bytes
+    feasible = _feasible(recorded, space, planning, own_bytes or 0)
     workloads = {name: config.models[name].workload for name in n_layers}
     picks = {pick: SplitSettings.of(result.trial(number).settings) for pick, number in result.picks.items()}
     study = Study(
@@ -166,7 +166,6 @@ def shape_of(recorded: Recorded, name: str) -> ModelShape:
 
 def _planning(recorded: Recorded, shapes: dict[str, ModelShape]) -> Planning:
     config, device = recorded.config, recorded.result.hardware.device
-    n_processes = config.deployment.processes or len(config.models)
     if device.kind == "cpu":
         raise UsageError(
             "the study was on the CPU alone: nothing in it tells how fast a device is",
@@ -179,9 +178,9 @@ def _planning(recorded: Recorded, shapes: dict[str, ModelShape]) -> Planning:
         )
     if device.kind == "emulated":
         choice = DeviceChoice("emulated", sizes_bytes=(device.vram_bytes or 0,))
-        return plan_models(shapes, choice, config.emulated.n_threads, n_processes)
+        return plan_models(shapes, choice, config.emulated.n_threads, config.n_processes)
     try:
-        planning = plan_models(shapes, config.resolved_device(), config.emulated.n_threads, n_processes)
+        planning = plan_models(shapes, config.resolved_device(), config.emulated.n_threads, config.n_processes)
     except DeviceError as error:
         raise DeviceError(
             f"what llama.cpp takes of {device.name} can only be asked where such a card is: {error.what}",

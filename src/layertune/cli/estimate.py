@@ -94,7 +94,7 @@ def estimate(config: StudyConfig, planning: Planning) -> Estimate:
 def estimated_settings(config: StudyConfig, planning: Planning) -> SplitSettings:
     """Of a dimension with several values the first counts, of n_gpu_layers the most: does all of it fit?"""
     offloads = planning.target.kind != "cpu"
-    n_threads = min(config.host.n_cpus or n_usable_cores(), n_usable_cores())
+    n_threads = config.host.n_cpus_of(n_usable_cores())
     engines = {}
     for name, model in config.models.items():
         n_all = planning.shapes[name].n_layer + 1

@@ -49,7 +49,7 @@ def card_of(recorded: Recorded, profile: HardwareProfile) -> CardInfo:
         )
     n_threads = None
     if device.kind == "emulated":
-        n_threads = device.n_threads or recorded.config.emulated.n_threads
+        n_threads = recorded.config.emulated.n_threads if device.n_threads is None else device.n_threads
     return CardInfo(
         profile=profile.name, kind=device.kind, name=device.name, vram_bytes=device.vram.size, n_threads=n_threads
     )

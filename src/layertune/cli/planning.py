@@ -28,10 +28,9 @@ class Planning:
 
     def vram_bytes(self, config: StudyConfig) -> tuple[int, ...]:
         """Return the budget of each device, its whole memory where the config has none; empty without a device."""
-        written = config.budget.vram
-        if isinstance(written, tuple):
-            return written
-        return tuple(written or device.vram_bytes or 0 for device in self.target.devices)
+        if not self.target.devices:
+            return ()
+        return config.budget.each_device() or tuple(device.vram_bytes or 0 for device in self.target.devices)
 
     def budgets_bytes(self, config: StudyConfig) -> tuple[int, ...]:
         """Return what all models may take of each device, the margin kept free; empty without one."""
@@ -59,8 +58,7 @@ def plan_study(config: StudyConfig) -> Planning:
         DeviceError: the device is not here.
     """
     shapes = {name: remembered_shape(model.path) for name, model in config.models.items()}
-    n_processes = config.deployment.processes or len(config.models)
-    planning = plan_models(shapes, config.resolved_device(), config.emulated.n_threads, n_processes)
+    planning = plan_models(shapes, config.resolved_device(), config.emulated.n_threads, config.n_processes)
     if planning.target.kind != "gpu":
         return planning
     return replace(planning, overhead=measured_overhead(planning.target, Path("studies") / config.name))

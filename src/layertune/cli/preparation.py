@@ -239,8 +239,7 @@ def prepare(config: StudyConfig) -> Preparation:
     space = SearchSpace.of(
         config,
         {name: shape.n_layer for name, shape in shapes.items()},
-        # More threads than cores only wait for each other.
-        n_threads=min(config.host.n_cpus or machine.n_cores, machine.n_cores),
+        n_threads=config.host.n_cpus_of(machine.n_cores),
         offloads=target.kind != "cpu",
         capacities=planning.budgets_bytes(config),
     )

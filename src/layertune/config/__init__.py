@@ -3,18 +3,10 @@
 from layertune.config.device import DeviceChoice, EmulatedOptions
 from layertune.config.dimension import IntRange, dimension_values
 from layertune.config.hardware import HardwareProfile, dump_hardware, find_hardware, load_hardware
+from layertune.config.limits import Budget, Deployment, HostLimits
 from layertune.config.loading import CONFIG_NAME, dump_config, load_config, parse_config
 from layertune.config.objective import Floor, Objective
-from layertune.config.study import (
-    Budget,
-    Deployment,
-    HostLimits,
-    ModelConfig,
-    ModelSpace,
-    SearchConfig,
-    StudyConfig,
-    Workload,
-)
+from layertune.config.study import ModelConfig, ModelSpace, SearchConfig, StudyConfig, Workload
 
 __all__ = [
     "CONFIG_NAME",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from layertune.config.device import DeviceChoice, DeviceSizes, DeviceText, EmulatedOptions
+from layertune.config.device import DeviceChoice, DeviceText, EmulatedOptions
 from layertune.config.dimension import (
     CacheTypeDimension,
     FlashAttentionDimension,
@@ -16,9 +16,10 @@ from layertune.config.dimension import (
     SplitDimension,
     dimension_values,
 )
+from layertune.config.limits import Budget, Deployment, HostLimits
 from layertune.config.measurement import FinalsConfig, Measurement
 from layertune.config.objective import VRAM_PEAK, Floor, Objective
-from layertune.config.table import MAX_THREADS, Duration, Size, Table, Within
+from layertune.config.table import Duration, Table, Within
 from layertune.settings import RANGES, format_tensor_split
 from layertune.units import quoted
 
@@ -84,35 +85,6 @@ class ModelConfig(Table):
     )
     workload: Workload = Field(default_factory=Workload)
     space: ModelSpace = Field(default_factory=ModelSpace)
-
-
-class Budget(Table):
-    """The VRAM that all models together may take."""
-
-    vram: DeviceSizes | None = Field(
-        default=None,
-        description='Budget, like "6141MiB", of several devices each one\'s, like "4GiB+2GiB"; without it, the '
-        "device's whole memory.",
-    )
-    margin: Size = Field(default=0, description="Kept free under the budget, of each device.")
-
-
-class HostLimits(Table):
-    """What each model's container may use of the host."""
-
-    n_cpus: Annotated[int | None, Within(1, MAX_THREADS)] = Field(
-        default=None,
-        description="CPUs per model, at most this machine's cores; without it, all of them. No n_threads may be more.",
-    )
-    ram_per_model: Size | None = Field(default=None, description='RAM limit of one model, like "6GB".')
-
-
-class Deployment(Table):
-    """How the models will be served. Each process takes a context of its own on a GPU."""
-
-    processes: Annotated[int | None, Within(1, 1000)] = Field(
-        default=None, description="Server processes that will be deployed; without it, one per model."
-    )
 
 
 class SearchConfig(Table):
@@ -233,9 +205,8 @@ class StudyConfig(Table):
 
     def _check_devices(self) -> None:
         """One figure for several devices would have to be shared out somehow, and nobody has said how."""
-        n_devices, sizes = max(self.resolved_device().n_devices, 1), self.budget.vram
-        n_sizes = len(sizes) if isinstance(sizes, tuple) else 1
-        if sizes is not None and n_sizes != n_devices:
+        n_devices, n_sizes = max(self.resolved_device().n_devices, 1), len(self.budget.each_device())
+        if n_sizes not in (0, n_devices):
             raise ValueError(
                 f"budget.vram has a size for {_devices(n_sizes)}, and {self.device} is {_devices(n_devices)}; write "
                 "one for each, joined like 4GiB+2GiB"
@@ -249,6 +220,11 @@ class StudyConfig(Table):
                         f"models.{name}: tensor_split = {format_tensor_split(split)} is for {_devices(len(split))}, "
                         f"and {self.device} is {_devices(n_devices)}; {remedy}"
                     )
+
+    @property
+    def n_processes(self) -> int:
+        """How many server processes will be deployed."""
+        return len(self.models) if self.deployment.processes is None else self.deployment.processes
 
     def resolved_device(self) -> DeviceChoice:
         return DeviceChoice.parse(self.device)

@@ -48,8 +48,9 @@ class Context:
         parameters.n_batch = settings.n_batch
         parameters.n_ubatch = settings.n_ubatch
         parameters.n_seq_max = settings.n_parallel
-        parameters.n_outputs_max = n_outputs or settings.n_parallel  # server_output_limits: one output per slot
-        parameters.n_outputs_max_per_seq = 0 if n_outputs else 1  # 0 is llama.cpp's own: as many as all together
+        # server_output_limits: one output per slot. 0 per slot is llama.cpp's own: as many as all together.
+        parameters.n_outputs_max = settings.n_parallel if n_outputs is None else n_outputs
+        parameters.n_outputs_max_per_seq = 1 if n_outputs is None else 0
         parameters.n_threads = settings.n_threads
         parameters.n_threads_batch = settings.n_threads
         parameters.flash_attn_type = _FLASH_ATTENTION[settings.flash_attn]

@@ -43,7 +43,9 @@ def _picture(result: Result, model: str, fit: LayerFit | None, width: int) -> Ht
     n_most = result.models[model].n_layer + 1
     layers = [source.trial.settings[model].n_gpu_layers for source in there]
     x = axis(f"{model}: n_gpu_layers (of {n_most})", [n_most, *layers], whole=True)
-    y = axis(f"{model}: {speed_unit(result)}", [metric.high or metric.median for metric in metrics])
+    y = axis(
+        f"{model}: {speed_unit(result)}", [metric.median if metric.high is None else metric.high for metric in metrics]
+    )
     chart = Chart.of(x, y, width, round(width * 0.62))
     curve = [] if fit is None else [_curve(chart, fit, _points(there, model))]
     points = [_point(result, chart, source, model) for source in there]

@@ -56,7 +56,7 @@ class Limits:
         if isinstance(outcome, Measured):
             return self._measured(outcome)
         if isinstance(outcome, Infeasible):
-            return {VRAM: float(outcome.excess_bytes or _UNKNOWN_EXCESS_BYTES)}
+            return {VRAM: max(float(outcome.excess_bytes or 0), _UNKNOWN_EXCESS_BYTES)}
         return {}
 
     def deployed(self, outcome: Measured) -> list[int]:

@@ -128,7 +128,7 @@ class Recorder:
 
         What its sampler noted of the trial goes with them.
         """
-        params = trial.system_attrs.get("fixed_params") or (trial.params if SETTINGS in trial.user_attrs else None)
+        params = trial.system_attrs.get("fixed_params", trial.params if SETTINGS in trial.user_attrs else None)
         if params is not None:
             kept = {key: value for key, value in trial.user_attrs.items() if key == OUTLOOK}
             self._study.add_trial(

@@ -86,7 +86,7 @@ class Search:
         """
         limits, finals = self._plan.limits, self._plan.measuring.finals
         with storing():
-            trials = self._chosen_from or finished_trials(self._study, limits)
+            trials = finished_trials(self._study, limits) if self._chosen_from is None else self._chosen_from
         rounds = self._record.rounds("finals", str(len(trials)))
         if any(len(rounds.get(each.number, {})) < min(MIN_ROUNDS, finals.n_rounds) for each in self._finalists(trials)):
             return trials

@@ -169,10 +169,10 @@ class ModelClient:
             if event.is_last:
                 break
             if event.has_token:
-                seen.append(_Seen(perf_counter(), event.n_generated or len(seen) + 1))
+                seen.append(_Seen(perf_counter(), len(seen) + 1 if event.n_generated is None else event.n_generated))
         else:
             raise BadAnswer(f"the answer broke off after {seen[-1].n_generated if seen else 0} tokens")
-        n_generated = event.n_generated or len(seen)
+        n_generated = len(seen) if event.n_generated is None else event.n_generated
         if self.endpoint.dialect == "llama-server" and n_generated != n_predict:
             raise BadAnswer(f"the answer has {n_generated} tokens of {n_predict}")
         if n_generated == 0:

@@ -168,8 +168,9 @@ class Walk:
         self.phases += phases
         self.compared = compared(of_model, phases[-1], self._stack.trial)
         patience_s = load.patience_s(phases, self._pressure.n_streams)
-        for each in self._models.values():
-            each.client.patience_s = patience_s or each.client.patience_s
+        if patience_s is not None:
+            for each in self._models.values():
+                each.client.patience_s = patience_s
         what = "each model answers alone, and one stream to each at once"
         return self._note(self._answered(what, phases))
 
