@@ -169,7 +169,10 @@ def _make_folder(folder: Path, *, resume: bool) -> None:
             f"{folder} holds a study already", remedy="go on with --resume, or choose another folder with --study DIR"
         )
     try:
+        str(folder).encode()  # the study's files hold it
         folder.mkdir(parents=True, exist_ok=True)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the folder {folder} is not UTF-8", remedy="choose another with --study") from error
     except OSError as error:
         raise StorageError(f"cannot make {folder}: {error.strerror}", remedy="choose another with --study") from error
 

@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 
 from layertune.cli import console
 from layertune.cli.main import app
-from layertune.errors import LayertuneError
+from layertune.errors import LayertuneError, UsageError
+from layertune.models.known import KnownModel
+from layertune.models.standin import plan_standin
 
 ROOT = Path(__file__).parents[3]
 SOURCE = ROOT / "src" / "layertune"
@@ -128,6 +130,15 @@ def test_a_line_is_one_line_of_visible_characters_in_any_encoding(line: str, enc
     assert on_stderr.count("\n") == 1
     assert all(char.isprintable() or char == "\n" or char.isspace() for char in on_stderr + on_stdout)
     assert not set(on_stderr + on_stdout) & {"\x1b", "\x07", "\r", "\x9b", "\t"}
+
+
+def test_a_study_folder_that_no_file_of_it_can_name_is_refused(tmp_path: Path) -> None:
+    model = tmp_path / "tiny.gguf"
+    plan_standin(KnownModel("tiny", 2, 256, 512, 4, 2, n_vocab=600, tied=True)).write(model)
+    arguments = ["search", "--model", f"chat={model}", "--device", "cpu", "--study", f"{tmp_path}/\udcff"]
+    answer = CliRunner().invoke(app, arguments)
+    assert isinstance(answer.exception, UsageError)
+    assert "is not UTF-8; choose another with --study" in str(answer.exception)
 
 
 def test_the_live_line_takes_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
