@@ -105,7 +105,7 @@ class SearchConfig(Table):
     )
     early_stop: bool = Field(
         default=True,
-        description="With layer-split, stop before n_trials once another trial would add less than noise makes.",
+        description="With layer-split, stop before n_trials once all that is left would add less than noise makes.",
     )
     timeout: Duration | None = Field(default=None, description='Stop after this time, like "30m".')
     trial_timeout: Duration = Field(default=600.0, description="Give up on one trial after this time.")

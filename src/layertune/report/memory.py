@@ -47,9 +47,10 @@ def distinct_picks(result: Result) -> list[tuple[str, Source]]:
 
 def headroom_bytes(result: Result, source: Source) -> tuple[int, str] | None:
     """Return what the trial leaves of the budget, by the study's own constraint where it was recorded (which counts
-    every server process's overhead), and the place it was read from."""
+    every server process's overhead), and the place it was read from. Of several devices it is what all of them leave,
+    as their peak and their budget are those of all: the constraint is the fullest one's."""
     excess = source.trial.violations.get("vram")
-    if excess is not None:
+    if excess is not None and result.budget.devices is None:
         return -round(excess), source.at + "/violations/vram"
     capacity_bytes = result.budget.capacity_bytes()
     if capacity_bytes is None or source.trial.vram is None:
@@ -121,6 +122,9 @@ def _table(result: Result, told: list[tuple[str, Source, list[MemoryPart]]]) -> 
     rows = [[escape(_name(part)), *(parts[at].figures for _, _, parts in told)] for at, part in enumerate(told[0][2])]
     rows.append([escape("peak"), *(source.peak() for _, source, _ in told)])
     rows.append([escape("budget without its margin"), *(budget for _ in told)])
+    kept = [_kept_bytes(result, source) for _, source, _ in told]
+    if any(kept):
+        rows.append([escape("kept for further server processes"), *map(size, kept)])
     rows.append([escape("headroom"), *(headroom_cell(result, source) for _, source, _ in told)])
     headings = ["part", *(f"trial {source.trial.number}: {names}" for names, source, _ in told)]
     return table("VRAM of the picks", headings, rows)
@@ -130,12 +134,23 @@ def _name(part: MemoryPart) -> str:
     return f"{part.model} {KINDS[part.kind]}".strip()
 
 
+def _kept_bytes(result: Result, source: Source) -> int:
+    """Return what of the budget is neither in the peak nor headroom."""
+    left_over, capacity_bytes, vram = headroom_bytes(result, source), result.budget.capacity_bytes(), source.trial.vram
+    if left_over is None or capacity_bytes is None or vram is None:
+        return 0
+    return capacity_bytes - vram.peak_bytes - left_over[0]
+
+
 def headroom_cell(result: Result, source: Source) -> Html:
-    """Where the study's constraint was recorded, result.json has it as an excess: the same figure below 0."""
+    """Where the study's constraint was recorded, result.json has it as an excess: the same figure below 0. Of several
+    devices the fullest one's stands behind that of all."""
     left_over = headroom_bytes(result, source)
     if left_over is None:
         return NOT_RECORDED
     left_bytes, at = left_over
-    if not at:
+    excess = source.trial.violations.get("vram")
+    if excess is None:
         return size(left_bytes)
-    return number(source.trial.violations["vram"], format_bytes(left_bytes), at)
+    recorded = number(excess, format_bytes(-round(excess)), source.at + "/violations/vram")
+    return recorded if at else Html(f"{size(left_bytes)} in all, {recorded} on the fullest device")

@@ -1,7 +1,9 @@
-"""How much a trial may be expected to add to the hypervolume, exactly, where objectives are independent.
+"""How much a trial may be expected to add to the hypervolume, as if what is unknown of each objective were independent.
 
 Emmerich, Deutz, Klinkenberg: Hypervolume-based expected improvement, IEEE CEC 2011: over the disjoint boxes of what is
 not dominated yet, the expected overlap of each box with what the trial would dominate is a product over the objectives.
+That is exact for speeds of different models. It is an approximation where two objectives are of one model, as tokens/s
+and TTFT, which share what is unknown of its prompt's time.
 """
 
 from collections.abc import Sequence
@@ -22,11 +24,18 @@ _SQRT_2_PI = np.sqrt(2 * np.pi)
 @dataclass(frozen=True, slots=True)
 class Expected:
     """One objective as a cost, less being better: its mean and standard deviation at each of some places, and which
-    place each candidate is at. A cost that is known has a standard deviation of 0."""
+    place each candidate is at. A cost that is known has a standard deviation of 0. `noise` is how far one measurement
+    of it scatters, as a share of the cost; 0 where it is counted."""
 
     mean: Floats
     std: Floats
     places: NDArray[np.intp]
+    noise: float = 0.0
+
+    @classmethod
+    def known(cls, costs: Floats) -> "Expected":
+        """Return what is known of every candidate."""
+        return cls(costs, np.zeros(len(costs)), np.arange(len(costs)))
 
     def of_candidates(self) -> Floats:
         return np.asarray(self.mean[self.places])

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# A single calm outlook may be a lucky one, and the first proposals are made knowing little. Of the rules tried on the
-# tables of benchmarks/search_efficiency, this one and those next to it ended no search below 93 % of the front.
+# A single calm outlook may be a lucky one, and the first proposals are made knowing little. On the tables of
+# benchmarks/search_efficiency searches end with 98 to 99 % of a front of speeds (docs/searching.md).
 _N_CALM = 5
 _LEAST = 10
 
@@ -12,7 +12,8 @@ _LEAST = 10
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """As a trial was proposed, in shares of the hypervolume of the front so far: what it was expected to add, what all
-    settings together would add at least, and what the noise of one measurement on the front amounts to.
+    settings together would add at least, and what the hypervolume changes by where one point of the front is measured
+    better by its own standard deviation.
 
     `of_speeds` says that the front is that of the objectives beside memory, which is sought first.
     """
@@ -23,9 +24,9 @@ class Outlook:
     of_speeds: bool = False
 
     def calm(self) -> bool:
-        """Say whether the best trial that is left adds less than noise does. While speeds are sought none is: lean
-        settings are still to come."""
-        return self.gain < self.noise and not self.of_speeds
+        """Say whether all that is left adds less than noise does. The best trial alone will not do: of a front of many
+        points each adds little. While speeds are sought none is calm: lean settings are still to come."""
+        return self.missing < self.noise and not self.of_speeds
 
     def __str__(self) -> str:
         front = "the front's hypervolume, memory left aside" if self.of_speeds else "the front's hypervolume"

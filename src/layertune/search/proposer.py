@@ -93,22 +93,19 @@ class Proposer:
         both = np.concatenate([candidates, measured])
         log_chance, reaches = self._above_floors(both, speeds)
         n_candidates = len(candidates)
-        noise = max(each.noise for each in speeds.values())
         prospects_of = partial(Prospects, chance=np.exp(log_chance), reaches=reaches, n_candidates=n_candidates)
-        prospects, of_speeds = self._sought(self._expected(both, speeds), prospects_of, noise)
+        prospects, of_speeds = self._sought(self._expected(both, speeds), prospects_of)
         if self._floors and not reaches[n_candidates:].any():
             # Nothing that was measured is above the floors: first of all, something has to be.
             best = int(np.argmax(log_chance[:n_candidates]))
         else:
             best = int(np.argmax(prospects.gains / self._seconds(candidates, trials, speeds)))
-        outlook = prospects.outlook(best, noise)
+        outlook = prospects.outlook(best)
         return Proposal(
             self._settings(candidates[best]), None if outlook is None else replace(outlook, of_speeds=of_speeds)
         )
 
-    def _sought(
-        self, expected: Sequence[Expected], prospects_of: Callable[..., Prospects], noise: float
-    ) -> tuple[Prospects, bool]:
+    def _sought(self, expected: Sequence[Expected], prospects_of: Callable[..., Prospects]) -> tuple[Prospects, bool]:
         """Return what the next trial is chosen by, and whether memory, which is an objective, is left aside in it.
 
         Nearly every setting is the best of those that take no more memory, and few of them are what anyone wants: what
@@ -117,7 +114,7 @@ class Proposer:
         others = [each for each, what in zip(expected, self._objectives, strict=True) if what.name != VRAM_PEAK]
         if not 0 < len(others) < len(expected):
             return prospects_of(expected), False
-        if not (fast := prospects_of(others)).is_calm(noise):
+        if not (fast := prospects_of(others)).is_calm():
             return fast, True
         # By its uncertainty the worst speed would have every lean setting tried that leaves one model as slow as it is.
         return prospects_of(expected, worst_is_known=True), False
@@ -150,12 +147,17 @@ class Proposer:
                 bytes_, places = np.unique(taken, return_inverse=True)
                 expected.append(Expected(bytes_.astype(float), np.zeros(len(bytes_)), places))
             else:
-                figure = speeds[objective.subject].figure(objective.quantity)
-                expected.append(Expected(figure.mean, figure.std, columns[objective.subject]))
+                model = speeds[objective.subject]
+                figure, noise = model.figure(objective.quantity), model.noise if objective.is_clocked else 0.0
+                expected.append(Expected(figure.mean, figure.std, columns[objective.subject], noise))
         return expected
 
     def _above_floors(self, candidates: Rows, speeds: Mapping[str, Speeds]) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return the logarithm of how probable each candidate is above all floors, and whether it is by its means."""
+        """Return the logarithm of how probable each candidate is above all floors, and whether it is by its means.
+
+        The product over the floors is an approximation where two are of one model, or a floor and an objective are:
+        they share what is unknown of its times, and the improvement is not cut off at the floor.
+        """
         log_chance, reaches = np.zeros(len(candidates)), np.ones(len(candidates), dtype=bool)
         for floor in self._floors:
             model = floor.objective.subject

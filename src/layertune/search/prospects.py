@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layertune.search.candidates import unbeaten
-from layertune.search.hypervolume import hypervolume, undominated_boxes
+from layertune.search.hypervolume import Boxes, hypervolume, undominated_boxes
 from layertune.search.improvement import Expected, expected_improvement
 from layertune.search.outlook import Outlook
 
@@ -46,23 +46,26 @@ class Prospects:
         tells = reference > ideal  # an objective that is the same everywhere tells nothing apart
         told = [each for each, tell in zip(expected, tells, strict=True) if tell]
         self._reference, costs = reference[tells], costs[:, tells]
+        noise = np.array([each.noise for each in told])
+        ideal = np.minimum(ideal[tells], (costs - noise * np.abs(costs)).min(axis=0))  # as far as noise may reach
         self._candidates, self._reaches = costs[:n_candidates], reaches[:n_candidates]
         measured = costs[n_candidates:][reaches[n_candidates:]]
         self._front = measured[unbeaten(measured)] if told else measured[:0]
         self.gains = np.zeros(n_candidates)
+        self._noise = 0.0
         if told:
-            boxes = undominated_boxes(self._front, self._reference, ideal[tells])
+            boxes = undominated_boxes(self._front, self._reference, ideal)
             self.gains = (expected_improvement(told, boxes) * chance)[:n_candidates]
+            self._noise = noise_volume(self._front, noise * np.abs(self._front), boxes)
 
-    def is_calm(self, noise: float) -> bool:
-        """Say whether no candidate is expected to add more than the noise of a measurement, relative, does."""
+    def is_calm(self) -> bool:
+        """Say whether no candidate is expected to add more than the noise of a measurement does."""
         best = int(np.argmax(self.gains))
-        outlook = self.outlook(best, noise)
+        outlook = self.outlook(best)
         return self.gains[best] <= 0 if outlook is None else outlook.calm()
 
-    def outlook(self, chosen: int, noise: float) -> Outlook | None:
-        """Return what the candidate `chosen` and all of them may bring; `noise` is a measurement's, relative. None
-        where the front has no volume yet."""
+    def outlook(self, chosen: int) -> Outlook | None:
+        """Return what the candidate `chosen` and all of them may bring; None where the front has no volume yet."""
         volume = hypervolume(self._front, self._reference) if len(self._front) else 0.0
         if volume <= 0:
             return None
@@ -71,5 +74,18 @@ class Prospects:
         whole = hypervolume(reached[unbeaten(reached)], self._reference)
         # By its means all of it may seem to add less than one setting that nobody knows is expected to.
         missing = max(whole / volume - 1, self.gains.max() / volume)
-        # One of the points on the front moves by the noise, and with it that point's part of the hypervolume.
-        return Outlook(float(self.gains[chosen] / volume), float(missing), noise / len(self._front))
+        return Outlook(float(self.gains[chosen] / volume), float(missing), self._noise / volume)
+
+
+def noise_volume(front: Floats, scatter: Floats, boxes: Boxes) -> float:
+    """Return by how much the hypervolume grows where a measurement of one point of the front is better by its own
+    standard deviation: `scatter` of each cost, both of shape (n, m), in the mean of the points.
+
+    The costs scatter independently, so the growths by each of them add up as standard deviations do.
+    """
+    growths = []
+    for at in range(front.shape[1]):
+        moved = front.copy()
+        moved[:, at] -= scatter[:, at]
+        growths.append(expected_improvement([Expected.known(each) for each in moved.T], boxes))
+    return float(np.linalg.norm(growths, axis=0).mean()) if len(front) else 0.0

@@ -130,14 +130,14 @@ def answered(
 
 
 def steady(check: Check, drift: Drift | None) -> Check:
-    """Did the memory stay? `check` is what the soak's requests and its peak say already."""
+    """Did the memory not grow? `check` is what the soak's requests and its peak say already."""
     if drift is None:
         return check
     moved = f"drift {'+' if drift.moved_bytes >= 0 else '−'}{format_bytes(abs(drift.moved_bytes))}"
     evidence = f"{check.evidence}, {moved} over {drift.n_readings} readings"
     if check.state == "passed" and drift.noticed:
         advice = "a server leaks, or another program came"
-        return Check(check.what, "failed", f"{evidence}: memory did not stay", advice)
+        return Check(check.what, "failed", f"{evidence}: memory grew", advice)
     return Check(check.what, check.state, evidence, check.advice)
 
 

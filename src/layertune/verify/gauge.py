@@ -24,7 +24,8 @@ class MemoryReading:
 class Drift:
     """How the memory moved over a phase: the median of its last quarter of readings above that of its first.
 
-    `changes` are the readings that differ from the one before, and the last one.
+    `noticed` is whether it grew by more than anyone would overlook: memory that fell is no leak. `changes` are the
+    readings that differ from the one before, and the last one.
     """
 
     moved_bytes: int
@@ -42,7 +43,7 @@ class Drift:
         changes += [now for before, now in pairwise(readings) if now.n_bytes != before.n_bytes]
         if changes[-1] is not readings[-1]:
             changes.append(readings[-1])
-        return cls(moved_bytes, abs(moved_bytes) > _NOTICED_BYTES[scope], len(readings), tuple(changes))
+        return cls(moved_bytes, moved_bytes > _NOTICED_BYTES[scope], len(readings), tuple(changes))
 
 
 class Gauge:

@@ -5,11 +5,11 @@ import re
 from finished_study import result
 from layertune.memory import HOST
 from layertune.report import render_report
-from layertune.report.memory import distinct_picks, headroom_bytes
+from layertune.report.memory import distinct_picks, headroom_bytes, headroom_cell
 from layertune.report.memory_parts import memory_parts
 from layertune.report.source import sources
 from layertune.results.result import BudgetInfo
-from layertune.units import MIB
+from layertune.units import MIB, format_bytes
 from report_page import Page
 from report_studies import first_version, recorded, without_device
 
@@ -49,6 +49,34 @@ def test_without_a_constraint_headroom_is_the_budget_less_the_peak() -> None:
     source = sources(study)[1]
     assert source.trial.vram is not None
     assert headroom_bytes(study, source) == (7000 * MIB - source.trial.vram.peak_bytes, "")
+
+
+def test_of_several_devices_headroom_is_in_the_unit_of_its_column_and_the_fullest_one_s_stands_behind_it() -> None:
+    study = recorded()
+    capacity_bytes = study.budget.capacity_bytes()
+    assert capacity_bytes is not None
+    budget = BudgetInfo(vram_bytes=capacity_bytes, margin_bytes=0, devices=[capacity_bytes // 2] * 2)
+    fullest = [each.model_copy(update={"violations": {"vram": -3.0 * MIB}}) for each in study.trials]
+    study = study.model_copy(update={"budget": budget, "trials": fullest})
+    source = sources(study)[study.picks["balanced"]]
+    assert source.trial.vram is not None
+    left_bytes = capacity_bytes - source.trial.vram.peak_bytes
+    assert headroom_bytes(study, source) == (left_bytes, "")
+    assert re.sub("<[^>]*>", "", headroom_cell(study, source)) == (
+        f"{format_bytes(left_bytes)} in all, 3.0 MiB on the fullest device"
+    )
+    assert "kept for further server processes" not in render_report(study)
+
+
+def test_what_further_server_processes_will_take_is_a_row_of_the_column() -> None:
+    study = recorded()
+    assert "kept for further server processes" not in render_report(study)
+    more = [
+        each.model_copy(update={"violations": {"vram": each.violations["vram"] + 5 * MIB}}) for each in study.trials
+    ]
+    page = render_report(study.model_copy(update={"trials": more}))
+    row = page.partition("kept for further server processes")[2].partition("</tr>")[0]
+    assert "5.0 MiB" in row
 
 
 def test_each_picked_trial_is_shown_once_with_all_its_names() -> None:

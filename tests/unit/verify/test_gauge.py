@@ -24,6 +24,6 @@ def test_a_whole_gpu_may_move_more_than_a_counted_card() -> None:
     assert not Drift.of(moved, "device").noticed
 
 
-def test_memory_that_goes_is_as_suspicious_as_memory_that_comes() -> None:
+def test_memory_that_fell_is_no_leak() -> None:
     found = Drift.of(readings(100, 100, 50, 50), "card")
-    assert (found.moved_bytes, found.noticed) == (-50 * MIB, True)
+    assert (found.moved_bytes, found.noticed) == (-50 * MIB, False)
