@@ -10,10 +10,11 @@ tensor. The keys follow llama.cpp's own tests/test-llama-archs.cpp. The models h
 
 import ctypes
 import re
+import struct
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from layertune.engine import library
@@ -29,11 +30,13 @@ Keys = dict[str, bool | int | float | str | Sequence[int] | None]
 
 @dataclass(frozen=True)
 class Small:
-    """A model to write: all tensors that llama.cpp would load but those whose names match `without`."""
+    """A model to write: all tensors that llama.cpp would load but those whose names match `without`, and the token
+    embedding in that type: some are repacked on the host where it is the output layer, too."""
 
     architecture: str
     keys: Keys
     without: str = "$^"
+    embedding: str = "Q6_K"
 
 
 _EXPERTS: Keys = {
@@ -102,6 +105,8 @@ _HYPER: Keys = {
 }
 
 _WHOLE_KEYS = ("tokenizer.", "xielu.")  # all others begin with the architecture
+
+_WIDE_KEYS = ("ple.layer_multipliers", "ple.head_offsets", "ple.head_vocab_sizes")  # 64 bits
 
 COMMON: Keys = {
     "vocab_size": N_VOCAB,
@@ -190,7 +195,8 @@ _ROWS: tuple[tuple[str, Keys], ...] = (
         },
     ),
     ("deepseek2 deepseek32 glm-dsa mistral4", _MLA_EXPERTS),
-    ("kimi-linear bailingmoe3", _LATENT_KDA),
+    ("bailingmoe3", _LATENT_KDA),
+    ("kimi-linear", {**_LATENT_KDA, "attention.q_lora_rank": 0}),
     (
         "kimi-k3",
         {**_LATENT_KDA, "attn_res.block_size": 12, "activation.situ_beta": 4.0, "activation.situ_linear_beta": 25.0},
@@ -198,8 +204,10 @@ _ROWS: tuple[tuple[str, Keys], ...] = (
     ("glm5-next", {**_LATENT_KDA, **_HYPER, "attention.key_length": 256, "rope.dimension_count": 0}),
     ("mamba", {**_SSM, "ssm.group_count": 0, "attention.head_count": 0, "attention.head_count_kv": 0}),
     ("mamba2", {**_SSM, "attention.head_count": 0, "attention.head_count_kv": 0}),
-    ("rwkv6 rwkv7", _RWKV),
-    ("rwkv6qwen2 arwkv7", {**_RWKV, "token_shift_count": 1}),
+    ("rwkv6", {**_RWKV, "attention.head_count_kv": N_HEAD}),
+    ("rwkv7", _RWKV),
+    ("arwkv7", {**_RWKV, "token_shift_count": 1}),
+    ("rwkv6qwen2", {**_RWKV, "token_shift_count": 1, "attention.head_count_kv": N_HEAD}),
     ("granitehybrid", _HYBRID),
     ("jamba plamo2", {**_HYBRID, "ssm.group_count": 0}),
     ("falcon-h1", _SSM),
@@ -266,9 +274,24 @@ _ROWS: tuple[tuple[str, Keys], ...] = (
         },
     ),
 )
+_TIED = r"^output\.weight"
 # Further models of an architecture: what else is a setting of its header, or missing in its tensors.
 _FURTHER: dict[str, Small] = {
-    "qwen2-tied": Small("qwen2", {}, without="^output.weight"),
+    "qwen2-tied": Small("qwen2", {}, _TIED, "Q4_0"),
+    "gemma4-tied": Small("gemma4", _GEMMA4, _TIED, "Q4_K"),
+    "phi3-longrope": Small("phi3", {"rope.scaling.type": "longrope"}, _TIED),
+}
+# What llama.cpp names and this does not write, and why.
+NOT_WRITTEN = {
+    "chameleon": "llama.cpp's own tests leave it out",
+    "clip": "the projector of a multimodal model",
+    "dflash": "a draft model, which runs only beside another",
+    "eagle3": "a draft model, which runs only beside another",
+    "gemma4-assistant": "a draft model, which runs only beside another",
+    "gptj": "llama.cpp has its name only",
+    "pockettts": "a speech model",
+    "qwen3tts": "a speech model",
+    "wavtokenizer-dec": "a speech model",
 }
 
 MODELS: dict[str, Small] = {name: Small(name, keys) for names, keys in _ROWS for name in names.split()} | _FURTHER
@@ -287,7 +310,11 @@ def write(name: str, output: Path) -> None:
         *keys,
     ]
     without = re.compile(model.without)
-    tensors = [each for each in _asked(metadata) if not without.search(each.name)]
+    tensors = [
+        replace(each, type=model.embedding) if each.name == "token_embd.weight" else each
+        for each in _asked(metadata)
+        if not without.search(each.name)
+    ]
     with output.open("wb") as file:
         file.write(encoding.begin(metadata, len(metadata), tensors))
         encoding.write_data(file, tensors, RandomWeights(0).fill)
@@ -302,6 +329,8 @@ def _key(key: str, value: bool | int | float | str | Sequence[int]) -> bytes:
         return encoding.key_f32(key, value)
     if isinstance(value, str):
         return encoding.key_string(key, value)
+    if key.endswith(_WIDE_KEYS):
+        return encoding.text(key) + struct.pack(f"<IIQ{len(value)}Q", 9, 10, len(value), *value)
     return encoding.key_i32s(key, value)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from architectures import MODELS, write
+from architectures import MODELS, NOT_WRITTEN, write
 
 from layertune.devices.emulated.ledger import Ledger
 from layertune.devices.opened import OpenDevice, open_device
@@ -54,13 +54,14 @@ def main() -> None:
     if options.measure:
         measure_all(options.measure)
         return
-    names, rows, ended = options.only or list(MODELS), [], {}
+    names, rows, ended = options.only or sorted(MODELS), [], {}
     for name, found, why in in_other_processes(names):
         rows += found
         ended[name] = why
         print(line(name, found, why), flush=True)
     if not options.only:
-        (HERE / "architectures.json").write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
+        lines = ",\n".join(map(json.dumps, rows))
+        (HERE / "architectures.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
         (HERE / "architectures.md").write_text(report(names, rows, ended), encoding="utf-8")
 
 
@@ -192,7 +193,7 @@ def row(
     actual: dict[str, BufferBytes] | None,
     peaks: list[int],
 ) -> Row:
-    """One setting; without `actual` it is one that llama.cpp refuses."""
+    """One setting and its errors that are not 0; without `actual` it is one that llama.cpp refuses."""
     cards = [device_name(index) for index in range(n_cards)]
     errors: dict[str, int] = {}
     if actual is not None:
@@ -209,7 +210,7 @@ def row(
         "n_cards": n_cards,
         "settings": {key: value for key, value in asdict(settings).items() if key not in skipped},
         "kv_source": plan.kv_source,
-        "error_bytes": errors or None,
+        "error_bytes": None if actual is None else {figure: error for figure, error in errors.items() if error},
     }
 
 
@@ -253,6 +254,10 @@ def report(names: list[str], rows: list[Row], ended: dict[str, str | None]) -> s
             "| model | settings | refused | one card | two cards | cache | |",
             "|---|--:|--:|--:|--:|---|---|",
             *(line(name, each, ended[name]) for name, each in by_name.items()),
+            "",
+            "Not measured:",
+            "",
+            *(f"- {name}: {why}" for name, why in NOT_WRITTEN.items()),
             "",
         ]
     )
