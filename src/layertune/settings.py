@@ -97,6 +97,18 @@ class EngineSettings:
         canonical = self.canonical(n_layer)
         return replace(canonical, n_threads=1, n_batch=canonical.n_ubatch)
 
+    def out_of_range(self) -> str | None:
+        """Return which setting no llama.cpp can be given, None where each can be."""
+        for name, (least, most) in RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                return f"{name} is {quoted(getattr(self, name))}, not a whole number from {least} to {most}"
+        try:
+            if self.tensor_split:
+                parse_tensor_split(self.tensor_split)
+        except ValueError as error:
+            return str(error)
+        return None
+
     def impossible(self) -> str | None:
         """Return why llama.cpp would refuse these settings whatever the memory, or None if it would not."""
         if self.flash_attn == "off" and self.type_v not in FLOAT_CACHE_TYPES:

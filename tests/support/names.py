@@ -2,7 +2,10 @@
 
 from hypothesis import strategies as st
 
-HOSTILE = st.text(st.sampled_from("'\"\\$`#={}();&|<>~*?!%: \t\n\r\x85\xa0\u2028-ab한") | st.characters(codec="utf-8"))
+_CHARACTERS = st.sampled_from("'\"\\$`#={}();&|<>~*?!%: \t\n\r\x85\xa0\u2028-ab한") | st.characters(
+    codec="utf-8", exclude_characters="/"
+)
+HOSTILE = st.text(_CHARACTERS, min_size=1).filter(lambda name: name not in (".", ".."))
 
 AWKWARD = (
     "a b.gguf",

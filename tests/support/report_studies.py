@@ -61,7 +61,7 @@ def models(*names: str) -> Result:
         ).trials
     ]
     for each in trials:
-        for part in ("settings", "metrics", "buffers"):
+        for part in ("settings", "metrics", "buffers", "load_s"):
             each[part] = dict.fromkeys(names, each[part]["chat"])
     for part in ("models", "workload"):
         document[part] = dict.fromkeys(names, document[part]["chat"])

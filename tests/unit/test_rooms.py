@@ -14,6 +14,7 @@ ROOMS = (
     "redaction",
     "units",
     "errors",
+    "regular_files",
     "written_files",
     "settings",
     "config",

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from layertune.errors import ConfigError
+from layertune.regular_files import CONFIG_BYTES, read_text
 
 _LINE = re.compile(r"(?:export[ \t]+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)", re.DOTALL)
 _COMMENT = r"[ \t]*(?:[ \t]#.*)?"
@@ -26,7 +27,7 @@ def load_env(path: Path) -> dict[str, str]:
         ConfigError: it cannot be read, or a line means something else to a shell than to docker compose.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, CONFIG_BYTES)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", remedy="give the path of a .env file") from error
     except UnicodeDecodeError as error:

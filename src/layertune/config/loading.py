@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from layertune.config.dimension import FORMS
 from layertune.config.study import StudyConfig
 from layertune.errors import ConfigError
+from layertune.regular_files import CONFIG_BYTES, read_text
 from layertune.units import quoted
 
 CONFIG_NAME = "study.toml"  # the resolved config in a study folder
@@ -31,7 +32,7 @@ def read_table(path: Path, what: str) -> dict[str, Any]:
         ConfigError: the file is missing or unreadable, or is not TOML.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, CONFIG_BYTES)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", remedy=f"give the path of {what}") from error
     except UnicodeDecodeError as error:

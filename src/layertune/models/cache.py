@@ -1,14 +1,19 @@
-"""The user's cache folder: what is slow to find out, kept as JSON. A cache that cannot be read or written costs time,
-nothing else."""
+"""The user's cache folder: what is slow to find out, kept as a line with a SHA-256 and one of JSON. A cache that cannot
+be read or written costs time, nothing else."""
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from layertune.regular_files import read_text
+from layertune.units import MIB
 from layertune.written_files import write_text
+
+_MOST_BYTES = 64 * MIB
 
 
 def cache_folder() -> Path:
@@ -29,9 +34,11 @@ def unchanged_key(files: Iterable[Path]) -> str:
 
 
 def read_entries(store: Path) -> dict[str, Any]:
-    """Return the entries of a cache file, none where it is missing or damaged."""
+    """Return the entries of a cache file; none where it is missing, damaged, or has been changed since it was written,
+    so that whoever reads an entry finds what this layertune has put there."""
     try:
-        entries = json.loads(store.read_text(encoding="utf-8"))
+        digest, _, text = read_text(store, _MOST_BYTES).partition("\n")
+        entries = json.loads(text) if digest == _digest(text) else {}
     except (OSError, ValueError, RecursionError):
         return {}
     return entries if isinstance(entries, dict) else {}
@@ -41,4 +48,9 @@ def add_entries(store: Path, entries: dict[str, Any]) -> None:
     """Add to a cache file, which is replaced whole: a reader never sees half of it."""
     with contextlib.suppress(OSError):
         store.parent.mkdir(parents=True, exist_ok=True)
-        write_text(store, json.dumps(read_entries(store) | entries))
+        text = json.dumps(read_entries(store) | entries)
+        write_text(store, f"{_digest(text)}\n{text}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

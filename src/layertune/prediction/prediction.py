@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from layertune.errors import ResultFileError
+from layertune.regular_files import RESULT_BYTES, read_text
+from layertune.results.figures import Bytes, Count, Engine, Figure, NotNegative
 from layertune.results.result import BudgetInfo, HardwareInfo, ModelInfo, StudyInfo, WorkloadInfo
-from layertune.results.trial_info import Engine, Part
+from layertune.results.trial_info import Part
 
 _REMEDY = "give a file that layertune predict --json has written"
 
@@ -16,9 +18,9 @@ _REMEDY = "give a file that layertune predict --json has written"
 class Interval(Part):
     """Tokens/s, and both ends of the interval for what a trial would measure, of the prediction's level."""
 
-    expected: float
-    low: float
-    high: float
+    expected: NotNegative
+    low: Figure
+    high: Figure
 
 
 class PredictedEngine(Part):
@@ -35,12 +37,12 @@ class PredictedSetting(Part):
     """`planned_bytes` are all models' buffers on the device by plan, without what a driver takes beside them."""
 
     models: dict[str, PredictedEngine]
-    planned_bytes: int
+    planned_bytes: Bytes
 
 
 class FactorInfo(Part):
-    least: float
-    most: float
+    least: NotNegative
+    most: NotNegative
 
 
 class ChangeInfo(Part):
@@ -56,8 +58,8 @@ class CardInfo(Part):
     profile: str
     kind: Literal["gpu", "emulated"]
     name: str
-    vram_bytes: int
-    n_threads: int | None
+    vram_bytes: Bytes
+    n_threads: Count | None
 
 
 class HeldBackInfo(Part):
@@ -106,6 +108,16 @@ class Prediction(Part):
     picks: dict[str, int]
     limits: list[str]
 
+    @model_validator(mode="after")
+    def _check_whole(self) -> "Prediction":
+        settings = [each.models for each in self.front]
+        if any(each.keys() != self.models.keys() for each in [self.workload, *settings]):
+            raise ValueError("models, workload and front do not name the same models")
+        for place in self.picks.values():
+            if not 0 <= place < len(self.front):
+                raise ValueError(f"picks names place {place} of {len(self.front)} in the front")
+        return self
+
     @property
     def emulated(self) -> bool:
         return self.card.kind == "emulated"
@@ -119,7 +131,7 @@ def prediction_json(prediction: Prediction) -> str:
 def is_prediction(path: Path) -> bool:
     """Say whether a file calls itself a prediction; what cannot be read does not."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = _read(path)
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(data, dict) and data.get("predicted") is True
@@ -128,7 +140,7 @@ def is_prediction(path: Path) -> bool:
 def load_prediction(path: Path) -> Prediction:
     """Raises ResultFileError where the file is missing or is no prediction."""
     try:
-        return Prediction.model_validate(json.loads(path.read_text(encoding="utf-8-sig")))
+        return Prediction.model_validate(_read(path))
     except OSError as error:
         raise ResultFileError(f"cannot read {path}: {error.strerror}", remedy=_REMEDY) from error
     except ValidationError as error:
@@ -138,3 +150,7 @@ def load_prediction(path: Path) -> Prediction:
         raise ResultFileError(f"{path} is no prediction: {why}", remedy=_REMEDY) from error
     except (ValueError, RecursionError) as error:  # the decoder recurses once per bracket
         raise ResultFileError(f"{path} is not JSON: {error}", remedy=_REMEDY) from error
+
+
+def _read(path: Path) -> Any:
+    return json.loads(read_text(path, RESULT_BYTES))

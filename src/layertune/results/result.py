@@ -4,20 +4,44 @@ The fields are those of the design's section "result.json"; what has been added 
 """
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from layertune.errors import ResultFileError, UsageError
+from layertune.regular_files import RESULT_BYTES, is_folder, read_text
+from layertune.results.figures import NotNegative, Number
 from layertune.results.study_file import write_study_file
-from layertune.results.trial_info import Engine, OfDevices, Part, TrialInfo
+from layertune.results.study_info import (
+    BaselineInfo,
+    BudgetInfo,
+    ClockInfo,
+    ComparisonInfo,
+    CpuInfo,
+    DeviceInfo,
+    HardwareInfo,
+    HostLimitsInfo,
+    LlamaCpp,
+    ModelInfo,
+    ObjectiveInfo,
+    PlanInfo,
+    ReferenceInfo,
+    StudyInfo,
+    WorkloadInfo,
+)
+from layertune.results.trial_info import Part, TrialInfo
+from layertune.settings import EngineSettings
 from layertune.units import quoted
 
 __all__ = [
     "FILE_NAME",
     "SCHEMA_VERSION",
+    "BaselineInfo",
     "BudgetInfo",
+    "ClockInfo",
+    "ComparisonInfo",
     "CpuInfo",
     "DeviceInfo",
     "HardwareInfo",
@@ -25,6 +49,8 @@ __all__ = [
     "LlamaCpp",
     "ModelInfo",
     "ObjectiveInfo",
+    "PlanInfo",
+    "ReferenceInfo",
     "Result",
     "StudyInfo",
     "TrialInfo",
@@ -41,150 +67,24 @@ _REMEDY = "give a study folder that layertune search has written, or a result.js
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
-class LlamaCpp(Part):
-    version: str
-    commit: str
-
-
-class StudyInfo(Part):
-    name: str
-    created: str
-    sampler: str
-    seed: int
-    layertune_version: str
-    llama_cpp: LlamaCpp
-
-
-class DeviceInfo(Part):
-    kind: Literal["gpu", "emulated", "cpu"]
-    name: str
-    vram_bytes: int | None
-    driver: str | None
-    # An emulated card's threads; not in its repr, of which the fingerprints of earlier results are made.
-    n_threads: int | None = Field(default=None, ge=1, repr=False)
-
-
-class CpuInfo(Part):
-    model: str
-    n_cores: int
-
-
-class HardwareInfo(Part):
-    fingerprint: str
-    device: DeviceInfo
-    cpu: CpuInfo
-    ram_bytes: int
-
-
-class ModelInfo(Part):
-    file: str
-    sha256: str
-    architecture: str
-    n_layer: int
-    file_bytes: int
-    quantization: str | None
-
-
-class WorkloadInfo(Part):
-    n_prompt: int
-    n_generate: int
-
-
-class BudgetInfo(OfDevices):
-    """`devices` is the budget of each of several devices; `vram_bytes` is then that of all, the margin each one's."""
-
-    vram_bytes: int | None
-    margin_bytes: int
-    devices: list[int] | None = None
-
-    def capacity_bytes(self) -> int | None:
-        """Return what a trial may take of all devices, None where there is no limit."""
-        n_devices = 1 if self.devices is None else len(self.devices)
-        return None if self.vram_bytes is None else self.vram_bytes - n_devices * self.margin_bytes
-
-
-class HostLimitsInfo(Part):
-    """What each model's container may use of the host; None is all of it."""
-
-    n_cpus: int | None = Field(ge=1)
-    ram_per_model_bytes: int | None = Field(ge=0)
-
-
-class ObjectiveInfo(Part):
-    name: str
-    direction: Literal["maximize", "minimize"]
-
-
-class PlanInfo(Part):
-    """What was known of memory before the first trial, and what trials corrected it by, in bytes."""
-
-    n_settings: int
-    n_feasible: int
-    overhead_bytes: int
-    headroom_bytes: int
-    n_trials: int
-    room_bytes: int | None = None  # for buffers, of all devices: without margin, overheads and headroom
-
-
-class ComparisonInfo(Part):
-    """The ratio and its 95 % interval; a difference is clear where the interval leaves out 1."""
-
-    ratio: float
-    low: float | None
-    high: float | None
-    clear: bool
-
-
-class BaselineInfo(Part):
-    """A setting to beat, the trial that measured it, and what it needs by plan; None where there is none.
-
-    `balanced` is how many times as fast the balanced pick is, by model, measured in the same rounds.
-    """
-
-    settings: dict[str, Engine] | None
-    trial: int | None
-    planned_bytes: int | None
-    note: str
-    balanced: dict[str, ComparisonInfo] = Field(default_factory=dict)
-
-
-class ReferenceInfo(Part):
-    """The reference setting measured after `n_trials` trials: tokens/s by model, and relative to the first time."""
-
-    n_trials: int
-    tokens_per_s: dict[str, float]
-    relative: dict[str, float]
-
-
-class ClockInfo(Part):
-    """Where the seconds of the last run went. `overhead_s` is everything that was not llama.cpp's work."""
-
-    wall_s: float
-    load_s: float
-    warm_up_s: float
-    measure_s: float
-    unload_s: float
-    overhead_s: float
-
-
 class Result(Part):
     schema_version: Literal[1] = SCHEMA_VERSION
     study: StudyInfo
     hardware: HardwareInfo
-    models: dict[ModelName, ModelInfo]
+    models: dict[ModelName, ModelInfo] = Field(min_length=1)
     workload: dict[str, WorkloadInfo]
     budget: BudgetInfo
     host_limits: HostLimitsInfo | None = None
-    objectives: list[ObjectiveInfo]
+    objectives: list[ObjectiveInfo] = Field(min_length=1)
     plan: PlanInfo | None = None
     baselines: dict[str, BaselineInfo] = Field(default_factory=dict)
     floors: list[str] = Field(default_factory=list)
-    weights: dict[str, float] = Field(default_factory=dict)
+    weights: dict[str, NotNegative] = Field(default_factory=dict)
     stopped: str | None = None
     decided: bool | None = None  # whether the finals left nothing of the choice to noise
     trials: list[TrialInfo]
-    pareto: list[int]
-    picks: dict[str, int]
+    pareto: list[Number]
+    picks: dict[str, Number]
     references: list[ReferenceInfo] = Field(default_factory=list)
     clock: ClockInfo | None = None
 
@@ -193,13 +93,47 @@ class Result(Part):
         if self.workload.keys() != self.models.keys():
             raise ValueError("workload and models do not name the same models")
         for trial in self.trials:
-            if trial.settings.keys() != self.models.keys():
-                raise ValueError(f"trial {trial.number} and models do not name the same models")
+            self._check_trial(trial)
+        numbers = [trial.number for trial in self.trials]
+        for key, named in (("trials", numbers), ("pareto", self.pareto)):
+            if len(set(named)) < len(named):
+                raise ValueError(f"{key} has a trial's number twice")
         measured = {trial.number for trial in self.trials if trial.state == "measured"}
         for number in (*self.pareto, *self.picks.values()):
             if number not in measured:
                 raise ValueError(f"pareto and picks name trial {number}, which is no measured trial")
+        self._check_references(numbers)
         return self
+
+    def _check_trial(self, trial: TrialInfo) -> None:
+        if trial.settings.keys() != self.models.keys():
+            raise ValueError(f"trial {trial.number} and models do not name the same models")
+        for key in ("screening", "buffers", "planned", "flash_attn", "load_s"):
+            if unknown := (getattr(trial, key) or {}).keys() - self.models.keys():
+                raise ValueError(f"trial {trial.number}: {key} names {min(unknown)}, which is no model of the study")
+        n_devices = 1 if self.budget.devices is None else len(self.budget.devices)
+        for name, engine in trial.settings.items():
+            self._check_split(f"trial {trial.number}", name, engine)
+        told = None if trial.vram is None else trial.vram.devices
+        if told is not None and len(told) != n_devices:
+            raise ValueError(f"trial {trial.number} has memory of {len(told)} devices, and the study has {n_devices}")
+
+    def _check_references(self, numbers: Collection[int]) -> None:
+        for trial in self.trials:
+            if trial.tied_with is not None and trial.tied_with not in numbers:
+                raise ValueError(f"trial {trial.number} is tied with trial {trial.tied_with}, which is not there")
+        for name, baseline in self.baselines.items():
+            if baseline.trial is not None and baseline.trial not in numbers:
+                raise ValueError(f"baselines.{name} names trial {baseline.trial}, which is not there")
+            if baseline.settings is not None and baseline.settings.keys() != self.models.keys():
+                raise ValueError(f"baselines.{name} and models do not name the same models")
+            for model, engine in (baseline.settings or {}).items():
+                self._check_split(f"baselines.{name}", model, engine)
+
+    def _check_split(self, where: str, model: str, engine: EngineSettings) -> None:
+        n_split, devices = len(engine.tensor_split), self.budget.devices
+        if n_split and n_split != len(devices or ()):
+            raise ValueError(f"{where}: {model} is split over {n_split} devices, which the study does not have")
 
     def trial(self, number: int) -> TrialInfo:
         """Raises UsageError where the study has no such trial."""
@@ -239,10 +173,9 @@ def load_result(path: Path) -> Result:
     Raises:
         ResultFileError: it is missing, is not a result, or was made by a newer layertune.
     """
-    file = path
+    file = path / FILE_NAME if is_folder(path) else path
     try:
-        file = path / FILE_NAME if path.is_dir() else path
-        data = json.loads(file.read_text(encoding="utf-8-sig"))
+        data = json.loads(read_text(file, RESULT_BYTES))
     except OSError as error:
         raise ResultFileError(f"cannot read {file}: {error.strerror}", remedy=_REMEDY) from error
     except (ValueError, RecursionError) as error:  # the decoder recurses once per bracket

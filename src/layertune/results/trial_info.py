@@ -1,25 +1,25 @@
 """One trial as result.json tells it."""
 
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PlainSerializer,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
 
-from layertune.settings import EngineSettings, parse_tensor_split
+from layertune.results.figures import Bytes, BytesMore, BytesOver, Count, Engine, Figure, NotNegative, Number
 
 # What every measured trial has; `tpot_s` came later, and both latencies beside a prefill are not of every trial.
 METRICS = frozenset(("pp_tokens_per_s", "tg_tokens_per_s", "ttft_s", "tokens_per_s", "tokens_per_s_together"))
 
-_MAY_BE_ZERO = frozenset(("n_gpu_layers", "n_cpu_moe"))
-
+# Rates and times are never 0, and a sum or a ratio of them never overflows.
+_LEAST, _MOST = 1e-9, 1e12
+_RATES = METRICS | {"tpot_s", "ttft_s_beside_prefill", "tpot_s_beside_prefill"}
 
 # When a figure was measured: in the search itself, in the rounds that chose, in those after the choice.
 MeasuredIn = Literal["search", "finals", "confirming"]
@@ -40,72 +40,80 @@ class OfDevices(Part):
         return {key: value for key, value in told.items() if key != "devices" or value is not None}
 
 
-# With one device tensor_split is no setting, and no key.
-Engine = Annotated[EngineSettings, PlainSerializer(EngineSettings.as_dict)]
-
-
 class MetricInfo(Part):
     """`low` and `high` are the 95 % interval of the median, of a finalist over its rounds."""
 
-    median: float
-    mad: float
-    n: int
-    samples: list[float]
-    low: float | None = None
-    high: float | None = None
+    median: Figure
+    mad: NotNegative
+    n: Count
+    samples: list[Figure] = Field(min_length=1)
+    low: Figure | None = None
+    high: Figure | None = None
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> "MetricInfo":
+        if self.n != len(self.samples):
+            raise ValueError(f"n is {self.n}, and there are {len(self.samples)} samples")
+        if not min(self.samples) <= self.median <= max(self.samples):
+            raise ValueError(f"the median {self.median} is beyond the samples")
+        if (self.low is None) != (self.high is None):
+            raise ValueError("an interval has two ends")
+        if self.low is not None and self.high is not None and not self.low <= self.median <= self.high:
+            raise ValueError(f"the median {self.median} is beyond its interval")
+        return self
 
 
 class PhaseInfo(Part):
     """The device at the end of a phase: what was in use, what of it the plan knows, and what is left over, in bytes."""
 
-    used_bytes: int
-    weights_bytes: int
-    kv_bytes: int
-    compute_bytes: int
-    unaccounted_bytes: int
+    used_bytes: BytesMore
+    weights_bytes: Bytes
+    kv_bytes: Bytes
+    compute_bytes: Bytes
+    unaccounted_bytes: BytesMore
 
 
 class SamplingInfo(Part):
-    interval_s: float
-    n_samples: int
-    n_missed: int
-    cost_s: float
+    interval_s: NotNegative
+    n_samples: Count
+    n_missed: Count
+    cost_s: NotNegative
 
 
 class DeviceVramInfo(Part):
     """One of several devices."""
 
-    peak_bytes: int
-    baseline_bytes: int
-    planned_bytes: int | None
+    peak_bytes: BytesMore  # above the baseline, of which others may have given some back
+    baseline_bytes: BytesMore
+    planned_bytes: Bytes | None
 
 
 class VramInfo(OfDevices):
     """`planned_bytes` are all models' buffers by plan; `unaccounted_bytes` the peak without llama.cpp's own buffers. Of
     several `devices` all figures are sums, that of the peak of each one's own."""
 
-    peak_bytes: int
-    baseline_bytes: int
-    planned_bytes: int | None
-    unaccounted_bytes: int | None = None
+    peak_bytes: BytesMore  # above the baseline, of which others may have given some back
+    baseline_bytes: BytesMore
+    planned_bytes: Bytes | None
+    unaccounted_bytes: BytesMore | None = None
     scope: str
     source: str
-    phases: dict[str, int] = Field(default_factory=dict)
+    phases: dict[str, BytesMore] = Field(default_factory=dict)
     split: dict[str, PhaseInfo] = Field(default_factory=dict)
-    foreign_bytes: int | None = None
+    foreign_bytes: BytesMore | None = None
     sampling: SamplingInfo | None = None
     devices: list[DeviceVramInfo] | None = None
 
 
 class HostInfo(Part):
-    peak_rss_bytes: int
+    peak_rss_bytes: Bytes
 
 
 class BufferInfo(Part):
-    weights_bytes: int
-    kv_bytes: int
-    compute_bytes: int
-    output_bytes: int
+    weights_bytes: Bytes
+    kv_bytes: Bytes
+    compute_bytes: Bytes
+    output_bytes: Bytes
 
 
 def last_in_common(trials: Iterable["TrialInfo"]) -> MeasuredIn:
@@ -126,38 +134,31 @@ class TrialInfo(Part):
     stayed loaded from the measurement before count with the load that brought them.
     """
 
-    number: int = Field(ge=0)
+    number: Number
     state: Literal["measured", "infeasible", "failed"]
     reason: str | None
     settings: dict[str, Engine]
     metrics: dict[str, dict[str, MetricInfo]] | None
     vram: VramInfo | None
     host: HostInfo | None
-    duration_s: float
-    violations: dict[str, float] = Field(default_factory=dict)
+    duration_s: NotNegative
+    violations: dict[str, BytesOver] = Field(default_factory=dict)
     buffers: dict[str, dict[str, BufferInfo]] | None = None
     planned: dict[str, dict[str, BufferInfo]] | None = None
     warnings: list[str] = Field(default_factory=list)
-    n_rounds: int = 0
-    n_confirming: int = 0
+    n_rounds: Count = 0
+    n_confirming: Count = 0
     screening: dict[str, dict[str, MetricInfo]] | None = None
     finals: dict[str, dict[str, MetricInfo]] | None = None
-    tied_with: int | None = None
+    tied_with: Number | None = None
     flash_attn: dict[str, bool] = Field(default_factory=dict)
     load_s: dict[str, MetricInfo] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_whole(self) -> "TrialInfo":
-        for name, engine in self.settings.items():
-            for field, value in engine.as_dict().items():
-                least = 0 if field in _MAY_BE_ZERO else 1
-                if isinstance(value, int) and value < least:
-                    raise ValueError(f"settings.{name}.{field} is {value}; it is {least} or more")
-            if engine.tensor_split:
-                parse_tensor_split(engine.tensor_split)
         if self.metrics is None and self.state == "measured":
             raise ValueError("the trial was measured and has no metrics")
-        for key, measured in (("metrics", self.metrics), ("finals", self.finals)):
+        for key, measured in (("metrics", self.metrics), ("finals", self.finals), ("screening", self.screening)):
             if measured is None:
                 continue
             if measured.keys() != self.settings.keys():
@@ -165,6 +166,7 @@ class TrialInfo(Part):
             for name, metrics in measured.items():
                 if lacking := METRICS - metrics.keys():
                     raise ValueError(f"{key}.{name} lacks {', '.join(sorted(lacking))}")
+                _check_rates(f"{key}.{name}", metrics)
         return self
 
     def n_all_rounds(self) -> int:
@@ -184,3 +186,10 @@ class TrialInfo(Part):
     def exceeded(self) -> dict[str, float]:
         """Return the limits that the trial does not keep, and by how many bytes."""
         return {name: excess_bytes for name, excess_bytes in self.violations.items() if excess_bytes > 0}
+
+
+def _check_rates(key: str, metrics: Mapping[str, MetricInfo]) -> None:
+    for quantity in _RATES & metrics.keys():
+        for sample in metrics[quantity].samples:
+            if not _LEAST <= sample <= _MOST:
+                raise ValueError(f"{key}.{quantity} has a sample {sample}, which is no rate and no time")

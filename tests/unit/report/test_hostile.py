@@ -27,7 +27,7 @@ HARMLESS = Page.of(render_report(result()))
 @given(file=HOSTILE, name=HOSTILE, words=HOSTILE)
 def test_no_name_of_a_file_a_study_or_a_device_becomes_markup(file: str, name: str, words: str) -> None:
     document = result().model_dump()
-    document["models"]["chat"]["file"] = file
+    document["models"]["chat"]["file"] = file.replace("/", "") + ".gguf"
     document["models"]["chat"]["architecture"] = document["hardware"]["cpu"]["model"] = words
     document["study"]["name"] = document["hardware"]["device"]["name"] = name
     document["stopped"] = words

@@ -1,0 +1,156 @@
+"""A study as result.json has it, without its trials."""
+
+from pathlib import PurePath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from layertune.results.figures import (
+    AtLeastOne,
+    Bytes,
+    BytesMore,
+    Count,
+    Engine,
+    Figure,
+    Large,
+    LayerCount,
+    NotNegative,
+    Number,
+)
+from layertune.results.trial_info import OfDevices, Part
+
+
+def _bare(name: str) -> str:
+    """Refuse what leads out of the folder of the models: exports put the name behind that folder's."""
+    if name in ("", ".", "..") or PurePath(name).name != name:
+        raise ValueError(f"{name!r} is no file's name; write it without a folder")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_bare)]
+
+
+class LlamaCpp(Part):
+    version: str
+    commit: str
+
+
+class StudyInfo(Part):
+    name: str
+    created: str
+    sampler: str
+    seed: Large
+    layertune_version: str
+    llama_cpp: LlamaCpp
+
+
+class DeviceInfo(Part):
+    kind: Literal["gpu", "emulated", "cpu"]
+    name: str
+    vram_bytes: Bytes | None
+    driver: str | None
+    # An emulated card's threads; not in its repr, of which the fingerprints of earlier results are made.
+    n_threads: AtLeastOne | None = Field(default=None, repr=False)
+
+
+class CpuInfo(Part):
+    model: str
+    n_cores: AtLeastOne
+
+
+class HardwareInfo(Part):
+    fingerprint: str
+    device: DeviceInfo
+    cpu: CpuInfo
+    ram_bytes: Bytes
+
+
+class ModelInfo(Part):
+    file: FileName
+    sha256: str
+    architecture: str
+    n_layer: LayerCount
+    file_bytes: Bytes
+    quantization: str | None
+
+
+class WorkloadInfo(Part):
+    n_prompt: AtLeastOne
+    n_generate: AtLeastOne
+
+
+class BudgetInfo(OfDevices):
+    """`devices` is the budget of each of several devices; `vram_bytes` is then that of all, the margin each one's."""
+
+    vram_bytes: Bytes | None
+    margin_bytes: Bytes
+    devices: list[Bytes] | None = Field(default=None, min_length=2)
+
+    def capacity_bytes(self) -> int | None:
+        """Return what a trial may take of all devices, None where there is no limit."""
+        n_devices = 1 if self.devices is None else len(self.devices)
+        return None if self.vram_bytes is None else self.vram_bytes - n_devices * self.margin_bytes
+
+
+class HostLimitsInfo(Part):
+    """What each model's container may use of the host; None is all of it."""
+
+    n_cpus: AtLeastOne | None
+    ram_per_model_bytes: Bytes | None
+
+
+class ObjectiveInfo(Part):
+    name: str
+    direction: Literal["maximize", "minimize"]
+
+
+class PlanInfo(Part):
+    """What was known of memory before the first trial, and what trials corrected it by, in bytes."""
+
+    n_settings: Large
+    n_feasible: Large
+    overhead_bytes: Bytes
+    headroom_bytes: Bytes
+    n_trials: Count
+    room_bytes: BytesMore | None = None  # for buffers, of all devices: without margin, overheads and headroom
+
+
+class ComparisonInfo(Part):
+    """The ratio and its 95 % interval; a difference is clear where the interval leaves out 1."""
+
+    ratio: NotNegative
+    low: NotNegative | None
+    high: NotNegative | None
+    clear: bool
+
+
+class BaselineInfo(Part):
+    """A setting to beat, the trial that measured it, and what it needs by plan; None where there is none.
+
+    `balanced` is how many times as fast the balanced pick is, by model, measured in the same rounds.
+    """
+
+    settings: dict[str, Engine] | None
+    trial: Number | None
+    planned_bytes: Bytes | None
+    note: str
+    balanced: dict[str, ComparisonInfo] = Field(default_factory=dict)
+
+
+class ReferenceInfo(Part):
+    """The reference setting measured after `n_trials` trials: tokens/s by model, and relative to the first time."""
+
+    n_trials: Count
+    tokens_per_s: dict[str, NotNegative]
+    relative: dict[str, NotNegative]
+
+
+class ClockInfo(Part):
+    """Where the seconds of the last run went. `overhead_s` is everything that was not llama.cpp's work."""
+
+    wall_s: NotNegative
+    load_s: NotNegative
+    warm_up_s: NotNegative
+    measure_s: NotNegative
+    unload_s: NotNegative
+    overhead_s: Figure
