@@ -86,6 +86,9 @@ class Projected:
     def __init__(self, shapes: Mapping[str, ModelShape]) -> None:
         self._shapes = shapes
 
+    def missing(self, _name: str, _settings: object) -> list[EngineSettings]:
+        return []
+
     def learn(self, _wanted: object) -> None:
         return
 

@@ -4,5 +4,6 @@ from collections.abc import Callable, Mapping
 
 from tests.hardening.attack import Attack
 from tests.hardening.headers import Headers
+from tests.hardening.results import Results
 
-KINDS: Mapping[str, Callable[[], Attack]] = {"headers": Headers}
+KINDS: Mapping[str, Callable[[], Attack]] = {"headers": Headers, "results": Results}

@@ -1,6 +1,7 @@
 """Runs many cases of one kind in a worker process, and a new one after each that dies."""
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -71,7 +72,9 @@ def run(
 
 def _worker(kind: str, seed: int, first: int, end: int) -> Iterator[dict[str, object]]:
     command = [sys.executable, "-m", "tests.hardening.worker", kind, str(seed), str(first), str(end)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_ROOT) as process:
+    # Waiting threads of a linear algebra library would count as a case's processor time.
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_ROOT, env=environment) as process:
         try:
             for line in process.stdout or ():
                 yield json.loads(line)

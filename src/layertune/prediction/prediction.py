@@ -110,8 +110,8 @@ class Prediction(Part):
 
     @model_validator(mode="after")
     def _check_whole(self) -> "Prediction":
-        settings = [each.models for each in self.front]
-        if any(each.keys() != self.models.keys() for each in [self.workload, *settings]):
+        named = [self.workload.keys(), *(each.models.keys() for each in self.front)]
+        if any(each != self.models.keys() for each in named):
             raise ValueError("models, workload and front do not name the same models")
         for place in self.picks.values():
             if not 0 <= place < len(self.front):

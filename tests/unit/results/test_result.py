@@ -1,6 +1,6 @@
 import json
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +14,10 @@ from finished_study import result
 from layertune.errors import ResultFileError, StorageError, UsageError
 from layertune.export import EXPORTERS, MODELS_DIR
 from layertune.results.result import BudgetInfo, Result, load_result, write_result
+from layertune.results.statistics import Metric
 from layertune.results.trial_info import DeviceVramInfo
+
+SPEED = ("trials", 1, "metrics", "chat", "tokens_per_s")
 
 
 def changed(path: tuple[str | int, ...], value: Any) -> dict[str, Any]:
@@ -78,18 +81,45 @@ def test_what_is_no_result_is_refused_in_one_sentence(text: str | None, words: s
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("trials", 1, "settings", "chat", "n_gpu_layers"), -1, "trials.1: settings.chat.n_gpu_layers is -1"),
+        (("trials", 1, "settings", "chat", "n_gpu_layers"), -1, "trials.1.settings.chat: n_gpu_layers is -1"),
         (("trials", 1, "settings", "chat", "n_ctx"), "much", "trials.1.settings.chat.n_ctx: Input should be"),
         (("trials", 1, "duration_s"), float("nan"), "trials.1.duration_s: Input should be a finite number"),
         (("trials", 1, "metrics"), None, "trials.1: the trial was measured and has no metrics"),
         (("trials", 1, "metrics", "chat"), {}, "trials.1: metrics.chat lacks pp_tokens_per_s, tg_tokens_per_s"),
         (("trials", 1, "finals"), {}, "trials.1: finals and settings do not name the same models"),
-        (("models",), {}, "workload and models do not name the same models"),
+        (("models",), {}, "models: Dictionary should have at least 1 item"),
+        (("workload",), {}, "workload and models do not name the same models"),
         (("models", "$(id)\nEVIL"), {}, r"models.\$\(id\)\?EVIL.*should match pattern"),
         (("trials", 1, "settings"), {}, "trials.1: metrics and settings do not name the same models"),
         (("trials", 2, "settings"), {}, "trial 2 and models do not name the same models"),
         (("picks", "lean"), 3, "trial 3, which is no measured trial"),
         (("pareto",), [77], "trial 77, which is no measured trial"),
+        (("pareto",), [1, 1], "pareto has a trial's number twice"),
+        (("trials", 2, "number"), 1, "trials has a trial's number twice"),
+        (("trials", 1, "tied_with"), 77, "trial 1 is tied with trial 77, which is not there"),
+        (("objectives",), [], "objectives: List should have at least 1 item"),
+        (("models", "chat", "file"), "../../etc/passwd", "models.chat.file: '../../etc/passwd' is no file's name"),
+        (("models", "chat", "file"), "..", "models.chat.file: '..' is no file's name"),
+        (("models", "chat", "n_layer"), 10**9, "models.chat.n_layer: Input should be less than or equal to 512"),
+        (("workload", "chat", "n_prompt"), 0, "workload.chat.n_prompt: Input should be greater than or equal to 1"),
+        (("budget", "devices"), [1], "budget.devices: List should have at least 2 items"),
+        (("hardware", "ram_bytes"), 10**4000, "hardware.ram_bytes: Input should be less than or equal to"),
+        (("hardware", "cpu", "n_cores"), 0, "hardware.cpu.n_cores: Input should be greater than or equal to 1"),
+        (("trials", 1, "settings", "chat", "n_parallel"), 0, "n_parallel is 0; it is 1 or more"),
+        (("trials", 1, "settings", "chat", "n_ctx"), 2**32 + 256, "n_ctx is 2147483647 at most"),
+        (("trials", 1, "settings", "chat", "tensor_split"), [3, 1], "chat is split over 2 devices, which the study"),
+        (("trials", 1, "settings", "chat", "tensor_split"), [0, -1], "are no proportions of layers"),
+        (("trials", 1, "violations", "vram"), 1e300, "trials.1.violations.vram: Input should be less than"),
+        (("trials", 1, "vram", "peak_bytes"), 10**4000, "trials.1.vram.peak_bytes: Input should be less than"),
+        (("trials", 1, "buffers", "embed"), {}, "trial 1: buffers names embed, which is no model of the study"),
+        (("trials", 1, "screening"), {}, "trials.1: screening and settings do not name the same models"),
+        ((*SPEED, "samples"), [], "samples: List should have at least 1 item"),
+        ((*SPEED, "samples", 0), 0.0, "trials.1: metrics.chat.tokens_per_s has a sample 0.0, which is no rate"),
+        ((*SPEED, "samples", 0), 1e-320, "metrics.chat.tokens_per_s has a sample 1e-320, which is no rate"),
+        ((*SPEED, "median"), 1e12, "the median 1000000000000.0 is beyond the samples"),
+        ((*SPEED, "n"), 7, "n is 7, and there are 3 samples"),
+        ((*SPEED, "high"), None, "an interval has two ends"),
+        ((*SPEED, "low"), 1e12, "is beyond its interval"),
     ],
 )
 def test_a_result_that_contradicts_itself_is_refused_with_the_key(
@@ -101,16 +131,17 @@ def test_a_result_that_contradicts_itself_is_refused_with_the_key(
     assert "\n" not in str(caught.value)
 
 
-finite = st.floats(allow_nan=False, allow_infinity=False)
+a_time = st.floats(1e-9, 1e12)
+excess = st.floats(-(2.0**53), 2.0**53)
 
 
-@given(st.lists(finite, min_size=1), finite, st.text(), st.dictionaries(st.text(), finite))
+@given(st.lists(a_time, min_size=1), a_time, st.text(), st.dictionaries(st.text(), excess))
 def test_every_figure_and_word_survives_being_written_and_read(
     samples: list[float], duration_s: float, words: str, violations: dict[str, float]
 ) -> None:
-    data = changed(("trials", 1, "metrics", "chat", "ttft_s", "samples"), samples)
+    data = changed(("trials", 1, "metrics", "chat", "ttft_s"), asdict(Metric.of(samples)))
     data["trials"][1] |= {"duration_s": duration_s, "violations": violations, "warnings": [words]}
-    data["models"]["chat"]["file"] = words
+    data["models"]["chat"]["file"] = words.replace("/", "") + ".gguf"
     study = Result.model_validate(data)
     with TemporaryDirectory() as folder:
         write_result(study, Path(folder) / "result.json")
