@@ -42,7 +42,7 @@ def named(file: str, models: tuple[str, ...] = ("chat", "code")) -> Result:
 
 
 def study(trials: list[dict[str, EngineSettings]], files: Mapping[str, str], **changes: Any) -> Result:
-    model = ModelInfo(file="", sha256="ab", architecture="qwen2", n_layer=36, file_bytes=1, quantization="Q4_K_M")
+    model = ModelInfo(file="x.gguf", sha256="ab", architecture="qwen2", n_layer=36, file_bytes=1, quantization="Q4_K_M")
     workload = finished_study.result().workload["chat"]
     finished = [
         FinishedTrial(number, SplitSettings.of(engines), measured(SplitSettings.of(engines)), {"vram": -1.0})
