@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, PlainSerializer
 
+from layertune.models.hparams import MAX_LAYERS
 from layertune.settings import EngineSettings
 
 _MOST_BYTES = 2**53  # 8 PiB, and each number below it is exact as a float
@@ -21,8 +22,7 @@ Number = Annotated[int, Field(ge=0, le=_MOST)]  # of a trial
 # Of settings in a space, and seeds: no float is made of them.
 Large = Annotated[int, Field(ge=0, le=10**100)]
 AtLeastOne = Annotated[int, Field(ge=1, le=_MOST)]
-# The repeating layers of a model; llama-hparams.h: LLAMA_MAX_LAYERS.
-LayerCount = Annotated[int, Field(ge=1, le=512)]
+LayerCount = Annotated[int, Field(ge=1, le=MAX_LAYERS)]  # repeating ones
 Figure = Annotated[float, Field(ge=-_MOST_FLOAT, le=_MOST_FLOAT)]
 NotNegative = Annotated[float, Field(ge=0, le=_MOST_FLOAT)]
 

@@ -81,7 +81,7 @@ def test_what_is_no_result_is_refused_in_one_sentence(text: str | None, words: s
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("trials", 1, "settings", "chat", "n_gpu_layers"), -1, "trials.1.settings.chat: n_gpu_layers is -1"),
+        (("trials", 1, "settings", "chat", "n_gpu_layers"), -1, "trials.1.settings.chat: n_gpu_layers is -1, not a whole"),
         (("trials", 1, "settings", "chat", "n_ctx"), "much", "trials.1.settings.chat.n_ctx: Input should be"),
         (("trials", 1, "duration_s"), float("nan"), "trials.1.duration_s: Input should be a finite number"),
         (("trials", 1, "metrics"), None, "trials.1: the trial was measured and has no metrics"),
@@ -105,8 +105,8 @@ def test_what_is_no_result_is_refused_in_one_sentence(text: str | None, words: s
         (("budget", "devices"), [1], "budget.devices: List should have at least 2 items"),
         (("hardware", "ram_bytes"), 10**4000, "hardware.ram_bytes: Input should be less than or equal to"),
         (("hardware", "cpu", "n_cores"), 0, "hardware.cpu.n_cores: Input should be greater than or equal to 1"),
-        (("trials", 1, "settings", "chat", "n_parallel"), 0, "n_parallel is 0; it is 1 or more"),
-        (("trials", 1, "settings", "chat", "n_ctx"), 2**32 + 256, "n_ctx is 2147483647 at most"),
+        (("trials", 1, "settings", "chat", "n_parallel"), 0, "n_parallel is 0, not a whole number"),
+        (("trials", 1, "settings", "chat", "n_ctx"), 2**32 + 256, "n_ctx is 4294967552, not a whole number from 1 to"),
         (("trials", 1, "settings", "chat", "tensor_split"), [3, 1], "chat is split over 2 devices, which the study"),
         (("trials", 1, "settings", "chat", "tensor_split"), [0, -1], "are no proportions of layers"),
         (("trials", 1, "violations", "vram"), 1e300, "trials.1.violations.vram: Input should be less than"),

@@ -18,7 +18,7 @@ FOLDERS = {"chat": Path("/models"), "code": Path("/models")}
 TYPES = st.sampled_from([*sorted(FLOAT_CACHE_TYPES), "q8_0", "q4_0", "iq4_nl"])
 ENGINES = st.builds(
     EngineSettings,
-    n_gpu_layers=st.integers(0, 999),
+    n_gpu_layers=st.integers(0, 99),
     n_ctx=st.integers(1, 65536),
     n_batch=st.integers(1, 4096),
     n_ubatch=st.integers(1, 4096),
