@@ -81,7 +81,7 @@ def test_what_is_no_result_is_refused_in_one_sentence(text: str | None, words: s
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("trials", 1, "settings", "chat", "n_gpu_layers"), -1, "trials.1.settings.chat: n_gpu_layers is -1, not a whole"),
+        (("trials", 1, "settings", "chat", "n_gpu_layers"), -1, "trials.1.settings.chat: n_gpu_layers is -1, not a"),
         (("trials", 1, "settings", "chat", "n_ctx"), "much", "trials.1.settings.chat.n_ctx: Input should be"),
         (("trials", 1, "duration_s"), float("nan"), "trials.1.duration_s: Input should be a finite number"),
         (("trials", 1, "metrics"), None, "trials.1: the trial was measured and has no metrics"),
