@@ -1,7 +1,8 @@
 """A GGUF header as a list of parts, each of which may be made wrong before it is written."""
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import groupby
 
 from layertune.models.encoding import padded
 from layertune.models.types import TENSOR_TYPES
@@ -68,7 +69,6 @@ class GgufFile:
     n_keys: int | None = None
     n_rows: int | None = None
     name: str = "model.gguf"
-    ends: list[str] = field(default_factory=list)
 
     def encode(self) -> tuple[bytes, int]:
         """Return the header's bytes and how many bytes its tensors need after them."""
@@ -95,13 +95,13 @@ def string(name: str, value: str | bytes) -> Key:
 
 def numbers(name: str, values: list[float], kind: int = 5, claimed: int | None = None) -> Key:
     n = len(values) if claimed is None else claimed
-    packed = b"".join(pack_number(kind, value) for value in values)
+    packed = b"".join(pack_number(kind, value) * sum(1 for _ in run) for value, run in groupby(values))
     return Key(Text(name.encode()), ARRAY, struct.pack("<IQ", kind, n % 2**64) + packed)
 
 
 def strings(name: str, values: list[str], claimed: int | None = None) -> Key:
     n = len(values) if claimed is None else claimed
-    packed = b"".join(Text(value.encode()).encode() for value in values)
+    packed = b"".join(Text(value.encode()).encode() * sum(1 for _ in run) for value, run in groupby(values))
     return Key(Text(name.encode()), ARRAY, struct.pack("<IQ", STRING, n % 2**64) + packed)
 
 

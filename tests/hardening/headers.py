@@ -64,11 +64,12 @@ class Headers:
             len(head) + min(data_bytes, 2**36) + random.choice(_SPARSE_BYTES[:1] * 8 + _SPARSE_BYTES), 2**37
         )
         os.truncate(path, size_bytes)
-        return lambda: self._read(path)
+        as_json = random.random() < 0.8
+        return lambda: self._read(path, as_json=as_json)
 
-    def _read(self, path: Path) -> None:
+    def _read(self, path: Path, *, as_json: bool) -> None:
         overrides = Overrides([f"chat={path}"], "4GiB", "emulated:6GiB", [])
-        estimate.run(None, overrides, as_json=path.stat().st_size % 2 == 0)
+        estimate.run(None, overrides, as_json=as_json)
         shape = read_shape(path)
         plan_standin_like(path)
         write_skeleton(shape, self._folder / "skeleton.gguf")
