@@ -18,7 +18,7 @@ verify: env models
 	@$(RUN)/python scripts/demo_verify.py $(DURATION)
 
 test: env models check
-	$(RUN)/python -m pytest -q -n 2 tests/unit
+	$(RUN)/python -m pytest -q -n 2 tests/unit tests/hardening
 	$(RUN)/python -m pytest -q tests/contract tests/integration tests/gpu
 
 check: env

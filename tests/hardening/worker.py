@@ -30,7 +30,7 @@ def main(kind: str, seed: str, first: int, end: int) -> None:
         attack.start(Path(folder))
         for number in range(first, end):
             case = attack.case(Random(f"{kind} {seed} {number}"))
-            outcome, words = _run(case, meter)
+            outcome, words = run_case(case, meter)
             report = {
                 "number": number,
                 "outcome": outcome,
@@ -41,7 +41,7 @@ def main(kind: str, seed: str, first: int, end: int) -> None:
             reports.write(json.dumps(report) + "\n")
 
 
-def _run(case: Case, meter: Meter) -> tuple[str, str]:
+def run_case(case: Case, meter: Meter) -> tuple[str, str]:
     """Return how the case ended, `accepted`, `refused` or `fault`, and in what words."""
     outcome, words = _ended(case, meter)
     if outcome != "fault" and meter.seconds > CASE_S:

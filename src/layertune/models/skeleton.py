@@ -12,6 +12,7 @@ from layertune.models.shape import ModelShape
 _NOT_COPIED = ("split.", "general.alignment", "tokenizer.")
 _TOKEN_TYPES = "tokenizer.ggml.token_type_count"  # of BERT and its like: how many rows token_types.weight has
 _EMBEDDING = "token_embd.weight"
+_MAX_VOCABULARY = 2**22  # 16 times Gemma's; llama.cpp takes 50 bytes for each token, whatever the file's size
 
 
 def write_skeleton(shape: ModelShape, output: Path) -> None:
@@ -23,6 +24,11 @@ def write_skeleton(shape: ModelShape, output: Path) -> None:
     embedding = next((tensor for tensor in shape.tensors if tensor.name == _EMBEDDING), None)
     if embedding is None:
         raise ModelFileError(f"{shape.files[0]} has no token embedding", remedy="give a language model's GGUF file")
+    if len(embedding.shape) < 2 or not 0 < embedding.shape[-1] <= _MAX_VOCABULARY:
+        raise ModelFileError(
+            f"{shape.files[0]}: {_EMBEDDING} is not of 1 to {_MAX_VOCABULARY} tokens",
+            remedy="give a language model's GGUF file",
+        )
     header = read_header(shape.files[0])
     vocabulary_key = f"{shape.architecture}.vocab_size"
     with shape.files[0].open("rb") as file:

@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,13 @@ def test_a_model_without_token_embedding_has_no_skeleton(model: Path, tmp_path: 
     model.write_bytes(model.read_bytes().replace(b"token_embd", b"token_umbd"))
     with pytest.raises(ModelFileError, match="has no token embedding"):
         write_skeleton(read_shape(model), tmp_path / "skeleton.gguf")
+
+
+@pytest.mark.parametrize("extents", [(), (32,), (32, 0), (32, 2**22 + 1), (0, 2**40)])
+def test_a_vocabulary_that_would_take_a_machine_s_memory_has_no_skeleton(
+    extents: tuple[int, ...], model: Path, tmp_path: Path
+) -> None:
+    shape = read_shape(model)
+    tensors = [replace(each, shape=extents) if each.name == "token_embd.weight" else each for each in shape.tensors]
+    with pytest.raises(ModelFileError, match=r"token_embd\.weight is not of 1 to 4194304 tokens"):
+        write_skeleton(replace(shape, tensors=tuple(tensors)), tmp_path / "skeleton.gguf")
