@@ -1,10 +1,11 @@
-"""One recorded study predicts the cards of others."""
+"""Every recorded study predicts the cards of the others that measured the same models."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import permutations
 from pathlib import Path
 from statistics import geometric_mean
 
-from comparison import Comparison, Figure, Picked, trained_splits
+from comparison import Comparison, Figure, Picked, direction, trained_splits
 
 from layertune.cli.calibrating import Calibrated, Recorded, calibrate
 from layertune.cli.other_card import scale
@@ -14,14 +15,32 @@ from layertune.results.recorded import quiet_trials
 from layertune.results.result import Result, TrialInfo
 from layertune.settings import EngineSettings
 
-
-def compare(train: Path, others: list[Path]) -> list[Comparison]:
-    recorded = Recorded.read(train)
-    calibrated = calibrate(recorded)
-    return [_compare(calibrated, Recorded.read(other)) for other in others]
+# Recorded before the emulated card's threads stopped spinning (studies/README.md).
+OLDER = ("demo-256mib-soak",)
 
 
-def _compare(calibrated: Calibrated, other: Recorded) -> Comparison:
+def calibrated(folders: Sequence[Path]) -> list[Calibrated]:
+    return [calibrate(Recorded.read(folder)) for folder in folders]
+
+
+def compare(title: str, group: Sequence[Calibrated]) -> list[Comparison]:
+    """Return every ordered pair of the group's studies."""
+    return [
+        _compare(f"{title}{_otherwise(train.recorded, other.recorded)}", train, other.recorded)
+        for train, other in permutations(group, 2)
+    ]
+
+
+def _otherwise(one: Recorded, other: Recorded) -> str:
+    """Return what differs between two studies' cards but for their size."""
+    if one.config.emulated.n_threads != other.config.emulated.n_threads:
+        return ", other device threads"
+    if any(each.folder.name in OLDER for each in (one, other)):
+        return ", one by an older emulated card"
+    return ""
+
+
+def _compare(group: str, calibrated: Calibrated, other: Recorded) -> Comparison:
     recorded, calibration = calibrated.recorded, calibrated.calibration
     refuse_unlike(recorded, other)
     vram_bytes = other.result.budget.vram_bytes
@@ -44,17 +63,20 @@ def _compare(calibrated: Calibrated, other: Recorded) -> Comparison:
     for pick, number in other.result.picks.items():
         predicted = expected.front[expected.picks[pick]].models
         for name, engine in other.result.trial(number).settings.items():
-            bar = error.layers_off.get(pick, {}).get(name)
+            least, most = error.layers.get(pick, {}).get(name, (None, None))
             n_predicted = predicted[name].settings.n_gpu_layers
-            picks.append(Picked(pick, name, n_predicted, engine.n_gpu_layers, bar))
+            picks.append(Picked(pick, name, n_predicted, engine.n_gpu_layers, least, most))
     return Comparison(
+        group=group,
         train=recorded.folder.name,
         other=other.folder.name,
+        direction=direction(recorded.result.budget.vram_bytes or 0, vram_bytes),
         scaled=scaled.how,
         n_trials=len(calibration.study.trials),
         level=error.level,
         own_median=error.median,
         own_coverage=error.coverage,
+        own_larger=error.coverage_larger,
         figures=tuple(figures),
         picks=tuple(picks),
         regret=None,

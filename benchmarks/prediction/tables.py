@@ -2,18 +2,18 @@
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from comparison import Comparison, Figure, Picked, trained_splits
+from comparison import Comparison, Figure, Picked, direction, trained_splits
 from efficiency import race, truth
 from optuna.storages import InMemoryStorage
 
 from layertune.prediction import Calibration, Study
 from layertune.prediction.calibration import Expected
 from layertune.prediction.held_back import measured_rate, split_of
-from layertune.results.picks import Candidate, candidates, choose
-from layertune.results.trials import front
+from layertune.results.picks import Candidate, choose
 from layertune.search.speeds import model_engines
 from layertune.search.study import Search
 from layertune.settings import SplitSettings
@@ -25,35 +25,48 @@ PAIRS = (("smollm2-gemma3", 1, 0.75, 0.9), ("gemma3-qwen05b", None, 0.5, 0.75))
 N_TRIALS = 20  # about as many as layer-split takes by itself
 
 
-def compare(n_seeds: int) -> list[Comparison]:
-    """Predict the large cap from a search under the small one, and the other way, with every seed."""
-    found = []
-    for table, n_threads, small, large in PAIRS:
+@dataclass(frozen=True)
+class Searched:
+    """A table, a search on it under one cap, and what that teaches."""
+
+    table: RecordedTable
+    field: race.Field
+    other: race.Field
+    calibration: Calibration
+
+
+def searched(n_seeds: int) -> Iterator[Searched]:
+    """Yield the searches under the small cap of each pair and under the large one, with every seed."""
+    for name, n_threads, small, large in PAIRS:
         for train, other in ((small, large), (large, small)):
-            fields = [race.Field(table, n_threads, cap, with_vram=False) for cap in (train, other)]
-            found += [_compare(*fields, seed) for seed in range(n_seeds)]
-    return found
+            field, another = (race.Field(name, n_threads, cap, with_vram=False) for cap in (train, other))
+            table, _ = race.opened(field)
+            for seed in range(n_seeds):
+                yield Searched(table, field, another, _calibrated(table, field, seed))
 
 
-def _compare(train: race.Field, other: race.Field, seed: int) -> Comparison:
-    table, _ = race.opened(train)
+def compare(each: Searched) -> Comparison:
+    """Predict the cells of the other cap."""
+    table, train, other, calibration = each.table, each.field, each.other, each.calibration
     _, known = race.opened(other)
-    calibration = _calibrated(table, train, seed)
     n_bytes = race.cap_bytes(table, other.cap)
     expected = calibration.expect(n_bytes, {})
     balanced = expected.front[expected.picks["balanced"]].models
     settings = SplitSettings.of({name: each.settings for name, each in balanced.items()})
     error = calibration.error(n_bytes, {})
     return Comparison(
+        group=train.table,
         train=f"{train.table}, {train.cap:.0%}",
         other=f"{other.cap:.0%}",
+        direction=direction(race.cap_bytes(table, train.cap), n_bytes),
         scaled="nothing",
         n_trials=len(calibration.study.trials),
         level=error.level,
         own_median=error.median,
         own_coverage=error.coverage,
+        own_larger=error.coverage_larger,
         figures=tuple(_figures(table, calibration, n_bytes)),
-        picks=tuple(_picks(table, n_bytes, expected, error.layers_off)),
+        picks=tuple(_picks(table, n_bytes, expected, error.layers)),
         regret=1 - known.score(settings) / known.best_score,
         n_unknown=0,
     )
@@ -65,7 +78,6 @@ def _calibrated(table: RecordedTable, field: race.Field, seed: int) -> Calibrati
         search = Search(raced, InMemoryStorage(), Path(folder))
         search.run(ReplayRunner(table, race.cap_bytes(table, field.cap), seed), lambda _event: None)
         trials = search.finished()
-    best = front(trials, raced.objectives)
     if raced.feasible is None:
         raise SystemExit(f"{table.name} has no plan")
     study = Study(
@@ -73,16 +85,12 @@ def _calibrated(table: RecordedTable, field: race.Field, seed: int) -> Calibrati
         n_layers=table.n_layers,
         planner=table.planner,
         objectives=raced.objectives,
-        room_bytes=raced.feasible.room_bytes(),
         trials=[
             (each.settings, {name: report.samples for name, report in each.outcome.models.items()})
             for each in trials
             if isinstance(each.outcome, Measured)
         ],
-        picks={
-            pick: next(each.settings for each in best if each.number == number)
-            for pick, number in choose(candidates(best)).items()
-        },
+        session=0.0,  # the cells of a table are of one session
     )
     return Calibration(study)
 
@@ -112,9 +120,9 @@ def _figures(table: RecordedTable, calibration: Calibration, n_bytes: int) -> It
 
 
 def _picks(
-    table: RecordedTable, n_bytes: int, expected: Expected, layers_off: dict[str, dict[str, int]]
+    table: RecordedTable, n_bytes: int, expected: Expected, layers: dict[str, dict[str, tuple[int, int]]]
 ) -> Iterator[Picked]:
-    """Yield each pick beside that of somebody who knows all figures without noise."""
+    """Yield each pick next to the one that the true speeds give."""
     fitting = [
         settings
         for pair in product(*(truth.engines(table, name) for name in table.n_layers))
@@ -131,5 +139,5 @@ def _picks(
     for pick, place in choose(known).items():
         predicted = expected.front[expected.picks[pick]].models
         for name, engine in fitting[place].items():
-            bar = layers_off.get(pick, {}).get(name)
-            yield Picked(pick, name, predicted[name].settings.n_gpu_layers, engine.n_gpu_layers, bar)
+            least, most = layers.get(pick, {}).get(name, (None, None))
+            yield Picked(pick, name, predicted[name].settings.n_gpu_layers, engine.n_gpu_layers, least, most)

@@ -63,7 +63,10 @@ def test_the_table_says_predicted_and_emulated_and_how_far_off(study: Path, tmp_
     text = " ".join(answer.stdout.split())
     assert "PREDICTED front on emulated-8MiB (emulated card, 8.0 MiB, 2 device threads, EMULATED" in text
     assert "nothing of this was measured" in text
-    assert "Intervals are made for 90% of what a trial would measure, which is no promise." in text
+    assert "Intervals are made for 90% of what a trial of another session would measure, which is no promise." in text
+    assert "are inside their interval. Predicted from trials with less of the model on the device only" in text
+    assert "Pick balanced: n_gpu_layers chat 5" in text
+    assert "±" not in text
     assert "Scaled: nothing: an emulated card of another size computes on the same processor." in text
     assert "another shape on a GPU" in text
 

@@ -67,8 +67,8 @@ def study(
     splits: Sequence[tuple[int, int]],
     *,
     share: float = 0.6,
-    pick: tuple[int, int] | None = None,
     noise: Mapping[int, float] | None = None,
+    session: float = 0.0,
 ) -> Study:
     """Return a study that measured these splits; `noise` is a factor of the times of some trials, by number."""
     fitting = feasible(share)
@@ -83,7 +83,6 @@ def study(
         n_layers=N_LAYERS,
         planner=PLANNER,
         objectives=OBJECTIVES,
-        room_bytes=fitting.room_bytes(),
         trials=trials,
-        picks={} if pick is None else {"balanced": split(*pick)},
+        session=session,
     )

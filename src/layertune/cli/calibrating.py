@@ -15,7 +15,7 @@ from layertune.memory.residuals import Correction
 from layertune.models import ModelShape, remembered_shape
 from layertune.models.known import find_known
 from layertune.models.standin import hollow_standin
-from layertune.prediction import Calibration, Study
+from layertune.prediction import Calibration, Study, session_spread
 from layertune.results.recorded import quiet_trials, recorded_samples
 from layertune.results.result import DeviceInfo, Result, load_result
 from layertune.results.trial_info import TrialInfo
@@ -113,13 +113,11 @@ def calibrate(recorded: Recorded) -> Calibrated:
     own_bytes = result.hardware.device.vram_bytes if result.budget.vram_bytes is None else result.budget.vram_bytes
     feasible = _feasible(recorded, space, planning, own_bytes or 0)
     workloads = {name: config.models[name].workload for name in n_layers}
-    picks = {pick: SplitSettings.of(result.trial(number).settings) for pick, number in result.picks.items()}
     study = Study(
         models=model_engines(space, feasible, workloads),
         n_layers=n_layers,
         planner=feasible.planner,
         objectives=config.resolved_objectives(),
-        room_bytes=feasible.room_bytes(),
         trials=[
             (
                 SplitSettings.of(trial.settings).canonical(n_layers),
@@ -127,7 +125,7 @@ def calibrate(recorded: Recorded) -> Calibrated:
             )
             for trial in trials
         ],
-        picks={pick: settings.canonical(n_layers) for pick, settings in picks.items()},
+        session=session_spread([each for run in result.references[1:] for each in run.relative.values()]),
         floors=config.resolved_floors(),
         weights=config.resolved_weights(),
     )

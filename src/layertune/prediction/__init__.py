@@ -3,6 +3,7 @@
 from layertune.prediction.calibration import Calibration, Study
 from layertune.prediction.device_change import DeviceChange, between_cards, between_threads
 from layertune.prediction.prediction import Prediction, load_prediction
+from layertune.prediction.session import session_spread
 
 __all__ = [
     "Calibration",
@@ -12,4 +13,5 @@ __all__ = [
     "between_cards",
     "between_threads",
     "load_prediction",
+    "session_spread",
 ]

@@ -4,20 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+import numpy as np
+
 from layertune.config import Floor, Objective
 from layertune.errors import NothingFits, UsageError
 from layertune.memory import Planner
+from layertune.prediction.checks import check_larger, check_splits
 from layertune.prediction.curves import Curve, Offload, elsewhere, offload_of, unchanged
 from layertune.prediction.device_change import DeviceChange
 from layertune.prediction.fronts import expected_front, expected_picks
 from layertune.prediction.held_back import (
+    NORMAL,
     QUANTITIES,
-    HeldBack,
     bar_factor,
-    coverage,
+    beyond,
     hold_back,
     level_of,
-    quantile,
     rates,
     reaches,
     spreads,
@@ -34,17 +36,16 @@ _LEAST_SPLITS = 5
 class Study:
     """What a study measured, and what it chose from.
 
-    `n_layers` are the repeating layers by model; `room_bytes` is what buffers could take of the study's own card;
-    `trials` and `picks` are in the canonical form.
+    `n_layers` are the repeating layers by model; `trials` are in the canonical form; `session` is how much a speed
+    varies from session to session (session.py), 0 for a prediction of the same one.
     """
 
     models: Mapping[str, ModelEngines]
     n_layers: Mapping[str, int]
     planner: Planner
     objectives: Sequence[Objective]
-    room_bytes: int
     trials: Sequence[tuple[SplitSettings, Mapping[str, ModelSamples]]]
-    picks: Mapping[str, SplitSettings]
+    session: float
     floors: Sequence[Floor] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
 
@@ -60,7 +61,7 @@ class Expected:
 
 
 class Calibration:
-    """A study's models, fitted to all of its trials, and held against each of its splits in turn."""
+    """A study's models, fitted to all of its trials, and compared with each of its splits in turn."""
 
     def __init__(self, study: Study) -> None:
         """Raises UsageError where the trials are too few to say how far off a prediction is."""
@@ -69,9 +70,10 @@ class Calibration:
         for name, rows in measured.items():
             if not rows:
                 raise UsageError(f"the study measured nothing of {name}", remedy="give one that measured all models")
+        self.measured = measured
         self.speeds = {name: model.learn(measured[name]) for name, model in study.models.items()}
+        self._beyond = {name: beyond(model, [row for row, _ in measured[name]]) for name, model in study.models.items()}
         self.without = [each for name, model in study.models.items() for each in hold_back(name, model, measured[name])]
-        self.held_back = [each for without in self.without for each in without.held_back]
         n_splits = len(self.without)
         if n_splits < _LEAST_SPLITS:
             raise UsageError(
@@ -88,56 +90,51 @@ class Calibration:
         }
         self._offloads: dict[str, Offload] = {}
 
-    def of_quantity(self, quantity: str) -> list[HeldBack]:
-        return [each for each in self.held_back if each.quantity == quantity]
-
     def error(self, room_bytes: int, changes: Mapping[str, DeviceChange]) -> ErrorInfo:
-        """Return how well the study's own splits are predicted, each from all others; and how far off the picks of a
-        card may be whose buffers may take `room_bytes`."""
-        held_back = self.of_quantity("tokens_per_s")
+        """Return how well the study's own splits are predicted from others, and between which numbers of layers the
+        picks are of a card whose buffers may take `room_bytes`."""
+        judged = check_splits(self.study.models, self.measured)
+        larger = check_larger(self.study.models, self.measured)
         told = []
-        for each in held_back:
-            low, high = reaches(each.expected, each.spread, self._factors["tokens_per_s"])
-            told.append(
-                HeldBackInfo(
-                    model=each.model,
-                    settings=each.settings,
-                    expected=each.expected,
-                    low=low,
-                    high=high,
-                    measured=each.measured,
+        for split in judged:
+            for each in split.without.of("tokens_per_s"):
+                low, high = reaches(each.expected, split.factor * each.spread)
+                told.append(
+                    HeldBackInfo(
+                        model=each.model,
+                        settings=each.settings,
+                        expected=each.expected,
+                        low=low,
+                        high=high,
+                        measured=each.measured,
+                    )
                 )
-            )
         return ErrorInfo(
             level=level_of(len(self.without)),
-            n_splits=len(self.without),
-            median=median(abs(each.error) for each in held_back),
-            coverage=coverage([each.score("tokens_per_s") for each in self.without]),
-            layers_off=self.layers_off(room_bytes, changes),
+            n_splits=len(judged),
+            median=median(abs(each.expected / each.measured - 1) for each in told),
+            coverage=sum(each.is_inside for each in judged) / len(judged),
+            n_larger=len(larger),
+            coverage_larger=sum(each.is_inside for each in larger) / len(larger) if larger else None,
+            session=self.study.session,
+            layers=self._layers(room_bytes, changes),
             held_back=told,
         )
 
-    def layers_off(self, room_bytes: int, changes: Mapping[str, DeviceChange]) -> dict[str, dict[str, int]]:
-        """Return by how many layers each pick may be off, by model: the larger of two quantiles over held-back splits.
+    def _layers(self, room_bytes: int, changes: Mapping[str, DeviceChange]) -> dict[str, dict[str, tuple[int, int]]]:
+        """Return the fewest and the most layers of each pick, by model: of all trials, and without each split in turn.
 
-        One is of how far the study's own pick is from that predicted for its card without a split; the other of how far
-        this card's predicted pick moves without one, which is far where two picks are about as good. A pick is left
-        out where without some split nothing would be predicted to reach the floors.
+        They are far apart where settings are about as good. A pick is left out where without some split nothing would
+        be predicted to reach the floors.
         """
-        study, without = self.study, self._speeds_without()
-        here, own = self._picks(self.speeds, room_bytes, changes), study.picks
-        moved = [self._picks(each, room_bytes, changes) for each in without]
-        missed = [self._picks(each, study.room_bytes, {}) for each in without] if own else []
+        here = self._picks(self.speeds, room_bytes, changes)
+        moved = [self._picks(each, room_bytes, changes) for each in self._speeds_without()]
         return {
             pick: {
-                name: max(
-                    _most_off(settings[name], [each[pick][name] for each in moved]),
-                    _most_off(own[pick][name], [each[pick][name] for each in missed]) if pick in own else 0,
-                )
-                for name in settings
+                name: _range([each[pick][name].n_gpu_layers for each in (here, *moved)]) for name in self.study.models
             }
-            for pick, settings in here.items()
-            if all(pick in each for each in (*moved, *missed))
+            for pick in here
+            if all(pick in each for each in moved)
         }
 
     def offload(self, name: str) -> Offload:
@@ -189,7 +186,7 @@ class Calibration:
         return {name: {each.settings: each for each in self._engines(name, curve)} for name, curve in curves.items()}
 
     def _engines(self, name: str, curve: Curve) -> list[PredictedEngine]:
-        intervals = {quantity: self._intervals(curve, quantity) for quantity in QUANTITIES}
+        intervals = {quantity: self._intervals(name, curve, quantity) for quantity in QUANTITIES}
         return [
             PredictedEngine(
                 settings=engine,
@@ -199,15 +196,16 @@ class Calibration:
             for row, engine in enumerate(self.study.models[name].rows)
         ]
 
-    def _intervals(self, curve: Curve, quantity: str) -> list[Interval]:
+    def _intervals(self, name: str, curve: Curve, quantity: str) -> list[Interval]:
         """The interval reaches from the slow end of what is not known of the device to the fast one's."""
-        factor, spread = self._factors[quantity], spreads(curve.expected, quantity)
+        spread = spreads(curve.expected, self._beyond[name], quantity)
+        half = np.hypot(self._factors[quantity] * spread, NORMAL * self.study.session)
         slowest, expected, fastest = (rates(each, quantity) for each in (curve.slowest, curve.expected, curve.fastest))
         return [
             Interval(
                 expected=float(expected[row]),
-                low=reaches(float(slowest[row]), float(spread[row]), factor)[0],
-                high=reaches(float(fastest[row]), float(spread[row]), factor)[1],
+                low=reaches(float(slowest[row]), float(half[row]))[0],
+                high=reaches(float(fastest[row]), float(half[row]))[1],
             )
             for row in range(len(spread))
         ]
@@ -241,5 +239,5 @@ class Calibration:
         }
 
 
-def _most_off(pick: EngineSettings, others: Sequence[EngineSettings]) -> int:
-    return int(quantile([abs(each.n_gpu_layers - pick.n_gpu_layers) for each in others]))
+def _range(layers: Sequence[int]) -> tuple[int, int]:
+    return min(layers), max(layers)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from layertune.errors import ResultFileError
 from layertune.regular_files import RESULT_BYTES, read_text
@@ -16,7 +16,8 @@ _REMEDY = "give a file that layertune predict --json has written"
 
 
 class Interval(Part):
-    """Tokens/s, and both ends of the interval for what a trial would measure, of the prediction's level."""
+    """Tokens/s, and both ends of the interval, of the prediction's level, for what a trial of another session would
+    measure."""
 
     expected: NotNegative
     low: Figure
@@ -63,7 +64,8 @@ class CardInfo(Part):
 
 
 class HeldBackInfo(Part):
-    """One engine of the study, predicted from the trials of its other splits. Speeds in tokens/s of the workload."""
+    """One engine of the study, predicted from the trials of its other splits, and an interval for the same session.
+    Speeds in tokens/s of the workload."""
 
     model: str
     settings: Engine
@@ -76,16 +78,22 @@ class HeldBackInfo(Part):
 class ErrorInfo(Part):
     """How well the study's own splits are predicted, each from all others.
 
-    `level` is what the intervals are made for, from `n_splits` splits of all models: 0.9, less where these are too few
-    to tell, and no promise. `median` is of the absolute relative error of tokens_per_s; `coverage` is the share of
-    splits whose tokens_per_s are all inside intervals made without them; `layers_off` is by pick and model, in layers.
+    `level` is what the intervals are made for, from the number of splits that can be held back: 0.9, less where these
+    are too few, and no promise. `median` is of the absolute relative error of tokens_per_s. `coverage` is the share of
+    `n_splits` splits whose tokens_per_s are all inside intervals that were made without any trial of them;
+    `coverage_larger` that of `n_larger` splits that were predicted from splits with less of the model on the device.
+    Both are of one session. `session` is the relative spread from one to another, which the intervals have on top.
+    `layers` has by pick and model the fewest and the most layers of the pick with each split left out in turn.
     """
 
     level: float
     n_splits: int
     median: float
     coverage: float
-    layers_off: dict[str, dict[str, int]]
+    n_larger: int = 0
+    coverage_larger: float | None = None
+    session: float = 0.0
+    layers: dict[str, dict[str, tuple[int, int]]] = Field(default_factory=dict)
     held_back: list[HeldBackInfo]
 
 

@@ -99,14 +99,14 @@ class ModelEngines:
         self.device_bytes: NDArray[np.int64] = self.each_device_bytes.sum(axis=1)
         self.workload = workload
         self._canonical = list(first)
-        self._places = _places(self._canonical, memory, workload.n_prompt)
-        self.leanest = _leanest(self._places, self.device_bytes)
-        self._prompt, self._token = TimeModel(self._places), TimeModel(self._places)
+        self.places = _places(self._canonical, memory, workload.n_prompt)
+        self.leanest = _leanest(self.places, self.device_bytes)
+        self._prompt, self._token = TimeModel(self.places), TimeModel(self.places)
         known = [(row, samples) for engine, samples in elsewhere if (row := self._nearest(engine)) is not None]
         if known:
             prior = self.learn(known)
-            self._prompt = TimeModel(self._places, prior.prompt.mean_s)
-            self._token = TimeModel(self._places, prior.token.mean_s)
+            self._prompt = TimeModel(self.places, prior.prompt.mean_s)
+            self._token = TimeModel(self.places, prior.token.mean_s)
 
     def __len__(self) -> int:
         return len(self.engines)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from math import hypot, log
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from layertune.config import Floor
 from layertune.errors import NothingFits
 from layertune.prediction import Calibration, DeviceChange
 from layertune.prediction.device_change import Factor
+from layertune.prediction.held_back import NORMAL
 from layertune.results.pareto import pareto_front
 from layertune.settings import SplitSettings
 from linear_machine import Machine, feasible, split, study
@@ -20,7 +22,7 @@ def room_bytes(share: float) -> int:
 
 @pytest.fixture(scope="module")
 def calibration() -> Calibration:
-    return Calibration(study(Machine(), SPLITS, share=0.6, pick=(13, 6)))
+    return Calibration(study(Machine(), SPLITS, share=0.6))
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 1.0])
@@ -73,18 +75,31 @@ def test_more_layers_than_were_measured_are_marked() -> None:
     assert {each.settings.n_gpu_layers for each in engines.values() if each.beyond} == {10, 11, 12, 13}
 
 
-def test_a_pick_s_bar_is_at_least_how_far_off_the_study_s_own_is_predicted() -> None:
-    def bar(pick: tuple[int, int]) -> dict[str, int]:
-        return Calibration(study(Machine(), SPLITS, share=1.1, pick=pick)).layers_off(room_bytes(1.1), {})["balanced"]
+def test_far_from_what_was_measured_the_interval_is_wider() -> None:
+    calibration = Calibration(study(Machine(), [(0, 0), (1, 1), (2, 3), (4, 7)], share=1.1))
+    engines = calibration.engines({})["chat"].values()
+    width = {each.settings.n_gpu_layers: each.tokens_per_s.high / each.tokens_per_s.low for each in engines}
+    widths = [width[layers] for layers in range(4, 14)]
+    assert widths == sorted(widths)
+    assert widths[-1] > 1.5 * widths[0]
 
-    assert bar((13, 21)) == {"chat": 0, "code": 0}
-    assert bar((3, 21)) == {"chat": 10, "code": 0}
+
+def test_another_session_widens_every_interval() -> None:
+    now, later = (Calibration(study(Machine(), SPLITS, session=session)) for session in (0.0, 0.05))
+    there = later.engines({})["chat"]
+    for engine, each in now.engines({})["chat"].items():
+        half, wider = (log(one.tokens_per_s.high / one.tokens_per_s.low) / 2 for one in (each, there[engine]))
+        assert wider == pytest.approx(hypot(half, NORMAL * 0.05))
 
 
-def test_a_study_without_picks_tells_how_far_this_card_s_move() -> None:
-    off = Calibration(study(Machine(), SPLITS)).layers_off(room_bytes(1.1), {})
-    assert off.keys() == {"balanced", "chat", "code", "lean"}
-    assert off["balanced"] == {"chat": 0, "code": 0}
+def test_a_pick_s_layers_are_whole_numbers_that_the_models_have(calibration: Calibration) -> None:
+    layers = calibration.error(room_bytes(0.6), {}).layers
+    assert layers.keys() == {"balanced", "chat", "code", "lean"}
+    picks = calibration.expect(room_bytes(0.6), {})
+    for pick, each in layers.items():
+        chosen = picks.front[picks.picks[pick]].models
+        for name, (least, most) in each.items():
+            assert 0 <= least <= chosen[name].settings.n_gpu_layers <= most <= {"chat": 13, "code": 21}[name]
 
 
 def test_a_floor_that_nothing_is_predicted_to_reach_is_one_sentence() -> None:
@@ -94,13 +109,13 @@ def test_a_floor_that_nothing_is_predicted_to_reach_is_one_sentence() -> None:
         calibration.expect(room_bytes(0.5), {})
 
 
-def test_where_one_split_alone_reaches_a_floor_the_pick_has_no_bar() -> None:
+def test_where_one_split_alone_reaches_a_floor_the_pick_has_no_range() -> None:
     fast = {number: 0.5 for number, (chat, _) in enumerate(SPLITS) if chat == 13}
     whole = study(Machine(), SPLITS, share=1.1, noise=fast)
     floors = [Floor.parse("chat.tokens_per_s >= 38", ["chat", "code"])]
     calibration = Calibration(replace(whole, floors=floors))
     assert calibration.expect(room_bytes(1.1), {}).picks.keys() == {"balanced", "chat", "code", "lean"}
-    assert calibration.layers_off(room_bytes(1.1), {}) == {}
+    assert calibration.error(room_bytes(1.1), {}).layers == {}
 
 
 def test_a_floor_keeps_what_is_below_it_off_the_front() -> None:

@@ -60,8 +60,7 @@ def test_a_space_without_the_whole_model_does_not_tell_the_device_s_part() -> No
         n_layers={name: n_layer + 1 for name, n_layer in whole.n_layers.items()},
         planner=whole.planner,
         objectives=whole.objectives,
-        room_bytes=whole.room_bytes,
         trials=whole.trials,
-        picks={},
+        session=0.0,
     )
     assert offload_of(longer.models["chat"], longer.planner.models["chat"], longer.n_layers["chat"]) is None

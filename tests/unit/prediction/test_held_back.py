@@ -6,9 +6,9 @@ import pytest
 
 from layertune.errors import UsageError
 from layertune.prediction import Calibration, Study
-from layertune.prediction.held_back import QUANTITIES, bar_factor, coverage, level_of, quantile
+from layertune.prediction.held_back import QUANTITIES, HeldBack, bar_factor, beyond, level_of, quantile, reaches
 from layertune.settings import EngineSettings, SplitSettings
-from linear_machine import Machine, study
+from linear_machine import Machine, feasible, study
 
 SPLITS = [(0, 0), (1, 1), (3, 5), (5, 9), (8, 12), (10, 16), (13, 21)]
 
@@ -26,14 +26,14 @@ def test_a_bar_is_never_narrower_than_the_model_s_own_belief() -> None:
     assert bar_factor([0.1] * 50) == pytest.approx(NormalDist().inv_cdf(0.95), rel=1e-3)
 
 
+def test_an_interval_has_ends_however_little_is_known() -> None:
+    assert reaches(2.0, 1e6) == pytest.approx((0.002, 2000.0))
+
+
 def test_of_too_few_scores_the_largest_counts_and_the_level_says_so() -> None:
     assert quantile([1.0, 7.0, 3.0]) == 7.0
     assert quantile(list(range(1, 20))) == 18
     assert [level_of(n) for n in (3, 8, 9, 30)] == [0.75, 8 / 9, 0.9, 0.9]
-
-
-def test_coverage_judges_every_split_by_the_others() -> None:
-    assert coverage([9.0] + [2.0] * 11) == pytest.approx(11 / 12)
 
 
 def test_a_split_has_one_score_its_worst_engine_s() -> None:
@@ -42,11 +42,11 @@ def test_a_split_has_one_score_its_worst_engine_s() -> None:
     slower = SplitSettings.of({name: alike(whole, name, engine) for name, engine in settings.items()})
     slow = {name: Machine().samples(name, engine, 1.5) for name, engine in slower.items()}
     calibration = Calibration(replace(whole, trials=[*whole.trials, (slower, slow)]))
-    error = calibration.error(whole.room_bytes, {})
+    error = calibration.error(feasible(1.0).room_bytes(), {})
     assert error.n_splits == 2 * len(SPLITS)
     assert len(error.held_back) == 2 * len(SPLITS) + 2
     (chat,) = (each for each in calibration.without if (each.model, each.split) == ("chat", (5, 0)))
-    scores = [each.score for each in chat.held_back if each.quantity == "tokens_per_s"]
+    scores = [each.score for each in chat.of("tokens_per_s")]
     assert len(scores) == 2
     assert chat.score("tokens_per_s") == max(scores) > min(scores)
 
@@ -59,15 +59,29 @@ def alike(whole: Study, name: str, engine: EngineSettings) -> EngineSettings:
 
 def test_few_splits_make_intervals_for_less_than_90_percent() -> None:
     whole = study(Machine(), SPLITS[:3], share=1.0)
-    error = Calibration(whole).error(whole.room_bytes, {})
+    error = Calibration(whole).error(feasible(1.0).room_bytes(), {})
     assert (error.n_splits, error.level) == (6, pytest.approx(6 / 7))
 
 
 def test_a_line_is_predicted_where_it_was_not_measured() -> None:
     calibration = Calibration(study(Machine(), SPLITS, share=1.0))
-    inner = [each for each in calibration.held_back if 0 < each.settings.n_gpu_layers < 12]
+    inner = [each for each in held_back(calibration) if 0 < each.settings.n_gpu_layers < 12]
     assert {each.quantity for each in inner} == set(QUANTITIES)
-    assert max(abs(each.error) for each in inner) < 0.05
+    assert max(abs(each.expected / each.measured - 1) for each in inner) < 0.05
+
+
+def held_back(calibration: Calibration) -> list[HeldBack]:
+    return [each for without in calibration.without for each in without.held_back]
+
+
+def test_an_engine_is_as_far_as_it_is_outside_of_all_that_were_measured() -> None:
+    model = study(Machine(), SPLITS).models["chat"]
+    known = [row for row, engine in enumerate(model.engines) if engine.n_gpu_layers in (3, 6)]
+    far = {engine.n_gpu_layers: float(each) for engine, each in zip(model.engines, beyond(model, known), strict=True)}
+    assert [far[layers] for layers in (3, 4, 5, 6)] == [0.0] * 4
+    assert far[2] < far[1] < far[0]
+    assert far[7] == pytest.approx(1 / 13, rel=0.2)
+    assert far[13] == pytest.approx(7 / 13, rel=0.2)
 
 
 def test_noise_of_the_trials_makes_wider_intervals() -> None:
@@ -84,8 +98,9 @@ def test_a_split_s_copies_are_held_back_with_it() -> None:
     n_splits = len(SPLITS)
     slow = {n_splits - 1: 1.5, 2 * n_splits - 1: 1.5}  # both trials of the last split
     calibration = Calibration(study(Machine(), [*SPLITS, *SPLITS], share=1.0, noise=slow))
-    (last,) = (each for each in calibration.of_quantity("tokens_per_s") if each.settings.n_gpu_layers == 13)
-    assert last.error > 0.3  # one of them would have told of the other
+    chat = [each for each in held_back(calibration) if each.quantity == "tokens_per_s"]
+    (last,) = (each for each in chat if each.settings.n_gpu_layers == 13)
+    assert last.expected > 1.3 * last.measured  # one of them would have told of the other
 
 
 def test_too_few_splits_cannot_say_how_far_off_they_are() -> None:

@@ -2,30 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from finished_study import result
 from layertune.errors import ResultFileError
-from layertune.prediction import Prediction, load_prediction
-from layertune.prediction.prediction import CardInfo, ErrorInfo, is_prediction, prediction_json
-
-
-def prediction(file: str) -> Prediction:
-    """Return a prediction without a front, of a study whose model files have this name."""
-    study = result(file)
-    return Prediction(
-        layertune_version="0.1.0",
-        study=study.study,
-        hardware=study.hardware,
-        card=CardInfo(profile="x", kind="emulated", name="emulated card", vram_bytes=2**32, n_threads=2),
-        models=study.models,
-        workload=study.workload,
-        budget=study.budget,
-        changes={},
-        scaled="nothing",
-        error=ErrorInfo(level=0.9, n_splits=9, median=0.1, coverage=0.9, layers_off={}, held_back=[]),
-        front=[],
-        picks={},
-        limits=[],
-    )
+from layertune.prediction import load_prediction
+from layertune.prediction.prediction import is_prediction, prediction_json
+from predicted import prediction
 
 
 @pytest.mark.parametrize("file", ["a.gguf", "å.gguf", "\udce5.gguf"])  # the last is a byte that is no UTF-8
