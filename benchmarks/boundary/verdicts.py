@@ -14,10 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from layertune.cli.overrides import Overrides, study_config
-from layertune.cli.preparation import Preparation, prepare
+from layertune.config.overrides import Overrides, study_config
 from layertune.memory import Planner
 from layertune.settings import SplitSettings
+from layertune.study.study import Study, open_study
 from layertune.trial.effort import ONCE
 from layertune.trial.outcome import Infeasible, Measured
 from layertune.trial.process import ProcessTrialRunner, Workplace
@@ -35,15 +35,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     config = study_config(options.config, Overrides(models=[], budget=None, device=options.device, settings=[]))
-    preparation = prepare(config)
-    capacity_bytes = preparation.limits.capacity_bytes or 0
+    study = open_study(config)
+    capacity_bytes = study.limits.capacity_bytes or 0
     reach_bytes = capacity_bytes * options.within / 100
     half = options.n // 2
-    planner = preparation.planning.planner()
-    drawn = [*islice(near(preparation, planner, options.seed, 0, reach_bytes), half)]
-    drawn += islice(near(preparation, planner, options.seed, -reach_bytes, 0), options.n - half)
+    planner = study.planner
+    drawn = [*islice(near(study, planner, options.seed, 0, reach_bytes), half)]
+    drawn += islice(near(study, planner, options.seed, -reach_bytes, 0), options.n - half)
     paths = {name: str(model.path) for name, model in config.models.items()}
-    place = Workplace(preparation.target, paths, dict.fromkeys(paths, (8, 2)), 0, trial_timeout_s=600)
+    place = Workplace(study.target, paths, dict.fromkeys(paths, (8, 2)), 0, trial_timeout_s=600)
     rows = []
     with closing(ProcessTrialRunner(place)) as runner:
         for settings in drawn:
@@ -51,15 +51,15 @@ def main() -> None:
             print(rows[-1], flush=True)
     wrong = [each for each in rows if each["planned"] != each["card"]]
     (HERE / f"{config.name}.json").write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
-    (HERE / f"{config.name}.md").write_text(report(preparation, rows, wrong, options.within), encoding="utf-8")
-    print(report(preparation, rows, wrong, options.within))
+    (HERE / f"{config.name}.md").write_text(report(study, rows, wrong, options.within), encoding="utf-8")
+    print(report(study, rows, wrong, options.within))
 
 
-def near(preparation: Preparation, planner: Planner, seed: int, low: float, high: float) -> Iterator[SplitSettings]:
+def near(study: Study, planner: Planner, seed: int, low: float, high: float) -> Iterator[SplitSettings]:
     """Yield seeded settings whose planned excess over the budget is in (low, high]."""
-    for settings in preparation.space.shuffled(seed):
+    for settings in study.space.shuffled(seed):
         plan = planner.plan(settings)
-        excess = (plan.device_bytes or 0) - (preparation.limits.capacity_bytes or 0)
+        excess = (plan.device_bytes or 0) - (study.limits.capacity_bytes or 0)
         if low < excess <= high:
             yield settings
 
@@ -80,8 +80,8 @@ def row(planner: Planner, runner: ProcessTrialRunner, settings: SplitSettings, c
     }
 
 
-def report(preparation: Preparation, rows: list[dict[str, Any]], wrong: list[dict[str, Any]], within: float) -> str:
-    target = preparation.target
+def report(study: Study, rows: list[dict[str, Any]], wrong: list[dict[str, Any]], within: float) -> str:
+    target = study.target
     nearest = min(abs(each["spare_bytes"]) for each in rows)
     off = max((abs(each["peak_bytes"] - each["planned_bytes"]) for each in rows if each["peak_bytes"]), default=0)
     lines = [

@@ -17,10 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from layertune.cli.overrides import Overrides, study_config
-from layertune.cli.preparation import prepare
-from layertune.search.feasible import FeasibleSpace
-from layertune.search.space import Dimension
+from layertune.config.overrides import Overrides, study_config
+from layertune.space.feasible import FeasibleSpace
+from layertune.space.search_space import Dimension
+from layertune.study.study import open_study
 from layertune.units import MIB
 
 
@@ -50,14 +50,14 @@ def estimate(config: Path, device: str, cache: str) -> float:
 
 def cut(config: Path, device: str) -> None:
     """Add logical batches, which take no memory of their own, until the joint space has a million settings."""
-    preparation = prepare(study_config(config, Overrides(models=[], budget=None, device=device, settings=[])))
-    space, n_batches = preparation.space, 1
+    study = open_study(study_config(config, Overrides(models=[], budget=None, device=device, settings=[])))
+    space, n_batches = study.space, 1
     while space.n_settings() < 10**6:
         n_batches += 1
-        space = replace(space, dimensions=tuple(widened(each, n_batches) for each in preparation.space.dimensions))
-    preparation.planning.projections.learn({name: space.engines(name) for name in space.n_layers})  # remembered
+        space = replace(space, dimensions=tuple(widened(each, n_batches) for each in study.space.dimensions))
+    study.models.projections.learn({name: space.engines(name) for name in space.n_layers})  # remembered
     started_s = time.perf_counter()
-    feasible = FeasibleSpace(space, preparation.planning.planner(), preparation.limits)
+    feasible = FeasibleSpace(space, study.planner, study.limits)
     n_feasible = feasible.n_settings()
     print(f"{n_feasible:,} of {space.n_settings():,} settings fit, found in {time.perf_counter() - started_s:.2f} s")
 

@@ -178,7 +178,7 @@ def device_note(cells: list[Cell]) -> str:
 
 
 def our_llama_cpp() -> str:
-    from layertune.engine.library import build_info
+    from layertune.engine.build import build_info
 
     info = build_info()
     return f"llama-cpp-python {info.llama_cpp_python}, commit {info.commit}; {info.system_info}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Literal
 
-from layertune.prediction import Study
+from layertune.prediction import MeasuredStudy
 from layertune.prediction.held_back import split_of
 
 Direction = Literal["larger", "smaller", "same"]
@@ -112,7 +112,7 @@ class Comparison:
         return tuple(each.on_a_machine(self.machine or 1.0) for each in self.figures)
 
 
-def trained_splits(study: Study) -> Mapping[str, Set[tuple[int, int]]]:
+def trained_splits(study: MeasuredStudy) -> Mapping[str, Set[tuple[int, int]]]:
     """Return the splits of each model that some training trial had."""
     return {name: {split_of(settings[name]) for settings, _ in study.trials} for name in study.models}
 

@@ -7,13 +7,13 @@ from statistics import geometric_mean
 
 from comparison import Comparison, Figure, Picked, direction, trained_splits
 
-from layertune.cli.calibrating import Calibrated, Recorded, calibrate
-from layertune.cli.other_card import scale
 from layertune.prediction.held_back import split_of
 from layertune.prediction.prediction import CardInfo, PredictedEngine
 from layertune.results.recorded import quiet_trials
 from layertune.results.result import Result, TrialInfo
 from layertune.settings import EngineSettings
+from layertune.study.calibrated import Calibrated, Recorded, calibrate
+from layertune.study.other_card import scale
 
 # Recorded before the emulated card's threads stopped spinning (studies/README.md).
 OLDER = ("demo-256mib-soak",)

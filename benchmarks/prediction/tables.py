@@ -10,12 +10,12 @@ from comparison import Comparison, Figure, Picked, direction, trained_splits
 from efficiency import race, truth
 from optuna.storages import InMemoryStorage
 
-from layertune.prediction import Calibration, Study
+from layertune.prediction import Calibration, MeasuredStudy
 from layertune.prediction.calibration import Expected
 from layertune.prediction.held_back import measured_rate, split_of
 from layertune.results.picks import Candidate, choose
-from layertune.search.speeds import model_engines
-from layertune.search.study import Search
+from layertune.sampler.posterior import model_engines
+from layertune.search.search import Search
 from layertune.settings import SplitSettings
 from layertune.testing import RecordedTable, ReplayRunner
 from layertune.trial.outcome import Measured
@@ -80,7 +80,7 @@ def _calibrated(table: RecordedTable, field: race.Field, seed: int) -> Calibrati
         trials = search.finished()
     if raced.feasible is None:
         raise SystemExit(f"{table.name} has no plan")
-    study = Study(
+    study = MeasuredStudy(
         models=model_engines(table.space, raced.feasible, raced.workloads),
         n_layers=table.n_layers,
         planner=table.planner,

@@ -16,13 +16,14 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from layertune.cli.preparation import Preparation, prepare
 from layertune.config import load_config
 from layertune.results.comparison import compare
-from layertune.search.plan import Event, TrialFinished
+from layertune.search.search import Search
 from layertune.search.storage import open_journal
-from layertune.search.study import Search
+from layertune.search.task import Event, TrialFinished
 from layertune.settings import SplitSettings
+from layertune.study.search_task import task_of, workplace_of
+from layertune.study.study import Study, open_study
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured, TrialOutcome
 from layertune.trial.process import ProcessTrialRunner
@@ -77,17 +78,17 @@ def main() -> None:
     config = load_config(options.config)
     search = config.search.model_copy(update={"n_trials": options.trials or config.search.n_trials})
     finals = config.finals.model_copy(update={"max_rounds": 0})
-    preparation = prepare(config.model_copy(update={"search": search, "finals": finals}))
-    pairs = measure(preparation)
-    text = report(preparation, pairs)
+    study = open_study(config.model_copy(update={"search": search, "finals": finals}))
+    pairs = measure(study)
+    text = report(study, pairs)
     record = json.dumps([asdict(each) for each in pairs], indent=0)
     (options.into / f"{config.name}.json").write_text(record + "\n", encoding="utf-8")
     (options.into / f"{config.name}.md").write_text(text, encoding="utf-8")
     print(text)
 
 
-def measure(preparation: Preparation) -> list[Pair]:
-    place = preparation.workplace()
+def measure(study: Study) -> list[Pair]:
+    place = workplace_of(study)
     with (
         tempfile.TemporaryDirectory() as folder,
         closing(Both(ProcessTrialRunner(place), ProcessTrialRunner(place))) as both,
@@ -97,7 +98,7 @@ def measure(preparation: Preparation) -> list[Pair]:
             if isinstance(event, TrialFinished) and both.pairs:
                 print(f"{event.n_finished}: {both.pairs[-1]}", flush=True)
 
-        Search(preparation.plan(), open_journal(Path(folder)), Path(folder)).run(both, progress)
+        Search(task_of(study), open_journal(Path(folder)), Path(folder)).run(both, progress)
         return both.pairs
 
 
@@ -111,8 +112,8 @@ def speeds(outcome: Measured) -> dict[str, float]:
     return {name: median(report.samples.tokens_per_s) for name, report in outcome.models.items()}
 
 
-def report(preparation: Preparation, pairs: Sequence[Pair]) -> str:
-    config, target = preparation.config, preparation.target
+def report(study: Study, pairs: Sequence[Pair]) -> str:
+    config, target = study.config, study.target
     resident_s, fresh_s = sum(each.resident_s for each in pairs), sum(each.fresh_s for each in pairs)
     emulated = ", EMULATED" if target.kind == "emulated" else ""
     lines = [

@@ -13,8 +13,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from layertune.errors import UsageError
-from layertune.search.feasible import FeasibleSpace
-from layertune.search.space import SearchSpace
+from layertune.space.feasible import FeasibleSpace
+from layertune.space.search_space import SearchSpace
 
 # Optuna's own population of 50 would make a study of 40 trials a random search: no generation would ever end.
 _POPULATION = 12

@@ -16,14 +16,14 @@ from layertune.config import Objective, Workload
 from layertune.results.picks import candidates, choose
 from layertune.results.ties import chosen
 from layertune.results.trials import FinishedTrial
-from layertune.search.baselines import baselines, first_settings
-from layertune.search.constraints import Limits
-from layertune.search.feasible import FeasibleSpace
-from layertune.search.measuring import Measuring
-from layertune.search.outlook import why_stop
-from layertune.search.plan import Event, Plan, TrialFinished, TrialStarted
-from layertune.search.study import Search
+from layertune.sampler.stopping import why_stop
+from layertune.search.schedule import Measuring
+from layertune.search.search import Search
+from layertune.search.task import Event, Plan, TrialFinished, TrialStarted
 from layertune.settings import SplitSettings
+from layertune.space.baselines import baselines, first_settings
+from layertune.space.feasible import FeasibleSpace
+from layertune.space.limits import Limits
 from layertune.testing import RecordedTable, ReplayRunner, load_table
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Infeasible
@@ -114,7 +114,7 @@ def opened_search(table: RecordedTable, race: Race, folder: Path) -> Search:
 
 
 def plan(table: RecordedTable, race: Race) -> Plan:
-    """Return the plan that the command line would make (cli/preparation.py), without finals and references."""
+    """Return the plan that the command line would make (study/study.py), without finals and references."""
     capacity_bytes = cap_bytes(table, race.field.cap)
     limits = Limits((capacity_bytes,), 0, None, n_processes=len(table.n_layers), file_bytes={})
     feasible = FeasibleSpace(table.space, table.planner, limits) if race.planned else None

@@ -18,19 +18,20 @@ from time import monotonic
 from design import PlannedCell, design
 from pydantic import TypeAdapter
 
-from layertune.cli.preparation import Preparation, prepare
 from layertune.config import StudyConfig, load_config
 from layertune.memory import EngineMemory
 from layertune.models.known import find_known
 from layertune.models.standin import plan_standin
-from layertune.search.attempts import measure_in_quiet
-from layertune.search.space import SearchSpace
 from layertune.settings import EngineSettings
+from layertune.space.search_space import SearchSpace
+from layertune.study.search_task import workplace_of
+from layertune.study.study import Study, open_study
 from layertune.testing.noise import factorisation_error
 from layertune.testing.table import Cell, EnginePlan, ModelCell, RecordedTable, load_table, save_table
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured
 from layertune.trial.process import ProcessTrialRunner
+from layertune.trial.runners import measure_undisturbed
 from layertune.units import format_bytes, format_duration
 
 HERE = Path(__file__).resolve().parent
@@ -50,15 +51,15 @@ def main() -> None:
     options = parser.parse_args()
     config = load_config(options.config)
     write_standins(config)
-    preparation = prepare(config)
-    planned = design(engines(preparation.space), config.seed)
+    study = open_study(config)
+    planned = design(engines(study.space), config.seed)
     log = BUILD / (f"{config.name}.quick.jsonl" if options.quick else f"{config.name}.cells.jsonl")
     if options.quick:
         log.unlink(missing_ok=True)
-    cells = record(preparation, planned[:N_QUICK] if options.quick else planned, log)
+    cells = record(study, planned[:N_QUICK] if options.quick else planned, log)
     if not options.quick:
         path = HERE / "tables" / f"{config.name}.json.gz"
-        save_table(table_of(preparation, cells), path)
+        save_table(table_of(study, cells), path)
         print(summary(load_table(path), path))
 
 
@@ -78,13 +79,13 @@ def engines(space: SearchSpace) -> dict[str, list[EngineSettings]]:
     }
 
 
-def record(preparation: Preparation, planned: Sequence[PlannedCell], log: Path) -> list[Cell]:
+def record(study: Study, planned: Sequence[PlannedCell], log: Path) -> list[Cell]:
     """Measure what the log has not yet, cell by cell, then what stayed disturbed once more; return all cells."""
     log.parent.mkdir(parents=True, exist_ok=True)
     cells = read_log(log, planned)
     n_before, started_s = len(cells), monotonic()
     print(f"{len(planned)} cells, {n_before} of them measured before", file=sys.stderr)
-    with closing(ProcessTrialRunner(preparation.workplace())) as runner, log.open("a", encoding="utf-8") as file:
+    with closing(ProcessTrialRunner(workplace_of(study))) as runner, log.open("a", encoding="utf-8") as file:
         runner.prepare(planned[0].settings)
         for cell in planned[n_before:]:
             cells.append(measure(runner, cell))
@@ -99,7 +100,7 @@ def record(preparation: Preparation, planned: Sequence[PlannedCell], log: Path) 
 
 
 def measure(runner: ProcessTrialRunner, cell: PlannedCell) -> Cell:
-    outcome = measure_in_quiet(runner, cell.settings, EFFORT, N_ATTEMPTS, keep=lambda _disturbed: None)
+    outcome = measure_undisturbed(runner, cell.settings, EFFORT, N_ATTEMPTS, keep=lambda _disturbed: None)
     if not isinstance(outcome, Measured) or outcome.vram is None:
         raise SystemExit(f"not measured: {cell.settings.as_dict()}: {outcome}; run again to go on")
     models = {
@@ -134,17 +135,17 @@ def say(cells: Sequence[Cell], n_planned: int, mean_s: float) -> None:
     )
 
 
-def table_of(preparation: Preparation, cells: Sequence[Cell]) -> RecordedTable:
-    space, target, machine, build = preparation.space, preparation.target, preparation.machine, preparation.build
-    if preparation.feasible is None:
+def table_of(study: Study, cells: Sequence[Cell]) -> RecordedTable:
+    space, target, machine, build = study.space, study.target, study.machine, study.build
+    if study.feasible is None:
         raise SystemExit("llama.cpp could not say what the models take")
-    planner = preparation.feasible.planner
+    planner = study.feasible.planner
     size = format_bytes(target.vram_bytes or 0)
     return RecordedTable(
-        name=preparation.config.name,
+        name=study.config.name,
         device=f"emulated card of {size}, {target.n_threads} device threads, on {machine.cpu_model}, "
         f"{machine.n_cores} cores; llama.cpp {build.version} {build.commit}",
-        workloads=dict(preparation.workplace().workloads),
+        workloads=dict(workplace_of(study).workloads),
         n_layers=dict(space.n_layers),
         n_parallel=dict(space.n_parallel),
         dimensions=space.dimensions,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layertune.results.pareto import pareto_front
-from layertune.search.hypervolume import hypervolume
+from layertune.sampler.hypervolume import hypervolume
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.testing import RecordedTable
 

@@ -15,9 +15,8 @@ from tests.hardening.gguf_file import ARRAY, INF, NUMBER_FORMATS, STRING, GgufFi
 from tests.hardening.small_models import ARCHITECTURES, KEY_NAMES, small_model
 
 from layertune.cli import estimate
-from layertune.cli.overrides import Overrides
-from layertune.cli.planning import Planning
 from layertune.config import StudyConfig
+from layertune.config.overrides import Overrides
 from layertune.devices.target import Target
 from layertune.memory.plan import Overhead
 from layertune.memory.projection import Anatomy, Projection
@@ -26,6 +25,8 @@ from layertune.models.skeleton import write_skeleton
 from layertune.models.standin import plan_standin_like
 from layertune.models.types import TENSOR_TYPES
 from layertune.settings import EngineSettings
+from layertune.study import study
+from layertune.study.models_on_device import ModelsOnDevice
 from layertune.units import GIB
 
 BOUNDARIES: list[float] = [
@@ -44,7 +45,7 @@ class Headers:
     def start(self, folder: Path) -> None:
         self._folder = folder
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-        estimate.plan_study = _plan_study
+        study.models_of = _plan_study
 
     def case(self, random: Random) -> Case:
         for old in self._folder.iterdir():
@@ -75,10 +76,10 @@ class Headers:
         write_skeleton(shape, self._folder / "skeleton.gguf")
 
 
-def _plan_study(config: StudyConfig) -> Planning:
+def _plan_study(config: StudyConfig) -> ModelsOnDevice:
     shapes = {name: remembered_shape(model.path) for name, model in config.models.items()}
     target = Target("emulated", "emulated card", vram_bytes=6 * GIB, n_threads=1)
-    return Planning(shapes, target, Projected(shapes), Overhead(0, "none in a test"), 1)
+    return ModelsOnDevice(shapes, target, Projected(shapes), Overhead(0, "none in a test"), 1)
 
 
 class Projected:

@@ -15,14 +15,15 @@ from tests.hardening.attack import Case
 from tests.hardening.headers import Projected
 from tests.hardening.values import DIGITS, VALUES, changed
 
-from layertune.cli import calibrating, main
-from layertune.cli.planning import Planning
+from layertune.cli import main
 from layertune.config import DeviceChoice
 from layertune.devices.target import Target
 from layertune.errors import LayertuneError
 from layertune.export import EXPORTERS
 from layertune.memory.plan import Overhead
 from layertune.models import ModelShape
+from layertune.study import calibrated
+from layertune.study.models_on_device import ModelsOnDevice
 
 _STUDIES = Path(__file__).parents[2] / "studies"
 _RECORDED = ("demo-256mib", "gpu-6gib", "standins-6gib", "rtx4050-3b-7b-emulated")
@@ -35,7 +36,7 @@ class Results:
 
     def start(self, folder: Path) -> None:
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-        calibrating.plan_models = _plan_models
+        calibrated.place_models = _plan_models
         self._folder = folder / "study"
         self._other = folder / "other"
         self._folder.mkdir()
@@ -106,9 +107,11 @@ class Results:
         ]
 
 
-def _plan_models(shapes: dict[str, ModelShape], _choice: DeviceChoice, n_threads: int, n_processes: int) -> Planning:
+def _plan_models(
+    shapes: dict[str, ModelShape], _choice: DeviceChoice, n_threads: int, n_processes: int
+) -> ModelsOnDevice:
     target = Target("emulated", "emulated card", vram_bytes=2**33, n_threads=n_threads)
-    return Planning(shapes, target, Projected(shapes), Overhead(0, "none in a test"), n_processes)
+    return ModelsOnDevice(shapes, target, Projected(shapes), Overhead(0, "none in a test"), n_processes)
 
 
 def _on_two_devices(document: dict[str, Any]) -> dict[str, Any]:

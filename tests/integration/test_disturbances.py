@@ -12,12 +12,12 @@ import pytest
 from layertune.devices.emulated.ledger import SIZE_BYTES
 from layertune.devices.hardware import n_usable_cores
 from layertune.devices.target import Target
-from layertune.search.attempts import measure_in_quiet
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.effort import Effort
 from layertune.trial.messages import Progress, Stage
 from layertune.trial.outcome import Measured
 from layertune.trial.process import ProcessTrialRunner, Workplace
+from layertune.trial.runners import measure_undisturbed
 from layertune.units import MIB
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_rpc")]
@@ -58,7 +58,7 @@ def measure_with(path: Path, disturb: Callable[[], None], calm: Callable[[], Non
     target = Target("emulated", "emulated card", vram_bytes=400 * MIB, n_threads=1)
     place = Workplace(target, {"chat": str(path)}, {"chat": (8, 4)}, 0, 300.0)
     with closing(ProcessTrialRunner(place, on_stage=on_stage)) as runner:
-        outcome = measure_in_quiet(runner, SETTINGS, EFFORT, 2, keep, give_up)
+        outcome = measure_undisturbed(runner, SETTINGS, EFFORT, 2, keep, give_up)
     assert isinstance(outcome, Measured), outcome
     return outcome, repeated
 

@@ -14,8 +14,8 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from layertune.errors import StorageUnreachable, StudyMismatch
+from layertune.search.search import Search
 from layertune.search.storage import open_url
-from layertune.search.study import Search
 from layertune.testing import FakeRunner
 from postgresql import new_database
 from small_study import plan, quiet, space
@@ -31,9 +31,9 @@ from small_study import plan, quiet
 from layertune.devices.target import Target
 from layertune.devices.turn import DeviceTurn
 from layertune.search.storage import open_url
-from layertune.search.study import Search
+from layertune.search.search import Search
 from layertune.testing import FakeRunner
-from layertune.trial.turns import TurnTakingRunner
+from layertune.trial.runners import LeasingRunner
 
 folder, hang_at = Path({folder!r}), {hang_at!r}
 runner = FakeRunner()
@@ -50,7 +50,7 @@ runner.before = before
 while not (folder.parent / "go").exists():
     time.sleep(0.005)
 study = Search(plan(n_trials={n_trials}), open_url({url!r}), folder)
-study.run(TurnTakingRunner(runner, DeviceTurn(Target("cpu", "CPU"), folder.parent / "devices", warn=print)), quiet)
+study.run(LeasingRunner(runner, DeviceTurn(Target("cpu", "CPU"), folder.parent / "devices", warn=print)), quiet)
 """
 
 

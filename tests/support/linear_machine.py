@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import small_shapes
 from layertune.memory import GPU
-from layertune.prediction import Study
-from layertune.search.constraints import Limits
-from layertune.search.feasible import FeasibleSpace
-from layertune.search.space import SearchSpace
-from layertune.search.speeds import model_engines
+from layertune.prediction import MeasuredStudy
+from layertune.sampler.posterior import model_engines
 from layertune.settings import EngineSettings, SplitSettings
+from layertune.space.feasible import FeasibleSpace
+from layertune.space.limits import Limits
+from layertune.space.search_space import SearchSpace
 from layertune.trial.outcome import ModelSamples
 from small_study import N_LAYERS, config
 
@@ -69,7 +69,7 @@ def study(
     share: float = 0.6,
     noise: Mapping[int, float] | None = None,
     session: float = 0.0,
-) -> Study:
+) -> MeasuredStudy:
     """Return a study that measured these splits; `noise` is a factor of the times of some trials, by number."""
     fitting = feasible(share)
     workloads = {name: model.workload for name, model in config().models.items()}
@@ -78,7 +78,7 @@ def study(
         (settings, {name: machine.samples(name, engine, factor) for name, engine in settings.items()})
         for settings, factor in zip((split(*each) for each in splits), factors, strict=True)
     ]
-    return Study(
+    return MeasuredStudy(
         models=model_engines(SPACE, fitting, workloads),
         n_layers=N_LAYERS,
         planner=PLANNER,

@@ -7,13 +7,13 @@ from typing import Any
 import optuna
 
 from layertune.config import StudyConfig, parse_config
-from layertune.search.constraints import Limits
-from layertune.search.measuring import FinalsPlan, Measuring
-from layertune.search.plan import Event, Plan
-from layertune.search.space import SearchSpace
+from layertune.search.schedule import FinalsPlan, Measuring
+from layertune.search.search import Search
 from layertune.search.storage import open_journal
-from layertune.search.study import Search
+from layertune.search.task import Event, Plan
 from layertune.settings import SplitSettings
+from layertune.space.limits import Limits
+from layertune.space.search_space import SearchSpace
 from layertune.testing import measured
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured

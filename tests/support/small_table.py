@@ -6,8 +6,8 @@ from pathlib import Path
 
 from layertune.config import parse_config
 from layertune.memory import GPU, HOST, ModelPlan, PlannedBytes
-from layertune.search.space import SearchSpace
 from layertune.settings import EngineSettings
+from layertune.space.search_space import SearchSpace
 from layertune.testing.table import Cell, CellKind, EnginePlan, ModelCell, RecordedTable
 from layertune.trial.outcome import ModelSamples
 from layertune.units import MIB

@@ -3,19 +3,19 @@
 from collections import Counter
 
 from layertune.cli.console import Table, show, show_table
-from layertune.cli.estimate import Estimate
-from layertune.cli.planning import Planning
 from layertune.memory import GPU, HOST, MemoryPlan
 from layertune.memory.homes import layer_homes
+from layertune.study.estimate import Estimate
+from layertune.study.models_on_device import ModelsOnDevice
 from layertune.units import MIB, format_bytes
 
 _PARTS = ("weights_bytes", "kv_bytes", "compute_bytes", "output_bytes")
 
 
-def print_estimate(planning: Planning, found: Estimate) -> None:
+def print_estimate(models: ModelsOnDevice, found: Estimate) -> None:
     """Print the table, the verdict, and how many layers of each model fit."""
-    show(_title(planning))
-    show_table(_table(planning, found))
+    show(_title(models))
+    show_table(_table(models, found))
     show(*_verdicts(found))
     for name, excess_bytes in found.over_ram().items():
         limit = format_bytes(found.ram_limit_bytes or 0)
@@ -23,12 +23,12 @@ def print_estimate(planning: Planning, found: Estimate) -> None:
     if found.budget_bytes is None or found.plan.needed_bytes is None:
         return
     for name, layers in found.most_layers.items():
-        n_all = planning.shapes[name].n_layer + 1
+        n_all = models.shapes[name].n_layer + 1
         words = "not even 0 fit" if layers is None else f"at most {layers} of {n_all} fit"
         show(f"n_gpu_layers of {name}, the others as they are: {words}")
 
 
-def _table(planning: Planning, found: Estimate) -> Table:
+def _table(models: ModelsOnDevice, found: Estimate) -> Table:
     table = Table()
     for heading in ("model", "device"):
         table.column("", heading)
@@ -42,7 +42,7 @@ def _table(planning: Planning, found: Estimate) -> Table:
     ):
         table.column(above, below, right=True)
     for name, model in found.plan.models.items():
-        n_all = planning.shapes[name].n_layer + 1
+        n_all = models.shapes[name].n_layer + 1
         engine = found.settings[name]
         homes = Counter(layer_homes(n_all - 1, engine.n_gpu_layers, engine.tensor_split))
         for device, planned in model.devices.items():
@@ -53,8 +53,8 @@ def _table(planning: Planning, found: Estimate) -> Table:
     return table
 
 
-def _title(planning: Planning) -> str:
-    target = planning.target
+def _title(models: ModelsOnDevice) -> str:
+    target = models.target
     size = f", {format_bytes(target.vram_bytes)}" if target.vram_bytes is not None else ""
     emulated = " (EMULATED)" if target.kind == "emulated" else ""
     return f"Memory by plan, nothing loaded: {target.name}{size}{emulated}"

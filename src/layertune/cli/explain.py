@@ -5,8 +5,7 @@ from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
-from layertune.cli.console import Table, show, show_heading, show_json, show_table
-from layertune.cli.replanning import plan_again
+from layertune.cli.console import Table, say, show, show_heading, show_json, show_table
 from layertune.errors import UsageError
 from layertune.explain import Explanation, Line, Swap, coexist_or_swap, explain
 from layertune.explain.words import (
@@ -20,6 +19,7 @@ from layertune.explain.words import (
     title,
 )
 from layertune.results.result import Result, TrialInfo, load_result
+from layertune.study.replanned import plan_again
 from layertune.units import format_bytes
 
 _HEADINGS = ("model", "step", "tokens/s alone", "95 % interval", "share", "speed is", "device", "host", "bytes are")
@@ -32,7 +32,7 @@ def run(study: Path, pick: str, *, about_files: Mapping[str, object], as_json: b
             raise UsageError(f"{option} is about files, and --explain prints", remedy="leave one of the two out")
     result = load_result(study)
     trial = result.picked(pick)
-    explanation = explain(result, trial, plan_again(study, result, [trial]))
+    explanation = explain(result, trial, plan_again(study, result, [trial], say))
     swap = coexist_or_swap(result, trial)
     if as_json:
         emulated = result.hardware.device.kind == "emulated"

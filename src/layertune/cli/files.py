@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from layertune import written_files
-from layertune.cli.warm_start import COPY_NAME
 from layertune.config import CONFIG_NAME
 from layertune.errors import UsageError
 from layertune.results.result import FILE_NAME
 from layertune.search.folder import JOURNAL_NAME, LOCK_NAME, OWNER_NAME
+from layertune.study.prior import COPY_NAME
 
 # A folder with one of the first three is a study's.
 _STUDY_FILES = (CONFIG_NAME, JOURNAL_NAME, FILE_NAME, COPY_NAME, OWNER_NAME, LOCK_NAME)

@@ -73,7 +73,7 @@ def search(
     """Search the settings of all models by measuring them together; write the front, the .env, result.json and a
     report."""
     from layertune.cli import search as command
-    from layertune.cli.overrides import Overrides
+    from layertune.config.overrides import Overrides
 
     overrides = Overrides(
         model or [], budget, device, set_ or [], trials, timeout, sampler, seed, study, warm_start, storage is not None
@@ -109,7 +109,7 @@ def estimate(
         judging.run(scenario, as_json=json)
         return
     from layertune.cli import estimate as command
-    from layertune.cli.overrides import Overrides
+    from layertune.config.overrides import Overrides
 
     overrides = Overrides(models=model or [], budget=budget, device=device, settings=set_ or [])
     command.run(config, overrides, as_json=json)

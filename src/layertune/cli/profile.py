@@ -4,7 +4,6 @@ from pathlib import Path
 
 from layertune.cli.console import say, show_file
 from layertune.cli.files import check_output, write_output
-from layertune.cli.hardware import hardware_info
 from layertune.config import DeviceChoice, EmulatedOptions, HardwareProfile, dump_hardware
 from layertune.config.hardware import Bandwidth, BuildProfile, DeviceProfile, HostProfile, Memory, PowerLimit
 from layertune.devices.bandwidth import MeasuredBandwidth, host_read_bandwidth
@@ -13,9 +12,10 @@ from layertune.devices.hardware import has_nvidia_card, this_machine
 from layertune.devices.inspection import Inspection, inspect
 from layertune.devices.power import battery, power_source
 from layertune.devices.target import Target, resolve
-from layertune.engine.library import BuildInfo
+from layertune.engine.build import BuildInfo
 from layertune.errors import UsageError
 from layertune.results.result import HardwareInfo
+from layertune.study.hardware_info import hardware_info
 
 
 def run(device: str | None, output: Path | None, *, as_json: bool) -> None:

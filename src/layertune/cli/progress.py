@@ -9,10 +9,10 @@ from layertune.results.picks import candidates, choose
 from layertune.results.statistics import Metric
 from layertune.results.trial_summary import reason, remarks
 from layertune.results.trials import FinishedTrial, RoundKind, front
-from layertune.search.constraints import Limits
 from layertune.search.finals import RoundMeasured
-from layertune.search.plan import Event, Plan, ReferenceMeasured, TrialFinished, TrialStarted
+from layertune.search.task import DeviceAwaited, Event, Plan, ReferenceMeasured, TrialFinished, TrialStarted
 from layertune.settings import SplitSettings
+from layertune.space.limits import Limits
 from layertune.trial.messages import Stage
 from layertune.trial.outcome import Failed, Infeasible, Measured
 from layertune.units import format_bytes, format_duration
@@ -21,7 +21,7 @@ _ROUNDS: dict[RoundKind, str] = {"finals": "finals", "confirming": "confirming t
 
 
 class SearchProgress:
-    """A context manager; hand `on_event` to the search and `on_stage` to the trial runner."""
+    """A context manager; `on_event` is for the events between the search's opening and its end."""
 
     def __init__(self, plan: Plan, finished: Sequence[FinishedTrial]) -> None:
         self._n_trials = plan.n_trials
@@ -41,20 +41,18 @@ class SearchProgress:
     ) -> None:
         self._live.stop()
 
-    def on_stage(self, stage: Stage) -> None:
-        self._live.update(stage=f"{stage.name} {stage.model or ''}")
-
-    def on_wait(self, owner: str) -> None:
-        self._live.say(f"waiting for the device: {owner} measures on it")
-
     def on_event(self, event: Event) -> None:
-        if isinstance(event, TrialStarted):
+        if isinstance(event, Stage):
+            self._live.update(stage=f"{event.name} {event.model or ''}")
+        elif isinstance(event, DeviceAwaited):
+            self._live.say(f"waiting for the device: {event.owner} measures on it")
+        elif isinstance(event, TrialStarted):
             self._live.update(stage=_layers(event.settings))
         elif isinstance(event, TrialFinished):
             self._on_trial(event)
         elif isinstance(event, ReferenceMeasured):
             self._on_drift(event.drift)
-        else:
+        elif isinstance(event, RoundMeasured):
             self._on_round(event)
 
     def _on_drift(self, drift: float | None) -> None:

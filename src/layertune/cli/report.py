@@ -4,11 +4,9 @@ from pathlib import Path
 
 from layertune.cli.console import say
 from layertune.cli.files import check_output, write_output
-from layertune.cli.replanning import picked_trials, plan_again
-from layertune.report import render_report
+from layertune.report import FILE_NAME, render_report
 from layertune.results.result import load_result
-
-FILE_NAME = "report.html"
+from layertune.study.replanned import picked_trials, plan_again
 
 
 def run(study: Path, output: Path | None) -> None:
@@ -17,6 +15,6 @@ def run(study: Path, output: Path | None) -> None:
     folder = study if study.is_dir() else study.parent
     path = folder / FILE_NAME if output is None else output
     check_output(path, reads=[study])
-    page = render_report(result, plan_again(study, result, picked_trials(result)))
+    page = render_report(result, plan_again(study, result, picked_trials(result), say))
     write_output(path, page, reads=[study])
     say(f"wrote {path}")

@@ -1,8 +1,8 @@
 """The tables of `layertune estimate --scenario`."""
 
 from layertune.cli.console import Table, show, show_table
-from layertune.cli.scenario import Judged, Sized
 from layertune.config.scenario import ScenarioConfig
+from layertune.study.scenarios import Judged, Sized
 
 _GB = 10**9  # what people mean when they write GB beside a file's size
 

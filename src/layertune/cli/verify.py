@@ -12,10 +12,7 @@ from pathlib import Path
 import layertune
 from layertune.cli.console import printing, say, show, show_json, warn
 from layertune.cli.files import check_output, write_output
-from layertune.cli.hardware import hardware_info
-from layertune.cli.planning import Planning, plan_study
 from layertune.cli.signals import end_as_ctrl_c
-from layertune.cli.verify_study import VerifiedStudy, open_study, plan_verdict
 from layertune.config.env_file import load_env
 from layertune.devices.emulated.ledger import Ledger
 from layertune.devices.hardware import this_machine
@@ -25,6 +22,9 @@ from layertune.devices.target import Target
 from layertune.devices.turn import DeviceTurn
 from layertune.errors import UsageError, VerificationFailed
 from layertune.redaction import is_clear, without_password
+from layertune.study.hardware_info import hardware_info
+from layertune.study.models_on_device import ModelsOnDevice, models_of
+from layertune.study.verified import VerifiedStudy, open_verified, plan_verdict
 from layertune.units import format_bytes, parse_duration
 from layertune.verify import checklist
 from layertune.verify.gauge import Gauge
@@ -103,12 +103,12 @@ def verify(study: VerifiedStudy, options: Options) -> Verification:
     if any(check.state == "failed" for check in checks):
         return _nothing_started(study, stack, pressure, checks)
     config = study.config_of(stack)
-    planning = plan_study(config)
-    plan = plan_verdict(config, planning)
+    models = models_of(config)
+    plan = plan_verdict(config, models)
     checks.append(checklist.plan(plan))
     if plan.fits is False:
         return _nothing_started(study, stack, pressure, checks, plan)
-    return _walk(study, stack, pressure, checks, plan, planning, urls, api_key, options.server)
+    return _walk(study, stack, pressure, checks, plan, models, urls, api_key, options.server)
 
 
 def _walk(
@@ -117,12 +117,12 @@ def _walk(
     pressure: Load,
     checks: list[Check],
     plan: PlanVerdict,
-    planning: Planning,
+    models: ModelsOnDevice,
     urls: dict[str, str],
     api_key: str | None,
     server: Path | None,
 ) -> Verification:
-    target = planning.target
+    target = models.target
     program = None if urls else find_program(server)
     with ExitStack() as open_:
         open_.enter_context(DeviceTurn(target, warn=warn).held(_say_wait))
@@ -240,7 +240,7 @@ def _study(study: Path | None, options: Options) -> VerifiedStudy:
     if study is None and options.env is None:
         raise UsageError("nothing is given to verify", remedy="give STUDY, or --env FILE of a study's folder")
     folder = study if study is not None else options.env.parent if options.env is not None else Path()
-    return open_study(folder, options.models_dir)
+    return open_verified(folder, options.models_dir)
 
 
 def _urls(written: Sequence[str], names: list[str]) -> dict[str, str]:

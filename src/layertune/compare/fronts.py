@@ -10,7 +10,7 @@ from layertune.config.objective import VRAM_PEAK, Objective
 from layertune.results.objective_figures import objective_figure
 from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import MeasuredIn, last_in_common
-from layertune.search.hypervolume import hypervolume
+from layertune.sampler.hypervolume import hypervolume
 from layertune.settings import SplitSettings
 
 # A latency has no natural worst value: the worst that was seen, and a little more so that it counts too.

@@ -9,11 +9,22 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
-from layertune.devices.target import GpuInfo
-from layertune.engine.library import BuildInfo
+from layertune.engine.build import BuildInfo
 from layertune.errors import BuildError
 
 _TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class GpuInfo:
+    """A GPU that this build of llama.cpp can offload to; `index` counts GPUs only, in llama.cpp's order."""
+
+    index: int
+    name: str
+    description: str
+    total_bytes: int
+    free_bytes: int
+    pci_bus_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +58,11 @@ def inspect() -> Inspection:
 
 
 def main() -> int:
-    from layertune.engine import ggml, library
+    from layertune.engine import ggml
+    from layertune.engine.build import build_info
 
     try:
-        build = library.build_info()
+        build = build_info()
     except BuildError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -7,6 +7,7 @@ from typing import Literal
 
 from layertune.config.device import DeviceChoice
 from layertune.devices.hardware import has_nvidia_card
+from layertune.devices.inspection import GpuInfo, inspect
 from layertune.engine.ggml import RPC_REMEDY
 from layertune.engine.library import has_rpc
 from layertune.errors import BuildError, DeviceError
@@ -17,18 +18,6 @@ CUDA_REMEDY = (
     "llama-cpp-python llama-cpp-python (from a clone of layertune: make clean env), "
     "or choose --device emulated:SIZE or --device cpu"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class GpuInfo:
-    """A GPU that this build of llama.cpp can offload to; `index` counts GPUs only, in llama.cpp's order."""
-
-    index: int
-    name: str
-    description: str
-    total_bytes: int
-    free_bytes: int
-    pci_bus_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +93,6 @@ def find_target(choice: DeviceChoice, emulated_n_threads: int) -> Target:
     """
     gpus: tuple[GpuInfo, ...] = ()
     if choice.kind in ("auto", "gpu"):
-        from layertune.devices.inspection import inspect
-
         gpus = inspect().gpus
     return resolve(choice, emulated_n_threads, gpus=gpus, has_rpc=has_rpc(), nvidia=has_nvidia_card())
 

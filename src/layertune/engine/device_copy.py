@@ -10,16 +10,10 @@ from functools import cache
 from time import perf_counter
 
 from layertune.engine import library
-from layertune.engine.ggml import DeviceHandle
+from layertune.engine.ggml import DeviceHandle, InitParams
 
 _F32, _F32_BYTES = 0, 4  # ggml.h: GGML_TYPE_F32
 _SUCCESS = 0  # ggml.h: GGML_STATUS_SUCCESS
-
-
-class _InitParams(ctypes.Structure):
-    """ggml.h, struct ggml_init_params."""
-
-    _fields_ = (("mem_size", ctypes.c_size_t), ("mem_buffer", ctypes.c_void_p), ("no_alloc", ctypes.c_bool))
 
 
 def copy_bandwidths(device: DeviceHandle, size_bytes: int, n_copies: int) -> list[float] | None:
@@ -65,7 +59,7 @@ def _backend(base: ctypes.CDLL, device: DeviceHandle) -> Iterator[int | None]:
 @contextmanager
 def _context(base: ctypes.CDLL) -> Iterator[int]:
     size_bytes = 8 * base.ggml_tensor_overhead() + base.ggml_graph_overhead()
-    context = base.ggml_init(_InitParams(size_bytes, None, True))
+    context = base.ggml_init(InitParams(size_bytes, None, True))
     try:
         yield context
     finally:
@@ -80,7 +74,7 @@ def _base() -> ctypes.CDLL:
     for name, result, arguments in (
         ("ggml_tensor_overhead", ctypes.c_size_t, []),
         ("ggml_graph_overhead", ctypes.c_size_t, []),
-        ("ggml_init", pointer, [_InitParams]),
+        ("ggml_init", pointer, [InitParams]),
         ("ggml_free", None, [pointer]),
         ("ggml_new_tensor", pointer, [pointer, ctypes.c_int, ctypes.c_int, ctypes.POINTER(ctypes.c_int64)]),
         ("ggml_cpy", pointer, [pointer, pointer, pointer]),

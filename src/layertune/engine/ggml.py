@@ -29,7 +29,7 @@ class _Props(ctypes.Structure):
     )
 
 
-class _InitParams(ctypes.Structure):
+class InitParams(ctypes.Structure):
     """ggml.h, struct ggml_init_params."""
 
     _fields_ = (("mem_size", ctypes.c_size_t), ("mem_buffer", ctypes.c_void_p), ("no_alloc", ctypes.c_bool))
@@ -73,7 +73,7 @@ def _base() -> ctypes.CDLL:
     base.ggml_backend_buft_get_alloc_size.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
     base.ggml_backend_buft_get_alloc_size.restype = ctypes.c_size_t
     base.ggml_tensor_overhead.restype = ctypes.c_size_t
-    base.ggml_init.argtypes = [_InitParams]
+    base.ggml_init.argtypes = [InitParams]
     base.ggml_init.restype = ctypes.c_void_p
     base.ggml_free.argtypes = [ctypes.c_void_p]
     base.ggml_free.restype = None
@@ -177,7 +177,7 @@ def alignment(buffer_type: int) -> int:
 def tensor_bytes(buffer_type: int, tensor_type: int, shape: Sequence[int]) -> int:
     """Return what a tensor takes of such a buffer: backends may pad rows (ggml_backend_buft_get_alloc_size)."""
     base = _base()
-    context = base.ggml_init(_InitParams(2 * base.ggml_tensor_overhead(), None, True))
+    context = base.ggml_init(InitParams(2 * base.ggml_tensor_overhead(), None, True))
     try:
         tensor = base.ggml_new_tensor(context, tensor_type, len(shape), (ctypes.c_int64 * len(shape))(*shape))
         return int(base.ggml_backend_buft_get_alloc_size(buffer_type, tensor))

@@ -1,10 +1,8 @@
-"""The one place that loads llama.cpp, and what this build of it can do."""
+"""The one place that loads llama.cpp, and where its libraries are."""
 
 import os
 import sys
-from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -20,17 +18,6 @@ _FILE_NAMES = {
     "darwin": "lib{name}.0.dylib",
     "nt": "{name}.dll",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class BuildInfo:
-    """Which llama.cpp this is. Two builds with equal values run a model the same way."""
-
-    llama_cpp_python: str
-    version: str
-    commit: str
-    system_info: str
-    supports_rpc: bool
 
 
 @cache
@@ -91,16 +78,3 @@ def library_key() -> str:
     if folder is None or not folder.is_dir():
         raise BuildError("llama-cpp-python is not installed", remedy="install it with: pip install llama-cpp-python")
     return unchanged_key(sorted(folder.iterdir()))
-
-
-def build_info() -> BuildInfo:
-    llama_cpp = load()
-    from layertune.engine import ggml
-
-    return BuildInfo(
-        llama_cpp_python=metadata.version("llama-cpp-python"),
-        version=ggml.version(),
-        commit=ggml.commit(),
-        system_info=llama_cpp.llama_print_system_info().decode(errors="replace").strip(" |"),
-        supports_rpc=bool(llama_cpp.llama_supports_rpc()) and has_rpc(),
-    )

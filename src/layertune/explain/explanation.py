@@ -107,7 +107,7 @@ class _Lines:
         )
 
     def _over(self, memory: Memory) -> Over | None:
-        """Hold the change against what the pick leaves of each limit of the study (search/constraints.py). Of several
+        """Hold the change against what the pick leaves of each limit of the study (space/limits.py). Of several
         devices only the fullest one's rest is told, and the change need not be there."""
         excess = self._pick.violations
         on_device, on_host = excess.get("vram"), excess.get(f"ram.{self._model}")

@@ -14,17 +14,17 @@ from layertune.explain.line import Change
 from layertune.explain.steps import KNOBS, value
 from layertune.explain.weights import RecordedWeights
 from layertune.results.result import Result
-from layertune.search.observations import observations
-from layertune.search.speeds import ModelEngines
+from layertune.sampler.observations import observations
+from layertune.sampler.posterior import ModelEngines
 from layertune.settings import EngineSettings
 
-# Fewer engines leave the model what it believed before (search/time_model.py).
+# Fewer engines leave the model what it believed before (sampler/time_model.py).
 _LEAST_ENGINES = 3
 _Z = NormalDist().inv_cdf(0.975)
 
 
 class ModelledSpeeds:
-    """One model's tokens/s alone: search/speeds.py over the engines that were measured and those that are `wanted`."""
+    """One model's tokens/s alone: the posterior over the engines that were measured and those that are `wanted`."""
 
     def __init__(self, result: Result, model: str, wanted: Sequence[EngineSettings]) -> None:
         found = observations(result, model)

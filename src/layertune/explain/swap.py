@@ -31,7 +31,7 @@ from layertune.results.trial_info import MeasuredIn, last_in_common
 from layertune.settings import EngineSettings
 
 _MINUTE_S = 60.0
-_FIT_ALONE = "fit-alone"  # search/baselines.py: each model's layers as if it had the budget to itself
+_FIT_ALONE = "fit-alone"  # space/baselines.py: each model's layers as if it had the budget to itself
 
 CaseName = Literal["in turns", "at once"]
 Verdict = Literal["coexist", "swap above break-even", "unknown"]

@@ -25,7 +25,7 @@ from layertune.prediction.held_back import (
     spreads,
 )
 from layertune.prediction.prediction import ErrorInfo, HeldBackInfo, Interval, PredictedEngine, PredictedSetting
-from layertune.search.speeds import ModelEngines, Speeds, measured_rows
+from layertune.sampler.posterior import ModelEngines, Speeds, measured_rows
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import ModelSamples
 
@@ -33,7 +33,7 @@ _LEAST_SPLITS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class MeasuredStudy:
     """What a study measured, and what it chose from.
 
     `n_layers` are the repeating layers by model; `trials` are in the canonical form; `session` is how much a speed
@@ -63,7 +63,7 @@ class Expected:
 class Calibration:
     """A study's models, fitted to all of its trials, and compared with each of its splits in turn."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: MeasuredStudy) -> None:
         """Raises UsageError where the trials are too few to say how far off a prediction is."""
         self.study = study
         measured = measured_rows(study.models, study.trials)

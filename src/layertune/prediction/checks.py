@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from layertune.prediction.held_back import Observed, Split, Without, bar_factor, hold_back, predicted, split_of
-from layertune.search.speeds import ModelEngines
+from layertune.sampler.posterior import ModelEngines
 
 _CHECKED = "tokens_per_s"
 _LEAST_KNOWN = 3  # splits: fewer tell no line from its steps

@@ -1,6 +1,6 @@
 """One model's times on the other device, from those on the study's own.
 
-The model of time is that of the search (search/time_model.py): the weights that a token reads on the host, those that
+The model of time is that of the search (sampler/time_model.py): the weights that a token reads on the host, those that
 it reads on the device, steps where the first layers leave the host, and what is left. Only the device's part changes:
 at most the whole time with all layers there, less in proportion as fewer weights are.
 """
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from layertune.memory import GPU, EngineMemory
 from layertune.prediction.device_change import DeviceChange
-from layertune.search.candidates import Rows
-from layertune.search.speeds import ModelEngines, Speeds
-from layertune.search.time_model import Times
+from layertune.sampler.candidates import Rows
+from layertune.sampler.posterior import ModelEngines, Speeds
+from layertune.sampler.time_model import Times
 
 Floats = NDArray[np.float64]
 

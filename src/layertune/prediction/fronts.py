@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from layertune.config import Floor, Objective
 from layertune.config.objective import VRAM_PEAK
 from layertune.results.picks import Candidate, choose
-from layertune.search.candidates import Rows, unbeaten
-from layertune.search.speeds import ModelEngines, Speeds
+from layertune.sampler.candidates import Rows, unbeaten
+from layertune.sampler.posterior import ModelEngines, Speeds
 
 _MOST_SETTINGS = 20_000
 _MOST_PAIRS = 2_000_000

@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from layertune.search.speeds import ModelEngines, Speeds
+from layertune.sampler.posterior import ModelEngines, Speeds
 from layertune.settings import EngineSettings
 from layertune.trial.outcome import ModelSamples
 

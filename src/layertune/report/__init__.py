@@ -2,4 +2,6 @@
 
 from layertune.report.page import render_report
 
-__all__ = ["render_report"]
+FILE_NAME = "report.html"
+
+__all__ = ["FILE_NAME", "render_report"]

@@ -10,7 +10,7 @@ from layertune.config.objective import Objective
 from layertune.results.objective_figures import objective_figure
 from layertune.results.pareto import pareto_front
 from layertune.results.result import Result, TrialInfo
-from layertune.search.hypervolume import hypervolume
+from layertune.sampler.hypervolume import hypervolume
 
 
 @dataclass(frozen=True, slots=True)

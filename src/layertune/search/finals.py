@@ -20,12 +20,12 @@ from layertune.results.picks import EQUAL, candidates, choose
 from layertune.results.statistics import Metric
 from layertune.results.ties import chosen
 from layertune.results.trials import FinishedTrial, RoundKind, contenders, front
-from layertune.search.attempts import measure_in_quiet
-from layertune.search.measuring import Measuring
+from layertune.search.schedule import Measuring
 from layertune.search.study_record import Rounds, StudyRecord
 from layertune.settings import SplitSettings
 from layertune.trial.outcome import Measured, TrialOutcome
 from layertune.trial.runner import TrialRunner
+from layertune.trial.runners import measure_undisturbed
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Finals:
         beside = n_round < plan.n_rounds_beside and (kind == "confirming" or plan.n_confirming == 0)
         effort = plan.effort if beside else replace(plan.effort, n_beside_prefill=0)
         keep = partial(self._record.add_disturbed, f"{kind} {number}")
-        return measure_in_quiet(runner, settings, effort, self._plan.n_attempts, keep)
+        return measure_undisturbed(runner, settings, effort, self._plan.n_attempts, keep)
 
 
 def finalists(

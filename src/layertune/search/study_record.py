@@ -14,8 +14,8 @@ from optuna.study import Study
 from layertune.results.drift import Reference
 from layertune.results.trial_summary import reason
 from layertune.results.trials import FinishedTrial, RoundKind
-from layertune.search.constraints import Limits
 from layertune.search.storage import storing
+from layertune.space.limits import Limits
 from layertune.trial.outcome import OUTCOME, Measured, TrialOutcome
 
 _ROUND = re.compile(r"(?P<key>final|confirming) (?P<of>\S+) (?P<n_round>\d+) (?P<number>\d+)")

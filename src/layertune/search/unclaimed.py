@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial
 
-from layertune.search.record import OWNER
+from layertune.search.recorder import OWNER
 
 # A machine names itself once its sampler has proposed something, which takes seconds at most.
 _UNCLAIMED_FOR_S = 300.0

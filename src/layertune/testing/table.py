@@ -18,8 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 from layertune.errors import ResultFileError
 from layertune.memory import ModelPlan, Planner
 from layertune.memory.plan import Overhead
-from layertune.search.space import Dimension, SearchSpace
 from layertune.settings import EngineSettings, SplitSettings
+from layertune.space.search_space import Dimension, SearchSpace
 from layertune.trial.outcome import ModelSamples
 from layertune.written_files import replacing
 

@@ -13,8 +13,8 @@ from compared import Row, study
 from layertune.cli.compare import labels, markdown, print_comparison
 from layertune.compare import StudiesCompared, compare_studies
 from layertune.results.result import load_result
+from layertune.search.search import Search
 from layertune.search.storage import open_url
-from layertune.search.study import Search
 from layertune.units import GIB
 from small_study import plan
 

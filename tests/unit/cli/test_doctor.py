@@ -1,8 +1,7 @@
 from layertune.cli.doctor import findings
 from layertune.devices.hardware import Machine
-from layertune.devices.inspection import Inspection
-from layertune.devices.target import GpuInfo
-from layertune.engine.library import BuildInfo
+from layertune.devices.inspection import GpuInfo, Inspection
+from layertune.engine.build import BuildInfo
 from layertune.units import GIB
 
 MACHINE = Machine("Test CPU", 4, 16 * GIB)

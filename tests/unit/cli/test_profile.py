@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from layertune.cli.hardware import hardware_info
 from layertune.config import load_hardware
 from layertune.devices.hardware import Machine, has_nvidia_card
 from layertune.devices.inspection import inspect
 from layertune.devices.target import Target
+from layertune.study.hardware_info import hardware_info
 from layertune.units import GIB, MIB
 
 MACHINE = Machine("Test CPU", 4, 16 * GIB)

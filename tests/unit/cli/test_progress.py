@@ -4,7 +4,7 @@ import pytest
 
 from layertune.cli.progress import SearchProgress
 from layertune.results.trials import FinishedTrial
-from layertune.search.plan import Plan, TrialFinished
+from layertune.search.task import Plan, TrialFinished
 from layertune.testing import measured
 from layertune.trial.outcome import Measured
 from layertune.units import MIB

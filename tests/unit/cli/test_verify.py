@@ -9,9 +9,9 @@ import pytest
 
 from deployments import demo
 from layertune.cli.verify import Options, api_key_of, run
-from layertune.cli.verify_study import open_study
 from layertune.errors import UsageError
 from layertune.results.result import write_result
+from layertune.study.verified import open_verified
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_result_from_elsewhere_brings_its_card_s_threads(tmp_path: Path) -> No
     card = made.hardware.device.model_copy(update={"n_threads": 3})
     result = made.model_copy(update={"hardware": made.hardware.model_copy(update={"device": card})})
     write_result(result, tmp_path / "result.json")
-    assert open_study(tmp_path / "result.json", tmp_path).config.emulated.n_threads == 3
+    assert open_verified(tmp_path / "result.json", tmp_path).config.emulated.n_threads == 3
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layertune.cli.overrides import Overrides, study_config
 from layertune.config import HardwareProfile, StudyConfig, dump_config, load_config, load_hardware, parse_config
+from layertune.config.overrides import Overrides, study_config
 from layertune.config.scenario import ScenarioConfig, load_scenarios
 from layertune.errors import ConfigError, UsageError
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 
 from layertune.config.device import DeviceChoice
-from layertune.devices.inspection import Inspection
-from layertune.devices.target import GpuInfo, Target, resolve
-from layertune.engine.library import BuildInfo
+from layertune.devices.inspection import GpuInfo, Inspection
+from layertune.devices.target import Target, resolve
+from layertune.engine.build import BuildInfo
 from layertune.errors import BuildError, DeviceError
 from layertune.units import GIB
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from layertune.prediction import Calibration, DeviceChange, Study
+from layertune.prediction import Calibration, DeviceChange, MeasuredStudy
 from layertune.prediction.curves import elsewhere, offload_of
 from layertune.prediction.device_change import Factor
 from linear_machine import Machine, study
@@ -55,7 +55,7 @@ def test_a_range_of_factors_has_its_ends_on_either_side(calibration: Calibration
 
 def test_a_space_without_the_whole_model_does_not_tell_the_device_s_part() -> None:
     whole = study(MACHINE, SPLITS, share=1.0)
-    longer = Study(
+    longer = MeasuredStudy(
         models=whole.models,
         n_layers={name: n_layer + 1 for name, n_layer in whole.n_layers.items()},
         planner=whole.planner,

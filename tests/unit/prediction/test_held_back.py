@@ -5,7 +5,7 @@ from statistics import NormalDist
 import pytest
 
 from layertune.errors import UsageError
-from layertune.prediction import Calibration, Study
+from layertune.prediction import Calibration, MeasuredStudy
 from layertune.prediction.held_back import QUANTITIES, HeldBack, bar_factor, beyond, level_of, quantile, reaches
 from layertune.settings import EngineSettings, SplitSettings
 from linear_machine import Machine, feasible, study
@@ -51,7 +51,7 @@ def test_a_split_has_one_score_its_worst_engine_s() -> None:
     assert chat.score("tokens_per_s") == max(scores) > min(scores)
 
 
-def alike(whole: Study, name: str, engine: EngineSettings) -> EngineSettings:
+def alike(whole: MeasuredStudy, name: str, engine: EngineSettings) -> EngineSettings:
     """Return another engine of the same split."""
     rows = whole.models[name].rows
     return next(each for each in rows if each != engine and each.n_gpu_layers == engine.n_gpu_layers)

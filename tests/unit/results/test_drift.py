@@ -8,7 +8,7 @@ from finalists import outcome
 from finished_study import result
 from layertune.cli.progress import SearchProgress
 from layertune.results.drift import CLEAR_DRIFT, Reference, drifts, worst_drift
-from layertune.search.plan import ReferenceMeasured
+from layertune.search.task import ReferenceMeasured
 from small_study import plan
 
 

@@ -9,8 +9,8 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import create_engine, text
 
+from layertune.search.search import Search
 from layertune.search.storage import open_url
-from layertune.search.study import Search
 from layertune.search.unclaimed import Unclaimed
 from layertune.testing import FakeRunner
 from small_study import plan, quiet, search, space

@@ -14,9 +14,9 @@ from layertune.results.picks import candidates, choose
 from layertune.results.ties import compare_rounds
 from layertune.results.trials import FinishedTrial
 from layertune.search.finals import RoundMeasured, to_confirm
-from layertune.search.plan import Event
-from layertune.search.study import Search
+from layertune.search.search import Search
 from layertune.search.study_record import StudyRecord
+from layertune.search.task import Event
 from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
 from layertune.testing.fakes import Noise, true_tokens_per_s

@@ -10,9 +10,10 @@ import pytest
 from optuna.trial import TrialState
 
 from layertune.errors import StorageError, StudyLocked
-from layertune.search.lock import study_lock
+from layertune.sampler.distributions import distributions
+from layertune.search.search import Search
 from layertune.search.storage import JOURNAL_NAME, mend_journal, open_journal
-from layertune.search.study import Search
+from layertune.search.study_lock import study_lock
 from layertune.testing import FakeRunner
 from small_study import plan, quiet, search, space
 
@@ -24,7 +25,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {support!r})
 from small_study import search
-from layertune.search.lock import study_lock
+from layertune.search.study_lock import study_lock
 from layertune.testing import FakeRunner
 folder = Path({folder!r})
 runner = FakeRunner()
@@ -137,7 +138,7 @@ def test_a_trial_cut_off_twice_is_queued_once(tmp_path: Path) -> None:
     study = Search(plan(n_trials=1), storage, tmp_path)
     study.run(FakeRunner(), quiet)
     raw = optuna.load_study(study_name="test", storage=storage)
-    running = raw.ask(space().distributions())
+    running = raw.ask(distributions(space()))
     running.set_user_attr("settings", space().settings(running.params).as_dict())
     for _ in range(3):
         Search(plan(n_trials=1), storage, tmp_path)

@@ -11,14 +11,14 @@ from finalists import CHAT, VRAM
 from layertune.errors import Interrupted, StorageError
 from layertune.results.decided import MIN_ROUNDS
 from layertune.results.trials import FinishedTrial, contenders, front
-from layertune.search.constraints import Limits
 from layertune.search.finals import Finals, RoundMeasured, settled, turns
-from layertune.search.measuring import FinalsPlan, Measuring
-from layertune.search.plan import Event
+from layertune.search.schedule import FinalsPlan, Measuring
+from layertune.search.search import Search
 from layertune.search.storage import JOURNAL_NAME
-from layertune.search.study import Search
 from layertune.search.study_record import Rounds, StudyRecord, with_rounds
+from layertune.search.task import Event
 from layertune.settings import EngineSettings, SplitSettings
+from layertune.space.limits import Limits
 from layertune.testing import FakeRunner, measured
 from layertune.testing.fakes import Noise
 from layertune.trial.effort import Effort

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from layertune.config import Objective
 from layertune.results.trials import front, objective_value
-from layertune.search.measuring import Measuring
+from layertune.search.schedule import Measuring
 from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
 from layertune.testing.fakes import Noise

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from layertune.errors import Interrupted, StorageError
-from layertune.search.measuring import Measuring
-from layertune.search.plan import Event, ReferenceMeasured
+from layertune.search.schedule import Measuring
 from layertune.search.storage import JOURNAL_NAME
+from layertune.search.task import Event, ReferenceMeasured
 from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
 from layertune.trial.effort import Effort

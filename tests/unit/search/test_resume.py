@@ -8,8 +8,8 @@ import pytest
 from optuna.trial import TrialState
 
 from layertune.errors import Interrupted, NothingFits, StorageError, StudyMismatch
+from layertune.search.search import Search
 from layertune.search.storage import JOURNAL_NAME, open_url
-from layertune.search.study import Search
 from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
 from layertune.units import MIB

@@ -12,14 +12,15 @@ import small_shapes
 from layertune.config import StudyConfig, parse_config
 from layertune.errors import NothingFits
 from layertune.results.trials import FinishedTrial
-from layertune.search.baselines import corners
-from layertune.search.constraints import VRAM, Limits
-from layertune.search.feasible import FeasibleSpace
-from layertune.search.space import SearchSpace
+from layertune.sampler.distributions import distributions
+from layertune.search.search import Search
 from layertune.search.storage import open_journal
-from layertune.search.study import Search
-from layertune.search.tensor_splits import tensor_splits
 from layertune.settings import SplitSettings
+from layertune.space.baselines import corners
+from layertune.space.feasible import FeasibleSpace
+from layertune.space.limits import VRAM, Limits
+from layertune.space.search_space import SearchSpace
+from layertune.space.tensor_splits import tensor_splits
 from layertune.testing import measured
 from layertune.units import GIB, MIB
 from planned_runner import PlannedRunner, report
@@ -60,7 +61,7 @@ def test_by_itself_the_search_splits_by_size_and_gives_each_device_all() -> None
 
 def test_a_split_is_a_parameter_in_llama_servers_own_words() -> None:
     space = space_of(4 * GIB, 2 * GIB)
-    assert space.distributions()["chat.tensor_split"].choices == ("2,1", "1,0", "0,1")
+    assert distributions(space)["chat.tensor_split"].choices == ("2,1", "1,0", "0,1")
     for each in space.shuffled(1):
         assert space.settings(space.params(each)) == each
     found = space.baseline("b", {"code": {"tensor_split": "0,1", "n_gpu_layers": 4}})["code"]

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from layertune.errors import StorageError, StorageUnreachable, StudyLocked, UsageError
-from layertune.search.lock import study_lock
 from layertune.search.storage import JOURNAL_NAME, mend_journal, open_journal, open_url
+from layertune.search.study_lock import study_lock
 from layertune.testing import FakeRunner
 from small_study import quiet, search
 

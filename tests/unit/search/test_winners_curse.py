@@ -17,10 +17,10 @@ from layertune.results.decided import is_decided
 from layertune.results.picks import candidates, choose
 from layertune.results.ties import chosen
 from layertune.results.trials import FinishedTrial
-from layertune.search.constraints import Limits
 from layertune.search.finals import Finals, confirming_of, finalists, to_confirm
 from layertune.search.study_record import Rounds, StudyRecord, only_measured, with_rounds
 from layertune.settings import EngineSettings, SplitSettings
+from layertune.space.limits import Limits
 from layertune.testing import FakeRunner
 from layertune.testing.fakes import Noise, true_tokens_per_s
 from layertune.trial.effort import Effort

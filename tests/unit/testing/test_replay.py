@@ -8,10 +8,10 @@ import pytest
 from optuna.storages import InMemoryStorage
 
 import small_study
-from layertune.search.constraints import VRAM, Limits
-from layertune.search.feasible import FeasibleSpace
-from layertune.search.study import Search
+from layertune.search.search import Search
 from layertune.settings import SplitSettings
+from layertune.space.feasible import FeasibleSpace
+from layertune.space.limits import VRAM, Limits
 from layertune.testing import ReplayRunner
 from layertune.testing.noise import RecordedNoise
 from layertune.trial.effort import Effort

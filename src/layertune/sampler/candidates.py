@@ -1,0 +1,75 @@
+"""The joint settings that a proposal is chosen among: every combination of the models' engines that fits."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layertune.sampler.posterior import Figure
+
+Rows = NDArray[np.intp]
+
+_MOST_PAIRS = 2_000_000
+_MOST_CANDIDATES = 20_000
+
+
+def combinations(
+    device_bytes: Sequence[NDArray[np.int64]],
+    kept: Sequence[Rows],
+    rooms_bytes: Sequence[int],
+    generator: np.random.Generator,
+) -> Rows:
+    """Return the combinations of rows, shape (c, number of models), whose bytes together are at most `rooms_bytes` on
+    each device.
+
+    `device_bytes` are each model's, shape (n, devices), and `kept` the rows of it to combine. Of very many combinations
+    a random part is returned.
+    """
+    found = np.zeros((1, 0), dtype=np.intp)
+    taken = np.zeros((1, len(rooms_bytes)), dtype=np.int64)
+    for model, rows in enumerate(kept):
+        left = np.array(rooms_bytes, dtype=np.int64)
+        for other in range(model + 1, len(kept)):
+            left -= device_bytes[other][kept[other]].min(axis=0)
+        if len(found) * len(rows) > _MOST_PAIRS:
+            some = generator.choice(len(found), max(1, _MOST_PAIRS // len(rows)), replace=False)
+            found, taken = found[some], taken[some]
+        added = device_bytes[model][rows]
+        # One device after the other: a sum over so short an axis is slow.
+        fits = np.ones((len(taken), len(rows)), dtype=bool)
+        for device, left_bytes in enumerate(left):
+            fits &= taken[:, device, None] + added[None, :, device] <= left_bytes
+        before, here = np.nonzero(fits)
+        found = np.concatenate([found[before], rows[here][:, None]], axis=1)
+        taken = taken[before] + added[here]
+    if len(found) > _MOST_CANDIDATES:
+        found = found[generator.choice(len(found), _MOST_CANDIDATES, replace=False)]
+    return found
+
+
+def promising(device_bytes: NDArray[np.int64], figures: Sequence[Figure]) -> Rows:
+    """Return the rows of one model that may be on a front: those that no other clearly beats.
+
+    An engine is beaten by another that needs no more of any device (`device_bytes`, shape (n, devices)), and whose
+    figures at their likely worst are nowhere worse than its own at their likely best, and somewhere better.
+    """
+    worst = np.stack([each.mean + each.std for each in figures], axis=1)
+    best = np.stack([each.mean - each.std for each in figures], axis=1)
+    kept = np.ones(len(device_bytes), dtype=bool)
+    for champion in np.argsort(worst.sum(axis=1)):
+        if kept[champion]:
+            better = (worst[champion] <= best).all(axis=1) & (worst[champion] < best).any(axis=1)
+            kept &= ~(better & (device_bytes >= device_bytes[champion]).all(axis=1))
+    return np.flatnonzero(kept)
+
+
+def unbeaten(costs: NDArray[np.float64]) -> Rows:
+    """Return the rows of `costs`, shape (n, m), that no other dominates; of equal ones the first."""
+    order = np.lexsort(costs.T[::-1])
+    left = order
+    front: list[int] = []
+    while len(left):
+        first, left = left[0], left[1:]
+        front.append(int(first))
+        left = left[(costs[left] < costs[first]).any(axis=1)]
+    return np.array(sorted(front), dtype=np.intp)

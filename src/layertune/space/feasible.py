@@ -1,0 +1,171 @@
+"""Which settings of the space fit, by plan: known for all of them before the first trial."""
+
+import random
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layertune.errors import NothingFits
+from layertune.memory import HOST, Planner
+from layertune.memory.residuals import Correction, Residual
+from layertune.results.trials import FinishedTrial
+from layertune.settings import EngineSettings, SplitSettings
+from layertune.space.limits import VRAM, Limits, worst_excess
+from layertune.space.search_space import SearchSpace, permuted
+from layertune.trial.outcome import Measured
+from layertune.units import join_bytes
+
+_NEVER = 2**60  # bytes; no device has them, and eight of them still fit into 64 bits
+_BLOCK = 4096
+
+
+class FeasibleSpace:
+    """The settings of a space that keep the limits by plan. What trials measure corrects it: see `correction`."""
+
+    def __init__(self, space: SearchSpace, planner: Planner, limits: Limits) -> None:
+        self._space = space
+        self.planner = planner
+        self._limits = limits
+        self._tables = {name: self._table(name) for name in space.n_layers}
+        self._counts = [_counted(table) for table in self._tables.values()]
+        self.correction: Correction | None = None
+
+    def learn(self, trials: Sequence[FinishedTrial]) -> None:
+        """Correct the plan by what the study's own trials measured."""
+        residuals: dict[str, list[Residual]] = {}
+        for trial in trials:
+            outcome, plan = trial.outcome, self.planner.plan(trial.settings)
+            if not isinstance(outcome, Measured) or outcome.vram is None:
+                continue
+            for device, report in zip(plan.devices, outcome.vram.each, strict=True):
+                planned_bytes = plan.bytes_on(device)
+                if planned_bytes is not None:
+                    # Within the resolution of llama.cpp's log nothing is beyond the plan.
+                    planned_bytes += plan.log_error_bytes
+                    loaded_bytes = report.phases.get("load", report.peak_bytes)
+                    of_device = residuals.setdefault(device, [])
+                    of_device.append(Residual(planned_bytes, loaded_bytes, report.peak_bytes))
+        self.correction = Correction.worst([Correction.learn(each) for each in residuals.values()])
+
+    def violations(self, settings: SplitSettings) -> dict[str, float]:
+        """Return every limit's planned excess in bytes; a limit is kept at zero and below."""
+        plan = self.planner.plan(settings)
+        excess: dict[str, float] = {}
+        taken = [plan.bytes_on(device) for device in plan.devices]
+        known = [n_bytes + plan.log_error_bytes for n_bytes in taken if n_bytes is not None]
+        if self._limits.capacities and len(known) == len(taken):
+            excess[VRAM] = float(worst_excess(known, self.rooms_bytes()))
+        for name, model in plan.models.items():
+            planned = model.devices[HOST].buffers()
+            if planned is not None and self._limits.ram_per_model_bytes is not None:
+                excess[f"ram.{name}"] = float(self._limits.ram_excess_bytes(name, planned))
+        return excess
+
+    def exceeded(self, settings: SplitSettings) -> bool:
+        """Say whether the settings break a limit by plan."""
+        return any(excess > 0 for excess in self.violations(settings).values())
+
+    def refused(self, settings: SplitSettings) -> str | None:
+        """Return why llama.cpp would refuse these settings whatever the memory, None where it would not."""
+        why = settings.impossible()
+        if why is None and self.planner.plan(settings).device_bytes is None:
+            why = "llama.cpp creates no context with these settings"
+        return why
+
+    def n_settings(self) -> int:
+        """Return how many settings fit: those that run as one engine counted apart."""
+        *others, last = self._counts
+        rooms = np.array(self.rooms_bytes(), dtype=np.int64)
+        sums, n_alike = np.zeros((1, len(rooms)), dtype=np.int64), np.ones(1, dtype=np.int64)
+        for table, n_engines in others:
+            sums = np.minimum(sums[:, None, :] + table[None, :, :], _NEVER).reshape(-1, len(rooms))
+            n_alike = np.outer(n_alike, n_engines).ravel()
+        table, n_engines = last
+        left = rooms - sums
+        if len(rooms) == 1:  # sorted already
+            n_fitting = np.concatenate([[0], np.cumsum(n_engines)])
+            return int(n_alike @ n_fitting[np.searchsorted(table[:, 0], left[:, 0], side="right")])
+        return sum(
+            int(n) * int(n_alike[(row <= left).all(axis=1)].sum()) for row, n in zip(table, n_engines, strict=True)
+        )
+
+    def check(self) -> None:
+        """Raises NothingFits where no setting keeps the limits, with what the smallest would need."""
+        if self.n_settings() > 0:
+            return
+        least = [table[table.sum(axis=1).argmin()] for table in self._tables.values()]
+        if max(int(each[0]) for each in least) >= _NEVER:
+            if self._limits.ram_per_model_bytes is None:
+                raise NothingFits("llama.cpp accepts no setting of the space", remedy="search other settings")
+            raise NothingFits(
+                "no setting of the space keeps the RAM limit or is one that llama.cpp accepts",
+                remedy="raise host.ram_per_model, or search other settings",
+            )
+        raise NothingFits(
+            f"nothing fits the budget of {join_bytes(self._limits.capacities)}: "
+            f"by plan the smallest setting needs {join_bytes(map(int, sum(least, start=np.zeros_like(least[0]))))}",
+            remedy="raise the budget, or let n_gpu_layers begin lower and n_ctx be smaller",
+        )
+
+    def shuffled(self, seed: int | str) -> Iterator[SplitSettings]:
+        """Yield every setting that fits once, in a seeded random order."""
+        indices = permuted(self._space.n_settings(), random.Random(seed))
+        while block := list(islice(indices, _BLOCK)):
+            places = np.unravel_index(np.array(block), [len(table) for table in self._tables.values()])
+            needed = sum(
+                (table[place] for table, place in zip(self._tables.values(), places, strict=True)),
+                start=np.zeros((len(block), len(self.rooms_bytes())), dtype=np.int64),
+            )
+            for index in np.flatnonzero((needed <= self.rooms_bytes()).all(axis=1)):
+                yield self._space.at(block[index])
+
+    def engine_bytes(self, model: str) -> NDArray[np.int64]:
+        """Return what every engine of one model takes of each device by plan, shape (engines, devices), in the space's
+        order; more than any device has where llama.cpp would refuse it or it breaks the RAM limit."""
+        return self._tables[model]
+
+    def room_bytes(self) -> int:
+        """Return what the buffers may take of all devices together."""
+        return sum(self.rooms_bytes())
+
+    def rooms_bytes(self) -> tuple[int, ...]:
+        """Return what the buffers may take of each device together: the budget without its margin, overheads and
+        headroom."""
+        capacities = self._limits.capacities or (_NEVER - 1,)
+        correction = self.correction
+        if correction is None or not self._limits.capacities:
+            return capacities
+        beside_bytes = self._limits.n_processes * correction.overhead_bytes + correction.headroom_bytes
+        return tuple(capacity - beside_bytes for capacity in capacities)
+
+    def _table(self, name: str) -> NDArray[np.int64]:
+        """Return what every engine of one model takes of each device, in the space's order."""
+        known: dict[EngineSettings, tuple[int, ...]] = {}
+        n_layer = self._space.n_layers[name]
+
+        def device_bytes(engine: EngineSettings) -> tuple[int, ...]:
+            key = engine.memory_key(n_layer)
+            if key not in known:
+                known[key] = self._device_bytes(name, key)
+            return known[key]
+
+        return np.array([device_bytes(engine) for engine in self._space.engines(name)], dtype=np.int64)
+
+    def _device_bytes(self, name: str, engine: EngineSettings) -> tuple[int, ...]:
+        plan = self.planner.models[name].plan(engine)
+        held, on_host = [each.buffers() for each in plan.on_devices], plan.devices[HOST].buffers()
+        known = [each.total_bytes + plan.log_error_bytes for each in held if each is not None]
+        never = (_NEVER, *[0] * (len(held) - 1))
+        if len(known) < len(held) or on_host is None or engine.impossible() is not None:
+            return never
+        if self._limits.ram_excess_bytes(name, on_host) > 0:
+            return never
+        return tuple(min(n_bytes, _NEVER) for n_bytes in known)
+
+
+def _counted(table: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the different rows, sorted, and how many engines have each."""
+    rows, n_engines = np.unique(table, axis=0, return_counts=True)
+    return rows, n_engines

@@ -1,0 +1,205 @@
+"""The joint space of all models' settings, as Optuna parameters named like `chat.n_gpu_layers`.
+
+A dimension with a single value is not a parameter. Ranges are static: dynamic ones would drop out of a sampler's joint
+model, so feasibility is the sampler's business, never the space's.
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
+
+from layertune.config import StudyConfig, dimension_values
+from layertune.errors import ConfigError, listed
+from layertune.settings import EngineSettings, SplitSettings, parse_tensor_split
+from layertune.space.tensor_splits import tensor_splits
+from layertune.units import quoted
+
+Params = dict[str, Any]
+
+_FIELDS = (
+    "n_gpu_layers",
+    "n_cpu_moe",
+    "n_ctx",
+    "n_batch",
+    "n_ubatch",
+    "n_threads",
+    "flash_attn",
+    "type_k",
+    "type_v",
+)
+# All engines of a model are planned before the first trial.
+_MAX_ENGINES = 1_000_000
+TENSOR_SPLIT = "tensor_split"  # of several devices only
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One setting of one model and the values it may take, in the config's order; those of tensor_split in llama.cpp's
+    own form, like `"3,1"`, which any storage holds."""
+
+    model: str
+    field: str
+    values: tuple[Any, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}.{self.field}"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """All dimensions of all models; `n_parallel` and `n_layers` by model."""
+
+    dimensions: tuple[Dimension, ...]
+    n_parallel: Mapping[str, int]
+    n_layers: Mapping[str, int]
+
+    @classmethod
+    def of(
+        cls,
+        config: StudyConfig,
+        n_layers: Mapping[str, int],
+        *,
+        n_threads: int,
+        offloads: bool = True,
+        capacities: Sequence[int] = (),
+    ) -> "SearchSpace":
+        """`n_layers` gives each model's repeating layers, `n_threads` the threads where the config names none.
+
+        Without a device to offload to, n_gpu_layers is 0. With `capacities`, what may be taken of each of several
+        devices, tensor_split is a dimension too.
+        """
+        dimensions = []
+        for name, model in config.models.items():
+            all_layers = n_layers[name] + 1 if offloads else 0
+            dimensions += [
+                Dimension(name, field, _values(field, getattr(model.space, field), all_layers, n_threads))
+                for field in _FIELDS
+            ]
+            if splits := tensor_splits(model.space.tensor_split, capacities):
+                dimensions.append(Dimension(name, TENSOR_SPLIT, splits))
+        n_parallel = {name: model.n_parallel for name, model in config.models.items()}
+        return cls(tuple(dimensions), n_parallel, dict(n_layers))
+
+    @property
+    def searched(self) -> list[Dimension]:
+        """The dimensions with more than one value, which a search varies."""
+        return [each for each in self.dimensions if len(each.values) > 1]
+
+    def n_settings(self) -> int:
+        """Return how many settings there are: those that run as one engine, or as none, counted apart."""
+        return prod(len(dimension.values) for dimension in self.dimensions)
+
+    def settings(self, params: Mapping[str, Any]) -> SplitSettings:
+        """Return the settings of a trial's parameters; fixed dimensions are filled in."""
+        chosen: dict[str, Params] = {model: {} for model in self.n_parallel}
+        for each in self.dimensions:
+            chosen[each.model][each.field] = params.get(each.name, each.values[0])
+        return SplitSettings.of({model: self._engine(model, fields) for model, fields in chosen.items()})
+
+    def params(self, settings: SplitSettings) -> Params:
+        """Return the Optuna parameters of `settings`: the searched dimensions only."""
+        return {each.name: settings[each.model].written(each.field) for each in self.searched}
+
+    def baseline(self, name: str, values: Mapping[str, Mapping[str, Any]]) -> SplitSettings:
+        """Return a setting named in the config; what it leaves out takes its dimension's first value.
+
+        Raises:
+            ConfigError: it names a model, a dimension or a value that the space does not have.
+        """
+        params: Params = {}
+        for key, value in ((f"{model}.{field}", value) for model in values for field, value in values[model].items()):
+            found = [each for each in self.dimensions if each.name == key]
+            if not found:
+                raise ConfigError(f"baselines.{name}: there is no {key}", remedy="write it like code.n_gpu_layers")
+            (dimension,) = found
+            if dimension.field == "n_gpu_layers" and isinstance(value, int):
+                value = min(value, self.n_layers[dimension.model] + 1)
+            if value not in dimension.values:
+                there = listed(map(str, dimension.values))
+                raise ConfigError(
+                    f"baselines.{name}: {key} = {quoted(value)} is not searched", remedy=f"choose one of {there}"
+                )
+            params[key] = value
+        return self.settings(params)
+
+    def engines(self, model: str) -> Iterator[EngineSettings]:
+        """Yield every engine of one model, the last dimension changing fastest.
+
+        Raises:
+            ConfigError: there are more than can be planned.
+        """
+        dimensions = [each for each in self.dimensions if each.model == model]
+        n_engines = prod(len(each.values) for each in dimensions)
+        if n_engines > _MAX_ENGINES:
+            raise ConfigError(
+                f"models.{model}.space has {n_engines} settings, and at most {_MAX_ENGINES} can be planned",
+                remedy="search fewer values, or give n_gpu_layers a larger step",
+            )
+        for values in product(*(each.values for each in dimensions)):
+            yield self._engine(model, {each.field: value for each, value in zip(dimensions, values, strict=True)})
+
+    def _engine(self, model: str, fields: Params) -> EngineSettings:
+        if TENSOR_SPLIT in fields:
+            fields = fields | {TENSOR_SPLIT: parse_tensor_split(fields[TENSOR_SPLIT])}
+        return EngineSettings(n_parallel=self.n_parallel[model], **fields)
+
+    def canonical(self, settings: SplitSettings) -> SplitSettings:
+        return settings.canonical(self.n_layers)
+
+    def enumerate(self) -> Iterator[SplitSettings]:
+        """Yield every possible setting, in the order of the dimensions' values."""
+        return self._possible(range(self.n_settings()))
+
+    def shuffled(self, seed: int | str) -> Iterator[SplitSettings]:
+        """Yield every possible setting once, in a seeded random order; memory grows with what was yielded only."""
+        return self._possible(permuted(self.n_settings(), random.Random(seed)))
+
+    def _possible(self, indices: Iterable[int]) -> Iterator[SplitSettings]:
+        settings = (self.at(index) for index in indices)
+        return (each for each in settings if each.impossible() is None)
+
+    def at(self, index: int) -> SplitSettings:
+        """Return the setting with this place in the order, the last dimension changing fastest."""
+        params: Params = {}
+        for dimension in reversed(self.dimensions):
+            index, place = divmod(index, len(dimension.values))
+            params[dimension.name] = dimension.values[place]
+        return self.settings(params)
+
+    def over_devices(self, settings: SplitSettings, model: str) -> list[SplitSettings]:
+        """Return these settings with each tensor_split of one model; themselves alone where there is no choice."""
+        name, params = f"{model}.{TENSOR_SPLIT}", self.params(settings)
+        splits = next((each.values for each in self.dimensions if each.name == name), ())
+        return [self.settings(params | {name: split}) for split in splits] or [settings]
+
+    def smallest(self) -> SplitSettings:
+        """Return the setting that needs the least device memory: no dimension's smallest value needs more. Layers that
+        are on several devices even so are split as the first tensor_split says."""
+        return self.settings(
+            {each.name: min(each.values) for each in self.dimensions if each.field in _GROWING and len(each.values) > 1}
+        )
+
+
+_LAYER_FIELDS = frozenset({"n_gpu_layers", "n_cpu_moe"})
+_GROWING = frozenset({"n_gpu_layers", "n_ctx", "n_batch", "n_ubatch"})
+
+
+def _values(field: str, written: Any, all_layers: int, n_threads: int) -> tuple[Any, ...]:
+    """Resolve a config's dimension. Layers past the whole model are the whole model; without a device it is 0."""
+    choices = [n_threads] if written is None else dimension_values(written, all_layers)
+    if field in _LAYER_FIELDS:
+        choices = [min(layers, all_layers) for layers in choices]
+    return tuple(dict.fromkeys(choices))
+
+
+def permuted(n: int, generator: random.Random) -> Iterator[int]:
+    """Yield 0 … n − 1 in random order: Fisher and Yates' shuffle that stores only the places it has moved."""
+    moved: dict[int, int] = {}
+    for place in range(n):
+        other = generator.randrange(place, n)
+        yield moved.get(other, other)
+        moved[other] = moved.pop(place, place)

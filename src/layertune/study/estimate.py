@@ -1,0 +1,148 @@
+"""What a setting takes, per model and device, before anything is loaded."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from layertune.config import StudyConfig, dimension_values
+from layertune.devices.hardware import n_usable_cores
+from layertune.memory import HOST, MemoryPlan, ModelMemory, Planner
+from layertune.memory.buffers import resident_bytes
+from layertune.memory.projection import Anatomy
+from layertune.settings import EngineSettings, SplitSettings, parse_tensor_split
+from layertune.space.tensor_splits import tensor_splits
+from layertune.study.models_on_device import ModelsOnDevice
+
+# Compute buffers take the room of a few layers. Where they take more, the other splits are a second question.
+_N_AROUND = 4
+_FIELDS = ("n_ctx", "n_batch", "n_ubatch", "flash_attn", "type_k", "type_v", "n_cpu_moe")
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What `layertune estimate` says. `budgets_bytes` of each device, empty without one; `most_layers` by model, None
+    where no split fits; `ram_bytes` by model."""
+
+    settings: SplitSettings
+    plan: MemoryPlan
+    budgets_bytes: tuple[int, ...]
+    most_layers: Mapping[str, int | None]
+    ram_bytes: Mapping[str, int | None]
+    ram_limit_bytes: int | None
+
+    @property
+    def budget_bytes(self) -> int | None:
+        """The budget of all devices together, None without one."""
+        return sum(self.budgets_bytes) if self.budgets_bytes else None
+
+    def fits(self) -> bool | None:
+        """Return the verdict over the devices' budgets and every model's RAM limit, None where a part is unknown."""
+        on_device = self.plan.fits(*self.budgets_bytes) if self.budgets_bytes else True
+        if on_device is None or None in self.ram_bytes.values():
+            return None
+        return on_device and not self.over_ram()
+
+    def over_ram(self) -> dict[str, int]:
+        """Return the models that exceed their RAM limit, and by how many bytes."""
+        if self.ram_limit_bytes is None:
+            return {}
+        return {
+            name: n_bytes - self.ram_limit_bytes
+            for name, n_bytes in self.ram_bytes.items()
+            if n_bytes is not None and n_bytes > self.ram_limit_bytes
+        }
+
+
+def estimate(config: StudyConfig, models: ModelsOnDevice, settings: SplitSettings | None = None) -> Estimate:
+    """Plan these settings, without them the config's, asking llama.cpp once for all that is needed.
+
+    Raises:
+        BuildError: llama.cpp cannot load a model.
+    """
+    settings = settings or estimated_settings(config, models)
+    budgets_bytes = models.budgets_bytes(config)
+    around = _around(models, settings, budgets_bytes) if budgets_bytes else {}
+    models.projections.learn(
+        {name: [engine, *splits(settings, name, around.get(name, ()))] for name, engine in settings.items()}
+    )
+    planner = models.planner()
+    plan = planner.plan(settings)
+    most: dict[str, int | None] = dict.fromkeys(settings)
+    if budgets_bytes:
+        most = {name: _most_layers(models, planner, settings, name, budgets_bytes, around[name]) for name in settings}
+    ram_bytes = {
+        name: None
+        if (on_host := model.devices[HOST].buffers()) is None
+        else resident_bytes(on_host, models.shapes[name].file_bytes)
+        for name, model in plan.models.items()
+    }
+    return Estimate(settings, plan, budgets_bytes, most, ram_bytes, config.host.ram_per_model)
+
+
+def estimated_settings(config: StudyConfig, models: ModelsOnDevice) -> SplitSettings:
+    """Of a dimension with several values the first counts, of n_gpu_layers the most: does all of it fit?"""
+    offloads = models.target.kind != "cpu"
+    n_threads = config.host.n_cpus_of(n_usable_cores())
+    engines = {}
+    for name, model in config.models.items():
+        n_all = models.shapes[name].n_layer + 1
+        chosen = {field: dimension_values(getattr(model.space, field), n_all)[0] for field in _FIELDS}
+        layers = max(dimension_values(model.space.n_gpu_layers, n_all)) if offloads else 0
+        engine = EngineSettings(n_gpu_layers=layers, n_threads=n_threads, n_parallel=model.n_parallel, **chosen)
+        # As it is written, not counted in layers, so that other numbers of layers are split by it too.
+        written = [
+            *map(parse_tensor_split, tensor_splits(model.space.tensor_split, models.budgets_bytes(config))),
+            (),
+        ]
+        engines[name] = replace(engine.canonical(models.shapes[name].n_layer), tensor_split=written[0])
+    return SplitSettings.of(engines)
+
+
+def splits(settings: SplitSettings, name: str, n_gpu_layers: Iterable[int]) -> list[EngineSettings]:
+    """Return one model's settings with these numbers of layers on the device."""
+    return [settings.with_layers(name, layers)[name] for layers in n_gpu_layers]
+
+
+def _around(models: ModelsOnDevice, settings: SplitSettings, budgets_bytes: Sequence[int]) -> dict[str, range]:
+    """Return the splits of each model among which the largest that fits probably is.
+
+    Weights and caches, which are known without llama.cpp, bound it from above; compute buffers cost a few layers.
+    """
+    unasked = {
+        name: ModelMemory(shape, Anatomy.plain(shape), lambda _key: None, len(budgets_bytes))
+        for name, shape in models.shapes.items()
+    }
+
+    def held_bytes(name: str, n_gpu_layers: int) -> list[int]:
+        planned = unasked[name].plan(settings.with_layers(name, n_gpu_layers)[name]).on_devices
+        return [each.weights_bytes + (each.kv_bytes or 0) for each in planned]
+
+    held = {name: held_bytes(name, engine.n_gpu_layers) for name, engine in settings.items()}
+    around = {}
+    for name, shape in models.shapes.items():
+        others = [each for other, each in held.items() if other != name]
+        rooms = [budget_bytes - sum(beside) for budget_bytes, *beside in zip(budgets_bytes, *others, strict=True)]
+
+        def excess_bytes(n_gpu_layers: int, name: str = name, rooms: Sequence[int] = rooms) -> int:
+            return max(n_bytes - room for n_bytes, room in zip(held_bytes(name, n_gpu_layers), rooms, strict=True))
+
+        n_fitting = bisect_right(range(shape.n_layer + 2), 0, key=excess_bytes)
+        around[name] = range(max(n_fitting - _N_AROUND, 0), n_fitting)
+    return around
+
+
+def _most_layers(
+    models: ModelsOnDevice,
+    planner: Planner,
+    settings: SplitSettings,
+    name: str,
+    budgets_bytes: Sequence[int],
+    around: range,
+) -> int | None:
+    """Return the most layers that fit, None where none do. The splits below `around` are asked for only if need be."""
+    for among in (around, range(around.start)):
+        models.projections.learn({name: splits(settings, name, among)})
+        most = planner.most_layers(settings, name, budgets_bytes, among)
+        if most is not None:
+            return most
+    return None

@@ -1,0 +1,139 @@
+"""What is known of a study before its first trial: config, machine, models, space, limits. No model is loaded."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layertune.config import StudyConfig
+from layertune.devices.hardware import Machine
+from layertune.devices.inspection import inspect
+from layertune.devices.target import Target
+from layertune.engine.build import BuildInfo
+from layertune.errors import BuildError, ConfigError
+from layertune.memory import Planner
+from layertune.models import ModelShape
+from layertune.settings import SplitSettings
+from layertune.space.limits import Limits
+from layertune.space.search_space import SearchSpace
+from layertune.study.models_on_device import ModelsOnDevice
+
+if TYPE_CHECKING:  # slower to import than an estimate takes
+    from layertune.results.summary import Baseline
+    from layertune.sampler.posterior import Observation
+    from layertune.space.feasible import FeasibleSpace
+
+_MANY = 500  # settings: asking llama.cpp about so many takes several seconds
+
+
+def ignore(_event: object) -> None:
+    """Do nothing with an event or a message."""
+
+
+@dataclass(frozen=True)
+class StudyFacts:
+    """One study on one machine. All of it is fixed when it is opened; what takes time is worked out at first use.
+
+    Attributes:
+        config: what the user wrote, with every default filled in.
+        machine: the processor and the memory of this machine.
+        models: the models' shapes, the device, and llama.cpp's projections of what settings take.
+        space: all settings that may be tried.
+        limits: what the models may take of the devices and of the host, in bytes.
+        prior: by model, what another study measured (`search.warm_start`); empty without one.
+        notify: called with a sentence when something takes long or cannot be had.
+        opened_s: when the study was opened, of `time.monotonic`; the time that a result accounts for begins there.
+    """
+
+    config: StudyConfig
+    machine: Machine
+    models: ModelsOnDevice
+    space: SearchSpace
+    limits: Limits
+    prior: Mapping[str, Sequence["Observation"]]
+    notify: Callable[[str], None] = ignore
+    opened_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def default_folder(self) -> Path:
+        """Where the study is kept unless another folder is given."""
+        return Path("studies") / self.config.name
+
+    @property
+    def shapes(self) -> dict[str, ModelShape]:
+        return self.models.shapes
+
+    @property
+    def target(self) -> Target:
+        """The device that layers are offloaded to."""
+        return self.models.target
+
+    @cached_property
+    def build(self) -> BuildInfo:
+        """Which llama.cpp this is."""
+        return inspect().build
+
+    @cached_property
+    def planner(self) -> Planner:
+        """What plans the memory of any setting.
+
+        Raises:
+            BuildError: llama.cpp cannot load a model.
+        """
+        return self.models.planner()
+
+    @cached_property
+    def feasible(self) -> "FeasibleSpace | None":
+        """The settings that fit. None where llama.cpp cannot plan these models, so that only a trial can tell."""
+        from layertune.space.feasible import FeasibleSpace
+
+        try:
+            ask_llama_cpp(self.models, self.space, self.notify)
+            return FeasibleSpace(self.space, self.planner, self.limits)
+        except BuildError as error:
+            self.notify(f"no plan: {error}; a trial tells whether a setting fits, and layer-split searches as tpe")
+            return None
+
+    @cached_property
+    def baselines(self) -> "list[Baseline]":
+        """The config's own baselines, then what other tools would choose; these rules are for one device.
+
+        Raises:
+            ConfigError: a baseline of the config is wrong, or has the name of a computed one.
+        """
+        from layertune.results.summary import Baseline
+        from layertune.space.baselines import baselines
+
+        found = [
+            Baseline(name, self.space.baseline(name, values), "from the config")
+            for name, values in self.config.baselines.items()
+        ]
+        capacities, device_bytes = self.limits.capacities, self.target.vram_bytes
+        if self.feasible is not None and len(capacities) == 1 and device_bytes is not None:
+            found += baselines(self.space, self.planner, capacities[0], device_bytes)
+        names = [each.name for each in found]
+        if taken := next((name for name in self.config.baselines if names.count(name) > 1), None):
+            raise ConfigError(f"baselines.{taken}: layertune computes one of that name", remedy="rename yours")
+        return found
+
+    @cached_property
+    def initial_design(self) -> list[SplitSettings]:
+        """The settings that are measured before the sampler chooses: the ends of each trade-off, and the baselines."""
+        from layertune.space.baselines import first_settings
+
+        return first_settings(self.space, self.feasible, self.limits.capacities, self.baselines)
+
+
+def ask_llama_cpp(models: ModelsOnDevice, space: SearchSpace, notify: Callable[[str], None] = ignore) -> None:
+    """Ask what every setting of the space takes, all at once; the answers are kept on disk.
+
+    Raises:
+        BuildError: llama.cpp cannot load a model.
+    """
+    projections = models.projections
+    n_missing = sum(len(projections.missing(name, space.engines(name))) for name in models.shapes)
+    if n_missing >= _MANY:
+        notify(f"asking llama.cpp what {n_missing} settings would take; it will be remembered")
+    projections.learn({name: space.engines(name) for name in models.shapes})

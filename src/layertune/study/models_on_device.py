@@ -1,0 +1,118 @@
+"""Models on a device: their shapes, and what llama.cpp says they take there. Nothing here loads a model."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layertune.config import DeviceChoice, StudyConfig
+from layertune.devices.projections import Projections
+from layertune.devices.target import Target, find_target
+from layertune.errors import ResultFileError
+from layertune.memory import ModelMemory, Planner
+from layertune.memory.plan import Overhead
+from layertune.models import ModelShape, check_generates, remembered_shape
+
+if TYPE_CHECKING:
+    from layertune.results.result import ModelInfo  # slower to import than an estimate takes
+
+_NO_OVERHEAD = Overhead(0, "an emulated card has none")
+_UNKNOWN_OVERHEAD = Overhead(None, "not measured yet: a search measures it")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsOnDevice:
+    """What a memory plan needs.
+
+    Attributes:
+        shapes: each model's shape, by the model's name.
+        target: the device.
+        projections: what llama.cpp said of their memory; it is asked for what is not known yet.
+        overhead: what the driver takes besides llama.cpp's buffers, per process.
+        n_processes: how many server processes will hold the models.
+    """
+
+    shapes: dict[str, ModelShape]
+    target: Target
+    projections: Projections
+    overhead: Overhead
+    n_processes: int
+
+    def vram_bytes(self, config: StudyConfig) -> tuple[int, ...]:
+        """Return the budget of each device, its whole memory where the config has none; empty without a device."""
+        if not self.target.devices:
+            return ()
+        return config.budget.each_device() or tuple(device.vram_bytes or 0 for device in self.target.devices)
+
+    def budgets_bytes(self, config: StudyConfig) -> tuple[int, ...]:
+        """Return what all models may take of each device, the margin kept free; empty without one."""
+        return tuple(vram_bytes - config.budget.margin for vram_bytes in self.vram_bytes(config))
+
+    def planner(self) -> Planner:
+        """Return the planner; to be called after `projections.learn`, which asks for many settings at once.
+
+        Raises:
+            BuildError: llama.cpp cannot load a model, in its own words.
+        """
+        n_devices = max(1, len(self.target.devices))
+        models = {
+            name: ModelMemory(shape, self.projections.anatomy(name), partial(self.projections.project, name), n_devices)
+            for name, shape in self.shapes.items()
+        }
+        return Planner(models, self.overhead, self.n_processes)
+
+
+def models_of(config: StudyConfig) -> ModelsOnDevice:
+    """Read the models' headers and find the device.
+
+    Raises:
+        ModelFileError: a model cannot be read, or does not generate text.
+        DeviceError: the device is not here.
+    """
+    shapes = {name: remembered_shape(model.path) for name, model in config.models.items()}
+    models = place_models(shapes, config.resolved_device(), config.emulated.n_threads, config.n_processes)
+    if models.target.kind != "gpu":
+        return models
+    return replace(models, overhead=measured_overhead(models.target, Path("studies") / config.name))
+
+
+def measured_overhead(gpu: Target, folder: Path) -> Overhead:
+    """Return what a study in `folder` has measured on this GPU beside llama.cpp's buffers."""
+    from layertune.results.result import load_result  # slower to import than an estimate takes
+
+    try:
+        result = load_result(folder)
+    except ResultFileError:
+        return _UNKNOWN_OVERHEAD
+    plan = result.plan
+    if plan is None or plan.n_trials == 0 or result.hardware.device.name != gpu.name:
+        return _UNKNOWN_OVERHEAD
+    return Overhead(plan.overhead_bytes, f"the median of {plan.n_trials} trials in {folder}")
+
+
+def place_models(
+    shapes: dict[str, ModelShape], choice: DeviceChoice, emulated_n_threads: int, n_processes: int
+) -> ModelsOnDevice:
+    """Find the device, and check that it makes sense to plan these models.
+
+    Raises:
+        ModelFileError: a model does not generate text.
+        DeviceError: the device is not here.
+    """
+    for shape in shapes.values():
+        check_generates(shape)
+    target = find_target(choice, emulated_n_threads)
+    overhead = _UNKNOWN_OVERHEAD if target.kind == "gpu" else _NO_OVERHEAD
+    return ModelsOnDevice(shapes, target, Projections(target, shapes), overhead, n_processes)
+
+
+def is_measured_file(shape: ModelShape, model: "ModelInfo", *, hollow: bool = False) -> bool:
+    """Say whether a model here can be the one that a study measured, by all that a memory plan depends on.
+
+    Args:
+        shape: the model here.
+        model: the model of the study's result.
+        hollow: `shape` is that of a known model and not of a file, so its file size is not compared.
+    """
+    same = (shape.architecture, shape.n_layer) == (model.architecture, model.n_layer)
+    return same and (hollow or shape.file_bytes == model.file_bytes)

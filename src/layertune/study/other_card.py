@@ -1,0 +1,152 @@
+"""The card that a prediction is for, and what it changes of the study's times."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from layertune.config import HardwareProfile, load_hardware
+from layertune.config.hardware import FOLDER, Bandwidth
+from layertune.errors import UsageError
+from layertune.memory import GPU
+from layertune.models import ModelShape
+from layertune.prediction import Calibration, DeviceChange, between_cards, between_threads
+from layertune.prediction.prediction import CardInfo
+from layertune.results.result import DeviceInfo
+from layertune.study.calibrated import Recorded
+
+# What a driver keeps back is in one figure and not in the other; two sizes of one card are further apart.
+_SAME_SIZE = 0.1
+
+_NOTHING = "nothing: an emulated card of another size computes on the same processor"
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """What becomes of each model's times, and why, in words; without changes they are the study's own."""
+
+    changes: Mapping[str, DeviceChange]
+    how: str
+
+
+def card_of(recorded: Recorded, profile: HardwareProfile) -> CardInfo:
+    """Return the card that a profile is of.
+
+    Raises:
+        UsageError: it is of another kind than the study's, or does not say how much memory it has.
+    """
+    device, measured = profile.device, recorded.result.hardware.device
+    if device.kind == "cpu":
+        raise UsageError(f"{profile.name} is a CPU: there is no card to predict", remedy="give the profile of a card")
+    if device.kind != measured.kind:
+        raise UsageError(
+            f"the study's device was {_kind(measured.kind)} and {profile.name} is {_kind(device.kind)}: how fast the "
+            "one is says nothing of the other",
+            remedy=f"give a study of {_kind(device.kind)}, or the profile of {_kind(measured.kind)}",
+        )
+    if device.vram is None:
+        raise UsageError(
+            f"{profile.name} does not say how much memory the card has", remedy="add [device.vram] with its source"
+        )
+    n_threads = None
+    if device.kind == "emulated":
+        n_threads = recorded.config.emulated.n_threads if device.n_threads is None else device.n_threads
+    return CardInfo(
+        profile=profile.name, kind=device.kind, name=device.name, vram_bytes=device.vram.size, n_threads=n_threads
+    )
+
+
+def scale(
+    recorded: Recorded,
+    calibration: Calibration,
+    shapes: Mapping[str, ModelShape],
+    card: CardInfo,
+    bandwidth: Bandwidth | None,
+    folder: Path = FOLDER,
+) -> Scaled:
+    """Return what the card changes; `bandwidth` is its own, None where its profile has none. `folder` has the profiles
+    among which that of the study's card is looked for.
+
+    Raises:
+        UsageError: a bandwidth that this needs is not known.
+    """
+    if card.kind == "emulated":
+        n_before = recorded.config.emulated.n_threads
+        if card.n_threads is None or card.n_threads == n_before:
+            return Scaled({}, _NOTHING)
+        return _other_threads(recorded, n_before, card.n_threads)
+    device = recorded.result.hardware.device
+    if device.name == card.name and _as_large(device.vram_bytes, card.vram_bytes):
+        return Scaled({}, "nothing: it is the same card")
+    if bandwidth is None:
+        raise UsageError(
+            f"{card.profile} does not say how fast the card's memory is",
+            remedy="add [device.bandwidth] with its source",
+        )
+    return _other_card(calibration, shapes, _own_bandwidth(device, bandwidth, folder), bandwidth)
+
+
+def _other_threads(recorded: Recorded, n_before: int, n_threads: int) -> Scaled:
+    change = between_threads(n_before / n_threads)
+    how = (
+        f"the device's part of every time, by {change.token.least:.2f} to {change.token.most:.2f}: {n_threads} of the "
+        f"card's threads instead of {n_before}; how much of the work they share is not known"
+    )
+    return Scaled(dict.fromkeys(recorded.result.models, change), how)
+
+
+def _other_card(calibration: Calibration, shapes: Mapping[str, ModelShape], own: Bandwidth, other: Bandwidth) -> Scaled:
+    ratio = own.bytes_per_s / other.bytes_per_s
+    changes = {}
+    for name, shape in shapes.items():
+        read_s = _read_once_bytes(calibration, name, shape) / own.bytes_per_s
+        changes[name] = between_cards(ratio, read_s / calibration.all_on_device_s(name))
+    how = (
+        f"the device's part of every time, by {ratio:.2f} where its memory bounds it: {other.bytes_per_s / 1e9:.0f} "
+        f"GB/s ({other.source}) instead of {own.bytes_per_s / 1e9:.0f} GB/s ({own.source}); the host's by nothing"
+    )
+    return Scaled(changes, how)
+
+
+def _read_once_bytes(calibration: Calibration, name: str, shape: ModelShape) -> int:
+    """Return the bytes of weights that a token reads at least, all layers being on the device; of a mixture of experts
+    it reads some, nobody here knows how many."""
+    if shape.number("expert_count"):
+        return 0
+    study = calibration.study
+    return max(study.planner.models[name].plan(engine).devices[GPU].weights_bytes for engine in study.models[name].rows)
+
+
+def _own_bandwidth(own: DeviceInfo, like: Bandwidth, folder: Path) -> Bandwidth:
+    """Return the bandwidth of the study's card from the profiles in `folder`: a measured one beside a measured one, for
+    nothing that measures reaches a maker's peak. A profile without a size is of every size.
+
+    Raises:
+        UsageError: no profile knows it.
+    """
+    profiles = [load_hardware(path) for path in sorted(folder.glob("*.toml"))]
+    found = [
+        each.bandwidth
+        for each in (profile.device for profile in profiles)
+        if each.name == own.name
+        and each.bandwidth is not None
+        and (each.vram is None or _as_large(own.vram_bytes, each.vram.size))
+    ]
+    if not found:
+        raise UsageError(
+            f"no profile in {folder} knows how fast the memory of {own.name}, the study's card, is",
+            remedy=f"let its machine write one: layertune profile -o {folder}/mine.toml",
+        )
+    return min(found, key=lambda each: _is_measured(each) != _is_measured(like))
+
+
+def _as_large(own_bytes: int | None, other_bytes: int) -> bool:
+    """Say whether two cards of one name are of one size; drivers and llama.cpp count the same one a little apart."""
+    return own_bytes is not None and abs(own_bytes - other_bytes) < other_bytes * _SAME_SIZE
+
+
+def _is_measured(bandwidth: Bandwidth) -> bool:
+    return bandwidth.source.startswith("measured")
+
+
+def _kind(kind: str) -> str:
+    return {"gpu": "a GPU", "emulated": "an emulated card", "cpu": "the CPU"}[kind]

@@ -1,0 +1,41 @@
+"""What another study measured of the same models, to begin a search with."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from layertune.errors import ConfigError
+from layertune.models import ModelShape
+from layertune.results.result import FILE_NAME, Result, load_result
+from layertune.results.study_file import write_study_file
+from layertune.sampler.observations import observations
+from layertune.sampler.posterior import Observation
+
+COPY_NAME = "warm_start.json"
+
+
+def copy_prior(study: Path, folder: Path) -> None:
+    """Keep the result beside the study that begins with it: it has to be the same after an interruption."""
+    source = study / FILE_NAME if study.is_dir() else study
+    write_study_file(folder / COPY_NAME, source.read_text(encoding="utf-8-sig"))
+
+
+def read_prior(study: Path, shapes: Mapping[str, ModelShape]) -> dict[str, list[Observation]]:
+    """Return by model what `study` measured of models with the same name, architecture and layers.
+
+    Raises:
+        ResultFileError: it cannot be read.
+        ConfigError: it has none of these models.
+    """
+    result = load_result(study)
+    found = {name: observations(result, name) for name, shape in shapes.items() if _is_alike(result, name, shape)}
+    if not any(found.values()):
+        raise ConfigError(
+            f"search.warm_start: {study} measured none of these models",
+            remedy="give a study of models with the same names, architectures and layers",
+        )
+    return found
+
+
+def _is_alike(result: Result, name: str, shape: ModelShape) -> bool:
+    model = result.models.get(name)
+    return model is not None and (model.architecture, model.n_layer) == (shape.architecture, shape.n_layer)

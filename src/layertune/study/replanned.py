@@ -1,0 +1,66 @@
+"""Plans of settings that no trial of a study had: made again from its config and model files, where these are here."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from layertune.config import CONFIG_NAME, load_config
+from layertune.errors import LayertuneError
+from layertune.explain import engines_to_plan
+from layertune.memory import EngineMemory
+from layertune.results.result import Result, TrialInfo
+from layertune.study.models_on_device import ModelsOnDevice, is_measured_file, models_of
+
+NOTHING: Mapping[str, EngineMemory] = {}
+
+
+def picked_trials(result: Result) -> list[TrialInfo]:
+    """Return every trial that is a pick, once."""
+    return [result.trial(number) for number in dict.fromkeys(result.picks.values())]
+
+
+def plan_again(
+    study: Path, result: Result, picks: Sequence[TrialInfo], notify: Callable[[str], None]
+) -> Mapping[str, EngineMemory]:
+    """Return the memory of all that an explanation of `picks` asks for.
+
+    It is empty where the result has a plan of every step already. Where none can be made here it is empty too, and
+    `notify` is called with the reason.
+    """
+    if not any(engines_to_plan(result, picks).values()):
+        return NOTHING
+    config = (study if study.is_dir() else study.parent) / CONFIG_NAME
+    if not config.exists():
+        return _nothing(f"there is no {config}", notify)
+    try:
+        models = models_of(load_config(config))
+    except LayertuneError as error:
+        return _nothing(str(error), notify)
+    unlike = _unlike(models, result)
+    return _nothing(unlike, notify) if unlike else plan_with(models, result, picks, notify)
+
+
+def plan_with(
+    models: ModelsOnDevice, result: Result, picks: Sequence[TrialInfo], notify: Callable[[str], None]
+) -> Mapping[str, EngineMemory]:
+    """Return the same where the models' headers are read already; llama.cpp is asked once for each model."""
+    try:
+        models.projections.learn(engines_to_plan(result, picks))
+        return models.planner().models
+    except LayertuneError as error:
+        return _nothing(str(error), notify)
+
+
+def _nothing(why: str, notify: Callable[[str], None]) -> Mapping[str, EngineMemory]:
+    notify(f"bytes that the study has not planned are left out: {why}")
+    return NOTHING
+
+
+def _unlike(models: ModelsOnDevice, result: Result) -> str:
+    """Say which model file here is not the study's, by what a plan depends on; empty where all are."""
+    for name, model in result.models.items():
+        shape = models.shapes.get(name)
+        if shape is None:
+            return f"its {CONFIG_NAME} has no model {name}"
+        if not is_measured_file(shape, model):
+            return f"{shape.files[0].name} is not the file that was measured"
+    return ""

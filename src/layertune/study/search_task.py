@@ -1,0 +1,127 @@
+"""What a study hands to its search and to the worker processes."""
+
+from dataclasses import replace
+
+from layertune.config.objective import with_floors
+from layertune.models import file_sha256
+from layertune.search.schedule import FinalsPlan, Measuring
+from layertune.search.task import Plan
+from layertune.settings import SplitSettings
+from layertune.study.facts import StudyFacts
+from layertune.study.hardware_info import hardware_info
+from layertune.trial.effort import Effort
+from layertune.trial.process import Workplace
+from layertune.units import GIB
+
+
+def task_of(study: StudyFacts) -> Plan:
+    """Return what the search is given."""
+    search = study.config.search
+    return Plan(
+        name=study.config.name,
+        space=study.space,
+        objectives=study.config.resolved_objectives(),
+        limits=study.limits,
+        identity=identity_of(study),
+        sampler=search.sampler,
+        seed=study.config.seed,
+        n_trials=search.n_trials,
+        early_stop=search.early_stop,
+        timeout_s=search.timeout,
+        first=study.initial_design,
+        feasible=study.feasible,
+        baselines=frozenset(
+            study.space.canonical(each.settings) for each in study.baselines if each.settings is not None
+        ),
+        floors=study.config.resolved_floors(),
+        weights=study.config.resolved_weights(),
+        elsewhere=study.prior,
+        workloads={name: model.workload for name, model in study.config.models.items()},
+        measuring=schedule_of(study),
+    )
+
+
+def workplace_of(study: StudyFacts) -> Workplace:
+    """Return what a worker process needs to run a trial."""
+    models = study.config.models
+    return Workplace(
+        target=study.target,
+        paths={name: str(model.path) for name, model in models.items()},
+        workloads={name: (model.workload.n_prompt, model.workload.n_generate) for name, model in models.items()},
+        seed=study.config.seed,
+        trial_timeout_s=study.config.search.trial_timeout,
+    )
+
+
+def schedule_of(study: StudyFacts) -> Measuring:
+    """Return how much the search measures, and what it measures again."""
+    measurement, finals = study.config.measurement, study.config.finals
+    effort = Effort(
+        measurement.min_repeats,
+        measurement.max_repeats,
+        measurement.target_spread,
+        measurement.warm_up,
+        repeat_together=any(
+            each.quantity == "tokens_per_s_together"
+            for each in with_floors(study.config.resolved_objectives(), study.config.resolved_floors())
+        ),
+        max_s=measurement.max_time,
+    )
+    again = replace(
+        effort,
+        min_repeats=finals.n_repeats,
+        max_repeats=finals.n_repeats,
+        target_spread=finals.target_spread,
+        repeat_together=True,
+        n_beside_prefill=1,
+    )
+    return Measuring(
+        effort=effort,
+        n_attempts=measurement.max_attempts,
+        reference=_reference(study),
+        n_between=measurement.reference_every,
+        finals=FinalsPlan(
+            finals.max_rounds, finals.max_finalists, again, finals.beside_prefill, finals.confirming_rounds
+        ),
+    )
+
+
+def identity_of(study: StudyFacts) -> dict[str, str]:
+    """All that must be the same for two trials to be comparable, in words that a refusal can quote."""
+    hardware, build = hardware_info(study.target, study.machine), study.build
+    device = hardware.device
+    threads = f", {study.target.n_threads} threads" if study.target.n_threads else ""
+    identity = {
+        "cpu": f"{hardware.cpu.model}, {hardware.cpu.n_cores} cores",
+        "ram": f"{hardware.ram_bytes // GIB} GiB",
+        "device": f"{device.kind} {device.name}, {device.vram_bytes} bytes{threads}, driver {device.driver}",
+        "llama.cpp": f"{build.version} {build.commit}, {build.system_info}",
+        "budget": f"{' + '.join(map(str, study.limits.vram)) or None} bytes, margin {study.limits.margin_bytes}",
+        "RAM per model": f"{study.limits.ram_per_model_bytes} bytes",
+        "processes": f"{study.limits.n_processes}",
+        "objectives": ", ".join(objective.name for objective in study.config.resolved_objectives()),
+        "measurement": study.config.measurement.model_dump_json(
+            exclude={"reference_every", "max_attempts", "max_time"}
+        ),
+        "finals": f"{study.config.finals.n_repeats} repetitions a round",
+    }
+    if study.config.floors:
+        identity["floors"] = ", ".join(map(str, study.config.resolved_floors()))
+    for name, model in study.config.models.items():
+        identity[f"model {name}"] = " ".join(file_sha256(file) for file in study.shapes[name].files)
+        identity[f"workload {name}"] = f"{model.workload.n_prompt} + {model.workload.n_generate} tokens"
+    for dimension in study.space.dimensions:
+        if dimension.field == "n_cpu_moe" and dimension.values == (0,):
+            continue  # studies of before this dimension was there can go on
+        identity[dimension.name] = " ".join(str(value) for value in dimension.values)
+    return identity
+
+
+def _reference(study: StudyFacts) -> SplitSettings:
+    """Return what tells whether the machine is still the same: of the first settings the one with most layers on
+    the device, so that it tells of both."""
+    return max(study.initial_design, default=study.space.smallest(), key=_n_layers)
+
+
+def _n_layers(settings: SplitSettings) -> int:
+    return sum(engine.n_gpu_layers for _, engine in settings.items())

@@ -1,0 +1,218 @@
+"""A study's search from its folder to its result: opened or resumed, run, written."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from layertune.config import CONFIG_NAME, dump_config
+from layertune.devices.turn import DeviceTurn
+from layertune.errors import StorageError, UsageError
+from layertune.export import render_env
+from layertune.models import ModelShape, file_sha256
+from layertune.report import FILE_NAME as REPORT_NAME
+from layertune.report import render_report
+from layertune.results.result import (
+    FILE_NAME,
+    BudgetInfo,
+    ClockInfo,
+    HostLimitsInfo,
+    LlamaCpp,
+    ModelInfo,
+    Result,
+    WorkloadInfo,
+    write_result,
+)
+from layertune.results.study_file import RESUME, write_study_file
+from layertune.results.summary import Planned, Provenance, summarise
+from layertune.search.folder import JOURNAL_NAME
+from layertune.search.search import Search
+from layertune.search.storage import open_journal, open_url
+from layertune.search.study_lock import study_lock
+from layertune.search.task import DeviceAwaited, Event, SearchOpened, SearchStopped
+from layertune.study.earlier import keep_earlier
+from layertune.study.facts import StudyFacts
+from layertune.study.hardware_info import hardware_info
+from layertune.study.prior import COPY_NAME, copy_prior
+from layertune.study.replanned import NOTHING, picked_trials, plan_with
+from layertune.study.search_task import task_of, workplace_of
+from layertune.trial.clock import Clock
+from layertune.trial.process import ProcessTrialRunner
+from layertune.trial.runners import LeasingRunner
+
+_ENV_NAME = ".env"
+
+
+def search(
+    study: StudyFacts, folder: Path | None, *, storage: str | None, resume: bool, on_event: Callable[[Event], None]
+) -> Result:
+    """See `study.Study.search`."""
+    folder = folder or study.default_folder
+    check_storage(folder, storage)
+    _make_folder(folder, resume=resume)
+
+    def warn(words: str) -> None:
+        study.notify(f"warning: {words}")
+
+    with study_lock(folder):
+        opened = _open(study, folder, storage, warn)
+        on_event(SearchOpened(opened.task, tuple(opened.finished())))
+        trials = ProcessTrialRunner(workplace_of(study))
+        runner = LeasingRunner(trials, DeviceTurn(study.target, warn=warn))
+        trials.on_stage, runner.on_wait = on_event, lambda owner: on_event(DeviceAwaited(owner))
+        stopped = None
+        try:
+            stopped = opened.run(runner, on_event)
+            on_event(SearchStopped(stopped))
+        finally:
+            runner.close()
+            clock = _clock(trials.spent, time.monotonic() - study.opened_s)
+            result = _write(study, opened, folder, clock, stopped)
+    return result
+
+
+def _open(study: StudyFacts, folder: Path, storage: str | None, warn: Callable[[str], None]) -> Search:
+    """Open the study, and keep its config in the folder."""
+    config_file = folder / CONFIG_NAME
+    resumes = config_file.exists()
+    try:
+        opened = Search(task_of(study), open_url(storage) if storage else open_journal(folder), folder)
+        finished = [trial.number for trial in opened.finished()]
+        keep_earlier(folder, (FILE_NAME, _ENV_NAME, REPORT_NAME), finished, warn, begins_anew=resumes and opened.is_new)
+        if not resumes:
+            warm_start = study.config.search.warm_start
+            if warm_start is not None:
+                copy_prior(warm_start, folder)
+            write_study_file(config_file, resolved_toml(study, folder))
+    except StorageError as error:
+        if error.remedy == RESUME and not config_file.exists():
+            error.remedy = "make room there, then run the same command again"
+        raise
+    return opened
+
+
+def _write(study: StudyFacts, opened: Search, folder: Path, clock: ClockInfo, stopped: str | None) -> Result:
+    result = summarise(
+        provenance_of(study, opened.created()),
+        opened.finished(),
+        planned_of(study),
+        references=opened.references(),
+        clock=clock,
+        stopped=stopped,
+        decided=opened.finals_decided(),
+    )
+    write_result(result, folder / FILE_NAME)
+    opened.publish(result)
+    env = folder / _ENV_NAME
+    if result.picks:
+        write_study_file(env, render_env(result, result.picked("balanced")))
+    else:
+        env.unlink(missing_ok=True)
+    picks = picked_trials(result)
+    memory = NOTHING if study.feasible is None else plan_with(study.models, result, picks, study.notify)
+    write_study_file(folder / REPORT_NAME, render_report(result, memory))
+    return result
+
+
+def check_storage(folder: Path, storage: str | None) -> None:
+    """Refuse to go on with a study anywhere else than where its trials are."""
+    has_journal = (folder / JOURNAL_NAME).exists()
+    if storage is not None and has_journal:
+        raise UsageError(f"{folder} keeps its trials in {JOURNAL_NAME}", remedy="leave out --storage")
+    if storage is None and not has_journal and (folder / CONFIG_NAME).exists():
+        raise UsageError(
+            f"{folder} has no {JOURNAL_NAME}: its trials are in another storage, or lost",
+            remedy="give its --storage URL again, or start another study with --study DIR",
+        )
+
+
+def _make_folder(folder: Path, *, resume: bool) -> None:
+    if (folder / CONFIG_NAME).exists() and not resume:
+        raise UsageError(
+            f"{folder} holds a study already", remedy="go on with --resume, or choose another folder with --study DIR"
+        )
+    try:
+        str(folder).encode()  # the study's files hold it
+        folder.mkdir(parents=True, exist_ok=True)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the folder {folder} is not UTF-8", remedy="choose another with --study") from error
+    except OSError as error:
+        raise StorageError(f"cannot make {folder}: {error.strerror}", remedy="choose another with --study") from error
+
+
+def _clock(spent: Clock, wall_s: float) -> ClockInfo:
+    return ClockInfo(**asdict(spent), wall_s=wall_s, overhead_s=wall_s - spent.total_s)
+
+
+def provenance_of(study: StudyFacts, created: datetime) -> Provenance:
+    """Return where the figures of a result come from; `created` is when the study's first trial began."""
+    models = study.config.models
+    return Provenance(
+        name=study.config.name,
+        created=created,
+        sampler=study.config.search.sampler,
+        seed=study.config.seed,
+        llama_cpp=LlamaCpp(version=study.build.version, commit=study.build.commit),
+        hardware=hardware_info(study.target, study.machine),
+        models={name: _model_info(shape) for name, shape in study.shapes.items()},
+        workload={name: WorkloadInfo(**model.workload.model_dump()) for name, model in models.items()},
+        budget=BudgetInfo(
+            vram_bytes=study.limits.vram_bytes,
+            margin_bytes=study.limits.margin_bytes,
+            devices=list(study.limits.vram) if len(study.limits.vram) > 1 else None,
+        ),
+        objectives=study.config.resolved_objectives(),
+        floors=study.config.resolved_floors(),
+        weights=study.config.resolved_weights(),
+        baselines=study.baselines,
+        host_limits=HostLimitsInfo(
+            n_cpus=study.config.host.n_cpus, ram_per_model_bytes=study.config.host.ram_per_model
+        ),
+    )
+
+
+def planned_of(study: StudyFacts) -> Planned | None:
+    """Return what a result says of the memory plan. To be called after the search, which corrects the plan."""
+    if study.feasible is None:
+        return None
+    return Planned(
+        study.planner,
+        study.space.n_settings(),
+        study.feasible.n_settings(),
+        study.feasible.correction,
+        study.feasible.room_bytes() if study.limits.vram else None,
+    )
+
+
+def resolved_toml(study: StudyFacts, folder: Path) -> str:
+    """Return the config as the study folder keeps it: its paths are relative to the folder."""
+    models = {
+        name: model.model_copy(update={"path": Path(_relative(model.path, folder))})
+        for name, model in study.config.models.items()
+    }
+    changes: dict[str, Any] = {"models": models}
+    search = study.config.search
+    if search.warm_start is not None:
+        changes["search"] = search.model_copy(update={"warm_start": Path(COPY_NAME)})
+    return dump_config(study.config.model_copy(update=changes))
+
+
+def _model_info(shape: ModelShape) -> ModelInfo:
+    return ModelInfo(
+        file=shape.files[0].name,
+        sha256=file_sha256(shape.files[0]),
+        architecture=shape.architecture,
+        n_layer=shape.n_layer,
+        file_bytes=shape.file_bytes,
+        quantization=shape.quantization,
+    )
+
+
+def _relative(path: Path, folder: Path) -> str:
+    try:
+        return os.path.relpath(path, folder)
+    except ValueError:  # another drive, on Windows
+        return str(path.resolve())

@@ -1,0 +1,99 @@
+"""The library's door: open a study, then estimate or search. The commands do the same."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layertune.config import StudyConfig
+from layertune.devices.hardware import this_machine
+from layertune.settings import SplitSettings
+from layertune.space.limits import Limits
+from layertune.space.search_space import SearchSpace
+from layertune.study.estimate import Estimate, estimate
+from layertune.study.facts import StudyFacts, ignore
+from layertune.study.models_on_device import models_of
+
+if TYPE_CHECKING:  # slower to import than an estimate takes
+    from layertune.results.result import Result
+    from layertune.sampler.posterior import Observation
+    from layertune.search.task import Event
+
+
+class Study(StudyFacts):
+    """A study that can be estimated and searched; see `open_study`."""
+
+    def estimate(self, settings: SplitSettings | None = None) -> Estimate:
+        """Return what settings take of each device, and whether they fit. Nothing is loaded.
+
+        Args:
+            settings: by model; without them those of the config, where of several values the first counts, and of
+                n_gpu_layers the largest.
+
+        Raises:
+            BuildError: llama.cpp cannot load a model.
+        """
+        return estimate(self.config, self.models, settings)
+
+    def search(
+        self,
+        folder: Path | None = None,
+        *,
+        storage: str | None = None,
+        resume: bool = False,
+        on_event: "Callable[[Event], None]" = ignore,
+    ) -> "Result":
+        """Measure settings until the search stops, and return the result. Every finished trial is kept in `folder`.
+
+        Args:
+            folder: where the study keeps its trials and writes `.env`, `result.json` and the report; without it
+                `studies/NAME`.
+            storage: the URL of a database that several machines share, instead of the folder's journal.
+            resume: go on with the study that the folder holds.
+            on_event: called with each event of `layertune.search.task`.
+
+        Raises:
+            UsageError: the folder holds a study already, or its trials are in another storage.
+            StudyMismatch: the study was made with other models, settings or hardware.
+            NothingFits: no setting fits the budget.
+            StorageError: a trial cannot be written.
+            Interrupted: Ctrl-C; every finished trial is kept.
+        """
+        from layertune.study.searching import search
+
+        return search(self, folder, storage=storage, resume=resume, on_event=on_event)
+
+
+def open_study(config: StudyConfig, notify: Callable[[str], None] = ignore) -> Study:
+    """Read the models' headers and find the device.
+
+    Args:
+        config: of `load_config`, `parse_config`, or made in Python.
+        notify: called with a sentence when something takes long or cannot be had.
+
+    Raises:
+        ModelFileError: a model cannot be read, or does not generate text.
+        DeviceError: the device is not here.
+        ResultFileError, ConfigError: `search.warm_start` leads to no study of these models.
+    """
+    models, machine = models_of(config), this_machine()
+    space = SearchSpace.of(
+        config,
+        {name: shape.n_layer for name, shape in models.shapes.items()},
+        n_threads=config.host.n_cpus_of(machine.n_cores),
+        offloads=models.target.kind != "cpu",
+        capacities=models.budgets_bytes(config),
+    )
+    limits = Limits(
+        vram=models.vram_bytes(config),
+        margin_bytes=config.budget.margin,
+        ram_per_model_bytes=config.host.ram_per_model,
+        n_processes=models.n_processes,
+        file_bytes={name: shape.file_bytes for name, shape in models.shapes.items()},
+    )
+    warm_start = config.search.warm_start
+    prior: Mapping[str, Sequence[Observation]] = {}
+    if warm_start is not None:
+        from layertune.study.prior import read_prior
+
+        prior = read_prior(warm_start, models.shapes)
+    return Study(config, machine, models, space, limits, prior, notify)

@@ -1,0 +1,91 @@
+"""What a search wraps around a trial runner: a warm-up before the first trial, the lease of the device, and repeated
+measurements where something else disturbed one."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from layertune.devices.turn import DeviceTurn
+from layertune.settings import SplitSettings
+from layertune.trial.effort import Effort
+from layertune.trial.outcome import Measured, TrialOutcome
+from layertune.trial.runner import GiveUp, TrialRunner, never
+
+
+class PreparedRunner:
+    """Prepares the runner once, before its first trial, with `settings`; without them with the first trial's own."""
+
+    def __init__(self, runner: TrialRunner, settings: SplitSettings | None) -> None:
+        self._runner = runner
+        self._settings = settings
+        self._prepared = False
+
+    def prepare(self, settings: SplitSettings) -> None:
+        self._runner.prepare(settings)
+        self._prepared = True
+
+    def run(self, settings: SplitSettings, effort: Effort, give_up: GiveUp = never) -> TrialOutcome:
+        if not self._prepared:
+            self.prepare(self._settings or settings)
+        return self._runner.run(settings, effort, give_up)
+
+    def close(self) -> None:
+        self._runner.close()
+
+
+class LeasingRunner:
+    """Runs trials only while this process holds the device's lease.
+
+    It keeps the lease from trial to trial until another process waits for it. Then it closes the runner first, since a
+    worker holds weights in the device's memory.
+    """
+
+    def __init__(self, runner: TrialRunner, lease: DeviceTurn) -> None:
+        self._runner = runner
+        self._lease = lease
+        self.on_wait: Callable[[str], None] = _ignore
+
+    def prepare(self, settings: SplitSettings) -> None:
+        self._acquire()
+        self._runner.prepare(settings)
+
+    def run(self, settings: SplitSettings, effort: Effort, give_up: GiveUp = never) -> TrialOutcome:
+        self._acquire()
+        return self._runner.run(settings, effort, give_up)
+
+    def close(self) -> None:
+        self._runner.close()
+        self._lease.give()
+
+    def _acquire(self) -> None:
+        if self._lease.is_wanted():
+            self.close()
+        self._lease.take(self.on_wait)
+
+
+def measure_undisturbed(
+    runner: TrialRunner,
+    settings: SplitSettings,
+    effort: Effort,
+    n_attempts: int,
+    keep: Callable[[Measured], None],
+    give_up: GiveUp = never,
+) -> TrialOutcome:
+    """Return the first outcome that nothing disturbed, or the last of `n_attempts`.
+
+    `keep` is called with each measurement that is repeated. The warnings of the outcome name every disturbance.
+    """
+    disturbed: list[str] = []
+    while True:
+        outcome = runner.run(settings, effort, give_up)
+        n_done = len(disturbed) + 1
+        if not isinstance(outcome, Measured):
+            return outcome
+        if not outcome.disturbances or n_done >= n_attempts:
+            repeats = [f"measured again, since {why}" for why in disturbed]
+            return replace(outcome, warnings=(*outcome.warnings, *repeats))
+        keep(outcome)
+        disturbed.append(" and ".join(outcome.disturbances))
+
+
+def _ignore(_owner: str) -> None:
+    """The default of `on_wait`: nothing is shown while waiting."""

@@ -1,0 +1,146 @@
+from dataclasses import replace
+from functools import cache
+from itertools import islice
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import small_study
+from layertune.errors import NothingFits
+from layertune.memory import ModelMemory, Planner
+from layertune.memory.projection import Anatomy, Projection
+from layertune.memory.residuals import Correction
+from layertune.results.trials import FinishedTrial
+from layertune.settings import EngineSettings, SplitSettings
+from layertune.space.feasible import FeasibleSpace
+from layertune.space.limits import VRAM, Limits
+from layertune.space.search_space import SearchSpace
+from layertune.testing import fakes
+from layertune.units import MIB
+from layertune.vram.report import VramReport
+from small_shapes import linear, planner, shape
+from small_study import N_LAYERS
+
+PLANNER = planner(**{name: shape(n_layer=n_layer) for name, n_layer in N_LAYERS.items()})
+
+
+def limits(vram_bytes: int | None, **changes: Any) -> Limits:
+    vram = () if vram_bytes is None else (vram_bytes,)
+    limit = Limits(vram, 0, None, n_processes=2, file_bytes=dict.fromkeys(N_LAYERS, 2**40))
+    return replace(limit, **changes)
+
+
+def feasible(vram_bytes: int | None, space: SearchSpace | None = None, **changes: Any) -> FeasibleSpace:
+    return FeasibleSpace(space or small_study.space(), PLANNER, limits(vram_bytes, **changes))
+
+
+def needed_bytes(each: SplitSettings) -> int:
+    plan = PLANNER.plan(each)
+    return (plan.device_bytes or 0) + plan.log_error_bytes
+
+
+@cache
+def all_needed_bytes() -> dict[SplitSettings, int]:
+    return {each: needed_bytes(each) for each in small_study.space().enumerate()}
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 4 * MIB))
+def test_exactly_the_settings_that_fit_are_counted_and_yielded(vram_bytes: int) -> None:
+    fitting = {each for each, n_bytes in all_needed_bytes().items() if n_bytes <= vram_bytes}
+    found = list(feasible(vram_bytes).shuffled(1))
+    assert set(found) == fitting
+    assert len(found) == len(fitting) == feasible(vram_bytes).n_settings()
+
+
+def test_without_a_device_every_possible_setting_fits() -> None:
+    assert feasible(None).n_settings() == small_study.space().n_settings()
+
+
+def test_only_the_models_own_settings_are_planned_never_the_joint_space() -> None:
+    space = small_study.space(n_batch=[64, 128, 256, 512], n_threads=[1, 2])
+    asked = []
+
+    def memory(name: str, n_layer: int) -> ModelMemory:
+        model = shape(n_layer=n_layer)
+        project = linear(model)
+
+        def counted(key: EngineSettings) -> Projection | None:
+            asked.append((name, key))
+            return project(key)
+
+        return ModelMemory(model, Anatomy.plain(model), counted)
+
+    models = {name: memory(name, n_layer) for name, n_layer in N_LAYERS.items()}
+    cut = FeasibleSpace(space, Planner(models, PLANNER.overhead, 2), limits(MIB))
+    assert 0 < cut.n_settings() < space.n_settings()
+    # 14 and 22 splits, four and two physical batches; threads take no memory.
+    assert len(asked) == len(set(asked)) == 14 * 4 + 22 * 2
+
+
+def test_a_setting_beyond_the_budget_is_told_by_how_many_bytes() -> None:
+    for each in islice(small_study.space().shuffled(3), 50):
+        assert feasible(MIB).violations(each)[VRAM] == needed_bytes(each) - MIB
+        assert feasible(MIB).exceeded(each) == (needed_bytes(each) > MIB)
+
+
+def test_the_ram_limit_of_a_model_cuts_the_space_too() -> None:
+    narrow = feasible(None, ram_per_model_bytes=MIB)
+    found = list(narrow.shuffled(0))
+    assert 0 < len(found) < small_study.space().n_settings()
+    for each in found:
+        assert not narrow.exceeded(each)
+    assert any(narrow.violations(each)["ram.code"] > 0 for each in small_study.space().enumerate())
+
+
+def test_settings_that_llama_cpp_refuses_are_never_feasible() -> None:
+    space = small_study.space(flash_attn=["on", "off"], type_v="q8_0")
+    found = feasible(None, space)
+    assert {each["chat"].flash_attn for each in found.shuffled(0)} == {"on"}
+    refused = next(each for number in range(space.n_settings()) if (each := space.at(number)).impossible())
+    assert "needs flash attention" in (found.refused(refused) or "")
+    assert found.n_settings() == space.n_settings() // 2
+
+
+def test_a_context_that_cannot_be_created_is_refused_whatever_the_memory() -> None:
+    models = {name: shape(n_layer=n_layer) for name, n_layer in N_LAYERS.items()}
+    silent = {name: ModelMemory(each, Anatomy.plain(each), lambda _key: None) for name, each in models.items()}
+    space = FeasibleSpace(small_study.space(), Planner(silent, PLANNER.overhead, 2), limits(None))
+    assert space.n_settings() == 0
+    assert space.refused(next(small_study.space().enumerate())) == "llama.cpp creates no context with these settings"
+    with pytest.raises(NothingFits, match=r"llama\.cpp accepts no setting of the space; search other settings"):
+        space.check()
+
+
+def test_nothing_fits_says_what_the_smallest_would_need() -> None:
+    with_layers = small_study.space(n_gpu_layers=[4, 8])
+    with pytest.raises(NothingFits, match=r"budget of 100.0 KiB: by plan the smallest setting needs \d"):
+        feasible(100 * 1024, with_layers).check()
+
+
+def measured(number: int, beyond_bytes: int) -> FinishedTrial:
+    each = small_study.space().smallest().with_layers("chat", 5)
+    peak_bytes = needed_bytes(each) + beyond_bytes
+    report = VramReport(peak_bytes, 0, "device", "nvml", {"load": peak_bytes})
+    return FinishedTrial(number, each, replace(fakes.measured(each), vram=report), {})
+
+
+def test_what_trials_measure_beyond_the_plan_leaves_less_room() -> None:
+    space = feasible(3 * MIB)
+    before = space.n_settings()
+    space.learn([measured(0, MIB // 4)])
+    assert space.correction is not None
+    assert space.correction.overhead_bytes == MIB // 4
+    assert space.n_settings() < before
+    each = small_study.space().smallest()
+    assert space.violations(each)[VRAM] == needed_bytes(each) - 3 * MIB + 2 * (MIB // 4)
+
+
+def test_what_llama_cpp_s_log_cannot_resolve_is_not_beyond_the_plan() -> None:
+    space = feasible(3 * MIB)
+    before = space.n_settings()
+    space.learn([measured(0, -10), measured(1, 0)])
+    assert space.correction == Correction(0, 0, 2)
+    assert space.n_settings() == before
