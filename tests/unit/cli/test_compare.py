@@ -69,7 +69,7 @@ def test_a_smaller_card_s_study_is_held_against_the_recorded_one(smaller: Path) 
     assert "rtx4050-3b-7b-emulated → emulated-4gib" in text
     assert "Hardware differs: device memory 6141.0 MiB → 4096.0 MiB." in text
     assert "the other budget is 4096.0 MiB" in text
-    assert "emulated-4gib beside rtx4050-3b-7b-emulated, under the smaller budget: chat" in text
+    assert "emulated-4gib beside rtx4050-3b-7b-emulated, under the smaller budget, by the search's speeds: chat" in text
     assert "EMULATED: bytes are exact" in text
 
 
@@ -153,9 +153,8 @@ def test_what_is_not_of_the_finals_is_marked_where_it_stands() -> None:
 
 def test_a_cost_is_in_percent_with_its_interval() -> None:
     text = markdown(compared())
-    assert (
-        "4 [old] \\| GiB beside 6 GiB, under the smaller budget: chat -10.0 % (-11.3 to -8.7 %), code -20.0 %" in text
-    )
+    whose = "4 [old] \\| GiB beside 6 GiB, under the smaller budget, by the search's speeds"
+    assert f"{whose}: chat -10.0 % (-11.3 to -8.7 %), code -20.0 %" in text
 
 
 def test_a_study_of_a_shared_storage_is_compared_by_its_name(tmp_path: Path, smaller: Path) -> None:
