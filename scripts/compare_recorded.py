@@ -14,7 +14,7 @@ from layertune.compare import StudiesCompared, compare_studies
 from layertune.compare.cost import ModelCost
 from layertune.compare.studies import PairCompared
 from layertune.compare.summary import StudySummary
-from layertune.results.result import FILE_NAME, Result, load_result
+from layertune.results.result import FILE_NAME, Result, read_result
 from layertune.units import format_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,7 +68,7 @@ def main() -> int:
 
 def recorded(group: Group) -> dict[str, Result]:
     folders = [ROOT / "studies" / name for name in group.names]
-    return {folder.name: load_result(folder) for folder in folders if (folder / FILE_NAME).exists()}
+    return {folder.name: read_result(folder) for folder in folders if (folder / FILE_NAME).exists()}
 
 
 def with_block(readme: str, text: str) -> str:

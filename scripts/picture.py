@@ -8,12 +8,12 @@ from pathlib import Path
 from rich.console import Console
 
 from layertune.cli.front import front_table
-from layertune.results.result import load_result
+from layertune.results.result import read_result
 
 
 def main(study: str, output: str) -> None:
     console = Console(record=True, width=110, file=StringIO(), highlight=False)
-    console.print(front_table(load_result(Path(study))))
+    console.print(front_table(read_result(Path(study))))
     picture = console.export_svg(title=f"layertune pareto {study}")
     # rich refers to a font on a network; the picture must not.
     Path(output).write_text(re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL), encoding="utf-8")

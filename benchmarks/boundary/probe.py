@@ -14,7 +14,7 @@ from pathlib import Path
 from layertune.config import load_config
 from layertune.devices.target import find_target
 from layertune.memory.buffers import HOST
-from layertune.results.result import load_result
+from layertune.results.result import read_result
 from layertune.settings import SplitSettings
 from layertune.trial.effort import ONCE
 from layertune.trial.outcome import Measured, TrialOutcome
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--pick", default="balanced")
     parser.add_argument("--most", type=int, default=6, help="layers to add before giving up")
     options = parser.parse_args()
-    config, result = load_config(options.study / "study.toml"), load_result(options.study)
+    config, result = load_config(options.study / "study.toml"), read_result(options.study)
     target = find_target(config.resolved_device(), config.emulated.n_threads)
     paths = {name: str(model.path) for name, model in config.models.items()}
     place = Workplace(target, paths, dict.fromkeys(paths, (8, 2)), seed=0, trial_timeout_s=600)

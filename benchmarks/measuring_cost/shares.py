@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from time import monotonic
 
-from layertune.results.result import load_result
+from layertune.results.result import read_result
 from layertune.units import format_duration
 
 
@@ -24,7 +24,7 @@ def main() -> None:
         started_s = monotonic()
         subprocess.run([*command, "--study", f"{folder}/study"], check=True, stdout=subprocess.DEVNULL)
         wall_s = monotonic() - started_s
-        result = load_result(Path(folder) / "study")
+        result = read_result(Path(folder) / "study")
     clock = result.clock
     if clock is None:
         raise SystemExit("the result has no clock")

@@ -29,7 +29,7 @@ from layertune.config import load_config
 from layertune.devices.target import find_target
 from layertune.results.comparison import Comparison, compare
 from layertune.results.picks import Candidate, choose
-from layertune.results.result import Result, TrialInfo, load_result
+from layertune.results.result import Result, TrialInfo, read_result
 from layertune.results.statistics import Metric
 from layertune.results.trial_info import MeasuredIn
 from layertune.settings import SplitSettings
@@ -84,7 +84,7 @@ def main() -> None:
         return
     options.into.mkdir(parents=True, exist_ok=True)
     if options.study is not None:
-        write(options.into, config, claims_of(0, load_result(options.study), config, options.rounds))
+        write(options.into, config, claims_of(0, read_result(options.study), config, options.rounds))
         return
     claims: list[Claim] = []
     for run in range(options.n):
@@ -98,7 +98,7 @@ def search(run: int, config_path: Path) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", "from layertune.cli.main import run; run()", "search", str(config_path)]
         subprocess.run([*command, "--study", f"{folder}/study", "--seed", str(run)], check=True, capture_output=True)
-        return load_result(Path(folder) / "study")
+        return read_result(Path(folder) / "study")
 
 
 def claims_of(run: int, result: Result, config_path: Path, n_rounds: int) -> list[Claim]:

@@ -19,8 +19,8 @@ from optuna.trial import TrialState
 
 from layertune.models.known import KnownModel
 from layertune.models.standin import plan_standin
-from layertune.results.result import load_result, parse_result
-from layertune.search.storage import open_url, read_result
+from layertune.results.result import parse_result, read_result
+from layertune.search.storage import open_url, stored_result
 from postgresql import new_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_rpc")]
@@ -107,7 +107,7 @@ def test_a_search_ends_with_a_front_under_the_budget_an_env_and_a_result(folder:
     assert answer.returncode == 0, answer.stderr
     assert "EMULATED" in answer.stderr
     assert "Pareto front of tiny" in answer.stdout
-    result = load_result(folder / "study")
+    result = read_result(folder / "study")
     assert len(result.trials) == 8
     for number in result.pareto:
         vram = result.trial(number).vram
@@ -124,7 +124,7 @@ def test_a_search_can_begin_with_what_another_study_measured(folder: Path) -> No
     (folder / "study").rename(folder / "elsewhere")
     answer = run(folder, "--sampler", "layer-split", "--warm-start", "elsewhere", n_trials=7)
     assert answer.returncode == 0, answer.stderr
-    result = load_result(folder / "study")
+    result = read_result(folder / "study")
     assert result.study.sampler == "layer-split"
     assert result.stopped is not None
     assert "by the model the last trial was to add" in result.stopped
@@ -140,7 +140,7 @@ def test_a_search_can_begin_with_what_another_study_measured(folder: Path) -> No
         "--resume",
     ]
     assert subprocess.run([*again, "--trials", "8"], cwd=folder, check=False).returncode == 0
-    assert len(load_result(folder / "study").trials) == 8
+    assert len(read_result(folder / "study").trials) == 8
 
 
 def test_a_floor_that_nothing_reaches_is_exit_status_3_with_the_floor(folder: Path) -> None:
@@ -158,13 +158,13 @@ def test_results_go_to_standard_output_as_json_and_progress_does_not(folder: Pat
 
 
 def test_a_finished_study_is_not_started_over_unasked(finished: Path) -> None:
-    created = load_result(finished / "study").study.created
+    created = read_result(finished / "study").study.created
     again = run(finished, n_trials=1)
     assert (again.returncode, again.stdout) == (2, "")
     assert "holds a study already; go on with --resume" in again.stderr
     more = run(finished, "--resume", n_trials=3)
     assert more.returncode == 0
-    result = load_result(finished / "study")
+    result = read_result(finished / "study")
     assert (len(result.trials), result.study.created) == (3, created)
 
 
@@ -217,7 +217,7 @@ def check_resumed(folder: Path, family: list[psutil.Process], finished: list[int
     assert again.params == interrupted[0].params
     assert "outcome" in again.user_attrs
     engines = [json.dumps(trial.settings["chat"].as_dict() | {"code": trial.settings["code"].as_dict()})
-               for trial in load_result(folder / "study").trials]  # fmt: skip
+               for trial in read_result(folder / "study").trials]  # fmt: skip
     assert len(set(engines)) == len(engines) == 6
 
 
@@ -240,7 +240,7 @@ def test_ctrl_c_is_exit_status_130_with_the_same_promise(folder: Path, how: sign
     assert process.returncode == 130
     assert "interrupted after 2 trials; all of them are kept; go on with --resume" in errors
     assert "Traceback" not in errors
-    assert len(load_result(folder / "study").trials) == 2
+    assert len(read_result(folder / "study").trials) == 2
     check_resumed(folder, family, finished=[0, 1])
 
 
@@ -258,7 +258,7 @@ def test_finals_cut_off_go_on_where_they_were(rounds: str, folder: Path) -> None
     assert run(folder, "--resume", n_trials=3, n_rounds=3).returncode == 0
     after = final_rounds(folder)
     assert {key: after[key] for key in before} == before
-    result = load_result(folder / "study")
+    result = read_result(folder / "study")
     finalists = [trial for trial in result.trials if trial.n_rounds]
     assert {trial.n_rounds for trial in finalists} == {3}
     confirmed = [trial for trial in finalists if trial.n_confirming]
@@ -283,13 +283,13 @@ def test_resume_needs_no_config_beside_the_folder(finished: Path) -> None:
         check=False,
     )
     assert answer.returncode == 0, answer.stderr
-    assert len(load_result(finished / "study").trials) == 2
+    assert len(read_result(finished / "study").trials) == 2
 
 
 def test_the_cpu_alone_needs_no_card(folder: Path) -> None:
     answer = run(folder, "--device", "cpu", n_trials=2)
     assert answer.returncode == 0, answer.stderr
-    result = load_result(folder / "study")
+    result = read_result(folder / "study")
     assert (result.hardware.device.kind, result.trials[0].vram) == ("cpu", None)
 
 
@@ -303,7 +303,7 @@ def test_an_orphan_of_an_earlier_run_cannot_answer_for_a_new_one(folder: Path) -
         answer = run(other, n_trials=1)
         assert answer.returncode == 0
         assert all(
-            (trial.vram is None or trial.vram.baseline_bytes == 0) for trial in load_result(other / "study").trials
+            (trial.vram is None or trial.vram.baseline_bytes == 0) for trial in read_result(other / "study").trials
         )
     finally:
         process.send_signal(signal.SIGINT)
@@ -336,17 +336,17 @@ def test_a_study_in_a_database_goes_on_with_its_url_only(folder: Path, postgresq
     assert answer.returncode == 0, answer.stderr
     assert not (folder / "study" / "journal.log").exists()
     assert [each.study_name for each in optuna.get_all_study_summaries(open_url(url))] == ["study"]
-    before = load_result(folder / "study")
+    before = read_result(folder / "study")
     forgotten = run(folder, "--resume", n_trials=4)
     assert (forgotten.returncode, forgotten.stdout) == (2, "")
     assert (
         "study has no journal.log: its trials are in another storage; give its --storage URL again" in forgotten.stderr
     )
     assert run(folder, "--resume", "--storage", url, n_trials=4).returncode == 0
-    after = load_result(folder / "study")
+    after = read_result(folder / "study")
     assert [each.settings for each in after.trials[:3]] == [each.settings for each in before.trials]
     assert len(after.trials) == 4
-    assert parse_result(read_result(url, "study"), "the storage") == after
+    assert parse_result(stored_result(url, "study"), "the storage") == after
     nobody = url.replace(str(postgresql_server), str(folder))  # as of a server that has ended: its socket is not there
     gone = run(folder, "--resume", "--storage", nobody, n_trials=5)
     assert (gone.returncode, gone.stderr.count("layertune: the storage postgresql://")) == (2, 1)

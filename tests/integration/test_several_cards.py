@@ -16,7 +16,7 @@ from layertune.memory.plan import Overhead
 from layertune.models import read_shape
 from layertune.models.known import KnownModel
 from layertune.models.standin import plan_standin
-from layertune.results.result import load_result
+from layertune.results.result import read_result
 from layertune.settings import EngineSettings, SplitSettings, split_layers
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
@@ -130,7 +130,7 @@ def test_a_search_over_two_cards_keeps_both_budgets_and_exports_the_split(tmp_pa
     answer = layertune(tmp_path, "search", "tiny.toml", "--study", "study")
     assert answer.returncode == 0, answer.stderr
     assert "device: emulated cards of 8.0 MiB + 6.0 MiB (14.0 MiB), budget 8.0 MiB + 6.0 MiB; EMULATED" in answer.stderr
-    result = load_result(tmp_path / "study")
+    result = read_result(tmp_path / "study")
     assert result.budget.devices == [8 * MIB, 6 * MIB]
     assert {trial.state for trial in result.trials} == {"measured"}
     split = set()

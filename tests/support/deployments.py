@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import finished_study
-from layertune.results.result import HostLimitsInfo, ModelInfo, Result, load_result
+from layertune.results.result import HostLimitsInfo, ModelInfo, Result, read_result
 from layertune.results.trials import FinishedTrial
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.testing import measured
@@ -26,7 +26,7 @@ def demo() -> Result:
 
 
 def recorded() -> Result:
-    return load_result(RECORDED)
+    return read_result(RECORDED)
 
 
 def worksheet(*n_gpu_layers: int, **changes: Any) -> Result:

@@ -8,7 +8,7 @@ from compared import engine
 from finalists import CHAT, CODE, VRAM, finalist, rounds, trial
 from finished_study import result
 from layertune.results.drift import Reference
-from layertune.results.result import CpuInfo, DeviceInfo, HardwareInfo, Result, load_result
+from layertune.results.result import CpuInfo, DeviceInfo, HardwareInfo, Result, read_result
 from layertune.results.summary import Baseline
 from report_page import as_json
 
@@ -38,7 +38,7 @@ def on_gpu() -> Result:
 
 
 def recorded() -> Result:
-    return load_result(RECORDED)
+    return read_result(RECORDED)
 
 
 def first_version() -> Result:

@@ -13,7 +13,7 @@ from layertune.config import find_hardware, load_config
 from layertune.config.env_file import load_env
 from layertune.config.scenario import load_scenarios
 from layertune.prediction.prediction import is_prediction
-from layertune.results.result import load_result, write_result
+from layertune.results.result import read_result, write_result
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,4 +44,4 @@ def test_a_result_that_an_editor_has_saved_is_read(tmp_path: Path) -> None:
     file = tmp_path / "result.json"
     write_result(result(), file)
     file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
-    assert load_result(tmp_path) == result()
+    assert read_result(tmp_path) == result()

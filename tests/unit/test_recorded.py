@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from layertune.config import load_config
-from layertune.results.result import load_result
+from layertune.results.result import read_result
 
 ROOT = Path(__file__).parents[2]
 STUDIES = sorted(path.parent for path in ROOT.glob("studies/*/study.toml") if (path.parent / "result.json").exists())
@@ -60,7 +60,7 @@ def test_a_readme_without_the_marks_is_one_sentence(copy: Path) -> None:
 
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
 def test_a_recorded_study_is_whole_and_names_no_folder_of_the_machine_that_made_it(folder: Path) -> None:
-    result, config = load_result(folder), load_config(folder / "study.toml")
+    result, config = read_result(folder), load_config(folder / "study.toml")
     assert result.study.name == config.name
     assert result.picks
     for model in config.models.values():

@@ -13,14 +13,14 @@ from layertune.errors import LayertuneError
 from layertune.models.cache import add_entries, read_entries
 from layertune.prediction.prediction import is_prediction, load_prediction
 from layertune.regular_files import is_folder, is_there
-from layertune.results.result import load_result
+from layertune.results.result import read_result
 
 READERS: list[Callable[[Path], object]] = [
     load_config,
     load_hardware,
     load_scenarios,
     load_env,
-    load_result,
+    read_result,
     load_prediction,
 ]
 

@@ -10,7 +10,7 @@ from layertune.cli.console import Table, show, show_heading, show_json, show_tab
 from layertune.compare import StudiesCompared, compare_studies
 from layertune.errors import UsageError
 from layertune.prediction.prediction import is_prediction, load_prediction
-from layertune.results.result import FILE_NAME, Result, load_result, parse_result
+from layertune.results.result import FILE_NAME, Result, parse_result, read_result
 from layertune.text import markdown_text
 
 
@@ -66,10 +66,10 @@ def markdown(compared: StudiesCompared) -> str:
 
 def _result(path: Path, storage: str | None) -> Result:
     if storage is None or path.exists():
-        return load_result(path)
-    from layertune.search.storage import read_result
+        return read_result(path)
+    from layertune.search.storage import stored_result
 
-    return parse_result(read_result(storage, path.as_posix()), f"{path.as_posix()} in the storage")
+    return parse_result(stored_result(storage, path.as_posix()), f"{path.as_posix()} in the storage")
 
 
 def _name(path: Path) -> str:

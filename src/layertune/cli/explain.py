@@ -18,7 +18,7 @@ from layertune.explain.words import (
     step_words,
     title,
 )
-from layertune.results.result import Result, TrialInfo, load_result
+from layertune.results.result import Result, TrialInfo, read_result
 from layertune.study.replanned import plan_again
 from layertune.units import format_bytes
 
@@ -30,7 +30,7 @@ def run(study: Path, pick: str, *, about_files: Mapping[str, object], as_json: b
     for option, given in about_files.items():
         if given is not None:
             raise UsageError(f"{option} is about files, and --explain prints", remedy="leave one of the two out")
-    result = load_result(study)
+    result = read_result(study)
     trial = result.picked(pick)
     explanation = explain(result, trial, plan_again(study, result, [trial], say))
     swap = coexist_or_swap(result, trial)

@@ -5,29 +5,28 @@ from pathlib import Path
 from layertune.cli.console import say, show_file, warn
 from layertune.cli.files import write_files
 from layertune.errors import UsageError
-from layertune.export import EXPORTERS, MODELS_DIR, REPAIRS, ignored_keys, picked_for_worksheet
-from layertune.results.result import Result, TrialInfo, load_result
+from layertune.export import MODELS_DIR, REPAIRS, export_files, ignored_keys, picked_for_worksheet
+from layertune.results.result import Result, TrialInfo, read_result
 
 
 def run(
     study: Path, format: str | None, pick: str, *, compat: str | None, models_dir: str | None, output: Path | None
 ) -> None:
     format = "env" if format is None else format
-    if format not in EXPORTERS:
-        raise UsageError(f"{format!r} is no export format", remedy=f"choose one of {', '.join(EXPORTERS)}")
     if compat not in (None, "worksheet"):
         raise UsageError(f"nothing is known of {compat!r}", remedy="leave --compat out, or choose worksheet")
     if compat is not None and format != "env":
         raise UsageError(f"--compat {compat} is about a .env file", remedy="use it with --format env")
-    result = load_result(study)
-    trial = result.picked(pick) if compat is None else picked_for_worksheet(result, pick)
-    files = EXPORTERS[format](result, trial, MODELS_DIR if models_dir is None else models_dir)
+    result = read_result(study)
+    trial = None if compat is None else picked_for_worksheet(result, pick)
+    pick = pick if trial is None else str(trial.number)
+    files = export_files(result, format, pick, MODELS_DIR if models_dir is None else models_dir)
     if output is not None:
         for path in write_files(output, files, reads=[study]):
             say(f"wrote {path}")
     else:
         show_file(_as_one(files))
-    if compat is not None:
+    if trial is not None:
         _warn(result, trial)
 
 

@@ -6,13 +6,13 @@ from typing import Any
 from layertune.cli.console import Table, show, show_json, show_table, show_width, shows_on_terminal
 from layertune.cli.scatter import front_plot
 from layertune.results.remarks import baseline_words, gain_words, study_remarks
-from layertune.results.result import Result, TrialInfo, load_result
+from layertune.results.result import Result, TrialInfo, read_result
 from layertune.results.trial_info import MetricInfo
 from layertune.units import format_bytes
 
 
 def run(study: Path, *, plot: bool, as_json: bool) -> None:
-    result = load_result(study)
+    result = read_result(study)
     if as_json:
         show_json(front_json(result))
         return

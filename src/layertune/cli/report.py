@@ -5,13 +5,13 @@ from pathlib import Path
 from layertune.cli.console import say
 from layertune.cli.files import check_output, write_output
 from layertune.report import FILE_NAME, render_report
-from layertune.results.result import load_result
+from layertune.results.result import read_result
 from layertune.study.replanned import picked_trials, plan_again
 
 
 def run(study: Path, output: Path | None) -> None:
     """Without `output`, the page goes into the study's folder, or beside its result.json."""
-    result = load_result(study)
+    result = read_result(study)
     folder = study if study.is_dir() else study.parent
     path = folder / FILE_NAME if output is None else output
     check_output(path, reads=[study])

@@ -47,11 +47,16 @@ def read_table(path: Path, what: str) -> dict[str, Any]:
         ) from error
 
 
-def parse_config(table: dict[str, Any], *, source: str, folder: Path) -> StudyConfig:
-    """Validate a config table from `source`; relative paths are taken from `folder`.
+def parse_config(table: dict[str, Any], *, source: str = "config", folder: Path = Path()) -> StudyConfig:
+    """Validate a config table, as the TOML file has it.
+
+    Args:
+        table: the keys of docs/configuration.md.
+        source: where the table comes from, for messages.
+        folder: what relative paths are relative to; without it the current folder.
 
     Raises:
-        ConfigError: naming the first wrong key and what it accepts.
+        ConfigError: the first wrong key, and what it accepts.
     """
     try:
         config = StudyConfig.model_validate(table)

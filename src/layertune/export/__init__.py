@@ -5,6 +5,7 @@
 
 from collections.abc import Callable
 
+from layertune.errors import UsageError
 from layertune.export import env, record
 from layertune.export.compose import render_compose
 from layertune.export.env import quote, render_env
@@ -31,11 +32,32 @@ EXPORTERS: dict[str, Exporter] = {
     "json": lambda result, trial, _models_dir: {record.FILE_NAME: render_json(result, trial)},
 }
 
+
+def export_files(
+    result: Result, format: str = "env", pick: str = "balanced", models_dir: str = MODELS_DIR
+) -> dict[str, str]:
+    """Return the files of an export: each file's text by its name. Nothing is written.
+
+    Args:
+        result: a study's result.
+        format: one of EXPORTERS: env, compose, llama-server, preset, llama-swap, ollama, systemd or json.
+        pick: balanced, lean, a model's name, or a trial's number.
+        models_dir: where the model files are on the machine that serves them.
+
+    Raises:
+        UsageError: there is no such format or pick, or a file's name cannot stand in that format.
+    """
+    if format not in EXPORTERS:
+        raise UsageError(f"{format!r} is no export format", remedy=f"choose one of {', '.join(EXPORTERS)}")
+    return EXPORTERS[format](result, result.picked(pick), models_dir)
+
+
 __all__ = [
     "EXPORTERS",
     "MODELS_DIR",
     "REPAIRS",
     "Exporter",
+    "export_files",
     "ignored_keys",
     "picked_for_worksheet",
     "quote",

@@ -55,7 +55,7 @@ __all__ = [
     "StudyInfo",
     "TrialInfo",
     "WorkloadInfo",
-    "load_result",
+    "read_result",
     "write_result",
 ]
 
@@ -167,7 +167,7 @@ def write_result(result: Result, path: Path) -> None:
     write_study_file(path, json.dumps(result.model_dump(mode="json"), indent=1) + "\n")
 
 
-def load_result(path: Path) -> Result:
+def read_result(path: Path) -> Result:
     """Read a study folder's result, or a result.json brought from another machine.
 
     Raises:

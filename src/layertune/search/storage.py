@@ -141,7 +141,7 @@ def _database(url: str) -> BaseStorage:
     return optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": NullPool})
 
 
-def read_result(url: str, name: str) -> Any:
+def stored_result(url: str, name: str) -> Any:
     """Return what `Search.publish` last put into a shared storage for the study of this name.
 
     Raises:

@@ -13,7 +13,7 @@ from layertune.models.known import find_known
 from layertune.models.standin import hollow_standin
 from layertune.prediction import Calibration, MeasuredStudy, session_spread
 from layertune.results.recorded import quiet_trials, recorded_samples
-from layertune.results.result import DeviceInfo, Result, load_result
+from layertune.results.result import DeviceInfo, Result, read_result
 from layertune.results.trial_info import TrialInfo
 from layertune.sampler.posterior import model_engines
 from layertune.settings import SplitSettings
@@ -40,7 +40,7 @@ class Recorded:
             UsageError: there is only a result.json, and what else could have been set is in the config.
             ConfigError: the config is of other models.
         """
-        result = load_result(study)
+        result = read_result(study)
         folder = study if study.is_dir() else study.parent
         if not (folder / CONFIG_NAME).exists():
             raise UsageError(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from layertune.errors import ResultFileError, StorageError
-from layertune.results.result import FILE_NAME, load_result
+from layertune.results.result import FILE_NAME, read_result
 
 
 def keep_earlier(
@@ -41,7 +41,7 @@ def _why(folder: Path, there: Collection[str], finished: Collection[int]) -> str
     if FILE_NAME not in there:
         return f"{folder} has files that are not of this study" if there and not finished else None
     try:
-        trials = {trial.number for trial in load_result(folder / FILE_NAME).trials}
+        trials = {trial.number for trial in read_result(folder / FILE_NAME).trials}
     except ResultFileError as error:
         return error.what
     n_lost = len(trials - set(finished))

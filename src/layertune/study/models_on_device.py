@@ -78,10 +78,10 @@ def models_of(config: StudyConfig) -> ModelsOnDevice:
 
 def measured_overhead(gpu: Target, folder: Path) -> Overhead:
     """Return what a study in `folder` has measured on this GPU beside llama.cpp's buffers."""
-    from layertune.results.result import load_result  # slower to import than an estimate takes
+    from layertune.results.result import read_result  # slower to import than an estimate takes
 
     try:
-        result = load_result(folder)
+        result = read_result(folder)
     except ResultFileError:
         return _UNKNOWN_OVERHEAD
     plan = result.plan

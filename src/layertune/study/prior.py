@@ -5,7 +5,7 @@ from pathlib import Path
 
 from layertune.errors import ConfigError
 from layertune.models import ModelShape
-from layertune.results.result import FILE_NAME, Result, load_result
+from layertune.results.result import FILE_NAME, Result, read_result
 from layertune.results.study_file import write_study_file
 from layertune.sampler.observations import observations
 from layertune.sampler.posterior import Observation
@@ -26,7 +26,7 @@ def read_prior(study: Path, shapes: Mapping[str, ModelShape]) -> dict[str, list[
         ResultFileError: it cannot be read.
         ConfigError: it has none of these models.
     """
-    result = load_result(study)
+    result = read_result(study)
     found = {name: observations(result, name) for name, shape in shapes.items() if _is_alike(result, name, shape)}
     if not any(found.values()):
         raise ConfigError(

@@ -7,7 +7,7 @@ from typing import Any
 from layertune.config import CONFIG_NAME, ModelSpace, StudyConfig, load_config, parse_config
 from layertune.errors import BuildError, UsageError
 from layertune.memory import GPU
-from layertune.results.result import Result, load_result
+from layertune.results.result import Result, read_result
 from layertune.study.estimate import Estimate, estimate
 from layertune.study.models_on_device import ModelsOnDevice
 from layertune.units import format_bytes
@@ -56,7 +56,7 @@ def open_verified(study: Path, models_dir: Path | None) -> VerifiedStudy:
         ResultFileError, ConfigError: a file of it cannot be read.
         UsageError: nothing says where the model files are.
     """
-    result = load_result(study)
+    result = read_result(study)
     if result.budget.devices is not None:
         raise UsageError(
             f"the study is of several devices, {result.hardware.device.name}, and verify walks the checklist of one",

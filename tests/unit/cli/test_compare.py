@@ -12,7 +12,7 @@ import pytest
 from compared import Row, study
 from layertune.cli.compare import labels, markdown, print_comparison
 from layertune.compare import StudiesCompared, compare_studies
-from layertune.results.result import load_result
+from layertune.results.result import read_result
 from layertune.search.search import Search
 from layertune.search.storage import open_url
 from layertune.units import GIB
@@ -163,7 +163,7 @@ def test_a_study_of_a_shared_storage_is_compared_by_its_name(tmp_path: Path, sma
     early = layertune("compare", RECORDED, "mine", "--storage", url)
     assert (early.returncode, early.stdout) == (2, "")
     assert early.stderr == "layertune: no search of mine in the storage has written its result; let one end first\n"
-    search.publish(load_result(smaller))
+    search.publish(read_result(smaller))
     stored = layertune("compare", RECORDED, "mine", "--storage", url, "--json")
     here = layertune("compare", RECORDED, smaller, "--json")
     assert (stored.returncode, stored.stderr) == (0, here.stderr)

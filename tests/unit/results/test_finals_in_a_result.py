@@ -10,7 +10,7 @@ import pytest
 from finalists import finalist, outcome, rounds, trial
 from finished_study import result, settings
 from layertune.results.remarks import baseline_words
-from layertune.results.result import Result, load_result
+from layertune.results.result import Result, read_result
 from layertune.results.summary import Baseline
 from layertune.results.ties import compare_rounds
 from layertune.results.trials import FinishedTrial
@@ -200,7 +200,7 @@ def test_a_result_of_before_the_finals_is_still_read(tmp_path: Path) -> None:
             for metric in metrics.values():
                 del metric["low"], metric["high"]
     (tmp_path / "result.json").write_text(json.dumps(data))
-    found = load_result(tmp_path)
+    found = read_result(tmp_path)
     assert isinstance(found, Result)
     assert found.picks == result().picks
     assert found.trial(1).n_rounds == 0

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from finished_study import result
 from layertune.errors import ResultFileError, StorageError, UsageError
 from layertune.export import EXPORTERS, MODELS_DIR
-from layertune.results.result import BudgetInfo, Result, load_result, write_result
+from layertune.results.result import BudgetInfo, Result, read_result, write_result
 from layertune.results.statistics import Metric
 from layertune.results.trial_info import DeviceVramInfo
 
@@ -32,7 +32,7 @@ def changed(path: tuple[str | int, ...], value: Any) -> dict[str, Any]:
 
 def test_a_result_survives_being_written_and_read(tmp_path: Path) -> None:
     write_result(result(), tmp_path / "result.json")
-    assert load_result(tmp_path / "result.json") == load_result(tmp_path) == result()
+    assert read_result(tmp_path / "result.json") == read_result(tmp_path) == result()
     assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
 
 
@@ -54,7 +54,7 @@ def test_a_result_has_the_fields_of_the_design(tmp_path: Path) -> None:
 def test_fields_that_a_later_version_added_do_not_hinder(tmp_path: Path) -> None:
     data = json.loads(result().model_dump_json()) | {"added_later": 1}
     (tmp_path / "result.json").write_text(json.dumps(data))
-    assert load_result(tmp_path) == result()
+    assert read_result(tmp_path) == result()
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_what_is_no_result_is_refused_in_one_sentence(text: str | None, words: s
     if text is not None:
         (tmp_path / "result.json").write_text(text)
     with pytest.raises(ResultFileError, match=words) as caught:
-        load_result(tmp_path)
+        read_result(tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -127,7 +127,7 @@ def test_a_result_that_contradicts_itself_is_refused_with_the_key(
 ) -> None:
     (tmp_path / "result.json").write_text(json.dumps(changed(path, value)))
     with pytest.raises(ResultFileError, match=words) as caught:
-        load_result(tmp_path)
+        read_result(tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -145,13 +145,13 @@ def test_every_figure_and_word_survives_being_written_and_read(
     study = Result.model_validate(data)
     with TemporaryDirectory() as folder:
         write_result(study, Path(folder) / "result.json")
-        assert load_result(Path(folder)) == study
+        assert read_result(Path(folder)) == study
 
 
 def test_a_file_name_that_is_no_utf8_does_not_lose_the_study(tmp_path: Path) -> None:
     study = result(file="\udcff.gguf")
     write_result(study, tmp_path / "result.json")
-    assert load_result(tmp_path) == study
+    assert read_result(tmp_path) == study
 
 
 def test_a_result_that_cannot_be_written_leaves_what_was_there_and_no_part(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_whatever_stands_in_a_result_it_is_exported_or_refused(data: st.DataObje
     with TemporaryDirectory() as folder:
         (Path(folder) / "result.json").write_text(json.dumps(study))
         with suppress(ResultFileError, UsageError):
-            read = load_result(Path(folder))
+            read = read_result(Path(folder))
             for pick in read.picks:
                 for render in EXPORTERS.values():
                     render(read, read.picked(pick), MODELS_DIR)
@@ -229,7 +229,7 @@ def test_of_several_devices_each_has_its_budget_its_peak_and_its_layers(tmp_path
     budget = BudgetInfo(vram_bytes=100, margin_bytes=10, devices=[60, 40])
     several = study.model_copy(update={"budget": budget, "trials": trials})
     write_result(several, tmp_path / "result.json")
-    read = load_result(tmp_path / "result.json")
+    read = read_result(tmp_path / "result.json")
     assert read == several
     assert read.budget.capacity_bytes() == 80
     data = json.loads((tmp_path / "result.json").read_text())
