@@ -5,10 +5,25 @@ what is llama-server's default: it fits what is left out to the device by itself
 of each slot apart (tools/server/server.cpp), as measured.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from layertune.export.prompt_cache import cache_ram_mib
 from layertune.results.result import Result, TrialInfo
+
+# The settings in a `.env`: the end of each variable's name, after the model's, and the setting.
+ENV_SETTINGS: Mapping[str, str] = {
+    "N_GPU_LAYERS": "n_gpu_layers",
+    "N_CTX": "n_ctx",
+    "N_BATCH": "n_batch",
+    "N_UBATCH": "n_ubatch",
+    "THREADS": "n_threads",
+    "PARALLEL": "n_parallel",
+    "FLASH_ATTN": "flash_attn",
+    "TYPE_K": "type_k",
+    "TYPE_V": "type_v",
+    "N_CPU_MOE": "n_cpu_moe",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from layertune.config import StudyConfig, dimension_values
+from layertune.config import ModelSpace, StudyConfig, dimension_values
 from layertune.errors import ConfigError, listed
 from layertune.settings import EngineSettings, SplitSettings, parse_tensor_split
 from layertune.space.tensor_splits import tensor_splits
@@ -19,20 +19,10 @@ from layertune.units import quoted
 
 Params = dict[str, Any]
 
-_FIELDS = (
-    "n_gpu_layers",
-    "n_cpu_moe",
-    "n_ctx",
-    "n_batch",
-    "n_ubatch",
-    "n_threads",
-    "flash_attn",
-    "type_k",
-    "type_v",
-)
 # All engines of a model are planned before the first trial.
 _MAX_ENGINES = 1_000_000
 TENSOR_SPLIT = "tensor_split"  # of several devices only
+_FIELDS = tuple(field for field in ModelSpace.model_fields if field != TENSOR_SPLIT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from layertune.config import StudyConfig, dimension_values
+from layertune.config import ModelSpace, StudyConfig, dimension_values
 from layertune.devices.hardware import n_usable_cores
 from layertune.memory import HOST, MemoryPlan, ModelMemory, Planner
 from layertune.memory.buffers import resident_bytes
@@ -15,7 +15,7 @@ from layertune.study.models_on_device import ModelsOnDevice
 
 # Compute buffers take the room of a few layers. Where they take more, the other splits are a second question.
 _N_AROUND = 4
-_FIELDS = ("n_ctx", "n_batch", "n_ubatch", "flash_attn", "type_k", "type_v", "n_cpu_moe")
+_CHOSEN_APART = frozenset({"n_gpu_layers", "n_threads", "tensor_split"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,8 @@ def estimated_settings(config: StudyConfig, models: ModelsOnDevice) -> SplitSett
     engines = {}
     for name, model in config.models.items():
         n_all = models.shapes[name].n_layer + 1
-        chosen = {field: dimension_values(getattr(model.space, field), n_all)[0] for field in _FIELDS}
+        fields = ModelSpace.model_fields.keys() - _CHOSEN_APART
+        chosen = {field: dimension_values(getattr(model.space, field), n_all)[0] for field in fields}
         layers = max(dimension_values(model.space.n_gpu_layers, n_all)) if offloads else 0
         engine = EngineSettings(n_gpu_layers=layers, n_threads=n_threads, n_parallel=model.n_parallel, **chosen)
         # As it is written, not counted in layers, so that other numbers of layers are split by it too.

@@ -34,16 +34,8 @@ class VerifiedStudy:
         models = {}
         for name, model in self.config.models.items():
             engine = stack.models[name].settings
-            space = ModelSpace(
-                n_gpu_layers=engine.n_gpu_layers,
-                n_cpu_moe=engine.n_cpu_moe,
-                n_ctx=engine.n_ctx,
-                n_batch=engine.n_batch,
-                n_ubatch=engine.n_ubatch,
-                flash_attn=engine.flash_attn,
-                type_k=engine.type_k,
-                type_v=engine.type_v,
-            )
+            written = {field: engine.written(field) for field in ModelSpace.model_fields}
+            space = ModelSpace.model_validate({field: value for field, value in written.items() if value != ""})
             changes = {"path": stack.models[name].file, "n_parallel": engine.n_parallel, "space": space}
             models[name] = model.model_copy(update=changes)
         return self.config.model_copy(update={"models": models})

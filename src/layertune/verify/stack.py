@@ -7,26 +7,13 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from layertune.errors import ConfigError
-from layertune.export.flags import Flag, server_flags
+from layertune.export.flags import ENV_SETTINGS, Flag, server_flags
 from layertune.results.result import Result, TrialInfo, WorkloadInfo
 from layertune.settings import RANGES, EngineSettings, SplitSettings
 from layertune.units import quoted
 
 _ENGINE: TypeAdapter[EngineSettings] = TypeAdapter(EngineSettings)
 
-# The ends of the names in `.env` (export/flags.py) and the settings that they are.
-_SETTINGS = {
-    "N_GPU_LAYERS": "n_gpu_layers",
-    "N_CTX": "n_ctx",
-    "N_BATCH": "n_batch",
-    "N_UBATCH": "n_ubatch",
-    "THREADS": "n_threads",
-    "PARALLEL": "n_parallel",
-    "FLASH_ATTN": "flash_attn",
-    "TYPE_K": "type_k",
-    "TYPE_V": "type_v",
-    "N_CPU_MOE": "n_cpu_moe",
-}
 _FILE, _CACHE_RAM = "MODEL", "CACHE_RAM"
 _OTHERS = frozenset({_CACHE_RAM, "PORT"})
 
@@ -86,14 +73,14 @@ def stack_of(result: Result, pick: TrialInfo, folders: Mapping[str, Path], varia
 
 def unread(names: list[str], variables: Mapping[str, str]) -> list[str]:
     """Return the variables that begin with a model's name and that nothing here reads: a slip of the pen, perhaps."""
-    known = {f"{name.upper()}_{end}" for name in names for end in (_FILE, *_SETTINGS, *_OTHERS)}
+    known = {f"{name.upper()}_{end}" for name in names for end in (_FILE, *ENV_SETTINGS, *_OTHERS)}
     begins = tuple(f"{name.upper()}_" for name in names)
     return [variable for variable in variables if variable.startswith(begins) and variable not in known]
 
 
 def _settings(name: str, engine: EngineSettings, variables: Mapping[str, str]) -> EngineSettings:
     values = engine.as_dict()
-    for end, field in _SETTINGS.items():
+    for end, field in ENV_SETTINGS.items():
         variable = f"{name.upper()}_{end}"
         if variable not in variables:
             continue
