@@ -77,18 +77,18 @@ def _trial(number: int, row: Row, n_rounds: int) -> TrialInfo:
     chat, code = (engine(layers, **row.changes) for layers in row.layers)
     measured = row.state == "measured"
     n_bytes = round(row.mib * MIB)
+    metrics = {
+        name: {metric: _metric(speed, row.spread) for metric in METRICS}
+        for name, speed in zip(("chat", "code"), row.speeds, strict=True)
+    }
     return TrialInfo.model_validate(
         {
             "number": number,
             "state": row.state,
             "reason": None if measured else "load code: no room",
             "settings": {"chat": chat, "code": code},
-            "metrics": {
-                name: {metric: _metric(speed, row.spread) for metric in METRICS}
-                for name, speed in zip(("chat", "code"), row.speeds, strict=True)
-            }
-            if measured
-            else None,
+            "metrics": metrics if measured else None,
+            "screening": metrics if measured and n_rounds else None,
             "vram": VramInfo(peak_bytes=n_bytes, baseline_bytes=0, planned_bytes=n_bytes, scope="card", source="ledger")
             if measured
             else None,

@@ -34,7 +34,8 @@ class Cost:
 
 
 def cost(first_label: str, first: Result, label: str, other: Result) -> Cost | None:
-    """Return what the smaller budget of the two costs; None where a study has no pick."""
+    """Return what the smaller budget of the two costs; None where a study has no pick, or no speed of a stage that both
+    have."""
     larger, smaller = (first_label, first), (label, other)
     first_bytes, other_bytes = first.budget.capacity_bytes(), other.budget.capacity_bytes()
     if (first_bytes or 0) < (other_bytes or 0):  # without a device there is no budget, which is the least of all
@@ -47,7 +48,7 @@ def cost(first_label: str, first: Result, label: str, other: Result) -> Cost | N
         under, over = speed(less, model, measured_in), speed(more, model, measured_in)
         if under is not None and over is not None and over.tokens_per_s > 0:
             models[model] = model_cost(under, over)
-    return Cost(smaller[0], larger[0], first_bytes == other_bytes, measured_in, models)
+    return Cost(smaller[0], larger[0], first_bytes == other_bytes, measured_in, models) if models else None
 
 
 def model_cost(under: Speed, over: Speed) -> ModelCost:

@@ -45,6 +45,7 @@ def four_gib(data: dict[str, Any]) -> None:
         trial["number"] for trial in data["trials"] if (trial["vram"] or {"peak_bytes": 0})["peak_bytes"] <= 4 * GIB
     ]
     data["trials"] = [trial for trial in data["trials"] if trial["number"] in kept]
+    data["baselines"] = {name: each for name, each in data["baselines"].items() if each["trial"] in [None, *kept]}
     data["pareto"] = kept
     data["picks"] = dict.fromkeys(data["picks"], kept[-1])
 

@@ -58,6 +58,11 @@ def test_speeds_are_of_the_last_stage_that_measured_both() -> None:
     assert (both.measured_in, both.models["chat"].percent) == ("confirming", pytest.approx(0, abs=1e-9))
 
 
+def test_without_a_stage_in_common_there_is_no_cost() -> None:
+    once, older = study([Row((37, 20), (9, 4), 600)], n_rounds=0), LARGE.trial(0).model_copy(update={"screening": None})
+    assert cost("a", LARGE.model_copy(update={"trials": [older]}), "b", once) is None
+
+
 def test_hypervolumes_are_of_the_last_stage_that_measured_all_fronts() -> None:
     _, (large, small) = hypervolumes([LARGE, SMALL])
     assert hypervolumes([confirmed(LARGE, 0.9), SMALL])[1] == [large, small]
