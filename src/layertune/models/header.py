@@ -25,7 +25,7 @@ _MAX_ALIGNMENT = 2**31  # gguf.cpp: a uint32
 
 # What all keys and tensors of one file may take together. gguf.cpp limits each string and each array to 2^30, which is
 # more than a machine's memory, and their number not at all. These limits are several times what the largest models
-# have: Gemma 4 has 16 MiB of keys with 777,050 strings in arrays; chat templates and licences are below 200 KiB.
+# have: Gemma 4 has 777,050 strings in arrays, and about 15 MiB of keys in all.
 _MAX_KEYS = 2**14
 _MAX_KEY_BYTES = 2**26
 _MAX_TEXT_BYTES = 2**22
