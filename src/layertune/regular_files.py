@@ -57,6 +57,13 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _open_at_once(name: str, flags: int) -> int:
     """Open a FIFO without waiting for its writer."""
     return os.open(name, flags | _AT_ONCE)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from errno import EMFILE, ENFILE
 from typing import Any, NoReturn
 
 import typer
@@ -46,6 +47,12 @@ def run_commands(app: typer.Typer) -> None:
     except LayertuneError as error:
         say(f"layertune: {error}")
         _end(error.exit_status)
+    except OSError as error:
+        if error.errno not in (EMFILE, ENFILE):
+            raise
+        # Wherever it comes from: a module is imported with an open file, too.
+        say("layertune: this system lets the process open no more files; raise its limit, like ulimit -n 1024")
+        _end(LayertuneError.exit_status)
     except SystemExit as end:
         _end(end.code)
 

@@ -1,5 +1,6 @@
 """layertune compare: studies side by side, as tables on standard output, as Markdown, or as JSON."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from layertune.cli.console import Table, show, show_heading, show_json, show_tab
 from layertune.compare import StudiesCompared, compare_studies
 from layertune.errors import UsageError
 from layertune.prediction.prediction import is_prediction, load_prediction
+from layertune.regular_files import is_folder, is_there
 from layertune.results.result import FILE_NAME, Result, parse_result, read_result
 from layertune.text import markdown_text
 
@@ -36,7 +38,7 @@ def run(studies: Sequence[Path], *, storage: str | None, as_json: bool, as_markd
 
 def labels(studies: Sequence[Path]) -> list[str]:
     """Return short names that tell the studies apart: folders' and files' names, numbered where two are the same."""
-    names = [_name(path.resolve()) for path in studies]
+    names = [_name(Path(os.path.realpath(path))) for path in studies]
     return [
         name if names.count(name) == 1 else f"{name} ({names[: at + 1].count(name)})" for at, name in enumerate(names)
     ]
@@ -65,7 +67,7 @@ def markdown(compared: StudiesCompared) -> str:
 
 
 def _result(path: Path, storage: str | None) -> Result:
-    if storage is None or path.exists():
+    if storage is None or is_there(path):
         return read_result(path)
     from layertune.search.storage import stored_result
 
@@ -75,7 +77,7 @@ def _result(path: Path, storage: str | None) -> Result:
 def _name(path: Path) -> str:
     if path.name == FILE_NAME:
         return path.parent.name
-    return path.stem if path.suffix == ".json" and not path.is_dir() else path.name
+    return path.stem if path.suffix == ".json" and not is_folder(path) else path.name
 
 
 def _row(cells: Sequence[str]) -> str:

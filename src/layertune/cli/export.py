@@ -17,6 +17,8 @@ def run(
         raise UsageError(f"nothing is known of {compat!r}", remedy="leave --compat out, or choose worksheet")
     if compat is not None and format != "env":
         raise UsageError(f"--compat {compat} is about a .env file", remedy="use it with --format env")
+    if models_dir == "":
+        raise UsageError("--models-dir is empty", remedy="give the folder of the model files, or leave it out")
     result = read_result(study)
     trial = None if compat is None else picked_for_worksheet(result, pick)
     pick = pick if trial is None else str(trial.number)

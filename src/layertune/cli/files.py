@@ -7,6 +7,7 @@ from pathlib import Path
 from layertune import written_files
 from layertune.config import CONFIG_NAME
 from layertune.errors import UsageError
+from layertune.regular_files import is_folder
 from layertune.results.result import FILE_NAME
 from layertune.search.folder import JOURNAL_NAME, LOCK_NAME, OWNER_NAME
 from layertune.study.prior import COPY_NAME
@@ -22,7 +23,7 @@ def write_files(output: Path, files: Mapping[str, str], *, reads: Iterable[Path]
     Raises:
         UsageError: a file cannot be written.
     """
-    if len(files) == 1 and not output.is_dir():
+    if len(files) == 1 and not is_folder(output):
         write_output(output, *files.values(), reads=reads)
         yield output
         return
@@ -66,7 +67,7 @@ def check_output(path: Path, *, reads: Iterable[Path]) -> None:
     if is_study and (target in kept or any(_is_same(target, file) for file in kept)):
         raise UsageError(f"{path} is a file of the study in {target.parent}", remedy="choose another name with -o")
     for source in reads:
-        files = [source / name for name in _STUDY_FILES] if source.is_dir() else [source]
+        files = [source / name for name in _STUDY_FILES] if is_folder(source) else [source]
         if any(_is_same(target, file) for file in files):
             raise UsageError(f"{path} is read by this command", remedy="choose another name with -o")
 

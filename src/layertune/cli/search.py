@@ -11,6 +11,7 @@ from layertune.config import CONFIG_NAME
 from layertune.config.overrides import Overrides, study_config
 from layertune.errors import LayertuneError, NothingFits
 from layertune.export import quote
+from layertune.regular_files import is_there
 from layertune.report import FILE_NAME as REPORT_NAME
 from layertune.results.result import FILE_NAME, Result
 from layertune.search.task import Event, SearchOpened, SearchStopped
@@ -29,7 +30,7 @@ def run(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    if resume and config_path is None and folder is not None and (folder / CONFIG_NAME).exists():
+    if resume and config_path is None and folder is not None and is_there(folder / CONFIG_NAME):
         config_path = folder / CONFIG_NAME
     config = study_config(config_path, overrides)
     folder = folder or Path("studies") / config.name

@@ -22,6 +22,7 @@ from layertune.devices.target import Target
 from layertune.devices.turn import DeviceTurn
 from layertune.errors import UsageError, VerificationFailed
 from layertune.redaction import is_clear, without_password
+from layertune.regular_files import is_file, is_folder
 from layertune.study.hardware_info import hardware_info
 from layertune.study.models_on_device import ModelsOnDevice, models_of
 from layertune.study.verified import VerifiedStudy, open_verified, plan_verdict
@@ -56,7 +57,7 @@ class Options:
 
 
 def run(study: Path | None, options: Options, *, output: Path | None, as_json: bool) -> None:
-    if output is not None and not output.absolute().parent.is_dir():
+    if output is not None and not is_folder(output.absolute().parent):
         # Known before the soak, not after it.
         raise UsageError(f"there is no folder {output.parent} for the record", remedy="make it, or choose another -o")
     opened = _study(study, options)
@@ -98,7 +99,7 @@ def verify(study: VerifiedStudy, options: Options) -> Verification:
     )
     checks = checklist.files(stack)
     for model in stack.models.values():
-        if not model.file.is_file():
+        if not is_file(model.file):
             say(f"there is no {model.file}")  # the record names no folder of this machine
     if any(check.state == "failed" for check in checks):
         return _nothing_started(study, stack, pressure, checks)
@@ -256,6 +257,8 @@ def _urls(written: Sequence[str], names: list[str]) -> dict[str, str]:
                 f"--url {name}={without_password(url)} is no address of a server",
                 remedy=f"{like}, and an @, / or : of a password as %40, %2F or %3A",
             )
+        if name in urls:
+            raise UsageError(f"--url {name} is given twice", remedy="leave one of them out")
         urls[name] = url
     if urls and set(urls) != set(names):
         lacking = ", ".join(name for name in names if name not in urls)

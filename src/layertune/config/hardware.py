@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from layertune.config.loading import first_problem, read_table
 from layertune.config.table import MAX_THREADS, Size, Within
 from layertune.errors import ConfigError, listed
+from layertune.regular_files import is_there
 
 FOLDER = Path("configs", "hardware")
 
@@ -111,9 +112,9 @@ def find_hardware(name: str, folder: Path = FOLDER) -> HardwareProfile:
         ConfigError: there is no such profile, or it is wrong.
     """
     path = folder / f"{name}.toml"
-    if path.exists():
+    if is_there(path):
         return load_hardware(path)
-    if Path(name).exists() or Path(name).suffix == ".toml":
+    if is_there(Path(name)) or Path(name).suffix == ".toml":
         return load_hardware(Path(name))
     there = listed(sorted(each.stem for each in folder.glob("*.toml")))
     names = f"one of {there}" if there else f"a profile's path: {folder} is not here"

@@ -1,6 +1,8 @@
 """Command line options on top of a config, or instead of one."""
 
+import os
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,11 +45,10 @@ def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
     table: dict[str, Any] = {"models": {}}
     if path is not None:
         table = load_config(path).model_dump(mode="json", exclude_none=True)
-    for option in overrides.models:
-        name, file = _pair(option, "--model", "chat=a.gguf")
+    for name, file in _pairs(overrides.models, "--model", "chat=a.gguf").items():
         table["models"].setdefault(name, {})["path"] = str(Path.cwd() / file)
-    for option in overrides.settings:
-        _fix(table, option)
+    for target, value in _pairs(overrides.settings, "--set", "code.n_gpu_layers=20").items():
+        _fix(table, target, value)
     search = table.setdefault("search", {})
     for section, key, value in (
         (table.setdefault("budget", {}), "vram", overrides.budget),
@@ -64,16 +65,15 @@ def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
         search.pop("warm_start", None)  # of a config's; another sampler cannot use it
     folder = overrides.folder
     if folder is not None and (path is None or (overrides.shared and path.parent != folder)):
-        table["name"] = folder.resolve().name
+        table["name"] = Path(os.path.realpath(folder)).name
     return parse_config(table, source=_COMMAND_LINE if path is None else f"{path} with options", folder=Path())
 
 
-def _fix(table: dict[str, Any], option: str) -> None:
-    target, value = _pair(option, "--set", "code.n_gpu_layers=20")
+def _fix(table: dict[str, Any], target: str, value: str) -> None:
     model, _, key = target.partition(".")
     if model not in table["models"] or not key:
         there = ", ".join(table["models"])
-        raise UsageError(f"--set {option}: there is no model {model!r}", remedy=f"the models are {there}")
+        raise UsageError(f"--set {target}={value}: there is no model {model!r}", remedy=f"the models are {there}")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):
@@ -81,8 +81,14 @@ def _fix(table: dict[str, Any], option: str) -> None:
     table["models"][model].setdefault("space", {})[key] = parsed
 
 
-def _pair(option: str, flag: str, example: str) -> tuple[str, str]:
-    name, equals, value = option.partition("=")
-    if not (name and equals and value):
-        raise UsageError(f"{flag} {option} has no = in it", remedy=f"write it like {flag} {example}")
-    return name, value
+def _pairs(options: Sequence[str], flag: str, example: str) -> dict[str, str]:
+    """Return what an option that may be repeated gives to each name; twice to one name is a mistake."""
+    found: dict[str, str] = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"{flag} {option} has no = in it", remedy=f"write it like {flag} {example}")
+        if name in found:
+            raise UsageError(f"{flag} {name} is given twice, {found[name]} and {value}", remedy="leave one of them out")
+        found[name] = value
+    return found

@@ -14,6 +14,7 @@ from layertune.models.header import read_header
 from layertune.models.known import KnownModel, tensors
 from layertune.models.shape import read_shape
 from layertune.models.vocabulary import Vocabulary, make_vocabulary
+from layertune.regular_files import is_folder, is_there
 from layertune.units import format_bytes
 from layertune.written_files import replacing
 
@@ -45,9 +46,9 @@ class Standin:
         Raises:
             ModelFileError: the file is there already, the disk is too full or not writable.
         """
-        if output.is_dir():
+        if is_folder(output):
             raise ModelFileError(f"{output} is a folder", remedy="add a file name")
-        if output.exists() and not overwrite:
+        if is_there(output) and not overwrite:
             raise ModelFileError(f"{output} is there already", remedy="choose another name, or --overwrite")
         try:
             output.parent.mkdir(parents=True, exist_ok=True)

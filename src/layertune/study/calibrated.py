@@ -12,6 +12,7 @@ from layertune.models import ModelShape, remembered_shape
 from layertune.models.known import find_known
 from layertune.models.standin import hollow_standin
 from layertune.prediction import Calibration, MeasuredStudy, session_spread
+from layertune.regular_files import is_folder, is_there
 from layertune.results.recorded import quiet_trials, recorded_samples
 from layertune.results.result import DeviceInfo, Result, read_result
 from layertune.results.trial_info import TrialInfo
@@ -41,8 +42,8 @@ class Recorded:
             ConfigError: the config is of other models.
         """
         result = read_result(study)
-        folder = study if study.is_dir() else study.parent
-        if not (folder / CONFIG_NAME).exists():
+        folder = study if is_folder(study) else study.parent
+        if not is_there(folder / CONFIG_NAME):
             raise UsageError(
                 f"{folder} has no {CONFIG_NAME}, which says what else the study could have set",
                 remedy="give the study's whole folder",
@@ -138,7 +139,7 @@ def shape_of(recorded: Recorded, name: str, notify: Callable[[str], None] = igno
         ModelFileError: it is not what the study measured.
     """
     model, path = recorded.result.models[name], recorded.config.models[name].path
-    hollow = not path.exists()
+    hollow = not is_there(path)
     if not hollow:
         shape = remembered_shape(path)
     else:

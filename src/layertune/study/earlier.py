@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from layertune.errors import ResultFileError, StorageError
+from layertune.regular_files import is_there
 from layertune.results.result import FILE_NAME, read_result
 
 
@@ -28,7 +29,7 @@ def keep_earlier(
     Raises:
         StorageError: a file cannot be renamed.
     """
-    there = [name for name in written if (folder / name).exists()]
+    there = [name for name in written if is_there(folder / name)]
     why = _why(folder, there, finished)
     if why is not None:
         kept = ", ".join(_renamed(folder / name) for name in there)
@@ -51,7 +52,7 @@ def _why(folder: Path, there: Collection[str], finished: Collection[int]) -> str
 def _renamed(file: Path) -> str:
     """Rename a file to a name that is free."""
     try:
-        new = next(name for name in _names(file) if not name.exists() and not name.is_symlink())
+        new = next(name for name in _names(file) if not is_there(name) and not name.is_symlink())
         return file.rename(new).name
     except OSError as error:
         raise StorageError(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from layertune.errors import ConfigError
 from layertune.models import ModelShape
+from layertune.regular_files import RESULT_BYTES, is_folder, read_text
 from layertune.results.result import FILE_NAME, Result, read_result
 from layertune.results.study_file import write_study_file
 from layertune.sampler.observations import observations
@@ -15,8 +16,8 @@ COPY_NAME = "warm_start.json"
 
 def copy_prior(study: Path, folder: Path) -> None:
     """Keep the result beside the study that begins with it: it has to be the same after an interruption."""
-    source = study / FILE_NAME if study.is_dir() else study
-    write_study_file(folder / COPY_NAME, source.read_text(encoding="utf-8-sig"))
+    source = study / FILE_NAME if is_folder(study) else study
+    write_study_file(folder / COPY_NAME, read_text(source, RESULT_BYTES))
 
 
 def read_prior(study: Path, shapes: Mapping[str, ModelShape]) -> dict[str, list[Observation]]:

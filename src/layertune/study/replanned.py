@@ -7,6 +7,7 @@ from layertune.config import CONFIG_NAME, load_config
 from layertune.errors import LayertuneError
 from layertune.explain import engines_to_plan
 from layertune.memory import EngineMemory
+from layertune.regular_files import is_folder, is_there
 from layertune.results.result import Result, TrialInfo
 from layertune.study.models_on_device import ModelsOnDevice, is_measured_file, models_of
 
@@ -28,8 +29,8 @@ def plan_again(
     """
     if not any(engines_to_plan(result, picks).values()):
         return NOTHING
-    config = (study if study.is_dir() else study.parent) / CONFIG_NAME
-    if not config.exists():
+    config = (study if is_folder(study) else study.parent) / CONFIG_NAME
+    if not is_there(config):
         return _nothing(f"there is no {config}", notify)
     try:
         models = models_of(load_config(config))

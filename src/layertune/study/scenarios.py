@@ -10,6 +10,7 @@ from layertune.memory import GPU, BufferBytes, EngineMemory
 from layertune.models import ModelShape, remembered_shape
 from layertune.models.known import find_known
 from layertune.models.standin import hollow_standin
+from layertune.regular_files import is_there
 from layertune.settings import EngineSettings
 from layertune.study.models_on_device import place_models
 
@@ -122,7 +123,7 @@ def _judged(
 
 def _shape(file: ScenarioFile, folder: Path) -> ModelShape:
     path = folder / file.path if file.path is not None else None
-    if path is not None and path.exists():
+    if path is not None and is_there(path):
         return remembered_shape(path)
     return remembered_shape(hollow_standin(find_known(file.model)))
 

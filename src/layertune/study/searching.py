@@ -13,6 +13,7 @@ from layertune.devices.turn import DeviceTurn
 from layertune.errors import StorageError, UsageError
 from layertune.export import render_env
 from layertune.models import ModelShape, file_sha256
+from layertune.regular_files import is_there
 from layertune.report import FILE_NAME as REPORT_NAME
 from layertune.report import render_report
 from layertune.results.result import (
@@ -77,7 +78,7 @@ def search(
 def _open(study: StudyFacts, folder: Path, storage: str | None, warn: Callable[[str], None]) -> Search:
     """Open the study, and keep its config in the folder."""
     config_file = folder / CONFIG_NAME
-    resumes = config_file.exists()
+    resumes = is_there(config_file)
     try:
         opened = Search(task_of(study), open_url(storage) if storage else open_journal(folder), folder)
         finished = [trial.number for trial in opened.finished()]
@@ -88,7 +89,7 @@ def _open(study: StudyFacts, folder: Path, storage: str | None, warn: Callable[[
                 copy_prior(warm_start, folder)
             write_study_file(config_file, resolved_toml(study, folder))
     except StorageError as error:
-        if error.remedy == RESUME and not config_file.exists():
+        if error.remedy == RESUME and not is_there(config_file):
             error.remedy = "make room there, then run the same command again"
         raise
     return opened
@@ -119,10 +120,12 @@ def _write(study: StudyFacts, opened: Search, folder: Path, clock: ClockInfo, st
 
 def check_storage(folder: Path, storage: str | None) -> None:
     """Refuse to go on with a study anywhere else than where its trials are."""
-    has_journal = (folder / JOURNAL_NAME).exists()
+    if storage == "":
+        raise UsageError("the storage's URL is empty", remedy="write it like postgresql://host/name, or leave it out")
+    has_journal = is_there(folder / JOURNAL_NAME)
     if storage is not None and has_journal:
         raise UsageError(f"{folder} keeps its trials in {JOURNAL_NAME}", remedy="leave out --storage")
-    if storage is None and not has_journal and (folder / CONFIG_NAME).exists():
+    if storage is None and not has_journal and is_there(folder / CONFIG_NAME):
         raise UsageError(
             f"{folder} has no {JOURNAL_NAME}: its trials are in another storage, or lost",
             remedy="give its --storage URL again, or start another study with --study DIR",
@@ -130,7 +133,7 @@ def check_storage(folder: Path, storage: str | None) -> None:
 
 
 def _make_folder(folder: Path, *, resume: bool) -> None:
-    if (folder / CONFIG_NAME).exists() and not resume:
+    if is_there(folder / CONFIG_NAME) and not resume:
         raise UsageError(
             f"{folder} holds a study already", remedy="go on with --resume, or choose another folder with --study DIR"
         )

@@ -7,6 +7,7 @@ from typing import Any
 from layertune.config import CONFIG_NAME, ModelSpace, StudyConfig, load_config, parse_config
 from layertune.errors import BuildError, UsageError
 from layertune.memory import GPU
+from layertune.regular_files import is_folder, is_there
 from layertune.results.result import Result, read_result
 from layertune.study.estimate import Estimate, estimate
 from layertune.study.models_on_device import ModelsOnDevice
@@ -54,8 +55,8 @@ def open_verified(study: Path, models_dir: Path | None) -> VerifiedStudy:
             f"the study is of several devices, {result.hardware.device.name}, and verify walks the checklist of one",
             remedy="give a study of one GPU or of one emulated card",
         )
-    config_file = (study if study.is_dir() else study.parent) / CONFIG_NAME
-    if config_file.exists():
+    config_file = (study if is_folder(study) else study.parent) / CONFIG_NAME
+    if is_there(config_file):
         config = load_config(config_file)
     elif models_dir is not None:
         config = _config_of(result, models_dir, str(study))

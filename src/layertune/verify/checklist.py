@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from layertune.errors import DeviceError
 from layertune.models import file_sha256
+from layertune.regular_files import is_file
 from layertune.units import format_bytes, format_duration
 from layertune.verify.client import About
 from layertune.verify.gauge import Drift
@@ -26,7 +27,7 @@ def files(stack: Stack) -> list[Check]:
 
 def _file(model: ServedModel) -> Check:
     what = f"{model.name}: the model file is here"
-    if not model.file.is_file():
+    if not is_file(model.file):
         evidence = f"there is no file {model.file.name} where the study's models are"
         return Check(what, "failed", evidence, "put it there, or give its folder: --models-dir")
     if file_sha256(model.file) != model.sha256:
