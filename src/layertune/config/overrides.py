@@ -47,8 +47,8 @@ def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
         table = load_config(path).model_dump(mode="json", exclude_none=True)
     for name, file in _pairs(overrides.models, "--model", "chat=a.gguf").items():
         table["models"].setdefault(name, {})["path"] = str(Path.cwd() / file)
-    for target, value in _pairs(overrides.settings, "--set", "code.n_gpu_layers=20").items():
-        _fix(table, target, value)
+    for target, written in _pairs(overrides.settings, "--set", "code.n_gpu_layers=20").items():
+        _fix(table, target, written)
     search = table.setdefault("search", {})
     for section, key, value in (
         (table.setdefault("budget", {}), "vram", overrides.budget),
