@@ -29,7 +29,7 @@ from pathlib import Path
 sys.path.insert(0, {support!r})
 from small_study import plan, quiet
 from layertune.devices.target import Target
-from layertune.devices.turn import DeviceTurn
+from layertune.devices.lease import DeviceLease
 from layertune.search.storage import open_url
 from layertune.search.search import Search
 from layertune.testing import FakeRunner
@@ -50,7 +50,7 @@ runner.before = before
 while not (folder.parent / "go").exists():
     time.sleep(0.005)
 study = Search(plan(n_trials={n_trials}), open_url({url!r}), folder)
-study.run(LeasingRunner(runner, DeviceTurn(Target("cpu", "CPU"), folder.parent / "devices", warn=print)), quiet)
+study.run(LeasingRunner(runner, DeviceLease(Target("cpu", "CPU"), folder.parent / "devices", warn=print)), quiet)
 """
 
 

@@ -18,8 +18,8 @@ from layertune.devices.emulated.ledger import Ledger
 from layertune.devices.hardware import this_machine
 from layertune.devices.host_watch import HostWatch
 from layertune.devices.inspection import inspect
+from layertune.devices.lease import DeviceLease
 from layertune.devices.target import Target
-from layertune.devices.turn import DeviceTurn
 from layertune.errors import UsageError, VerificationFailed
 from layertune.redaction import is_clear, without_password
 from layertune.regular_files import is_file, is_folder
@@ -126,7 +126,7 @@ def _walk(
     target = models.target
     program = None if urls else find_program(server)
     with ExitStack() as open_:
-        open_.enter_context(DeviceTurn(target, warn=warn).held(_say_wait))
+        open_.enter_context(DeviceLease(target, warn=warn).held(_say_wait))
         ledger = None
         if program is not None and target.kind == "emulated":
             ledger = Ledger.create(target.vram_bytes or 0)

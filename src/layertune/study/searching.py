@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from layertune.config import CONFIG_NAME, dump_config
-from layertune.devices.turn import DeviceTurn
+from layertune.devices.lease import DeviceLease
 from layertune.errors import StorageError, UsageError
 from layertune.export import render_env
 from layertune.models import ModelShape, file_sha256
@@ -62,7 +62,7 @@ def search(
         opened = _open(study, folder, storage, warn)
         on_event(SearchOpened(opened.task, tuple(opened.finished())))
         trials = ProcessTrialRunner(workplace_of(study))
-        runner = LeasingRunner(trials, DeviceTurn(study.target, warn=warn))
+        runner = LeasingRunner(trials, DeviceLease(study.target, warn=warn))
         trials.on_stage, runner.on_wait = on_event, lambda owner: on_event(DeviceAwaited(owner))
         stopped = None
         try:

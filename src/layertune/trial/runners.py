@@ -4,7 +4,7 @@ measurements where something else disturbed one."""
 from collections.abc import Callable
 from dataclasses import replace
 
-from layertune.devices.turn import DeviceTurn
+from layertune.devices.lease import DeviceLease
 from layertune.settings import SplitSettings
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured, TrialOutcome
@@ -39,7 +39,7 @@ class LeasingRunner:
     worker holds weights in the device's memory.
     """
 
-    def __init__(self, runner: TrialRunner, lease: DeviceTurn) -> None:
+    def __init__(self, runner: TrialRunner, lease: DeviceLease) -> None:
         self._runner = runner
         self._lease = lease
         self.on_wait: Callable[[str], None] = _ignore
@@ -54,12 +54,12 @@ class LeasingRunner:
 
     def close(self) -> None:
         self._runner.close()
-        self._lease.give()
+        self._lease.release()
 
     def _acquire(self) -> None:
         if self._lease.is_wanted():
             self.close()
-        self._lease.take(self.on_wait)
+        self._lease.acquire(self.on_wait)
 
 
 def measure_undisturbed(

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from layertune.devices.lease import DeviceLease
 from layertune.devices.target import Target
-from layertune.devices.turn import DeviceTurn
 from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
 from layertune.trial.effort import ONCE
@@ -16,8 +16,8 @@ from small_study import space
 CPU = Target("cpu", "CPU")
 
 
-class Wanted(DeviceTurn):
-    """A device for which others wait as often as `n_waiting` says."""
+class Wanted(DeviceLease):
+    """A lease that another process wants at the first `n_waiting` looks."""
 
     def __init__(self, folder: Path, n_waiting: int) -> None:
         super().__init__(CPU, folder, warn=print)
@@ -29,7 +29,7 @@ class Wanted(DeviceTurn):
 
 
 class Resident(FakeRunner):
-    """Counts how often it is told to let go."""
+    """Counts how often it is closed."""
 
     n_closed = 0
 
@@ -51,26 +51,26 @@ def running(folder: Path, n_waiting: int) -> Iterator[tuple[Resident, LeasingRun
         runner.close()
 
 
-def test_the_worker_stays_until_another_process_waits_for_the_device(tmp_path: Path) -> None:
+def test_the_worker_is_kept_until_another_process_waits_for_the_device(tmp_path: Path) -> None:
     with running(tmp_path, 0) as (trials, runner):
         for _ in range(3):
             assert isinstance(runner.run(settings(), ONCE), Measured)
         assert trials.n_closed == 0
 
 
-def test_the_worker_leaves_once_for_each_process_that_waits(tmp_path: Path) -> None:
+def test_the_worker_is_closed_once_for_each_process_that_waits(tmp_path: Path) -> None:
     with running(tmp_path, 2) as (trials, runner):
         for _ in range(4):
             runner.run(settings(), ONCE)
         assert (trials.n_closed, len(trials.ran)) == (2, 4)
 
 
-def test_who_is_done_leaves_the_device_to_others(tmp_path: Path) -> None:
+def test_closing_the_runner_releases_the_lease(tmp_path: Path) -> None:
     waited: list[str] = []
     with running(tmp_path, 0) as (_, runner):
         runner.prepare(settings())
         runner.close()
-        other = DeviceTurn(CPU, tmp_path, warn=print)
-        other.take(waited.append)
-        other.give()
+        other = DeviceLease(CPU, tmp_path, warn=print)
+        other.acquire(waited.append)
+        other.release()
     assert waited == []
