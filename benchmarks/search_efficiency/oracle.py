@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 
-from race import SHARES, Field, Race, cap_bytes, opened, plan
+from race import SHARES, Field, Race, cap_bytes, opened, task
 
 from layertune.units import format_bytes
 
@@ -23,7 +23,7 @@ class Oracle:
 
 def oracle(field: Field) -> Oracle:
     table, truth = opened(field)
-    wanted = plan(table, Race(field, "layer-split", planned=True, seed=0, n_trials=1)).first
+    wanted = task(table, Race(field, "layer-split", planned=True, seed=0, n_trials=1)).initial_design
     first = list(dict.fromkeys(map(table.space.canonical, wanted)))
     of_first = (truth.share(first[:n]) for n in range(1, len(first) + 1))
     threads = f"n_threads = {field.n_threads}, " if field.n_threads is not None else ""

@@ -17,9 +17,9 @@ from layertune.results.picks import candidates, choose
 from layertune.results.ties import chosen
 from layertune.results.trials import FinishedTrial
 from layertune.sampler.stopping import why_stop
-from layertune.search.schedule import Measuring
+from layertune.search.schedule import Schedule
 from layertune.search.search import Search
-from layertune.search.task import Event, Plan, TrialFinished, TrialStarted
+from layertune.search.task import Event, SearchTask, TrialFinished, TrialStarted
 from layertune.settings import SplitSettings
 from layertune.space.baselines import baselines, first_settings
 from layertune.space.feasible import FeasibleSpace
@@ -86,7 +86,7 @@ def run(race: Race) -> Run:
     with tempfile.TemporaryDirectory() as folder:
         search = opened_search(table, race, Path(folder))
         search.run(runner, watch.on_event)
-        stop = stopping_at(search, len(plan(table, race).first))
+        stop = stopping_at(search, len(task(table, race).initial_design))
     trials = search.finished()
     return Run(
         race,
@@ -107,19 +107,19 @@ def opened_search(table: RecordedTable, race: Race, folder: Path) -> Search:
     Raises:
         UsageError: the sampler needs a package that is not installed.
     """
-    planned = plan(table, race)
+    planned = task(table, race)
     opponents = {"gp": lambda: gp(table.space, planned.feasible), "nsga2": lambda: nsga2}
     make = opponents[race.sampler]() if race.sampler in opponents else None
     return Search(replace(planned, sampler="random") if make else planned, InMemoryStorage(), folder, make)
 
 
-def plan(table: RecordedTable, race: Race) -> Plan:
-    """Return the plan that the command line would make (study/study.py), without finals and references."""
+def task(table: RecordedTable, race: Race) -> SearchTask:
+    """Return the task that `Study.search` would make (study/search_task.py), without finals and references."""
     capacity_bytes = cap_bytes(table, race.field.cap)
     limits = Limits((capacity_bytes,), 0, None, n_processes=len(table.n_layers), file_bytes={})
     feasible = FeasibleSpace(table.space, table.planner, limits) if race.planned else None
     rules = baselines(table.space, table.planner, capacity_bytes, capacity_bytes) if race.planned else []
-    return Plan(
+    return SearchTask(
         name=table.name,
         space=table.space,
         objectives=objectives(table, race.field.with_vram),
@@ -130,10 +130,10 @@ def plan(table: RecordedTable, race: Race) -> Plan:
         n_trials=race.n_trials,
         early_stop=False,
         timeout_s=None,
-        first=first_settings(table.space, feasible, limits.capacities, rules),
+        initial_design=first_settings(table.space, feasible, limits.capacities, rules),
         feasible=feasible,
         workloads={name: Workload(n_prompt=n[0], n_generate=n[1]) for name, n in table.workloads.items()},
-        measuring=Measuring(EFFORT),
+        schedule=Schedule(EFFORT),
     )
 
 

@@ -18,7 +18,7 @@ from layertune.search.search import Search
 from layertune.search.storage import open_url
 from layertune.testing import FakeRunner
 from postgresql import new_database
-from small_study import plan, quiet, space
+from small_study import quiet, space, task
 
 NUMBERS = itertools.count()
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -27,7 +27,7 @@ MACHINE = """
 import json, sys, time
 from pathlib import Path
 sys.path.insert(0, {support!r})
-from small_study import plan, quiet
+from small_study import task, quiet
 from layertune.devices.target import Target
 from layertune.devices.lease import DeviceLease
 from layertune.search.storage import open_url
@@ -49,7 +49,7 @@ runner.before = before
 (folder / "ready").touch()
 while not (folder.parent / "go").exists():
     time.sleep(0.005)
-study = Search(plan(n_trials={n_trials}), open_url({url!r}), folder)
+study = Search(task(n_trials={n_trials}), open_url({url!r}), folder)
 study.run(LeasingRunner(runner, DeviceLease(Target("cpu", "CPU"), folder.parent / "devices", warn=print)), quiet)
 """
 
@@ -122,7 +122,7 @@ def test_a_killed_process_s_trial_is_left_to_it_and_run_once_when_it_goes_on(tmp
     assert other.wait(60) == 0
     assert trials(url)[hung.number].state == TrialState.RUNNING
     runner = FakeRunner()
-    Search(plan(n_trials=10), open_url(url), tmp_path / "one").run(runner, quiet)
+    Search(task(n_trials=10), open_url(url), tmp_path / "one").run(runner, quiet)
     assert repr(runner.ran[0]) == settings_of(hung)
     assert trials(url)[hung.number].state == TrialState.FAIL
     ran = [settings for settings, _, _ in measured(tmp_path)] + [repr(each) for each in runner.ran]
@@ -133,11 +133,11 @@ def test_a_killed_process_s_trial_is_left_to_it_and_run_once_when_it_goes_on(tmp
 def test_another_machine_s_study_is_not_taken_over(tmp_path: Path, url: str) -> None:
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
-    Search(plan(), open_url(url), tmp_path / "one")
+    Search(task(), open_url(url), tmp_path / "one")
     changed: dict[str, Any] = {"identity": {"cpu": "another", "model chat": "abc"}}
     with pytest.raises(StudyMismatch, match="cpu was one and is another; start another study with --study DIR"):
-        Search(plan(**changed), open_url(url), tmp_path / "other")
-    Search(plan(name="another", **changed), open_url(url), tmp_path / "other").run(FakeRunner(), quiet)
+        Search(task(**changed), open_url(url), tmp_path / "other")
+    Search(task(name="another", **changed), open_url(url), tmp_path / "other").run(FakeRunner(), quiet)
     assert trials(url) == [] or all(each.state == TrialState.WAITING for each in trials(url))
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import optuna
 
 from layertune.config import StudyConfig, parse_config
-from layertune.search.schedule import FinalsPlan, Measuring
+from layertune.search.schedule import Schedule
 from layertune.search.search import Search
 from layertune.search.storage import open_journal
-from layertune.search.task import Event, Plan
+from layertune.search.task import Event, SearchTask
 from layertune.settings import SplitSettings
 from layertune.space.limits import Limits
 from layertune.space.search_space import SearchSpace
@@ -34,9 +34,15 @@ def quiet(_event: Event) -> None:
 
 def with_finals(
     n_rounds: int, n_finalists: int = 4, *, effort: Effort = ROUNDS, n_confirming: int = 0, **changes: Any
-) -> Measuring:
-    finals = FinalsPlan(n_rounds, n_finalists, effort, n_confirming=n_confirming)
-    return Measuring(**{"effort": TRIALS, "finals": finals} | changes)
+) -> Schedule:
+    values = {
+        "effort": TRIALS,
+        "n_rounds": n_rounds,
+        "n_finalists": n_finalists,
+        "n_confirming": n_confirming,
+        "finals_effort": effort,
+    }
+    return Schedule(**values | changes)
 
 
 def config(**chat_space: Any) -> StudyConfig:
@@ -50,7 +56,7 @@ def space(**chat_space: Any) -> SearchSpace:
     return SearchSpace.of(config(**chat_space), N_LAYERS, n_threads=2)
 
 
-def plan(**changes: Any) -> Plan:
+def task(**changes: Any) -> SearchTask:
     values: dict[str, Any] = {
         "name": "test",
         "space": space(),
@@ -63,7 +69,7 @@ def plan(**changes: Any) -> Plan:
         "early_stop": True,
         "timeout_s": None,
     }
-    return Plan(**values | changes)
+    return SearchTask(**values | changes)
 
 
 def on_a_gpu(settings: SplitSettings, overhead_bytes: int) -> Measured:
@@ -74,7 +80,7 @@ def on_a_gpu(settings: SplitSettings, overhead_bytes: int) -> Measured:
 
 
 def search(folder: Path, **changes: Any) -> Search:
-    return Search(plan(**changes), open_journal(folder), folder)
+    return Search(task(**changes), open_journal(folder), folder)
 
 
 def stored(folder: Path) -> optuna.Study:

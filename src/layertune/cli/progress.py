@@ -10,7 +10,7 @@ from layertune.results.statistics import Metric
 from layertune.results.trial_summary import reason, remarks
 from layertune.results.trials import FinishedTrial, RoundKind, front
 from layertune.search.finals import RoundMeasured
-from layertune.search.task import DeviceAwaited, Event, Plan, ReferenceMeasured, TrialFinished, TrialStarted
+from layertune.search.task import DeviceAwaited, Event, ReferenceMeasured, SearchTask, TrialFinished, TrialStarted
 from layertune.settings import SplitSettings
 from layertune.space.limits import Limits
 from layertune.trial.messages import Stage
@@ -23,14 +23,14 @@ _ROUNDS: dict[RoundKind, str] = {"finals": "finals", "confirming": "confirming t
 class SearchProgress:
     """A context manager; `on_event` is for the events between the search's opening and its end."""
 
-    def __init__(self, plan: Plan, finished: Sequence[FinishedTrial]) -> None:
-        self._n_trials = plan.n_trials
-        self._plan = plan
+    def __init__(self, task: SearchTask, finished: Sequence[FinishedTrial]) -> None:
+        self._n_trials = task.n_trials
+        self._task = task
         self._finished = list(finished)
         self._started_s = time.monotonic()
         self._n_before = len(self._finished)
         self._said: set[str] = set()
-        self._live = LiveLine("trial", plan.n_trials, self._n_before)
+        self._live = LiveLine("trial", task.n_trials, self._n_before)
 
     def __enter__(self) -> "SearchProgress":
         self._live.start()
@@ -60,7 +60,7 @@ class SearchProgress:
             self._live.say(f"the machine runs at {drift:.0%} of its speed at the start; the finals measure all anew")
 
     def _on_round(self, event: RoundMeasured) -> None:
-        n_most = self._plan.measuring.finals.n_most(event.kind)
+        n_most = self._task.schedule.n_most(event.kind)
         rounds = f"{_ROUNDS[event.kind]}, round {event.n_round + 1} of at most {n_most}"
         self._live.update(stage=f"{rounds}, {event.n_left} left", left="")
         if not isinstance(event.outcome, Measured):
@@ -70,11 +70,10 @@ class SearchProgress:
 
     def _on_trial(self, event: TrialFinished) -> None:
         self._finished.append(event.trial)
-        plan = self._plan
         left = self._time_left()
         self._live.update(event.n_finished, left=left)
         progress = f"{event.n_finished}/{self._n_trials}"
-        self._live.say(f"[{progress}] {_line(event.trial, plan.limits)}  {self._best()}  {left}")
+        self._live.say(f"[{progress}] {_line(event.trial, self._task.limits)}  {self._best()}  {left}")
         if isinstance(event.trial.outcome, Measured):
             new = [remark for remark in remarks(event.trial.outcome) if remark not in self._said]
             self._said.update(new)  # what holds for every trial is said once
@@ -82,8 +81,8 @@ class SearchProgress:
                 self._live.say(f"  {remark}")
 
     def _best(self) -> str:
-        plan = self._plan
-        picks = choose(candidates(front(self._finished, plan.objectives, plan.floors)), plan.weights)
+        task = self._task
+        picks = choose(candidates(front(self._finished, task.objectives, task.floors)), task.weights)
         return f"best: trial {picks['balanced']}" if picks else "best: none yet"
 
     def _time_left(self) -> str:

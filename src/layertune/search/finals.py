@@ -20,7 +20,7 @@ from layertune.results.picks import EQUAL, candidates, choose
 from layertune.results.statistics import Metric
 from layertune.results.ties import chosen
 from layertune.results.trials import FinishedTrial, RoundKind, contenders, front
-from layertune.search.schedule import Measuring
+from layertune.search.schedule import Schedule
 from layertune.search.study_record import Rounds, StudyRecord
 from layertune.settings import SplitSettings
 from layertune.trial.outcome import Measured, TrialOutcome
@@ -42,8 +42,8 @@ class RoundMeasured:
 class Finals:
     """The rounds over the finalists of `n_trials` trials; those that the record has are not run again."""
 
-    def __init__(self, plan: Measuring, record: StudyRecord, n_trials: int, seed: int) -> None:
-        self._plan = plan
+    def __init__(self, schedule: Schedule, record: StudyRecord, n_trials: int, seed: int) -> None:
+        self._schedule = schedule
         self._record = record
         self._n_trials = n_trials
         self._seed = seed
@@ -60,7 +60,7 @@ class Finals:
         but MIN_ROUNDS at least. Where no rounds follow, whose figures are told, all speeds must be known, too."""
 
         def enough(rounds: Rounds) -> bool:
-            return is_decided(rounds) and (self._plan.finals.n_confirming > 0 or self._are_known(rounds))
+            return is_decided(rounds) and (self._schedule.n_confirming > 0 or self._are_known(rounds))
 
         self._hold("finals", str(self._n_trials), finalists, runner, on_round, time_is_up, enough)
 
@@ -88,8 +88,7 @@ class Finals:
         enough: Callable[[Rounds], bool],
     ) -> None:
         settings = {trial.number: trial.settings for trial in trials}
-        plan = self._plan.finals
-        for n_round in range(plan.n_most(kind)):
+        for n_round in range(self._schedule.n_most(kind)):
             rounds = self._record.rounds(kind, of)
             begun = any(n_round in of_finalist for of_finalist in rounds.values())
             if n_round >= MIN_ROUNDS and not begun and (time_is_up() or enough(rounds)):
@@ -102,17 +101,17 @@ class Finals:
                 on_round(RoundMeasured(kind, number, n_round, len(missing) - n_done, outcome))
 
     def _are_known(self, rounds: Rounds) -> bool:
-        return settled(rounds, self._plan.finals.effort.target_spread)
+        return settled(rounds, self._schedule.finals_effort.target_spread)
 
     def _measure(
         self, kind: RoundKind, runner: TrialRunner, n_round: int, number: int, settings: SplitSettings
     ) -> TrialOutcome:
-        plan = self._plan.finals
+        schedule = self._schedule
         # They choose nothing, so only the rounds whose figures are told need them.
-        beside = n_round < plan.n_rounds_beside and (kind == "confirming" or plan.n_confirming == 0)
-        effort = plan.effort if beside else replace(plan.effort, n_beside_prefill=0)
+        beside = n_round < schedule.n_rounds_beside and (kind == "confirming" or schedule.n_confirming == 0)
+        effort = schedule.finals_effort if beside else replace(schedule.finals_effort, n_beside_prefill=0)
         keep = partial(self._record.add_disturbed, f"{kind} {number}")
-        return measure_undisturbed(runner, settings, effort, self._plan.n_attempts, keep)
+        return measure_undisturbed(runner, settings, effort, schedule.n_attempts, keep)
 
 
 def finalists(

@@ -1,4 +1,4 @@
-"""How a study measures: how long, how often again, and against what."""
+"""How a search measures: how long, how often again, and at most how many rounds of the finals."""
 
 from dataclasses import dataclass, field
 
@@ -8,28 +8,33 @@ from layertune.trial.effort import Effort
 
 
 @dataclass(frozen=True, slots=True)
-class FinalsPlan:
-    """How the finals are held: at most `n_rounds` rounds of the baselines and at most `n_finalists` others, then at
-    most `n_confirming` of what these chose and the baselines. The first `n_rounds_beside` of the rounds that are told
-    also measure beside the other models' long prompts, where the effort says so."""
+class Schedule:
+    """How a search measures its trials, the reference setting and the finals.
 
-    n_rounds: int = 0
-    n_finalists: int = 0
-    effort: Effort = field(default_factory=lambda: Effort(1, 1, 0.0))
-    n_rounds_beside: int = 3
-    n_confirming: int = 0
-
-    def n_most(self, kind: RoundKind) -> int:
-        return self.n_rounds if kind == "finals" else self.n_confirming
-
-
-@dataclass(frozen=True, slots=True)
-class Measuring:
-    """`n_attempts` is how often a disturbed trial is measured in all. Every `n_between` finished trials `reference` is
-    measured again, to notice a machine that became slower or faster; 0 is never."""
+    Attributes:
+        effort: how long each trial is measured.
+        n_attempts: how often a measurement that was disturbed is made, in all.
+        reference: the setting that is measured again from time to time, to notice a machine that has become slower or
+            faster.
+        n_between: how many finished trials lie between two reference measurements; 0 is no reference measurement.
+        n_rounds: at most so many rounds of the finals; 0 is no finals.
+        n_finalists: at most so many settings besides the baselines take part in the finals.
+        n_confirming: at most so many further rounds of the settings that the finals chose.
+        finals_effort: how long each setting is measured in a round.
+        n_rounds_beside: in so many of the rounds whose speeds are reported, each model is also measured while the
+            others process long prompts.
+    """
 
     effort: Effort = field(default_factory=lambda: Effort(3, 3, 0.02))
     n_attempts: int = 1
     reference: SplitSettings | None = None
     n_between: int = 0
-    finals: FinalsPlan = field(default_factory=FinalsPlan)
+    n_rounds: int = 0
+    n_finalists: int = 0
+    n_confirming: int = 0
+    finals_effort: Effort = field(default_factory=lambda: Effort(1, 1, 0.0))
+    n_rounds_beside: int = 3
+
+    def n_most(self, kind: RoundKind) -> int:
+        """Return the largest number of rounds of one kind."""
+        return self.n_rounds if kind == "finals" else self.n_confirming

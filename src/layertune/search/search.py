@@ -25,8 +25,8 @@ from layertune.search.recorder import Recorder, finished_trials, mend_trials, re
 from layertune.search.samplers import SamplerFactory, sampler_factory, sampler_of
 from layertune.search.storage import RESULT, storing
 from layertune.search.study_record import Rounds, StudyRecord, only_measured, with_rounds
-from layertune.search.task import Event, Plan, ReferenceMeasured, TrialFinished, TrialStarted
-from layertune.search.trial_queue import Asking
+from layertune.search.task import Event, ReferenceMeasured, SearchTask, TrialFinished, TrialStarted
+from layertune.search.trial_queue import TrialQueue
 from layertune.search.unclaimed import Unclaimed
 from layertune.settings import SplitSettings
 from layertune.space.limits import check_smallest
@@ -40,7 +40,7 @@ class Search:
     """One study, opened by the process that holds its folder's lock. `is_new` says that the storage had no trial."""
 
     def __init__(
-        self, plan: Plan, storage: BaseStorage, folder: Path, make_sampler: SamplerFactory | None = None
+        self, task: SearchTask, storage: BaseStorage, folder: Path, make_sampler: SamplerFactory | None = None
     ) -> None:
         """Create the study, or take up the one that the storage has.
 
@@ -52,15 +52,14 @@ class Search:
             UsageError: the sampler needs a package that is not installed.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.task = plan
-        self._plan = plan
+        self.task = task
         self._alone = isinstance(storage, JournalStorage)
-        make_sampler = make_sampler or sampler_factory(plan.sampler)
-        sampler = sampler_of(make_sampler, plan.seed, 0)
+        make_sampler = make_sampler or sampler_factory(task.sampler)
+        sampler = sampler_of(make_sampler, task.seed, 0)
         with storing():
-            self._study = open_study(storage, plan.name, sampler, plan.objectives, plan.identity)
+            self._study = open_study(storage, task.name, sampler, task.objectives, task.identity)
             owner = owner_of(folder)
-            self._recorder = Recorder(self._study, storage, plan.objectives, plan.limits, owner, plan.floors)
+            self._recorder = Recorder(self._study, storage, task.objectives, task.limits, owner, task.floors)
             self._record = StudyRecord(self._study, None if self._alone else owner)
             self._unclaimed = Unclaimed()
             self.is_new = not self._study.get_trials(deepcopy=False)
@@ -69,8 +68,8 @@ class Search:
             self._read: set[int] = set()
             self._learn()
             self._chosen_from: list[FinishedTrial] | None = None
-            self._asking = Asking(plan, self._study, self._recorder, self._known, make_sampler, alone=self._alone)
-            self._asking.queue_first()
+            self._queue = TrialQueue(task, self._study, self._recorder, self._known, make_sampler, alone=self._alone)
+            self._queue.queue_first()
 
     def created(self) -> datetime:
         """Return when the study was created; one that is resumed keeps its date."""
@@ -84,36 +83,38 @@ class Search:
         After the finals these are the trials that they chose from: what another machine finishes meanwhile is for its
         own finals.
         """
-        limits, finals = self._plan.limits, self._plan.measuring.finals
+        limits, schedule = self.task.limits, self.task.schedule
         with storing():
             trials = finished_trials(self._study, limits) if self._chosen_from is None else self._chosen_from
         rounds = self._record.rounds("finals", str(len(trials)))
-        if any(len(rounds.get(each.number, {})) < min(MIN_ROUNDS, finals.n_rounds) for each in self._finalists(trials)):
+        if any(
+            len(rounds.get(each.number, {})) < min(MIN_ROUNDS, schedule.n_rounds) for each in self._finalists(trials)
+        ):
             return trials
         after = self._record.confirmations(len(trials))
         held = [
             with_rounds(trial, limits, rounds.get(trial.number, {}), after.get(trial.number, ())) for trial in trials
         ]
-        return self._confirmed(held) if finals.n_confirming > 0 else held
+        return self._confirmed(held) if schedule.n_confirming > 0 else held
 
     def _confirmed(self, held: Sequence[FinishedTrial]) -> list[FinishedTrial]:
         """Return finalists with the rounds that followed once these say enough of all that was chosen: what is told
         side by side is of the same rounds."""
         chosen = self._to_confirm(held)
         rounds = self._record.rounds("confirming", confirming_of(len(held), chosen))
-        n_least = min(MIN_ROUNDS, self._plan.measuring.finals.n_confirming)
+        n_least = min(MIN_ROUNDS, self.task.schedule.n_confirming)
         measured = {number: only_measured(each) for number, each in rounds.items() if len(each) >= n_least}
         if not all(measured.get(trial.number) for trial in chosen):
             return list(held)
         return [replace(trial, confirming=measured.get(trial.number, {})) for trial in held]
 
     def _finalists(self, trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
-        plan = self._plan
-        n_most = plan.measuring.finals.n_finalists
-        return finalists(trials, plan.objectives, plan.baselines, n_most, plan.floors, plan.weights)
+        task = self.task
+        n_most = task.schedule.n_finalists
+        return finalists(trials, task.objectives, task.baselines, n_most, task.floors, task.weights)
 
     def _to_confirm(self, trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
-        return to_confirm(trials, self._plan.objectives, self._plan.baselines, self._plan.floors)
+        return to_confirm(trials, self.task.objectives, self.task.baselines, self.task.floors)
 
     def finals_decided(self) -> bool | None:
         """Say whether noise leaves nothing of the finals' choice open; None where no finals were held."""
@@ -144,11 +145,11 @@ class Search:
             StorageError: a trial cannot be written.
         """
         try:
-            finals = self._plan.measuring.finals
+            schedule = self.task.schedule
             watch = Deadline(
-                self._plan.timeout_s, with_finals=finals.n_rounds > 0, with_confirming=finals.n_confirming > 0
+                self.task.timeout_s, with_finals=schedule.n_rounds > 0, with_confirming=schedule.n_confirming > 0
             )
-            prepared = PreparedRunner(runner, self._plan.measuring.reference)
+            prepared = PreparedRunner(runner, self.task.schedule.reference)
             why = self._run_trials(prepared, on_event, watch)
             self._hold_finals(prepared, on_event, watch)
             return why
@@ -161,7 +162,7 @@ class Search:
             ) from interrupt
 
     def _run_trials(self, runner: TrialRunner, on_event: Callable[[Event], None], watch: Deadline) -> str:
-        plan, space, known = self._plan, self._plan.space, self._known
+        task, space, known = self.task, self.task.space, self._known
         smallest = space.canonical(space.smallest())
         # Layers on several devices may fit by another split of them.
         is_least = not any(engine.tensor_split for _, engine in smallest.items())
@@ -169,18 +170,18 @@ class Search:
             with storing():
                 self._take_over_abandoned()
                 self._learn()
-                if plan.feasible is not None and not known:
-                    plan.feasible.check()
+                if task.feasible is not None and not known:
+                    task.feasible.check()
                 if is_least and smallest in known:
-                    check_smallest(known[smallest], plan.limits)
-                outlooks = read_outlooks(self._study) if plan.sampler == "layer-split" else []
-                if len(known) >= plan.n_trials:
-                    return "; ".join([f"all {plan.n_trials} trials are done", *map(str, outlooks[-1:])])
+                    check_smallest(known[smallest], task.limits)
+                outlooks = read_outlooks(self._study) if task.sampler == "layer-split" else []
+                if len(known) >= task.n_trials:
+                    return "; ".join([f"all {task.n_trials} trials are done", *map(str, outlooks[-1:])])
                 if watch.trials_are_over():
                     return "; ".join(["the time is up", *map(str, outlooks[-1:])])
-                if plan.early_stop and not self._asking.has_queued() and (enough := why_stop(outlooks)):
+                if task.early_stop and not self._queue.has_queued() and (enough := why_stop(outlooks)):
                     return enough
-                asked = self._asking.ask()
+                asked = self._queue.ask()
             if asked is None:
                 return "every setting that can fit has been tried"
             number, settings = asked
@@ -194,8 +195,8 @@ class Search:
 
     def _measure(self, runner: TrialRunner, number: int, settings: SplitSettings) -> TrialOutcome:
         """Measure a trial in quiet, and only as long as it may still be on the front."""
-        measuring, known = self._plan.measuring, list(self._known.values())
-        objectives = with_floors(self._plan.objectives, self._plan.floors)
+        schedule, known = self.task.schedule, list(self._known.values())
+        objectives = with_floors(self.task.objectives, self.task.floors)
 
         def give_up(progress: Progress) -> str | None:
             mine = bounds(objectives, settings, progress.models, progress.used_bytes or 0)
@@ -203,29 +204,29 @@ class Search:
             return None if better is None else f"clearly beaten by trial {better.number}"
 
         keep = partial(self._record.add_disturbed, str(number))
-        return measure_undisturbed(runner, settings, measuring.effort, measuring.n_attempts, keep, give_up)
+        return measure_undisturbed(runner, settings, schedule.effort, schedule.n_attempts, keep, give_up)
 
     def _measure_reference(self, runner: TrialRunner, on_event: Callable[[Event], None]) -> None:
         """Now and then look whether the machine is still the same."""
-        measuring, n_trials = self._plan.measuring, len(self._known)
-        reference = measuring.reference
-        if reference is None or measuring.n_between == 0 or n_trials % measuring.n_between != 0:
+        schedule, n_trials = self.task.schedule, len(self._known)
+        reference = schedule.reference
+        if reference is None or schedule.n_between == 0 or n_trials % schedule.n_between != 0:
             return
         if any(each.n_trials == n_trials for each in self._record.references()):
             return
         keep = partial(self._record.add_disturbed, f"reference {n_trials}")
-        outcome = measure_undisturbed(runner, reference, measuring.effort, measuring.n_attempts, keep)
+        outcome = measure_undisturbed(runner, reference, schedule.effort, schedule.n_attempts, keep)
         if isinstance(outcome, Measured):
             self._record.add_reference(n_trials, outcome)
             on_event(ReferenceMeasured(worst_drift(self._record.references())))
 
     def _hold_finals(self, runner: TrialRunner, on_event: Callable[[Event], None], watch: Deadline) -> None:
         with storing():
-            trials = self._chosen_from = finished_trials(self._study, self._plan.limits)
-        finals = Finals(self._plan.measuring, self._record, len(trials), self._plan.seed)
+            trials = self._chosen_from = finished_trials(self._study, self.task.limits)
+        finals = Finals(self.task.schedule, self._record, len(trials), self.task.seed)
 
         def is_decided(rounds: Rounds) -> bool:
-            limits = self._plan.limits
+            limits = self.task.limits
             return self._is_decided([with_rounds(each, limits, rounds.get(each.number, {})) for each in trials])
 
         finals.hold(self._finalists(trials), runner, on_event, watch.finals_are_over, is_decided)
@@ -236,8 +237,8 @@ class Search:
             chosen, confirmed = self._to_confirm(self.finished()), of
 
     def _is_decided(self, held: Sequence[FinishedTrial]) -> bool:
-        plan = self._plan
-        return is_decided(held, plan.objectives, plan.measuring.finals.effort.target_spread, plan.floors, plan.weights)
+        task = self.task
+        return is_decided(held, task.objectives, task.schedule.finals_effort.target_spread, task.floors, task.weights)
 
     def _take_over_abandoned(self) -> None:
         for number in self._unclaimed.abandoned(self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))):
@@ -246,9 +247,9 @@ class Search:
     def _learn(self) -> None:
         """Read what finished since the last time, other machines' trials in a shared storage among it."""
         learned = False
-        for trial in finished_trials(self._study, self._plan.limits, beyond=self._read):
+        for trial in finished_trials(self._study, self.task.limits, beyond=self._read):
             self._read.add(trial.number)
             self._known.setdefault(trial.settings, trial)
             learned = True
-        if learned and self._plan.feasible is not None:
-            self._plan.feasible.learn(list(self._known.values()))
+        if learned and self.task.feasible is not None:
+            self.task.feasible.learn(list(self._known.values()))

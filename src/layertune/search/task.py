@@ -8,7 +8,7 @@ from layertune.config.study import Workload
 from layertune.results.trials import FinishedTrial
 from layertune.sampler.posterior import Observation
 from layertune.search.finals import RoundMeasured
-from layertune.search.schedule import Measuring
+from layertune.search.schedule import Schedule
 from layertune.settings import SplitSettings
 from layertune.space.feasible import FeasibleSpace
 from layertune.space.limits import Limits
@@ -17,11 +17,11 @@ from layertune.trial.messages import Stage
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SearchTask:
     """What a study is about. `identity` is all that must be the same for its figures to be comparable.
 
     `baselines` are the canonical settings that the finals measure in any case. Without `feasible`, nobody knows what
-    fits before it is loaded. `elsewhere` is what another study measured of the same models, for a warm start.
+    fits before it is loaded. `prior` is what another study measured of the same models, for a warm start.
     """
 
     name: str
@@ -34,21 +34,21 @@ class Plan:
     n_trials: int
     early_stop: bool
     timeout_s: float | None
-    first: Sequence[SplitSettings] = ()
+    initial_design: Sequence[SplitSettings] = ()
     feasible: FeasibleSpace | None = None
     baselines: Collection[SplitSettings] = ()
     workloads: Mapping[str, Workload] = field(default_factory=dict)
     floors: Sequence[Floor] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
-    elsewhere: Mapping[str, Sequence[Observation]] = field(default_factory=dict)
-    measuring: Measuring = field(default_factory=Measuring)
+    prior: Mapping[str, Sequence[Observation]] = field(default_factory=dict)
+    schedule: Schedule = field(default_factory=Schedule)
 
 
 @dataclass(frozen=True, slots=True)
 class SearchOpened:
     """The search begins; `finished` are the trials that a resumed study has already."""
 
-    task: Plan
+    task: SearchTask
     finished: tuple[FinishedTrial, ...]
 
 

@@ -13,7 +13,7 @@ from layertune.sampler.layer_split import LayerSplitSampler
 from layertune.sampler.proposer import Proposer
 from layertune.search.recorder import OUTCOME_KEY, Recorder, n_turns, original_numbers, read_settings
 from layertune.search.samplers import SamplerFactory, sampler_of
-from layertune.search.task import Plan
+from layertune.search.task import SearchTask
 from layertune.settings import SplitSettings
 
 # A sampler that proposes known engines this often in a row has converged on them; an unseen setting comes next.
@@ -24,13 +24,13 @@ _PATIENCE_S = 2.0
 _POLL_S = 0.05
 
 
-class Asking:
+class TrialQueue:
     """Asks one study; `known` are its finished trials by their settings, and grows as they finish. `make_sampler` makes
     the samplers other than layer-split. `alone` says that nobody else asks it."""
 
     def __init__(
         self,
-        plan: Plan,
+        task: SearchTask,
         study: Study,
         recorder: Recorder,
         known: Mapping[SplitSettings, FinishedTrial],
@@ -38,7 +38,7 @@ class Asking:
         *,
         alone: bool,
     ) -> None:
-        self._plan = plan
+        self._task = task
         self._make_sampler = make_sampler
         self._study = study
         self._recorder = recorder
@@ -46,21 +46,21 @@ class Asking:
         self._alone = alone
         self._silent: set[int] = set()  # trials that were waited for in vain
         self._proposer = None
-        if plan.sampler == "layer-split" and plan.feasible is not None:
+        if task.sampler == "layer-split" and task.feasible is not None:
             self._proposer = Proposer(
-                plan.space, plan.feasible, plan.objectives, plan.workloads, plan.floors, plan.elsewhere
+                task.space, task.feasible, task.objectives, task.workloads, task.floors, task.prior
             )
-        self._walk = (plan.feasible or plan.space).shuffled(plan.seed)
+        self._walk = (task.feasible or task.space).shuffled(task.seed)
 
     def queue_first(self) -> None:
         """Queue what the plan wants first, but for what a study cut off before has queued or run."""
-        space = self._plan.space
+        space = self._task.space
         queued = {
             space.canonical(space.settings(trial.system_attrs["fixed_params"]))
             for trial in self._study.get_trials(deepcopy=False)
             if "fixed_params" in trial.system_attrs
         }
-        for settings in self._plan.first:
+        for settings in self._task.initial_design:
             engines = space.canonical(settings)
             if engines not in queued and engines not in self._known:
                 queued.add(engines)
@@ -87,13 +87,13 @@ class Asking:
 
     def _ask(self) -> tuple[int, SplitSettings, bool]:
         """Return the next trial and what it runs, and whether it is settled: known, not possible or too large."""
-        plan, space = self._plan, self._plan.space
+        task, space = self._task, self._task.space
         sampler = self._study.sampler = self._sampler()
         trial = self._study.ask(distributions(space))
         settings = space.canonical(space.settings(trial.params))
         proposal = sampler.proposal if isinstance(sampler, LayerSplitSampler) else None
         self._recorder.begin(trial, settings, None if proposal is None else proposal.outlook)
-        same, feasible = self._known.get(settings), plan.feasible
+        same, feasible = self._known.get(settings), task.feasible
         impossible = settings.impossible() if feasible is None else feasible.refused(settings)
         planned = {} if feasible is None or impossible is not None else feasible.violations(settings)
         too_large = any(excess > 0 for excess in planned.values())
@@ -132,17 +132,17 @@ class Asking:
             time.sleep(_POLL_S)
 
     def _sampler(self) -> BaseSampler:
-        plan, turn = self._plan, n_turns(self._study)
+        task, turn = self._task, n_turns(self._study)
         if self._proposer is None:
-            return sampler_of(self._make_sampler, plan.seed, turn)
+            return sampler_of(self._make_sampler, task.seed, turn)
         places = original_numbers(self._study)
         finished = sorted(self._known.values(), key=lambda each: places[each.number])
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         others = [settings for trial in running if (settings := read_settings(trial)) is not None]
-        return LayerSplitSampler(plan.space, self._proposer, finished, others, plan.seed, turn)
+        return LayerSplitSampler(task.space, self._proposer, finished, others, task.seed, turn)
 
     def _n_settings(self) -> int:
-        return self._plan.space.n_settings() if self._plan.feasible is None else self._plan.feasible.n_settings()
+        return self._task.space.n_settings() if self._task.feasible is None else self._task.feasible.n_settings()
 
     def _queue_unseen(self) -> bool:
         """Queue a setting whose engines nobody has run or is running, unless others wait; say whether one is left.
@@ -151,7 +151,7 @@ class Asking:
         """
         if self.has_queued():
             return True
-        space = self._plan.space
+        space = self._task.space
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         taken = self._known.keys() | {settings for trial in running if (settings := read_settings(trial)) is not None}
         unseen = next((each for each in self._walk if space.canonical(each) not in taken), None)

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from layertune.config.objective import with_floors
 from layertune.models import file_sha256
-from layertune.search.schedule import FinalsPlan, Measuring
-from layertune.search.task import Plan
+from layertune.search.schedule import Schedule
+from layertune.search.task import SearchTask
 from layertune.settings import SplitSettings
 from layertune.study.facts import StudyFacts
 from layertune.study.hardware_info import hardware_info
@@ -14,10 +14,10 @@ from layertune.trial.process import Workplace
 from layertune.units import GIB
 
 
-def task_of(study: StudyFacts) -> Plan:
+def task_of(study: StudyFacts) -> SearchTask:
     """Return what the search is given."""
     search = study.config.search
-    return Plan(
+    return SearchTask(
         name=study.config.name,
         space=study.space,
         objectives=study.config.resolved_objectives(),
@@ -28,16 +28,16 @@ def task_of(study: StudyFacts) -> Plan:
         n_trials=search.n_trials,
         early_stop=search.early_stop,
         timeout_s=search.timeout,
-        first=study.initial_design,
+        initial_design=study.initial_design,
         feasible=study.feasible,
         baselines=frozenset(
             study.space.canonical(each.settings) for each in study.baselines if each.settings is not None
         ),
         floors=study.config.resolved_floors(),
         weights=study.config.resolved_weights(),
-        elsewhere=study.prior,
+        prior=study.prior,
         workloads={name: model.workload for name, model in study.config.models.items()},
-        measuring=schedule_of(study),
+        schedule=schedule_of(study),
     )
 
 
@@ -53,7 +53,7 @@ def workplace_of(study: StudyFacts) -> Workplace:
     )
 
 
-def schedule_of(study: StudyFacts) -> Measuring:
+def schedule_of(study: StudyFacts) -> Schedule:
     """Return how much the search measures, and what it measures again."""
     measurement, finals = study.config.measurement, study.config.finals
     effort = Effort(
@@ -75,14 +75,16 @@ def schedule_of(study: StudyFacts) -> Measuring:
         repeat_together=True,
         n_beside_prefill=1,
     )
-    return Measuring(
+    return Schedule(
         effort=effort,
         n_attempts=measurement.max_attempts,
         reference=_reference(study),
         n_between=measurement.reference_every,
-        finals=FinalsPlan(
-            finals.max_rounds, finals.max_finalists, again, finals.beside_prefill, finals.confirming_rounds
-        ),
+        n_rounds=finals.max_rounds,
+        n_finalists=finals.max_finalists,
+        n_confirming=finals.confirming_rounds,
+        finals_effort=again,
+        n_rounds_beside=finals.beside_prefill,
     )
 
 

@@ -16,7 +16,7 @@ from layertune.results.result import read_result
 from layertune.search.search import Search
 from layertune.search.storage import open_url
 from layertune.units import GIB
-from small_study import plan
+from small_study import task
 
 RECORDED = Path(__file__).parents[3] / "studies" / "rtx4050-3b-7b-emulated"
 
@@ -160,7 +160,7 @@ def test_a_cost_is_in_percent_with_its_interval() -> None:
 
 def test_a_study_of_a_shared_storage_is_compared_by_its_name(tmp_path: Path, smaller: Path) -> None:
     url = f"sqlite:///{tmp_path / 'fleet.db'}"
-    search = Search(plan(name="mine"), open_url(url), tmp_path)
+    search = Search(task(name="mine"), open_url(url), tmp_path)
     early = layertune("compare", RECORDED, "mine", "--storage", url)
     assert (early.returncode, early.stdout) == (2, "")
     assert early.stderr == "layertune: no search of mine in the storage has written its result; let one end first\n"

@@ -4,25 +4,25 @@ import pytest
 
 from layertune.cli.progress import SearchProgress
 from layertune.results.trials import FinishedTrial
-from layertune.search.task import Plan, TrialFinished
+from layertune.search.task import SearchTask, TrialFinished
 from layertune.testing import measured
 from layertune.trial.outcome import Measured
 from layertune.units import MIB
-from small_study import on_a_gpu, plan, space
+from small_study import on_a_gpu, space, task
 
 SETTINGS = space().settings({"chat.n_gpu_layers": 5, "code.n_gpu_layers": 5})
 
 
-def line(plan: Plan, outcome: Measured, capsys: pytest.CaptureFixture[str]) -> str:
-    trial = FinishedTrial(3, SETTINGS, outcome, plan.limits.violations(outcome))
-    SearchProgress(plan, []).on_event(TrialFinished(trial, 1))
+def line(searched: SearchTask, outcome: Measured, capsys: pytest.CaptureFixture[str]) -> str:
+    trial = FinishedTrial(3, SETTINGS, outcome, searched.limits.violations(outcome))
+    SearchProgress(searched, []).on_event(TrialFinished(trial, 1))
     return capsys.readouterr().err.splitlines()[0]
 
 
 def test_what_fits_is_told_by_its_peak(capsys: pytest.CaptureFixture[str]) -> None:
     outcome = measured(SETTINGS)
     assert outcome.vram is not None
-    said = line(plan(), outcome, capsys)
+    said = line(task(), outcome, capsys)
     assert f"  {outcome.vram.peak_bytes / MIB:.1f} MiB  best: trial 3" in said
 
 
@@ -30,7 +30,7 @@ def test_a_context_for_each_process_is_told_and_what_is_over_the_budget(capsys: 
     alone = measured(SETTINGS)
     assert alone.vram is not None
     overhead_bytes = 150 * MIB
-    said = line(plan(), on_a_gpu(SETTINGS, overhead_bytes), capsys)
+    said = line(task(), on_a_gpu(SETTINGS, overhead_bytes), capsys)
     peak_mib = (alone.vram.peak_bytes + overhead_bytes) / MIB
     assert f"  {peak_mib:.1f} MiB ({peak_mib + 150:.1f} MiB in 2 processes), " in said
     assert f", {peak_mib + 150 - 200:.1f} MiB over vram  best: none yet" in said

@@ -9,7 +9,7 @@ from finished_study import result
 from layertune.cli.progress import SearchProgress
 from layertune.results.drift import CLEAR_DRIFT, Reference, drifts, worst_drift
 from layertune.search.task import ReferenceMeasured
-from small_study import plan
+from small_study import task
 
 
 def reference(n_trials: int, chat: float, code: float = 10.0, spread: float = 0.001) -> Reference:
@@ -53,7 +53,7 @@ def test_references_of_a_single_repetition_tell_of_no_drift() -> None:
 
 
 def test_a_drift_is_told_while_the_search_runs_and_none_is_not(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = SearchProgress(plan(), [])
+    progress = SearchProgress(task(), [])
     progress.on_event(ReferenceMeasured(None))
     assert capsys.readouterr().err == ""
     progress.on_event(ReferenceMeasured(0.9))

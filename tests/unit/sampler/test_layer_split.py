@@ -13,7 +13,7 @@ from layertune.results.trials import front
 from layertune.sampler.layer_split import LayerSplitSampler
 from layertune.search.search import Search
 from layertune.search.storage import open_journal
-from layertune.search.task import Plan
+from layertune.search.task import SearchTask
 from layertune.settings import SplitSettings
 from layertune.space.feasible import FeasibleSpace
 from layertune.space.limits import Limits
@@ -22,7 +22,7 @@ from layertune.testing import FakeRunner
 from layertune.testing.fakes import true_tokens_per_s
 from layertune.units import MIB
 from planned_runner import PlannedRunner
-from small_study import plan, quiet, stored, with_finals
+from small_study import quiet, stored, task, with_finals
 
 N_LAYERS = {"chat": 12, "code": 20, "third": 6}
 ROOMY = 2**40  # bytes
@@ -37,9 +37,9 @@ def config(*names: str) -> StudyConfig:
     return parse_config({"models": dict.fromkeys(names, model)}, source="test", folder=Path())
 
 
-def split_plan(
+def split_task(
     names: tuple[str, ...] = ("chat", "code"), capacity_bytes: int | None = 12 * MIB, **changes: Any
-) -> Plan:
+) -> SearchTask:
     study = config(*names)
     n_layers = {name: N_LAYERS[name] for name in names}
     space = SearchSpace.of(study, n_layers, n_threads=2, offloads=capacity_bytes is not None)
@@ -53,21 +53,21 @@ def split_plan(
         "objectives": study.resolved_objectives()[: len(names)],
         "workloads": {name: model.workload for name, model in study.models.items()},
         "sampler": "layer-split",
-        "first": [space.smallest()],
+        "initial_design": [space.smallest()],
         "n_trials": 30,
     }
-    return plan(**values | changes)
+    return task(**values | changes)
 
 
 def runner_for(**changes: Any) -> PlannedRunner:
-    feasible = split_plan(**changes).feasible
+    feasible = split_task(**changes).feasible
     assert feasible is not None
     return PlannedRunner(feasible.planner)
 
 
 def study(folder: Path, **changes: Any) -> Search:
     folder.mkdir(exist_ok=True)
-    return Search(split_plan(**changes), open_journal(folder), folder)
+    return Search(split_task(**changes), open_journal(folder), folder)
 
 
 def test_it_is_a_sampler_of_optunas(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_the_same_seed_runs_the_same_trials(tmp_path: Path) -> None:
 
 
 def begin() -> list[SplitSettings]:
-    smallest = split_plan().space.smallest()
+    smallest = split_task().space.smallest()
     return [smallest.with_layers("chat", n_gpu_layers) for n_gpu_layers in (0, 5, 9)]
 
 
@@ -100,7 +100,7 @@ def begin() -> list[SplitSettings]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> list[SplitSettings]:
     """What a study runs that is never cut off."""
     runner = runner_for()
-    study(tmp_path_factory.mktemp("whole"), first=begin(), n_trials=60).run(runner, quiet)
+    study(tmp_path_factory.mktemp("whole"), initial_design=begin(), n_trials=60).run(runner, quiet)
     return runner.ran
 
 
@@ -116,8 +116,8 @@ def test_a_study_cut_off_goes_on_with_the_trials_it_would_have_run(
 
     first.before = before
     with pytest.raises(Interrupted):
-        study(tmp_path, first=begin(), n_trials=60).run(first, quiet)
-    why = study(tmp_path, first=begin(), n_trials=60).run(rest, quiet)
+        study(tmp_path, initial_design=begin(), n_trials=60).run(first, quiet)
+    why = study(tmp_path, initial_design=begin(), n_trials=60).run(rest, quiet)
     assert "the noise of one measurement makes" in why
     # Of the first ones an interrupted trial comes last, of the others next.
     assert set(first.ran[:-1] + rest.ran) == set(whole)
@@ -164,7 +164,7 @@ def test_where_nobody_knows_what_fits_it_searches_as_tpe_does(tmp_path: Path) ->
 def test_what_reaches_a_floor_is_a_finalist_though_others_are_faster(tmp_path: Path) -> None:
     floor = Floor.parse("chat.tokens_per_s >= 20", ["chat", "code"])
     code = [Objective.named("code.tokens_per_s", ["chat", "code"])]
-    searched = study(tmp_path, floors=[floor], objectives=code, n_trials=14, measuring=with_finals(3, 2))
+    searched = study(tmp_path, floors=[floor], objectives=code, n_trials=14, schedule=with_finals(3, 2))
     searched.run(runner_for(), quiet)
     assert front(searched.finished(), code, [floor])
 
@@ -191,7 +191,7 @@ def test_above_a_floor_the_other_model_is_made_fast(tmp_path: Path) -> None:
     best = front(searched.finished(), code, [floor])
     assert best
     assert all(true_tokens_per_s(trial.settings, "chat") >= 16 for trial in best)
-    fitting = split_plan()
+    fitting = split_task()
     assert fitting.feasible is not None
     reachable = max(
         true_tokens_per_s(settings, "code")

@@ -13,7 +13,7 @@ from layertune.search.search import Search
 from layertune.search.storage import open_url
 from layertune.search.unclaimed import Unclaimed
 from layertune.testing import FakeRunner
-from small_study import plan, quiet, search, space
+from small_study import quiet, search, space, task
 
 # What another machine's clock shows, compared with this one's: its zone and its error.
 AHEAD = [timedelta(hours=hours, minutes=minutes) for hours, minutes in ((-19, 7), (0, -7), (0, 7), (9, -7))]
@@ -25,7 +25,7 @@ def shared(folder: Path) -> str:
 
 def machine(folder: Path, name: str, n_trials: int) -> Search:
     (folder / name).mkdir(exist_ok=True)
-    return Search(plan(n_trials=n_trials, sampler="random"), open_url(shared(folder)), folder / name)
+    return Search(task(n_trials=n_trials, sampler="random"), open_url(shared(folder)), folder / name)
 
 
 def raw(folder: Path) -> optuna.Study:

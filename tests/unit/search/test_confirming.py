@@ -22,7 +22,7 @@ from layertune.testing import FakeRunner
 from layertune.testing.fakes import Noise, true_tokens_per_s
 from layertune.trial.outcome import Failed
 from layertune.units import MIB
-from small_study import ROUNDS, on_a_gpu, plan, quiet, search, space, stored, with_finals
+from small_study import ROUNDS, on_a_gpu, quiet, search, space, stored, task, with_finals
 
 N_TRIALS, N_FINALS, N_CONFIRMING = 5, 3, 4
 FIRST = [
@@ -33,13 +33,13 @@ WILD = Noise(load=0.3)
 
 
 def study(folder: Path, n_confirming: int = N_CONFIRMING, **changes: object) -> Search:
-    values = {"sampler": "random", "n_trials": N_TRIALS, "first": FIRST, "baselines": BASELINES}
-    measuring = with_finals(N_FINALS, n_confirming=n_confirming)
-    return search(folder, **values | {"measuring": measuring} | changes)
+    values = {"sampler": "random", "n_trials": N_TRIALS, "initial_design": FIRST, "baselines": BASELINES}
+    schedule = with_finals(N_FINALS, n_confirming=n_confirming)
+    return search(folder, **values | {"schedule": schedule} | changes)
 
 
 def chosen(trials: Sequence[FinishedTrial]) -> list[int]:
-    return [trial.number for trial in to_confirm(trials, plan().objectives, BASELINES)]
+    return [trial.number for trial in to_confirm(trials, task().objectives, BASELINES)]
 
 
 def confirmed(trials: Sequence[FinishedTrial]) -> list[int]:
@@ -84,7 +84,7 @@ def test_without_them_those_of_the_finals_are_told(tmp_path: Path) -> None:
 
 def test_without_finals_there_is_nothing_to_confirm(tmp_path: Path) -> None:
     runner = FakeRunner()
-    study(tmp_path, measuring=with_finals(0, n_confirming=N_CONFIRMING)).run(runner, quiet)
+    study(tmp_path, schedule=with_finals(0, n_confirming=N_CONFIRMING)).run(runner, quiet)
     assert len(runner.ran) == N_TRIALS
 
 
@@ -105,7 +105,7 @@ def test_latencies_beside_a_prefill_are_measured_in_the_rounds_that_are_told(tmp
 
 
 def test_where_the_time_is_up_after_the_finals_their_figures_are_told(tmp_path: Path) -> None:
-    study(tmp_path, measuring=with_finals(0)).run(FakeRunner(), quiet)
+    study(tmp_path, schedule=with_finals(0)).run(FakeRunner(), quiet)
     late, runner = study(tmp_path, timeout_s=0.0), FakeRunner(noise=WILD)
     late.run(runner, quiet)
     n_finalists = sum(bool(trial.rounds) for trial in late.finished())
@@ -237,10 +237,10 @@ def test_those_of_an_earlier_run_are_not_told_where_none_are_wanted(tmp_path: Pa
 
 
 def test_without_a_front_no_baseline_is_measured_again(tmp_path: Path) -> None:
-    study(tmp_path, measuring=with_finals(N_FINALS)).run(FakeRunner(), quiet)
+    study(tmp_path, schedule=with_finals(N_FINALS)).run(FakeRunner(), quiet)
     unreached = Floor(Objective("chat.tokens_per_s", "maximize"), 1e6)
     held = study(tmp_path, floors=[unreached])
-    assert to_confirm(held.finished(), plan().objectives, BASELINES, [unreached]) == []
+    assert to_confirm(held.finished(), task().objectives, BASELINES, [unreached]) == []
 
 
 def test_of_two_machines_each_confirms_its_own_choice(tmp_path: Path) -> None:
@@ -248,9 +248,9 @@ def test_of_two_machines_each_confirms_its_own_choice(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("one", "other")]
     for folder in folders:
         folder.mkdir()
-    changes = {"sampler": "random", "n_trials": N_TRIALS, "first": FIRST, "baselines": BASELINES}
-    measuring = with_finals(N_FINALS, n_confirming=3)
-    searches = [Search(plan(measuring=measuring, **changes), storage, folder) for folder in folders]
+    changes = {"sampler": "random", "n_trials": N_TRIALS, "initial_design": FIRST, "baselines": BASELINES}
+    schedule = with_finals(N_FINALS, n_confirming=3)
+    searches = [Search(task(schedule=schedule, **changes), storage, folder) for folder in folders]
     runners = [FakeRunner(), FakeRunner()]
     for each, runner in zip(searches, runners, strict=True):
         each.run(runner, quiet)

@@ -15,7 +15,7 @@ from layertune.search.search import Search
 from layertune.search.storage import JOURNAL_NAME, mend_journal, open_journal
 from layertune.search.study_lock import study_lock
 from layertune.testing import FakeRunner
-from small_study import plan, quiet, search, space
+from small_study import quiet, search, space, task
 
 pytestmark = pytest.mark.usefixtures("kill_leftovers")
 
@@ -135,11 +135,11 @@ def test_damage_before_the_last_record_is_reported_with_its_line(tmp_path: Path)
 
 def test_a_trial_cut_off_twice_is_queued_once(tmp_path: Path) -> None:
     storage = open_journal(tmp_path)
-    study = Search(plan(n_trials=1), storage, tmp_path)
+    study = Search(task(n_trials=1), storage, tmp_path)
     study.run(FakeRunner(), quiet)
     raw = optuna.load_study(study_name="test", storage=storage)
     running = raw.ask(distributions(space()))
     running.set_user_attr("settings", space().settings(running.params).as_dict())
     for _ in range(3):
-        Search(plan(n_trials=1), storage, tmp_path)
+        Search(task(n_trials=1), storage, tmp_path)
     assert [trial.state for trial in raw.trials].count(TrialState.WAITING) == 1

@@ -12,7 +12,7 @@ from layertune.errors import Interrupted, StorageError
 from layertune.results.decided import MIN_ROUNDS
 from layertune.results.trials import FinishedTrial, contenders, front
 from layertune.search.finals import Finals, RoundMeasured, settled, turns
-from layertune.search.schedule import FinalsPlan, Measuring
+from layertune.search.schedule import Schedule
 from layertune.search.search import Search
 from layertune.search.storage import JOURNAL_NAME
 from layertune.search.study_record import Rounds, StudyRecord, with_rounds
@@ -24,7 +24,7 @@ from layertune.testing.fakes import Noise
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Failed, Infeasible, Measured, TrialOutcome
 from layertune.units import MIB
-from small_study import ROUNDS, plan, quiet, search, space, stored, with_finals
+from small_study import ROUNDS, quiet, search, space, stored, task, with_finals
 
 N_TRIALS = 9
 
@@ -72,8 +72,15 @@ def hold(
     on_round: Callable[[RoundMeasured], None] = quiet,
 ) -> Rounds:
     kept = kept or record()
-    measuring = Measuring(n_attempts=n_attempts, finals=FinalsPlan(n_rounds, 4, effort, n_rounds_beside, n_confirming))
-    Finals(measuring, kept, N_TRIALS, seed=1).hold(FINALISTS, runner, on_round, time_is_up, is_decided)
+    schedule = Schedule(
+        n_attempts=n_attempts,
+        n_rounds=n_rounds,
+        n_finalists=4,
+        n_confirming=n_confirming,
+        finals_effort=effort,
+        n_rounds_beside=n_rounds_beside,
+    )
+    Finals(schedule, kept, N_TRIALS, seed=1).hold(FINALISTS, runner, on_round, time_is_up, is_decided)
     return kept.rounds("finals", str(N_TRIALS))
 
 
@@ -326,8 +333,8 @@ BASELINES = [space().canonical(FIRST[2])]
 
 
 def study(folder: Path, n_rounds: int = 3, **changes: object) -> Search:
-    values = {"sampler": "random", "n_trials": 5, "first": FIRST, "baselines": BASELINES}
-    return search(folder, **values | {"measuring": with_finals(n_rounds)} | changes)
+    values = {"sampler": "random", "n_trials": 5, "initial_design": FIRST, "baselines": BASELINES}
+    return search(folder, **values | {"schedule": with_finals(n_rounds)} | changes)
 
 
 def n_in_finals(finished: list[FinishedTrial]) -> int:
@@ -354,7 +361,7 @@ def test_a_study_ends_with_its_finals_and_only_their_figures_count(tmp_path: Pat
 
 @pytest.mark.parametrize(("noise", "n_rounds"), [(Noise(), MIN_ROUNDS), (WILD, 8)])
 def test_a_study_holds_more_finals_where_noise_may_decide_them(tmp_path: Path, noise: Noise, n_rounds: int) -> None:
-    held = search(tmp_path, n_trials=5, measuring=with_finals(8, n_confirming=3))
+    held = search(tmp_path, n_trials=5, schedule=with_finals(8, n_confirming=3))
     held.run(FakeRunner(noise=noise), quiet)
     assert {len(trial.rounds) for trial in held.finished() if trial.rounds} == {n_rounds}
 
@@ -400,7 +407,7 @@ def test_a_study_that_is_interrupted_in_the_first_round_keeps_its_front(tmp_path
     """Until all were measured again, the few that were are no better than the others."""
     screening, runner = study(tmp_path, n_rounds=0), FakeRunner()
     screening.run(FakeRunner(), quiet)
-    on_front = [trial.number for trial in front(screening.finished(), plan().objectives)]
+    on_front = [trial.number for trial in front(screening.finished(), task().objectives)]
 
     def before(_settings: SplitSettings) -> None:
         if len(runner.ran) == 2:
@@ -411,7 +418,7 @@ def test_a_study_that_is_interrupted_in_the_first_round_keeps_its_front(tmp_path
         study(tmp_path).run(runner, quiet)
     cut = study(tmp_path).finished()
     assert len(on_front) > 1
-    assert [trial.number for trial in front(cut, plan().objectives)] == on_front
+    assert [trial.number for trial in front(cut, task().objectives)] == on_front
 
 
 def test_a_study_whose_time_is_up_still_holds_the_least_rounds(tmp_path: Path) -> None:
@@ -468,11 +475,11 @@ def test_a_storage_that_goes_away_between_two_attempts_is_one_sentence(tmp_path:
 
     runner = FakeRunner(disturbances={0: "noise"}, before=before)
     with pytest.raises(StorageError, match="cannot be read or written"):
-        study(tmp_path, measuring=Measuring(n_attempts=2)).run(runner, quiet)
+        study(tmp_path, schedule=Schedule(n_attempts=2)).run(runner, quiet)
 
 
 def test_the_front_has_finalists_only(tmp_path: Path) -> None:
-    held = study(tmp_path, measuring=with_finals(3, n_finalists=1))
+    held = study(tmp_path, schedule=with_finals(3, n_finalists=1))
     held.run(FakeRunner(noise=Noise(load=0.05)), quiet)
     on_front = front(held.finished(), (CHAT, VRAM))
     assert 0 < n_in_finals(held.finished()) < 5

@@ -9,16 +9,16 @@ from optuna.trial import TrialState
 
 from layertune.config import Objective
 from layertune.results.trials import front, objective_value
-from layertune.search.schedule import Measuring
+from layertune.search.schedule import Schedule
 from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
 from layertune.testing.fakes import Noise
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured
-from small_study import plan, quiet, search, space, stored
+from small_study import quiet, search, space, stored, task
 
 # Never narrow enough with this noise, so a trial goes on to its last repetition unless it is given up.
-MEASURING = Measuring(Effort(3, 12, 0.0001))
+MEASURING = Schedule(Effort(3, 12, 0.0001))
 STEADY = Noise(repeat=0.001, seed=1)
 
 
@@ -42,7 +42,7 @@ FAST, BEATEN, LARGER = settings(5, 512), settings(5, 256), settings(9, 512)
 
 def outcomes(folder: Path, *first: SplitSettings, **changes: object) -> list[Measured]:
     """Run these settings one after the other, the first on a machine that is faster, and return what each came to."""
-    values = {"sampler": "random", "n_trials": len(first), "first": first, "measuring": MEASURING} | changes
+    values = {"sampler": "random", "n_trials": len(first), "initial_design": first, "schedule": MEASURING} | changes
     study = search(folder, **values)
     study.run(FakeRunner(noise=STEADY, machine_speed=slower_after_the_first), quiet)
     found = [trial.outcome for trial in study.finished()]
@@ -67,7 +67,7 @@ def test_a_trial_that_may_still_be_on_the_front_is_measured_to_its_end(second: S
 
 
 def test_a_trial_within_the_noise_of_a_better_one_is_not_given_up(tmp_path: Path) -> None:
-    study = search(tmp_path, sampler="random", n_trials=2, first=[FAST, BEATEN], measuring=MEASURING)
+    study = search(tmp_path, sampler="random", n_trials=2, initial_design=[FAST, BEATEN], schedule=MEASURING)
     study.run(FakeRunner(noise=Noise(repeat=0.05, seed=1)), quiet)
     assert [n_repeats(each.outcome) for each in study.finished() if isinstance(each.outcome, Measured)] == [12, 12]
 
@@ -76,7 +76,7 @@ def test_a_trial_that_ended_early_is_told_complete_with_every_objective(tmp_path
     outcomes(tmp_path, FAST, BEATEN)
     told: list[optuna.trial.FrozenTrial] = stored(tmp_path).trials
     assert [each.state for each in told] == [TrialState.COMPLETE, TrialState.COMPLETE]
-    (_, finished), objectives = search(tmp_path).finished(), plan().objectives
+    (_, finished), objectives = search(tmp_path).finished(), task().objectives
     assert told[1].values == [objective_value(objective, finished) for objective in objectives]
     assert isinstance(finished.outcome, Measured)
     for report in finished.outcome.models.values():
@@ -86,11 +86,11 @@ def test_a_trial_that_ended_early_is_told_complete_with_every_objective(tmp_path
 
 def test_a_trial_that_ended_early_is_not_on_the_front(tmp_path: Path) -> None:
     outcomes(tmp_path, FAST, BEATEN)
-    assert [each.number for each in front(search(tmp_path).finished(), plan().objectives)] == [0]
+    assert [each.number for each in front(search(tmp_path).finished(), task().objectives)] == [0]
 
 
 def test_a_trial_over_the_budget_beats_nobody(tmp_path: Path) -> None:
-    tight = replace(plan().limits, vram=(1,))
+    tight = replace(task().limits, vram=(1,))
     assert [n_repeats(each) for each in outcomes(tmp_path, FAST, BEATEN, limits=tight)] == [12, 12]
 
 
@@ -105,7 +105,7 @@ def test_without_figures_of_an_objective_so_far_nothing_is_given_up(tmp_path: Pa
 
 def test_a_reference_is_never_given_up(tmp_path: Path) -> None:
     reference = space().canonical(BEATEN)
-    measuring = Measuring(MEASURING.effort, reference=reference, n_between=1)
-    study = search(tmp_path, sampler="random", n_trials=2, first=[FAST, LARGER], measuring=measuring)
+    schedule = Schedule(MEASURING.effort, reference=reference, n_between=1)
+    study = search(tmp_path, sampler="random", n_trials=2, initial_design=[FAST, LARGER], schedule=schedule)
     study.run(FakeRunner(noise=STEADY, machine_speed=slower_after_the_first), quiet)
     assert [n_repeats(each.outcome) for each in study.references()] == [12, 12]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from layertune.errors import Interrupted, StorageError
-from layertune.search.schedule import Measuring
+from layertune.search.schedule import Schedule
 from layertune.search.storage import JOURNAL_NAME
 from layertune.search.task import Event, ReferenceMeasured
 from layertune.settings import SplitSettings
@@ -17,8 +17,8 @@ from small_study import TRIALS, quiet, search, space
 REFERENCE = space().canonical(space().settings({"chat.n_gpu_layers": 3, "code.n_gpu_layers": 3}))
 
 
-def every(n_between: int, effort: Effort = TRIALS) -> Measuring:
-    return Measuring(effort, reference=REFERENCE, n_between=n_between)
+def every(n_between: int, effort: Effort = TRIALS) -> Schedule:
+    return Schedule(effort, reference=REFERENCE, n_between=n_between)
 
 
 def places(runner: FakeRunner) -> list[int]:
@@ -33,16 +33,16 @@ def n_trials(folder: Path) -> list[int]:
 
 def test_the_reference_is_measured_at_the_start_and_after_every_so_many_trials(tmp_path: Path) -> None:
     runner = FakeRunner()
-    search(tmp_path, sampler="random", n_trials=17, measuring=every(8)).run(runner, quiet)
+    search(tmp_path, sampler="random", n_trials=17, schedule=every(8)).run(runner, quiet)
     assert places(runner) == [0, 8, 16]
     assert n_trials(tmp_path) == [0, 8, 16]
     assert len(runner.ran) == 17 + 3
 
 
-@pytest.mark.parametrize("measuring", [Measuring(), every(0), Measuring(n_between=8)])
-def test_without_a_reference_or_an_interval_none_is_measured(measuring: Measuring, tmp_path: Path) -> None:
+@pytest.mark.parametrize("schedule", [Schedule(), every(0), Schedule(n_between=8)])
+def test_without_a_reference_or_an_interval_none_is_measured(schedule: Schedule, tmp_path: Path) -> None:
     runner = FakeRunner()
-    search(tmp_path, sampler="random", n_trials=2, measuring=measuring).run(runner, quiet)
+    search(tmp_path, sampler="random", n_trials=2, schedule=schedule).run(runner, quiet)
     assert len(runner.ran) == 2
     assert n_trials(tmp_path) == []
 
@@ -72,17 +72,17 @@ def test_a_reference_that_is_durable_is_not_measured_again_after_a_resume(
     n_run: int, left: list[int], tmp_path: Path
 ) -> None:
     with pytest.raises(Interrupted):
-        search(tmp_path, sampler="random", n_trials=5, measuring=every(2)).run(interrupted_at(n_run), quiet)
+        search(tmp_path, sampler="random", n_trials=5, schedule=every(2)).run(interrupted_at(n_run), quiet)
     n_before = len(search(tmp_path).finished())
     again = FakeRunner()
-    search(tmp_path, sampler="random", n_trials=5, measuring=every(2)).run(again, quiet)
+    search(tmp_path, sampler="random", n_trials=5, schedule=every(2)).run(again, quiet)
     assert [n_before + place for place in places(again)] == left
     assert n_trials(tmp_path) == [0, 2, 4]
 
 
 def test_a_reference_that_fails_is_no_reference_and_ends_nothing(tmp_path: Path) -> None:
     runner = FakeRunner(outcomes={0: Failed("crashed", "SIGSEGV", (), 0.1)})
-    study = search(tmp_path, sampler="random", n_trials=3, measuring=every(2))
+    study = search(tmp_path, sampler="random", n_trials=3, schedule=every(2))
     assert study.run(runner, quiet) == "all 3 trials are done"
     assert [each.n_trials for each in study.references()] == [2]
 
@@ -90,7 +90,7 @@ def test_a_reference_that_fails_is_no_reference_and_ends_nothing(tmp_path: Path)
 def test_the_reference_has_the_effort_of_a_trial_and_is_prepared_before_all(tmp_path: Path) -> None:
     effort = Effort(2, 5, 0.1)
     runner = FakeRunner()
-    search(tmp_path, sampler="random", n_trials=3, measuring=every(2, effort)).run(runner, quiet)
+    search(tmp_path, sampler="random", n_trials=3, schedule=every(2, effort)).run(runner, quiet)
     assert set(runner.efforts) == {effort}
     assert runner.prepared == [REFERENCE]
 
@@ -108,13 +108,13 @@ def drifts(events: list[Event]) -> list[float | None]:
 def test_a_machine_that_becomes_slower_is_told_with_its_speed(tmp_path: Path) -> None:
     events: list[Event] = []
     runner = FakeRunner(machine_speed=lambda n_run: 1.0 if n_run < 4 else 0.8)  # runs 0, 3 and 6 are references
-    search(tmp_path, sampler="random", n_trials=5, measuring=every(2)).run(runner, events.append)
+    search(tmp_path, sampler="random", n_trials=5, schedule=every(2)).run(runner, events.append)
     assert drifts(events) == [None, None, pytest.approx(0.8)]
 
 
 def test_a_steady_machine_is_told_to_be_the_same(tmp_path: Path) -> None:
     events: list[Event] = []
-    search(tmp_path, sampler="random", n_trials=3, measuring=every(2)).run(FakeRunner(), events.append)
+    search(tmp_path, sampler="random", n_trials=3, schedule=every(2)).run(FakeRunner(), events.append)
     assert drifts(events) == [None, None]
 
 
@@ -124,7 +124,7 @@ def test_what_a_listener_raises_is_its_own_error_and_no_failure_of_the_storage(t
             raise BrokenPipeError("the terminal is gone")
 
     with pytest.raises(BrokenPipeError):
-        search(tmp_path, sampler="random", n_trials=1, measuring=every(2)).run(FakeRunner(), listen)
+        search(tmp_path, sampler="random", n_trials=1, schedule=every(2)).run(FakeRunner(), listen)
 
 
 def test_a_storage_that_goes_away_in_a_reference_is_one_sentence(tmp_path: Path) -> None:
@@ -133,4 +133,4 @@ def test_a_storage_that_goes_away_in_a_reference_is_one_sentence(tmp_path: Path)
         (tmp_path / JOURNAL_NAME).mkdir()
 
     with pytest.raises(StorageError, match="cannot be read or written"):
-        search(tmp_path, sampler="random", measuring=every(2)).run(FakeRunner(before=break_storage), quiet)
+        search(tmp_path, sampler="random", schedule=every(2)).run(FakeRunner(before=break_storage), quiet)

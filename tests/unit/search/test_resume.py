@@ -13,7 +13,7 @@ from layertune.search.storage import JOURNAL_NAME, open_url
 from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
 from layertune.units import MIB
-from small_study import SAMPLERS, plan, quiet, search, space
+from small_study import SAMPLERS, quiet, search, space, task
 
 MIXED = space(n_batch=[512, 64, 128], flash_attn=["on", "off"], type_v=["f16", "q8_0"])
 
@@ -65,14 +65,14 @@ def test_a_study_cut_off_anywhere_before_its_first_trials_still_runs_all_of_them
     first = [space().settings({"chat.n_gpu_layers": n_gpu_layers}) for n_gpu_layers in range(5)]
     whole = tmp_path / "whole"
     whole.mkdir()
-    search(whole, first=first)
+    search(whole, initial_design=first)
     lines = (whole / JOURNAL_NAME).read_bytes().splitlines(keepends=True)
     for n_lines in range(len(lines) + 1):
         cut = tmp_path / str(n_lines)
         shutil.copytree(whole, cut)
         (cut / JOURNAL_NAME).write_bytes(b"".join(lines[:n_lines]) + b'{"torn')
         runner = FakeRunner()
-        search(cut, first=first, n_trials=5).run(runner, quiet)
+        search(cut, initial_design=first, n_trials=5).run(runner, quiet)
         assert runner.ran == [space().canonical(settings) for settings in first], n_lines
 
 
@@ -89,7 +89,7 @@ def test_a_study_where_nothing_fits_says_so_again_when_it_goes_on(tmp_path: Path
     first = [space().smallest()]
     for runner, n_runs in ((FakeRunner(cap_bytes=0), 1), (FakeRunner(cap_bytes=0), 0)):
         with pytest.raises(NothingFits, match="the smallest setting was refused"):
-            search(tmp_path, first=first).run(runner, quiet)
+            search(tmp_path, initial_design=first).run(runner, quiet)
         assert len(runner.ran) == n_runs
 
 
@@ -99,7 +99,7 @@ def shared(folder: Path) -> str:
 
 def machine(folder: Path, name: str, n_trials: int) -> Search:
     (folder / name).mkdir(exist_ok=True)
-    return Search(plan(n_trials=n_trials, sampler="random"), open_url(shared(folder)), folder / name)
+    return Search(task(n_trials=n_trials, sampler="random"), open_url(shared(folder)), folder / name)
 
 
 def test_two_machines_of_a_shared_storage_count_and_know_each_others_trials(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_two_machines_of_a_shared_storage_count_and_know_each_others_trials(tmp_
 def twins(folder: Path, *, stored: bool) -> tuple[Search, FakeRunner, optuna.trial.Trial]:
     """Return a machine whose first trial another one runs already; `stored` says whether it has told its settings."""
     first = [space().settings({"chat.n_gpu_layers": 3})]
-    study = Search(plan(n_trials=2, first=first), open_url(shared(folder)), folder)
+    study = Search(task(n_trials=2, initial_design=first), open_url(shared(folder)), folder)
     raw = optuna.load_study(study_name="test", storage=open_url(shared(folder)))
     taken = raw.ask()
     raw.enqueue_trial(space().params(first[0]))

@@ -19,7 +19,7 @@ from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
 from layertune.trial.runner import GiveUp, never
 from layertune.units import MIB
 from layertune.vram.report import VramReport
-from small_study import N_LAYERS, SAMPLERS, plan, quiet, search, space, stored
+from small_study import N_LAYERS, SAMPLERS, quiet, search, space, stored, task
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -57,7 +57,7 @@ def test_the_same_seed_asks_for_the_same_trials(tmp_path: Path) -> None:
 def test_the_first_trials_are_those_asked_for(tmp_path: Path) -> None:
     first = [space().smallest(), space().settings({"chat.n_gpu_layers": 7, "code.n_gpu_layers": 3})]
     runner = FakeRunner()
-    search(tmp_path, first=first).run(runner, quiet)
+    search(tmp_path, initial_design=first).run(runner, quiet)
     assert runner.ran[:2] == [space().canonical(settings) for settings in first]
 
 
@@ -78,7 +78,7 @@ def test_measured_trials_over_the_budget_are_complete_but_never_on_the_front(tmp
     study.run(FakeRunner(cap_bytes=10_000 * MIB), quiet)
     over = [trial for trial in study.finished() if trial.violations["vram"] > 0]
     assert over
-    assert not {trial.number for trial in over} & {trial.number for trial in front(study.finished(), plan().objectives)}
+    assert not {trial.number for trial in over} & {trial.number for trial in front(study.finished(), task().objectives)}
 
 
 def test_an_engine_that_is_known_is_told_again_but_not_run_again(tmp_path: Path) -> None:
@@ -160,11 +160,11 @@ def test_other_machines_trials_in_a_shared_storage_are_left_alone(tmp_path: Path
     mine, theirs = tmp_path / "mine", tmp_path / "theirs"
     mine.mkdir()
     theirs.mkdir()
-    Search(plan(n_trials=1), storage, theirs).run(FakeRunner(), quiet)
+    Search(task(n_trials=1), storage, theirs).run(FakeRunner(), quiet)
     study = optuna.load_study(study_name="test", storage=storage)
     running = study.ask()
     running.set_user_attr("owner", (theirs / "owner").read_text())
-    Search(plan(n_trials=1), storage, mine)
+    Search(task(n_trials=1), storage, mine)
     assert study.trials[running.number].state == TrialState.RUNNING
 
 
@@ -199,16 +199,16 @@ class AsPlanned(FakeRunner):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_what_does_not_fit_by_plan_is_never_run(sampler: str, tmp_path: Path) -> None:
     runner, feasible = AsPlanned(), fitting(MIB)
-    plan_of = {"feasible": feasible, "limits": replace(plan().limits, vram=(2**40,))}
-    search(tmp_path, sampler=sampler, n_trials=12, **plan_of).run(runner, quiet)
+    changes = {"feasible": feasible, "limits": replace(task().limits, vram=(2**40,))}
+    search(tmp_path, sampler=sampler, n_trials=12, **changes).run(runner, quiet)
     assert len(runner.ran) == 12
     assert not [settings for settings in runner.ran if feasible.exceeded(settings)]
 
 
 def test_a_proposal_that_does_not_fit_is_told_by_how_many_bytes(tmp_path: Path) -> None:
     feasible = fitting(MIB)
-    plan_of = {"feasible": feasible, "limits": replace(plan().limits, vram=(2**40,))}
-    search(tmp_path, sampler="random", n_trials=8, **plan_of).run(AsPlanned(), quiet)
+    changes = {"feasible": feasible, "limits": replace(task().limits, vram=(2**40,))}
+    search(tmp_path, sampler="random", n_trials=8, **changes).run(AsPlanned(), quiet)
     ruled_out = [trial for trial in stored(tmp_path).trials if "planned" in trial.user_attrs]
     assert ruled_out
     for trial in ruled_out:
@@ -230,8 +230,8 @@ def test_a_kill_while_a_proposal_is_ruled_out_is_mended(tmp_path: Path) -> None:
 def test_a_search_ends_when_all_that_fits_has_been_tried(tmp_path: Path) -> None:
     small, runner = fitting(300_000), AsPlanned()
     assert 0 < small.n_settings() < 60
-    plan_of = {"feasible": small, "limits": replace(plan().limits, vram=(2**40,))}
-    why = search(tmp_path, sampler="random", n_trials=100, **plan_of).run(runner, quiet)
+    changes = {"feasible": small, "limits": replace(task().limits, vram=(2**40,))}
+    why = search(tmp_path, sampler="random", n_trials=100, **changes).run(runner, quiet)
     assert why == "every setting that can fit has been tried"
     assert len(runner.ran) == small.n_settings()
 

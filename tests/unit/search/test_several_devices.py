@@ -24,7 +24,7 @@ from layertune.space.tensor_splits import tensor_splits
 from layertune.testing import measured
 from layertune.units import GIB, MIB
 from planned_runner import PlannedRunner, report
-from small_study import plan, quiet
+from small_study import quiet, task
 
 N_LAYERS = {"chat": 5, "code": 8}
 PLANNER = small_shapes.planner(2, **{name: small_shapes.shape(n_layer=n) for name, n in N_LAYERS.items()})
@@ -138,14 +138,14 @@ def test_a_search_over_two_devices_runs_to_its_end_and_keeps_both_budgets(tmp_pa
     feasible = FeasibleSpace(space, PLANNER, limits(*capacities))
     runner = PlannedRunner(PLANNER)
     search = Search(
-        plan(
+        task(
             space=space,
             feasible=feasible,
             limits=limits(*capacities),
             objectives=study.resolved_objectives(),
             workloads={name: model.workload for name, model in study.models.items()},
             sampler=sampler,
-            first=corners(space, PLANNER, capacities),
+            initial_design=corners(space, PLANNER, capacities),
             n_trials=25,
         ),
         open_journal(tmp_path),

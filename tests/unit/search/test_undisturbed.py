@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from finalists import split
 from layertune.errors import Interrupted
-from layertune.search.schedule import Measuring
+from layertune.search.schedule import Schedule
 from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
 from layertune.trial.effort import Effort
@@ -91,7 +91,7 @@ def test_every_attempt_has_the_same_effort_and_may_be_given_up() -> None:
 
 def test_a_study_keeps_the_disturbed_attempts_beside_the_trial_that_stands(tmp_path: Path) -> None:
     runner = FakeRunner(disturbances={1: "noise", 2: "more noise"})
-    study = search(tmp_path, sampler="random", n_trials=3, measuring=Measuring(n_attempts=3))
+    study = search(tmp_path, sampler="random", n_trials=3, schedule=Schedule(n_attempts=3))
     study.run(runner, quiet)
     assert len(runner.ran) == 5
     kept = {key: value for key, value in stored(tmp_path).user_attrs.items() if key.startswith("disturbed")}
@@ -115,8 +115,8 @@ def test_an_interrupt_between_two_attempts_keeps_the_first_and_runs_the_trial_ag
     runner.before = before
     first = [space().smallest()]
     with pytest.raises(Interrupted):
-        search(tmp_path, first=first, n_trials=1, measuring=Measuring(n_attempts=2)).run(runner, quiet)
+        search(tmp_path, initial_design=first, n_trials=1, schedule=Schedule(n_attempts=2)).run(runner, quiet)
     assert "disturbed 0 0" in stored(tmp_path).user_attrs
     again = FakeRunner()
-    search(tmp_path, first=first, n_trials=1, measuring=Measuring(n_attempts=2)).run(again, quiet)
+    search(tmp_path, initial_design=first, n_trials=1, schedule=Schedule(n_attempts=2)).run(again, quiet)
     assert again.ran == runner.ran[:1]
