@@ -2,11 +2,12 @@
 
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from layertune.devices.target import Target
+from layertune.models import ModelFiles
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.clock import Clock
 from layertune.trial.effort import Effort
@@ -24,13 +25,18 @@ CARD = Target("emulated", "card", vram_bytes=4096, n_threads=1)
 
 @contextmanager
 def scripted(
-    script: str, folder: Path, *, target: Target | None = None, timeout_s: float = 30.0
+    script: str,
+    folder: Path,
+    *,
+    target: Target | None = None,
+    timeout_s: float = 30.0,
+    files: Sequence[ModelFiles] = (),
 ) -> Iterator[ProcessTrialRunner]:
     """Run trials in `script`; it finds the first request in `request` and reads further ones from its input."""
     file = folder / "worker.py"
     prelude = "import json, os, signal, sys, time\nrequest = sys.stdin.readline()\n"
     file.write_text(prelude + textwrap.dedent(script))
-    place = Workplace(target or Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, timeout_s)
+    place = Workplace(target or Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, timeout_s, files)
     with closing(ProcessTrialRunner(place, command=(sys.executable, str(file)))) as runner:
         yield runner
 

@@ -9,7 +9,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FILES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "scripts").rglob("*.py")])
 
-_NUMBERS = frozenset({"int", "float", "Size", "Duration"})  # the last two are those of config files
 _UNITS = ("_bytes", "_s", "_ns", "_mhz", "_percent")
 
 
@@ -37,8 +36,10 @@ def test_the_check_finds_it(source: str, is_hidden: bool) -> None:
 
 def known_numbers() -> frozenset[str]:
     """Return the names that are annotated as numbers, and nowhere as anything else."""
-    annotated = [pair for path in FILES for pair in _annotations(ast.parse(path.read_text(encoding="utf-8")))]
-    others = {name for name, annotation in annotated if not _is_number(annotation)}
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in FILES]
+    aliases = {name for tree in trees for name in _aliases(tree)}
+    annotated = [pair for tree in trees for pair in _annotations(tree)]
+    others = {name for name, annotation in annotated if not _is_number(annotation, aliases)}
     return frozenset(name for name, _ in annotated) - others
 
 
@@ -59,6 +60,13 @@ def hidden_zeros(source: str, numbers: frozenset[str]) -> list[str]:
     return found
 
 
+def _aliases(tree: ast.Module) -> Iterator[str]:
+    """Yield the names of number types of our own, like `Size = Annotated[int, …]`."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript) and _is_number(node.value, set()):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+
+
 def _annotations(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
     """Yield each field, variable, parameter and function with its annotation."""
     for node in ast.walk(tree):
@@ -70,12 +78,12 @@ def _annotations(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
             yield node.name, node.returns
 
 
-def _is_number(annotation: ast.expr) -> bool:
+def _is_number(annotation: ast.expr, aliases: set[str]) -> bool:
     if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":
         parts = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
-        return _is_number(parts[0])
-    words = {each.strip() for each in ast.unparse(annotation).split("|")}
-    return bool(words & _NUMBERS) and words <= _NUMBERS | {"None"}
+        return _is_number(parts[0], aliases)
+    words = {each.strip() for each in ast.unparse(annotation).split("|")} - {"None"}
+    return bool(words) and words <= {"int", "float"} | aliases
 
 
 def _name(node: ast.expr) -> str | None:

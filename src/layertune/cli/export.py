@@ -7,6 +7,7 @@ from layertune.cli.files import write_files
 from layertune.errors import UsageError
 from layertune.export import MODELS_DIR, REPAIRS, export_files, ignored_keys, picked_for_worksheet
 from layertune.results.result import Result, TrialInfo, read_result
+from layertune.study.other_files import other_files
 
 
 def run(
@@ -20,6 +21,8 @@ def run(
     if models_dir == "":
         raise UsageError("--models-dir is empty", remedy="give the folder of the model files, or leave it out")
     result = read_result(study)
+    for sentence in other_files(study if study.is_dir() else study.parent, result):
+        warn(sentence)
     trial = None if compat is None else picked_for_worksheet(result, pick)
     pick = pick if trial is None else str(trial.number)
     files = export_files(result, format, pick, MODELS_DIR if models_dir is None else models_dir)

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from layertune.devices import lifetime
 from layertune.devices.target import Target
-from layertune.errors import BuildError, LayertuneError
+from layertune.errors import BuildError, LayertuneError, ModelFileError
 from layertune.memory.projection import Anatomy, Projection
 from layertune.settings import EngineSettings
 
@@ -26,7 +26,8 @@ _LEDGER_BYTES = 2**60  # nothing is allocated on the card, so nothing is refused
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One model's settings to project, in the form of `EngineSettings.memory_key`; `n_outputs` as in `Context`.
+    """One model's settings to project, in the form of `EngineSettings.memory_key`; `n_outputs` as in `Context`. The
+    answer is of the shape with `shape_digest`, whatever lies at the path by now.
 
     `whole` asks with the model's own file, which takes longer than its skeleton and is just as exact. Only Linux has
     skeletons.
@@ -37,6 +38,7 @@ class Question:
     settings: tuple[EngineSettings, ...]
     n_outputs: int | None = None
     whole: bool = False
+    shape_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,8 @@ def main(arguments: list[str]) -> int:
         library.load()
         library.log().keep_debug(*DEBUG_WORDS)
         shape = read_shape(Path(question.path))
+        if question.shape_digest not in (None, shape.digest()):
+            raise ModelFileError(f"{question.path} was replaced by another model", remedy="run the command again")
         device = open_device(question.target, ["model"], _ledger_descriptors(question.target))
         try:
             # The file has no name: nothing stays when llama.cpp ends this process, or the search is killed.

@@ -66,8 +66,11 @@ class Projections:
         for name, settings in wanted.items():
             missing = self.missing(name, settings)
             if missing or _ANATOMY not in self._entries[name]:
-                path = str(self._shapes[name].files[0])
-                questions[name] = Question(self._target, path, tuple(missing), self._n_outputs)
+                shape = self._shapes[name]
+                path = str(shape.files[0])
+                questions[name] = Question(
+                    self._target, path, tuple(missing), self._n_outputs, shape_digest=shape.digest()
+                )
         for (name, question), answer in zip(questions.items(), ask(list(questions.values())), strict=True):
             new = _entries(question, answer)
             self._entries[name].update(new)

@@ -24,13 +24,17 @@ def cache_folder() -> Path:
 
 
 def unchanged_key(files: Iterable[Path]) -> str:
-    """Return what changes when one of the files does: their paths, sizes and times of change.
+    """Return what changes when one of the files does: their paths, sizes, inodes and times of change. The last one,
+    of the inode, no copy and no tool sets back.
 
     Raises:
         OSError: a file is not there.
     """
     statuses = [(file.resolve(), file.stat()) for file in files]
-    return " ".join(f"{path} {status.st_size} {status.st_mtime_ns}" for path, status in statuses)
+    return " ".join(
+        f"{path} {status.st_size} {status.st_ino} {status.st_mtime_ns} {status.st_ctime_ns}"
+        for path, status in statuses
+    )
 
 
 def read_entries(store: Path) -> dict[str, Any]:

@@ -66,12 +66,16 @@ class HardwareInfo(Part):
 
 
 class ModelInfo(Part):
+    """A model that a study measured. `file` and `sha256` are of its first file, `further_sha256` of the other parts of
+    a split model."""
+
     file: FileName
     sha256: str
     architecture: str
     n_layer: LayerCount
     file_bytes: Bytes
     quantization: str | None
+    further_sha256: list[str] | None = None
 
 
 class WorkloadInfo(Part):

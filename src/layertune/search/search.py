@@ -11,7 +11,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import TrialState
 
 from layertune.config.objective import with_floors
-from layertune.errors import Interrupted
+from layertune.errors import Interrupted, ModelFileError
 from layertune.results.bounds import bounds, clearly_beaten
 from layertune.results.decided import MIN_ROUNDS, is_decided
 from layertune.results.drift import Reference, worst_drift
@@ -143,6 +143,7 @@ class Search:
             Interrupted: Ctrl-C; every finished trial is kept and the interrupted one is queued again.
             NothingFits: the smallest setting is over the budget.
             StorageError: a trial cannot be written.
+            ModelFileError: a model file was changed; every finished trial is kept and the one that ran is queued again.
         """
         try:
             schedule = self.task.schedule
@@ -153,13 +154,20 @@ class Search:
             why = self._run_trials(prepared, on_event, watch)
             self._hold_finals(prepared, on_event, watch)
             return why
+        except ModelFileError:
+            self._mend()
+            raise
         except KeyboardInterrupt as interrupt:
-            with storing():
-                mend_trials(self._study, self._recorder, alone=self._alone)
-                self._learn()
+            self._mend()
             raise Interrupted(
                 f"interrupted after {len(self._known)} trials; all of them are kept", remedy="go on with --resume"
             ) from interrupt
+
+    def _mend(self) -> None:
+        """Queue the trial that was cut off again."""
+        with storing():
+            mend_trials(self._study, self._recorder, alone=self._alone)
+            self._learn()
 
     def _run_trials(self, runner: TrialRunner, on_event: Callable[[Event], None], watch: Deadline) -> str:
         task, space, known = self.task, self.task.space, self._known

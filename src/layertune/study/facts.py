@@ -14,7 +14,7 @@ from layertune.devices.target import Target
 from layertune.engine.build import BuildInfo
 from layertune.errors import BuildError, ConfigError
 from layertune.memory import Planner
-from layertune.models import ModelShape
+from layertune.models import ModelFiles, ModelShape
 from layertune.settings import SplitSettings
 from layertune.space.limits import Limits
 from layertune.space.search_space import SearchSpace
@@ -64,6 +64,15 @@ class StudyFacts:
     @property
     def shapes(self) -> dict[str, ModelShape]:
         return self.models.shapes
+
+    @cached_property
+    def files(self) -> dict[str, ModelFiles]:
+        """The model files of these shapes, which are known again by their contents.
+
+        Raises:
+            ModelFileError: one is gone, or was replaced since its header was read.
+        """
+        return {name: ModelFiles.of_shape(shape) for name, shape in self.shapes.items()}
 
     @property
     def target(self) -> Target:

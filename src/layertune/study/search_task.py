@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from layertune.config.objective import with_floors
-from layertune.models import file_sha256
 from layertune.search.schedule import Schedule
 from layertune.search.task import SearchTask
 from layertune.settings import SplitSettings
@@ -50,6 +49,7 @@ def workplace_of(study: StudyFacts) -> Workplace:
         workloads={name: (model.workload.n_prompt, model.workload.n_generate) for name, model in models.items()},
         seed=study.config.seed,
         trial_timeout_s=study.config.search.trial_timeout,
+        files=tuple(study.files.values()),
     )
 
 
@@ -110,7 +110,7 @@ def identity_of(study: StudyFacts) -> dict[str, str]:
     if study.config.floors:
         identity["floors"] = ", ".join(map(str, study.config.resolved_floors()))
     for name, model in study.config.models.items():
-        identity[f"model {name}"] = " ".join(file_sha256(file) for file in study.shapes[name].files)
+        identity[f"model {name}"] = " ".join(study.files[name].sha256())
         identity[f"workload {name}"] = f"{model.workload.n_prompt} + {model.workload.n_generate} tokens"
     for dimension in study.space.dimensions:
         if dimension.field == "n_cpu_moe" and dimension.values == (0,):

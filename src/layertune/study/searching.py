@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from layertune.config import CONFIG_NAME, dump_config
 from layertune.devices.lease import DeviceLease
 from layertune.errors import StorageError, UsageError
 from layertune.export import render_env
-from layertune.models import ModelShape, file_sha256
+from layertune.models import ModelShape
 from layertune.regular_files import is_there
 from layertune.report import FILE_NAME as REPORT_NAME
 from layertune.report import render_report
@@ -160,7 +160,7 @@ def provenance_of(study: StudyFacts, created: datetime) -> Provenance:
         seed=study.config.seed,
         llama_cpp=LlamaCpp(version=study.build.version, commit=study.build.commit),
         hardware=hardware_info(study.target, study.machine),
-        models={name: _model_info(shape) for name, shape in study.shapes.items()},
+        models={name: _model_info(shape, study.files[name].sha256()) for name, shape in study.shapes.items()},
         workload={name: WorkloadInfo(**model.workload.model_dump()) for name, model in models.items()},
         budget=BudgetInfo(
             vram_bytes=study.limits.vram_bytes,
@@ -203,10 +203,12 @@ def resolved_toml(study: StudyFacts, folder: Path) -> str:
     return dump_config(study.config.model_copy(update=changes))
 
 
-def _model_info(shape: ModelShape) -> ModelInfo:
+def _model_info(shape: ModelShape, sha256: Sequence[str]) -> ModelInfo:
+    first, *further = sha256
     return ModelInfo(
         file=shape.files[0].name,
-        sha256=file_sha256(shape.files[0]),
+        sha256=first,
+        further_sha256=further or None,
         architecture=shape.architecture,
         n_layer=shape.n_layer,
         file_bytes=shape.file_bytes,

@@ -56,6 +56,7 @@ class Study(StudyFacts):
             StudyMismatch: the study was made with other models, settings or hardware.
             NothingFits: no setting fits the budget.
             StorageError: a trial cannot be written.
+            ModelFileError: a model file was replaced or deleted; every finished trial is kept.
             Interrupted: Ctrl-C; every finished trial is kept.
         """
         from layertune.study.searching import search

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from layertune.devices.target import Target
+from layertune.models import ModelFiles
 from layertune.settings import SplitSettings
 from layertune.trial.clock import Clock
 from layertune.trial.effort import Effort
@@ -26,13 +27,15 @@ _PREPARE_TIMEOUT_FACTOR = 10
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What stays the same over all trials of a study. `paths` and `workloads` (prompt, generated tokens) by model."""
+    """What stays the same over all trials of a study. `paths` and `workloads` (prompt, generated tokens) by model;
+    `files` are those that every trial has to find unchanged."""
 
     target: Target
     paths: Mapping[str, str]
     workloads: Mapping[str, tuple[int, int]]
     seed: int
     trial_timeout_s: float
+    files: Sequence[ModelFiles] = ()
 
 
 class ProcessTrialRunner:
@@ -72,10 +75,12 @@ class ProcessTrialRunner:
     ) -> TrialOutcome | None:
         started_s = time.monotonic()
         try:
+            self._check_files()
             answer = self._order(settings, effort, give_up, timeout_s)
             if isinstance(answer, Stale):
                 self.close()
                 answer = self._order(settings, effort, give_up, timeout_s)
+            self._check_files()  # nobody knows which of two files a trial meanwhile has measured
         except WorkerNotStarted as error:
             return Failed("error", str(error), (), time.monotonic() - started_s)
         except BaseException:
@@ -102,6 +107,11 @@ class ProcessTrialRunner:
         return self._worker.run(
             self._request(settings, effort, self._worker.ledger_descriptors), timeout_s, self.on_stage, give_up
         )
+
+    def _check_files(self) -> None:
+        """Raises ModelFileError."""
+        for files in self._workplace.files:
+            files.check()
 
     def _start(self) -> WorkerProcess:
         """Raises WorkerNotStarted once trying again has not helped either."""

@@ -25,7 +25,11 @@ class TrialRunner(Protocol):
         ...
 
     def run(self, settings: SplitSettings, effort: Effort, give_up: GiveUp = never) -> TrialOutcome:
-        """Return what became of `settings`. Death, hang and refusal are outcomes; KeyboardInterrupt passes through."""
+        """Return what became of `settings`. Death, hang and refusal are outcomes; KeyboardInterrupt passes through.
+
+        Raises:
+            ModelFileError: a model file is not the one that the study began with.
+        """
         ...
 
     def close(self) -> None:

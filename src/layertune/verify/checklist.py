@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from layertune.errors import DeviceError
 from layertune.models import file_sha256
+from layertune.models.shape import part_files
 from layertune.regular_files import is_file
 from layertune.units import format_bytes, format_duration
 from layertune.verify.client import About
@@ -27,14 +28,16 @@ def files(stack: Stack) -> list[Check]:
 
 def _file(model: ServedModel) -> Check:
     what = f"{model.name}: the model file is here"
-    if not is_file(model.file):
-        evidence = f"there is no file {model.file.name} where the study's models are"
-        return Check(what, "failed", evidence, "put it there, or give its folder: --models-dir")
-    if file_sha256(model.file) != model.sha256:
-        advice = "serve the measured file, or search again with this one"
-        return Check(what, "failed", f"{model.file.name} is not the file that the study measured (sha256)", advice)
-    size = format_bytes(model.file.stat().st_size)
-    return Check(what, "passed", f"{model.file.name}, {size}, its sha256 is the study's")
+    size_bytes = 0
+    for file, sha256 in zip(part_files(model.file), model.sha256, strict=False):
+        if not is_file(file):
+            evidence = f"there is no file {file.name} where the study's models are"
+            return Check(what, "failed", evidence, "put it there, or give its folder: --models-dir")
+        if file_sha256(file) != sha256:
+            advice = "serve the measured file, or search again with this one"
+            return Check(what, "failed", f"{file.name} is not the file that the study measured (sha256)", advice)
+        size_bytes += file.stat().st_size
+    return Check(what, "passed", f"{model.file.name}, {format_bytes(size_bytes)}, its sha256 is the study's")
 
 
 def plan(verdict: PlanVerdict) -> Check:

@@ -22,12 +22,12 @@ _OTHERS = frozenset({_CACHE_RAM, "PORT"})
 class ServedModel:
     """One model: its file here, how it is run, llama-server's flags for that, and the requests that it is asked.
 
-    `sha256` and `n_layer` are those of the file that the study measured.
+    `sha256`, of each part of a split model, and `n_layer` are those of the files that the study measured.
     """
 
     name: str
     file: Path
-    sha256: str
+    sha256: tuple[str, ...]
     n_layer: int
     settings: EngineSettings
     flags: tuple[Flag, ...]
@@ -60,7 +60,7 @@ def stack_of(result: Result, pick: TrialInfo, folders: Mapping[str, Path], varia
         name: ServedModel(
             name,
             folders[name] / variables.get(f"{name.upper()}_{_FILE}", model.file),
-            model.sha256,
+            (model.sha256, *(model.further_sha256 or ())),
             model.n_layer,
             settings[name],
             tuple(_flag(flag, name, variables) for flag in server_flags(result, changed, name)),
