@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compared_picture import Panel, picture
-from layertune.cli.compare_sheets import speed_words
 from layertune.compare import StudiesCompared, compare_studies
 from layertune.compare.cost import ModelCost
+from layertune.compare.sheets import speed_words
 from layertune.compare.studies import PairCompared
 from layertune.compare.summary import StudySummary
 from layertune.results.result import FILE_NAME, Result, read_result

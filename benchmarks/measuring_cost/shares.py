@@ -20,7 +20,7 @@ from layertune.units import format_duration
 def main() -> None:
     config, *options = sys.argv[1:] or ["configs/studies/demo.toml"]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", "from layertune.cli.main import run; run()", "search", config, *options]
+        command = [sys.executable, "-m", "layertune", "search", config, *options]
         started_s = monotonic()
         subprocess.run([*command, "--study", f"{folder}/study"], check=True, stdout=subprocess.DEVNULL)
         wall_s = monotonic() - started_s

@@ -96,7 +96,7 @@ def main() -> None:
 
 def search(run: int, config_path: Path) -> Result:
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", "from layertune.cli.main import run; run()", "search", str(config_path)]
+        command = [sys.executable, "-m", "layertune", "search", str(config_path)]
         subprocess.run([*command, "--study", f"{folder}/study", "--seed", str(run)], check=True, capture_output=True)
         return read_result(Path(folder) / "study")
 

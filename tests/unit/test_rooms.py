@@ -51,6 +51,8 @@ ONLY_IN = {
     "rich": {"cli"},
 }
 FILES = sorted(SOURCE.rglob("*.py"))
+_DOORS = ("__init__", "__main__")  # of the library and of `python -m layertune`
+_MAX_CLI_LINES = 2000
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -69,7 +71,7 @@ def room(path: Path) -> str:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_a_room_imports_only_from_rooms_above_it(path: Path) -> None:
     here = room(path)
-    if here == "__init__":
+    if here in _DOORS:
         return
     for name in imports(path):
         package, _, rest = name.partition(".")
@@ -98,7 +100,18 @@ def imported(path: Path) -> set[str]:
 
 
 def test_every_room_has_its_place_in_the_order() -> None:
-    assert {room(path) for path in FILES} - {"__init__"} == set(ROOMS)
+    assert {room(path) for path in FILES} - set(_DOORS) == set(ROOMS)
+
+
+def test_commands_only_parse_call_and_render() -> None:
+    n_lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in FILES if room(path) == "cli")
+    assert n_lines <= _MAX_CLI_LINES
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "scripts"])
+def test_benchmarks_and_scripts_use_the_library_and_not_the_commands(folder: str) -> None:
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        assert [name for name in imports(path) if name.startswith("layertune.cli")] == [], path
 
 
 def test_files_are_short_enough_to_read_in_one_sitting() -> None:

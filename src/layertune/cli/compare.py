@@ -6,9 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from layertune.cli.compare_sheets import Sheet, pair_lines, remarks, sheets
 from layertune.cli.console import Table, show, show_heading, show_json, show_table
 from layertune.compare import StudiesCompared, compare_studies
+from layertune.compare.sheets import Sheet, pair_lines, remarks, sheets
 from layertune.errors import UsageError
 from layertune.prediction.prediction import is_prediction, load_prediction
 from layertune.regular_files import is_folder, is_there

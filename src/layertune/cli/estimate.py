@@ -1,18 +1,22 @@
 """layertune estimate: what a setting takes, per model and device, before anything is loaded."""
 
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from layertune.cli.console import say, show_json, warn
+from layertune.cli.console import Table, say, show, show_json, show_table, warn
 from layertune.config import CONFIG_NAME
 from layertune.config.overrides import Overrides, study_config
 from layertune.errors import ResultFileError
-from layertune.memory import HOST, ModelPlan
+from layertune.memory import GPU, HOST, MemoryPlan, ModelPlan
+from layertune.memory.homes import layer_homes
 from layertune.memory.plan import add
 from layertune.study.estimate import Estimate
+from layertune.study.models_on_device import ModelsOnDevice
 from layertune.study.study import open_study
+from layertune.units import MIB, format_bytes
 
 
 def run(config_path: Path | None, overrides: Overrides, *, as_json: bool) -> None:
@@ -23,8 +27,6 @@ def run(config_path: Path | None, overrides: Overrides, *, as_json: bool) -> Non
     if as_json:
         show_json(_json(found))
     else:
-        from layertune.cli.estimate_table import print_estimate  # the JSON needs no rich
-
         print_estimate(study.models, found)
 
 
@@ -68,3 +70,89 @@ def _devices_json(model: ModelPlan, overhead_bytes: int | None) -> dict[str, dic
         total_bytes = add((planned.total_bytes, beside_bytes or 0))
         devices[device] = {**asdict(planned), "overhead_bytes": beside_bytes, "total_bytes": total_bytes}
     return devices
+
+
+_PARTS = ("weights_bytes", "kv_bytes", "compute_bytes", "output_bytes")
+
+
+def print_estimate(models: ModelsOnDevice, found: Estimate) -> None:
+    """Print the table, the verdict, and how many layers of each model fit."""
+    show(_title(models))
+    show_table(_table(models, found))
+    show(*_verdicts(found))
+    for name, excess_bytes in found.over_ram().items():
+        limit = format_bytes(found.ram_limit_bytes or 0)
+        show(f"{HOST}: {name} exceeds its RAM limit of {limit} by {format_bytes(excess_bytes)}")
+    if found.budget_bytes is None or found.plan.needed_bytes is None:
+        return
+    for name, layers in found.most_layers.items():
+        n_all = models.shapes[name].n_layer + 1
+        words = "not even 0 fit" if layers is None else f"at most {layers} of {n_all} fit"
+        show(f"n_gpu_layers of {name}, the others as they are: {words}")
+
+
+def _table(models: ModelsOnDevice, found: Estimate) -> Table:
+    table = Table()
+    for heading in ("model", "device"):
+        table.column("", heading)
+    for above, below in (
+        ("", "layers"),
+        ("", "weights"),
+        ("KV", "cache"),
+        ("compute", "buffers"),
+        ("output", "buffer"),
+        ("together", "MiB"),
+    ):
+        table.column(above, below, right=True)
+    for name, model in found.plan.models.items():
+        n_all = models.shapes[name].n_layer + 1
+        engine = found.settings[name]
+        homes = Counter(layer_homes(n_all - 1, engine.n_gpu_layers, engine.tensor_split))
+        for device, planned in model.devices.items():
+            n_layers = homes[device]
+            parts = [_mib(getattr(planned, part)) for part in _PARTS]
+            label = name if device == GPU else ""
+            table.row(label, device, f"{n_layers}/{n_all}", *parts, _mib(planned.total_bytes))
+    return table
+
+
+def _title(models: ModelsOnDevice) -> str:
+    target = models.target
+    size = f", {format_bytes(target.vram_bytes)}" if target.vram_bytes is not None else ""
+    emulated = " (EMULATED)" if target.kind == "emulated" else ""
+    return f"Memory by plan, nothing loaded: {target.name}{size}{emulated}"
+
+
+def _verdicts(found: Estimate) -> list[str]:
+    """Return one for each device."""
+    plan = found.plan
+    if not found.budgets_bytes:
+        return ["no device to offload to, so no budget"]
+    needed = {device: plan.needed_on(device) for device in plan.devices}
+    known = {device: n_bytes for device, n_bytes in needed.items() if n_bytes is not None}
+    if len(known) < len(needed):
+        why = found.settings.impossible() or "it creates no context with them"
+        return [f"llama.cpp refuses these settings whatever the memory: {why}"]
+    return [
+        _verdict(plan, device, n_bytes, budget_bytes)
+        for (device, n_bytes), budget_bytes in zip(known.items(), found.budgets_bytes, strict=True)
+    ]
+
+
+def _verdict(plan: MemoryPlan, device: str, needed_bytes: int, budget_bytes: int) -> str:
+    spare_bytes = budget_bytes - needed_bytes
+    verdict = "FITS" if needed_bytes + plan.log_error_bytes <= budget_bytes else "DOES NOT FIT"
+    words = "to spare" if spare_bytes >= 0 else "too much"
+    overhead = plan.overhead
+    if overhead.n_bytes is None:
+        beside = f"; the device's own overhead comes on top, {plan.n_processes} times: {overhead.source}"
+    elif overhead.n_bytes:
+        beside = f", {plan.n_processes} × {format_bytes(overhead.n_bytes)} overhead in it ({overhead.source})"
+    else:
+        beside = ""
+    needed, budget = format_bytes(needed_bytes), format_bytes(budget_bytes)
+    return f"{device}: {needed} of {budget}: {verdict}, {format_bytes(abs(spare_bytes))} {words}{beside}"
+
+
+def _mib(n_bytes: int | None) -> str:
+    return "?" if n_bytes is None else f"{n_bytes / MIB:.2f}"

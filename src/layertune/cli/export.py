@@ -3,17 +3,18 @@
 from pathlib import Path
 
 from layertune.cli.console import say, show_file, warn
-from layertune.cli.files import write_files
 from layertune.errors import UsageError
-from layertune.export import MODELS_DIR, REPAIRS, export_files, ignored_keys, picked_for_worksheet
+from layertune.export import MODELS_DIR, REPAIRS, check_format, export_files, ignored_keys, picked_for_worksheet
 from layertune.results.result import Result, TrialInfo, read_result
 from layertune.study.other_files import other_files
+from layertune.study.outputs import write_files
 
 
 def run(
     study: Path, format: str | None, pick: str, *, compat: str | None, models_dir: str | None, output: Path | None
 ) -> None:
     format = "env" if format is None else format
+    check_format(format)
     if compat not in (None, "worksheet"):
         raise UsageError(f"nothing is known of {compat!r}", remedy="leave --compat out, or choose worksheet")
     if compat is not None and format != "env":

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from layertune.cli.console import Table, show, show_json, show_table, show_width, shows_on_terminal
-from layertune.cli.scatter import front_plot
+from layertune.report.scatter import front_plot
 from layertune.results.remarks import baseline_words, gain_words, study_remarks
 from layertune.results.result import Result, TrialInfo, read_result
 from layertune.results.trial_info import MetricInfo

@@ -1,11 +1,13 @@
 """layertune predict: the front on a card one does not have."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from layertune.cli.console import say, show_file
-from layertune.cli.files import check_output, write_output
-from layertune.prediction.prediction import prediction_json
+from layertune.cli.console import Table, say, show, show_file, show_table
+from layertune.prediction.prediction import ErrorInfo, Interval, Prediction, prediction_json
+from layertune.study.outputs import check_output, write_output
 from layertune.study.predicted import predict
+from layertune.units import format_bytes
 
 
 def run(study: Path, hardware: str, output: Path | None, *, as_json: bool) -> None:
@@ -19,6 +21,109 @@ def run(study: Path, hardware: str, output: Path | None, *, as_json: bool) -> No
     if as_json:
         show_file(text)
     elif output is None:
-        from layertune.cli.predict_table import print_prediction  # the JSON needs no rich
-
         print_prediction(prediction)
+
+
+_MOST_ROWS = 16
+
+
+def print_prediction(prediction: Prediction) -> None:
+    show_table(prediction_table(prediction))
+    show("", *remarks(prediction))
+
+
+def prediction_table(prediction: Prediction) -> Table:
+    shown = shown_places(prediction)
+    table = Table(_title(prediction, len(shown)))
+    for name in prediction.models:
+        table.column(name, "layers", right=True)
+        table.column("", "-c -b", right=True)
+        table.column("PREDICTED", "tokens/s alone", right=True)
+    table.column("planned", "VRAM", right=True)
+    table.column("", "pick", wraps=True)
+    for place in shown:
+        table.row(*_row(prediction, place))
+    return table
+
+
+def shown_places(prediction: Prediction) -> list[int]:
+    """Return the picks and, spread evenly over the front, as many others as people read."""
+    places = range(len(prediction.front))
+    picks = set(prediction.picks.values())
+    n_others = max(_MOST_ROWS - len(picks), 2)
+    if len(places) <= _MOST_ROWS:
+        return list(places)
+    spread = {round(each * (len(places) - 1) / (n_others - 1)) for each in range(n_others)}
+    return sorted(picks | spread)
+
+
+def remarks(prediction: Prediction) -> list[str]:
+    error, device = prediction.error, prediction.hardware.device
+    lines = [
+        f"PREDICTED from {prediction.study.name}, measured on {device.name}"
+        f"{' (EMULATED)' if device.kind == 'emulated' else ''}: nothing of this was measured.",
+        f"Intervals are made for {error.level:.0%} of what a trial of another session would measure, which is no "
+        f"promise. {error.session:.1%} (standard deviation) is for the other session.",
+        *_checks(error),
+    ]
+    lines += [_pick_line(prediction, pick, layers) for pick, layers in error.layers.items() if pick in prediction.picks]
+    lines.append(f"Scaled: {prediction.scaled}.")
+    if any(each.beyond for setting in prediction.front for each in setting.models.values()):
+        lines.append("* more layers on the device than any trial measured: the curve is continued.")
+    return lines + prediction.limits
+
+
+def _checks(error: ErrorInfo) -> Iterator[str]:
+    """Say what the study's own trials show of the intervals; all of them are of one session."""
+    n_inside = round(error.coverage * error.n_splits)
+    yield (
+        "Checked on the study's own trials, without the share for another session: each number of layers predicted "
+        f"from the trials of all others is off by {error.median:.1%} in the median, and {n_inside} of {error.n_splits} "
+        "are inside their interval."
+    )
+    if error.coverage_larger is not None:
+        n_inside = round(error.coverage_larger * error.n_larger)
+        yield (
+            "Predicted from trials with less of the model on the device only, as for a larger card: "
+            f"{n_inside} of {error.n_larger} are inside."
+        )
+
+
+def _pick_line(prediction: Prediction, pick: str, layers: Mapping[str, tuple[int, int]]) -> str:
+    chosen = prediction.front[prediction.picks[pick]].models
+    told = [
+        f"{name} {chosen[name].settings.n_gpu_layers}" + (f" ({least} to {most})" if least < most else "")
+        for name, (least, most) in layers.items()
+    ]
+    varies = any(least < most for least, most in layers.values())
+    meaning = "; in brackets, what would be picked without one of the measured splits" if varies else ""
+    return f"Pick {pick}: n_gpu_layers {', '.join(told)}{meaning}."
+
+
+def _title(prediction: Prediction, n_shown: int) -> str:
+    card, capacity_bytes = prediction.card, prediction.budget.capacity_bytes() or 0
+    plural = "" if card.n_threads == 1 else "s"
+    threads = f", {card.n_threads} device thread{plural}" if card.n_threads else ""
+    emulated = ", EMULATED" if prediction.emulated else ""
+    n_front = len(prediction.front)
+    shown = f"{n_front} settings" if n_shown == n_front else f"{n_shown} of {n_front} settings, all with --json"
+    return (
+        f"PREDICTED front on {card.profile} ({card.name}, {format_bytes(card.vram_bytes)}{threads}{emulated}, "
+        f"budget {format_bytes(capacity_bytes)}): {shown}"
+    )
+
+
+def _row(prediction: Prediction, place: int) -> Sequence[str]:
+    setting = prediction.front[place]
+    cells = []
+    for name, engine in setting.models.items():
+        n_layers = prediction.models[name].n_layer + 1
+        mark = "*" if engine.beyond else ""
+        sizes = f"{engine.settings.n_ctx} {engine.settings.n_batch}"
+        cells += [f"{engine.settings.n_gpu_layers}/{n_layers}{mark}", sizes, interval_text(engine.tokens_per_s)]
+    picks = ", ".join(pick for pick, at in prediction.picks.items() if at == place)
+    return [*cells, format_bytes(setting.planned_bytes), picks]
+
+
+def interval_text(interval: Interval) -> str:
+    return f"{interval.expected:.1f} ({interval.low:.1f} to {interval.high:.1f})"

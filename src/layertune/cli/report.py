@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from layertune.cli.console import say
-from layertune.cli.files import check_output, write_output
 from layertune.regular_files import is_folder
 from layertune.report import FILE_NAME, render_report
 from layertune.results.result import read_result
+from layertune.study.outputs import check_output, write_output
 from layertune.study.replanned import picked_trials, plan_again
 
 

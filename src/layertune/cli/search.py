@@ -9,13 +9,12 @@ from layertune.cli.progress import SearchProgress
 from layertune.cli.signals import end_as_ctrl_c
 from layertune.config import CONFIG_NAME
 from layertune.config.overrides import Overrides, study_config
-from layertune.errors import LayertuneError, NothingFits
 from layertune.export import quote
 from layertune.regular_files import is_there
 from layertune.report import FILE_NAME as REPORT_NAME
-from layertune.results.result import FILE_NAME, Result
+from layertune.results.result import FILE_NAME
 from layertune.search.task import Event, SearchOpened, SearchStopped
-from layertune.study.searching import check_storage
+from layertune.study.searching import check_storage, nothing_chosen
 from layertune.study.study import Study, open_study
 from layertune.units import format_bytes, join_bytes
 
@@ -64,21 +63,6 @@ def run(
     if not result.pareto:
         raise nothing_chosen(result)
     say(f"wrote {FILE_NAME}, {REPORT_NAME} and .env (the balanced pick) in {folder}")
-
-
-def nothing_chosen(result: Result) -> LayertuneError:
-    """Return why a finished search has no pick."""
-    if not result.trials:
-        return LayertuneError("no trial was finished", remedy="allow more time with --timeout")
-    if all(trial.state == "failed" for trial in result.trials):
-        return LayertuneError(f"no trial was measured; the last of {len(result.trials)}: {result.trials[-1].reason}")
-    if not result.floors or not any(trial.state == "measured" and not trial.exceeded() for trial in result.trials):
-        return NothingFits("no measured trial keeps the limits", remedy="raise the budget, or lower n_ctx or n_batch")
-    floors = " and ".join(result.floors)
-    return NothingFits(
-        f"no measured trial keeps the limits and reaches {floors}",
-        remedy=f"lower the floor; what was measured is in {FILE_NAME}",
-    )
 
 
 def _say_what(study: Study, folder: Path) -> None:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from layertune.cli.console import say
-from layertune.cli.files import check_output
 from layertune.models.known import find_known
 from layertune.models.shape import part_files
 from layertune.models.standin import plan_standin, plan_standin_like
 from layertune.regular_files import is_file
+from layertune.study.outputs import check_output
 from layertune.units import format_bytes
 
 

@@ -1,42 +1,23 @@
 """layertune verify: the exported stack started, loaded, soaked and judged."""
 
-import asyncio
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 
-import layertune
-from layertune.cli.console import printing, say, show, show_json, warn
-from layertune.cli.files import check_output, write_output
+from layertune.cli.console import printing, say, show, show_json
 from layertune.cli.signals import end_as_ctrl_c
 from layertune.config.env_file import load_env
-from layertune.devices.emulated.ledger import Ledger
-from layertune.devices.hardware import this_machine
-from layertune.devices.host_watch import HostWatch
-from layertune.devices.inspection import inspect
-from layertune.devices.lease import DeviceLease
-from layertune.devices.target import Target
 from layertune.errors import UsageError, VerificationFailed
 from layertune.redaction import is_clear, without_password
-from layertune.regular_files import is_file, is_folder
-from layertune.study.hardware_info import hardware_info
-from layertune.study.models_on_device import ModelsOnDevice, models_of
-from layertune.study.verified import VerifiedStudy, open_verified, plan_verdict
-from layertune.units import format_bytes, parse_duration
-from layertune.verify import checklist
-from layertune.verify.gauge import Gauge
+from layertune.regular_files import is_folder
+from layertune.study.outputs import check_output, write_output
+from layertune.study.verification import Request, verify
+from layertune.study.verified import VerifiedStudy, open_verified
+from layertune.units import parse_duration
 from layertune.verify.markdown import render_markdown
-from layertune.verify.programs import Program, check_device, find_program
-from layertune.verify.record import Check, Load, PlanVerdict, Subject, Verification
+from layertune.verify.record import Check
 from layertune.verify.record_json import as_json as record_as_json
-from layertune.verify.servers import GivenServers, OwnServers, Servers
-from layertune.verify.stack import Stack, stack_of, unread
-from layertune.verify.walk import Walk
-from layertune.vram.opening import open_outside_probe
 
 API_KEY = "LLAMA_API_KEY"  # llama-server's own
 
@@ -64,8 +45,9 @@ def run(study: Path | None, options: Options, *, output: Path | None, as_json: b
     reads = [*(path for path in (study, options.env) if path is not None), *opened.files()]
     if output is not None:
         check_output(output, reads=reads)
+    requested = _request(opened, options)
     end_as_ctrl_c()
-    found = verify(opened, options)
+    found = verify(opened, requested)
     text = render_markdown(found)
     with printing():
         if as_json:
@@ -79,162 +61,17 @@ def run(study: Path | None, options: Options, *, output: Path | None, as_json: b
         raise _failed(found.failed())
 
 
-def verify(study: VerifiedStudy, options: Options) -> Verification:
-    """Verify a pick, or what a `.env` makes of it.
-
-    Raises:
-        UsageError, ConfigError: an option or the `.env` is wrong.
-        DeviceError: the study's device is not here.
-    """
-    duration_s, urls = _duration_s(options.duration), _urls(options.urls, list(study.result.models))
-    api_key = api_key_of(options.api_key_env)
-    variables = {} if options.env is None else load_env(options.env)
-    for variable in unread(list(study.result.models), variables):
-        warn(f"nothing here reads {variable} of {options.env}")
-    stack = stack_of(study.result, study.result.picked(options.pick), study.folders(), variables)
-    pressure = Load(
+def _request(study: VerifiedStudy, options: Options) -> Request:
+    return Request(
+        options.pick,
+        _duration_s(options.duration),
         options.n_streams,
-        duration_s,
-        {name: (each.n_prompt, each.n_generate) for name, each in study.result.workload.items()},
+        {} if options.env is None else load_env(options.env),
+        _urls(options.urls, list(study.result.models)),
+        api_key_of(options.api_key_env),
+        options.server,
+        say,
     )
-    checks = checklist.files(stack)
-    for model in stack.models.values():
-        if not is_file(model.file):
-            say(f"there is no {model.file}")  # the record names no folder of this machine
-    if any(check.state == "failed" for check in checks):
-        return _nothing_started(study, stack, pressure, checks)
-    config = study.config_of(stack)
-    models = models_of(config)
-    plan = plan_verdict(config, models)
-    checks.append(checklist.plan(plan))
-    if plan.fits is False:
-        return _nothing_started(study, stack, pressure, checks, plan)
-    return _walk(study, stack, pressure, checks, plan, models, urls, api_key, options.server)
-
-
-def _walk(
-    study: VerifiedStudy,
-    stack: Stack,
-    pressure: Load,
-    checks: list[Check],
-    plan: PlanVerdict,
-    models: ModelsOnDevice,
-    urls: dict[str, str],
-    api_key: str | None,
-    server: Path | None,
-) -> Verification:
-    target = models.target
-    program = None if urls else find_program(server)
-    with ExitStack() as open_:
-        open_.enter_context(DeviceLease(target, warn=warn).held(_say_wait))
-        ledger = None
-        if program is not None and target.kind == "emulated":
-            ledger = Ledger.create(target.vram_bytes or 0)
-            open_.callback(ledger.close)
-        servers: Servers = GivenServers(urls, api_key)
-        if program is not None:
-            servers = _own(program, target, ledger, api_key, open_)
-        probe = open_outside_probe(target, None if ledger is None else ledger.descriptor)
-        walk = Walk(
-            stack,
-            servers,
-            plan,
-            pressure,
-            None if probe is None else Gauge(probe),
-            _why_no_memory(target),
-            say,
-            HostWatch(sum(engine.n_threads for _, engine in stack.settings.items()) + (target.n_threads or 0)),
-        )
-        started = datetime.now(UTC)
-        asyncio.run(walk.run())
-    return Verification(
-        started=f"{started:%Y-%m-%d %H:%M:%S}",
-        layertune_version=layertune.__version__,
-        subject=_subject(
-            study,
-            stack,
-            _device(study, target),
-            "given by --url" if program is None else program.words,
-            program,
-            walk.builds,
-        ),
-        load=pressure,
-        plan=plan,
-        checks=(*checks, *walk.checks),
-        compared=tuple(walk.compared),
-        memory=walk.memory(),
-        phases=tuple(walk.phases),
-        meanwhile=walk.meanwhile,
-    )
-
-
-def _own(program: Program, target: Target, ledger: Ledger | None, api_key: str | None, open_: ExitStack) -> OwnServers:
-    # llama-server is told its device; the other takes what llama.cpp sees.
-    gpus = inspect().gpus if target.kind == "gpu" or program.dialect == "llama_cpp.server" else ()
-    check_device(program, target, len(gpus))
-    gpu = gpus[target.gpu_index].name if target.gpu_index is not None else None
-    servers = OwnServers(program, target, gpu, ledger, api_key)
-    open_.callback(servers.close)
-    return servers
-
-
-def _nothing_started(
-    study: VerifiedStudy, stack: Stack, pressure: Load, checks: list[Check], plan: PlanVerdict | None = None
-) -> Verification:
-    info = study.result.hardware.device
-    device = info.name if info.vram_bytes is None else f"{info.name}, {format_bytes(info.vram_bytes)}"
-    nobody = PlanVerdict(None, "no plan", None, study.result.budget.capacity_bytes(), dict.fromkeys(stack.models))
-    return Verification(
-        started=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
-        layertune_version=layertune.__version__,
-        subject=_subject(study, stack, device, "none was started", None, {}),
-        load=pressure,
-        plan=plan or nobody,
-        checks=tuple(checks),
-        compared=(),
-        memory=None,
-        phases=(),
-        meanwhile={},
-    )
-
-
-def _subject(
-    study: VerifiedStudy, stack: Stack, device: str, server: str, program: Program | None, builds: dict[str, str]
-) -> Subject:
-    untaken = [] if program is None else [program.cannot_take(model) for model in stack.models.values()]
-    return Subject(
-        study=study.result.study.name,
-        created=study.result.study.created,
-        trial=None if stack.trial is None else stack.trial.number,
-        settings=dict(stack.settings.items()),
-        device=device,
-        emulated=study.result.hardware.device.kind == "emulated",
-        server=server,
-        builds=builds,
-        measured_build=study.result.study.llama_cpp.commit,
-        untaken=tuple(dict.fromkeys(chain.from_iterable(untaken))),
-    )
-
-
-def _device(study: VerifiedStudy, target: Target) -> str:
-    here, measured = hardware_info(target, this_machine()), study.result.hardware
-    size = "" if target.vram_bytes is None else f", {format_bytes(target.vram_bytes)}"
-    words = f"{target.name}{size}; {here.cpu.model}"
-    if here.fingerprint == measured.fingerprint:
-        return words
-    return f"{words}; the study was measured elsewhere: {measured.device.name}; {measured.cpu.model}"
-
-
-def _say_wait(owner: str) -> None:
-    say(f"waiting for the device: {owner} measures on it")
-
-
-def _why_no_memory(target: Target) -> str:
-    if target.kind == "cpu":
-        return "a CPU has no memory of its own"
-    if target.kind == "emulated":
-        return "an emulated card counts only what was started with it"
-    return "NVML does not answer for this GPU, and ggml's own figures need llama.cpp in this process"
 
 
 def _study(study: Path | None, options: Options) -> VerifiedStudy:

@@ -47,9 +47,14 @@ def export_files(
     Raises:
         UsageError: there is no such format or pick, or a file's name cannot stand in that format.
     """
+    check_format(format)
+    return EXPORTERS[format](result, result.picked(pick), models_dir)
+
+
+def check_format(format: str) -> None:
+    """Raises UsageError where there is no such export format."""
     if format not in EXPORTERS:
         raise UsageError(f"{format!r} is no export format", remedy=f"choose one of {', '.join(EXPORTERS)}")
-    return EXPORTERS[format](result, result.picked(pick), models_dir)
 
 
 __all__ = [
@@ -57,6 +62,7 @@ __all__ = [
     "MODELS_DIR",
     "REPAIRS",
     "Exporter",
+    "check_format",
     "export_files",
     "ignored_keys",
     "picked_for_worksheet",

@@ -10,7 +10,7 @@ from typing import Any
 
 from layertune.config import CONFIG_NAME, dump_config
 from layertune.devices.lease import DeviceLease
-from layertune.errors import StorageError, UsageError
+from layertune.errors import LayertuneError, NothingFits, StorageError, UsageError
 from layertune.export import render_env
 from layertune.models import ModelShape
 from layertune.regular_files import is_there
@@ -73,6 +73,21 @@ def search(
             clock = _clock(trials.spent, time.monotonic() - study.opened_s)
             result = _write(study, opened, folder, clock, stopped)
     return result
+
+
+def nothing_chosen(result: Result) -> LayertuneError:
+    """Return why a finished search has no pick."""
+    if not result.trials:
+        return LayertuneError("no trial was finished", remedy="allow more time with --timeout")
+    if all(trial.state == "failed" for trial in result.trials):
+        return LayertuneError(f"no trial was measured; the last of {len(result.trials)}: {result.trials[-1].reason}")
+    if not result.floors or not any(trial.state == "measured" and not trial.exceeded() for trial in result.trials):
+        return NothingFits("no measured trial keeps the limits", remedy="raise the budget, or lower n_ctx or n_batch")
+    floors = " and ".join(result.floors)
+    return NothingFits(
+        f"no measured trial keeps the limits and reaches {floors}",
+        remedy=f"lower the floor; what was measured is in {FILE_NAME}",
+    )
 
 
 def _open(study: StudyFacts, folder: Path, storage: str | None, warn: Callable[[str], None]) -> Search:

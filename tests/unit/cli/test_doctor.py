@@ -1,7 +1,7 @@
-from layertune.cli.doctor import findings
 from layertune.devices.hardware import Machine
 from layertune.devices.inspection import GpuInfo, Inspection
 from layertune.engine.build import BuildInfo
+from layertune.study.findings import findings
 from layertune.units import GIB
 
 MACHINE = Machine("Test CPU", 4, 16 * GIB)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from finished_study import result, screened
-from layertune.cli.search import nothing_chosen
+from layertune.study.searching import nothing_chosen
 
 
 def test_trials_that_failed_are_not_blamed_on_the_budget() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finished_study import result
-from layertune.cli.scatter import front_plot, scatter
+from layertune.report.scatter import front_plot, scatter
 from layertune.results.result import Result
 from report_studies import models, on_gpu, recorded, without_device
 

@@ -1,6 +1,6 @@
 import pytest
 
-from layertune.cli.predict_table import remarks
+from layertune.cli.predict import remarks
 from layertune.prediction import Prediction
 from layertune.prediction.prediction import ErrorInfo, Interval, PredictedEngine, PredictedSetting
 from layertune.settings import EngineSettings

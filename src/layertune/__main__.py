@@ -1,0 +1,5 @@
+"""`python -m layertune` is the command `layertune`."""
+
+from layertune.cli.main import run
+
+run()
