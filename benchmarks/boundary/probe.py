@@ -18,7 +18,7 @@ from layertune.results.result import read_result
 from layertune.settings import SplitSettings
 from layertune.trial.effort import ONCE
 from layertune.trial.outcome import Measured, TrialOutcome
-from layertune.trial.process import ProcessTrialRunner, Workplace
+from layertune.trial.process_runner import ProcessTrialRunner, TrialContext
 from layertune.units import MIB
 
 
@@ -31,13 +31,13 @@ def main() -> None:
     config, result = load_config(options.study / "study.toml"), read_result(options.study)
     target = find_target(config.resolved_device(), config.emulated.n_threads)
     paths = {name: str(model.path) for name, model in config.models.items()}
-    place = Workplace(target, paths, dict.fromkeys(paths, (8, 2)), seed=0, trial_timeout_s=600)
+    context = TrialContext(target, paths, dict.fromkeys(paths, (8, 2)), seed=0, trial_timeout_s=600)
     pick = SplitSettings.of(result.picked(options.pick).settings)
     n_layers = {name: model.n_layer + 1 for name, model in result.models.items()}
     grown = max(n_layers, key=lambda name: n_layers[name] - pick[name].n_gpu_layers)
     print(f"{target.name}, {(target.vram_bytes or 0) / MIB:.1f} MiB; pick {options.pick}; growing {grown}\n")
     print("| layers | outcome | card's peak, MiB | llama.cpp's buffer lines, MiB |\n|---|---|---|---|", flush=True)
-    with closing(ProcessTrialRunner(place)) as runner:
+    with closing(ProcessTrialRunner(context)) as runner:
         print(row(pick, runner.run(pick, ONCE)), flush=True)
         print(row(pick, runner.run(pick, ONCE)), flush=True)
         for more in range(1, options.most + 1):

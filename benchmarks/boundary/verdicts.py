@@ -20,7 +20,7 @@ from layertune.settings import SplitSettings
 from layertune.study.study import Study, open_study
 from layertune.trial.effort import ONCE
 from layertune.trial.outcome import Infeasible, Measured
-from layertune.trial.process import ProcessTrialRunner, Workplace
+from layertune.trial.process_runner import ProcessTrialRunner, TrialContext
 from layertune.units import MIB
 
 HERE = Path(__file__).parent
@@ -43,9 +43,9 @@ def main() -> None:
     drawn = [*islice(near(study, planner, options.seed, 0, reach_bytes), half)]
     drawn += islice(near(study, planner, options.seed, -reach_bytes, 0), options.n - half)
     paths = {name: str(model.path) for name, model in config.models.items()}
-    place = Workplace(study.target, paths, dict.fromkeys(paths, (8, 2)), 0, trial_timeout_s=600)
+    context = TrialContext(study.target, paths, dict.fromkeys(paths, (8, 2)), 0, trial_timeout_s=600)
     rows = []
-    with closing(ProcessTrialRunner(place)) as runner:
+    with closing(ProcessTrialRunner(context)) as runner:
         for settings in drawn:
             rows.append(row(planner, runner, settings, capacity_bytes))
             print(rows[-1], flush=True)

@@ -29,7 +29,7 @@ from sides import Cell, begin_watch, layertune, llama_bench, llama_bench_version
 from table import render
 
 from layertune.config.device import DeviceChoice
-from layertune.devices.hardware import this_machine
+from layertune.devices.host import this_machine
 from layertune.devices.target import Target, find_target
 from layertune.models import read_shape
 from layertune.models.known import find_known
@@ -55,7 +55,7 @@ LARGE = {"n_prompt": 32, "n_generate": 12, "n_repeats": 2}
 ON_GPU = {"n_prompt": 192, "n_generate": 64, "n_repeats": 5}
 
 QUIET_S = 3
-MAX_TAKEN_CORES = 0.1  # devices/conditions.py: less than the spread of repetitions hides
+MAX_TAKEN_CORES = 0.1  # devices/host_conditions.py: less than the spread of repetitions hides
 
 Batches = tuple[int, int]  # n_batch, n_ubatch
 

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layertune.devices.conditions import HostUse
 from layertune.devices.emulated.ledger import Ledger
-from layertune.devices.emulated.served import CardServer
-from layertune.devices.hardware import n_usable_cores
+from layertune.devices.emulated.server import CardServer
+from layertune.devices.host import n_usable_cores
+from layertune.devices.host_conditions import HostUse
 from layertune.devices.host_watch import HostWatch
 from layertune.devices.target import Target
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured
-from layertune.trial.process import ProcessTrialRunner, Workplace
+from layertune.trial.process_runner import ProcessTrialRunner, TrialContext
 
 LLAMA_BENCH = Path(__file__).parents[2] / "build" / "tools" / "bin" / "llama-bench"
 _NS_PER_S = 1e9
@@ -65,7 +65,7 @@ def taken_cores(use: HostUse) -> float:
 def layertune(cell: Cell, seed: int) -> Samples:
     """Run one trial in a fresh worker, as a search does."""
     paths, workloads = {"model": str(cell.file)}, {"model": (cell.n_prompt, cell.n_generate)}
-    runner = ProcessTrialRunner(Workplace(cell.target, paths, workloads, seed, _TRIAL_TIMEOUT_S))
+    runner = ProcessTrialRunner(TrialContext(cell.target, paths, workloads, seed, _TRIAL_TIMEOUT_S))
     # The trial stops when it would ask for one more repetition than llama-bench's.
     effort = Effort(min_repeats=cell.n_repeats, max_repeats=cell.n_repeats + 1, target_spread=0.0)
     watch = begin_watch()

@@ -23,12 +23,12 @@ import numpy as np
 from architectures import MODELS, NOT_WRITTEN, write
 
 from layertune.devices.emulated.ledger import Ledger
-from layertune.devices.opened import OpenDevice, open_device
+from layertune.devices.open_device import OpenDevice, open_device
 from layertune.devices.target import Target
 from layertune.engine import library
 from layertune.engine.context import Context
 from layertune.engine.model import Model, expert_tensors
-from layertune.engine.projection import DEBUG_WORDS, project, read_anatomy
+from layertune.engine.no_alloc import DEBUG_WORDS, project, read_anatomy
 from layertune.engine.refusal import EngineRefused
 from layertune.errors import LayertuneError
 from layertune.memory import HOST, BufferBytes, ModelMemory, ModelPlan
@@ -95,7 +95,7 @@ def measure_all(names: list[str]) -> None:
         targets = {}
         for n_cards in (1, 2):
             ledgers = [closed.enter_context(closing(Ledger.create(CARD.vram_bytes or 0))) for _ in range(n_cards)]
-            target = Target.together([CARD] * n_cards) if n_cards > 1 else CARD
+            target = Target.composite([CARD] * n_cards) if n_cards > 1 else CARD
             device = open_device(target, ["model"], [ledger.descriptor for ledger in ledgers])
             targets[n_cards] = closed.enter_context(closing(device)), ledgers
         for name in names:

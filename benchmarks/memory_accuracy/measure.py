@@ -25,8 +25,8 @@ from architectures import write
 
 from layertune.config.device import DeviceChoice
 from layertune.devices.emulated.ledger import Ledger
-from layertune.devices.opened import OpenDevice, open_device
-from layertune.devices.projections import Projections
+from layertune.devices.open_device import OpenDevice, open_device
+from layertune.devices.projection_cache import Projections
 from layertune.devices.target import Target, find_target
 from layertune.engine.context import Context
 from layertune.engine.model import Model, expert_tensors

@@ -17,10 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from layertune.devices.emulated.ledger import Ledger
-from layertune.devices.emulated.served import CardServer
-from layertune.devices.projections import Projections
+from layertune.devices.emulated.server import CardServer
+from layertune.devices.projection_cache import Projections
 from layertune.devices.target import Target
-from layertune.engine.buffers import read_buffers
+from layertune.engine.buffer_log import read_buffers
 from layertune.memory import GPU, BufferBytes, ModelMemory, PlannedBytes, Planner
 from layertune.memory.plan import Overhead
 from layertune.models import read_shape

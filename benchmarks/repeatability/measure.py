@@ -35,7 +35,7 @@ from layertune.results.trial_info import MeasuredIn
 from layertune.settings import SplitSettings
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured
-from layertune.trial.process import ProcessTrialRunner, Workplace
+from layertune.trial.process_runner import ProcessTrialRunner, TrialContext
 
 HERE = Path(__file__).parent
 N_ROUNDS = 12
@@ -150,7 +150,7 @@ def measure_again(
 ) -> dict[int, dict[str, list[list[float]]]]:
     """Return the samples of each trial's models, round by round, each measured by a fresh worker."""
     config = load_config(config_path)
-    place = Workplace(
+    context = TrialContext(
         target=find_target(config.resolved_device(), config.emulated.n_threads),
         paths={name: str(model.path) for name, model in config.models.items()},
         workloads={name: (each.workload.n_prompt, each.workload.n_generate) for name, each in config.models.items()},
@@ -158,7 +158,7 @@ def measure_again(
         trial_timeout_s=config.search.trial_timeout,
     )
     found: dict[int, dict[str, list[list[float]]]] = {}
-    with closing(ProcessTrialRunner(place)) as runner:
+    with closing(ProcessTrialRunner(context)) as runner:
         for n_round in range(n_rounds):
             different = {trial.number: trial for trial in trials}
             for trial in list(different.values())[:: 1 if n_round % 2 == 0 else -1]:

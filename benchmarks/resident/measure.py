@@ -22,12 +22,12 @@ from layertune.search.search import Search
 from layertune.search.storage import open_journal
 from layertune.search.task import Event, TrialFinished
 from layertune.settings import SplitSettings
-from layertune.study.search_task import task_of, workplace_of
+from layertune.study.search_task import task_of, trial_context
 from layertune.study.study import Study, open_study
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured, TrialOutcome
-from layertune.trial.process import ProcessTrialRunner
-from layertune.trial.runner import GiveUp, never
+from layertune.trial.process_runner import ProcessTrialRunner
+from layertune.trial.runners import GiveUp, never
 from layertune.units import format_duration
 
 HERE = Path(__file__).resolve().parent
@@ -88,10 +88,10 @@ def main() -> None:
 
 
 def measure(study: Study) -> list[Pair]:
-    place = workplace_of(study)
+    context = trial_context(study)
     with (
         tempfile.TemporaryDirectory() as folder,
-        closing(Both(ProcessTrialRunner(place), ProcessTrialRunner(place))) as both,
+        closing(Both(ProcessTrialRunner(context), ProcessTrialRunner(context))) as both,
     ):
 
         def progress(event: Event) -> None:

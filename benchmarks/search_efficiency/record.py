@@ -24,13 +24,13 @@ from layertune.models.known import find_known
 from layertune.models.standin import plan_standin
 from layertune.settings import EngineSettings
 from layertune.space.search_space import SearchSpace
-from layertune.study.search_task import workplace_of
+from layertune.study.search_task import trial_context
 from layertune.study.study import Study, open_study
 from layertune.testing.noise import factorisation_error
 from layertune.testing.table import Cell, EnginePlan, ModelCell, RecordedTable, load_table, save_table
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured
-from layertune.trial.process import ProcessTrialRunner
+from layertune.trial.process_runner import ProcessTrialRunner
 from layertune.trial.runners import measure_undisturbed
 from layertune.units import format_bytes, format_duration
 
@@ -85,7 +85,7 @@ def record(study: Study, planned: Sequence[PlannedCell], log: Path) -> list[Cell
     cells = read_log(log, planned)
     n_before, started_s = len(cells), monotonic()
     print(f"{len(planned)} cells, {n_before} of them measured before", file=sys.stderr)
-    with closing(ProcessTrialRunner(workplace_of(study))) as runner, log.open("a", encoding="utf-8") as file:
+    with closing(ProcessTrialRunner(trial_context(study))) as runner, log.open("a", encoding="utf-8") as file:
         runner.prepare(planned[0].settings)
         for cell in planned[n_before:]:
             cells.append(measure(runner, cell))
@@ -145,7 +145,7 @@ def table_of(study: Study, cells: Sequence[Cell]) -> RecordedTable:
         name=study.config.name,
         device=f"emulated card of {size}, {target.n_threads} device threads, on {machine.cpu_model}, "
         f"{machine.n_cores} cores; llama.cpp {build.version} {build.commit}",
-        workloads=dict(workplace_of(study).workloads),
+        workloads=dict(trial_context(study).workloads),
         n_layers=dict(space.n_layers),
         n_parallel=dict(space.n_parallel),
         dimensions=space.dimensions,

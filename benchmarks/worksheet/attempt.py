@@ -18,7 +18,7 @@ from layertune.devices.target import Target, find_target
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.effort import ONCE
 from layertune.trial.outcome import Measured, TrialOutcome
-from layertune.trial.process import ProcessTrialRunner, Workplace
+from layertune.trial.process_runner import ProcessTrialRunner, TrialContext
 from layertune.units import MIB
 
 HERE = Path(__file__).parent
@@ -89,8 +89,8 @@ def run(scenario: Scenario, target: Target) -> TrialOutcome:
 
     settings = SplitSettings.of({"chat": engine(scenario.chat_layers), "code": engine(scenario.code_layers)})
     paths = {"chat": str(scenario.chat), "code": str(CODE_7B)}
-    place = Workplace(target, paths, dict.fromkeys(paths, (8, 2)), seed=0, trial_timeout_s=600)
-    with closing(ProcessTrialRunner(place)) as runner:
+    context = TrialContext(target, paths, dict.fromkeys(paths, (8, 2)), seed=0, trial_timeout_s=600)
+    with closing(ProcessTrialRunner(context)) as runner:
         return runner.run(settings, ONCE)
 
 

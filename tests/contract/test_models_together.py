@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from layertune.devices.opened import LocalDevice, OpenDevice, open_device
+from layertune.devices.open_device import LocalDevice, OpenDevice, open_device
 from layertune.devices.target import Target
 from layertune.engine.context import Context
 from layertune.engine.model import Model
@@ -81,7 +81,7 @@ def pair(request: pytest.FixtureRequest, demo_pair: dict[str, Path]) -> Iterator
     from layertune.devices.emulated.ledger import Ledger
 
     ledgers = [Ledger.create(GIB) for _ in range(n_cards)]
-    target = Target.together([Target("emulated", "emulated card", vram_bytes=GIB, n_threads=2)] * n_cards)
+    target = Target.composite([Target("emulated", "emulated card", vram_bytes=GIB, n_threads=2)] * n_cards)
     device = open_device(target, list(demo_pair), [ledger.descriptor for ledger in ledgers])
     pair = Pair(device, demo_pair, (1.0,) * n_cards)
     yield pair

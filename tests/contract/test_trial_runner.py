@@ -13,8 +13,8 @@ from layertune.testing import FakeRunner, Noise, ReplayRunner
 from layertune.trial.effort import Effort
 from layertune.trial.messages import Progress
 from layertune.trial.outcome import OUTCOME, Infeasible, Measured
-from layertune.trial.process import ProcessTrialRunner, Workplace
-from layertune.trial.runner import TrialRunner
+from layertune.trial.process_runner import ProcessTrialRunner, TrialContext
+from layertune.trial.runners import TrialRunner
 from layertune.units import MIB
 from small_table import table
 
@@ -43,7 +43,7 @@ def runner(request: pytest.FixtureRequest) -> Iterator[TrialRunner]:
     pair: dict[str, Path] = request.getfixturevalue("demo_pair")
     target = Target("emulated", "emulated card", vram_bytes=CAP_BYTES, n_threads=2)
     paths = {name: str(path) for name, path in pair.items()}
-    with closing(ProcessTrialRunner(Workplace(target, paths, dict.fromkeys(paths, (8, 2)), 0, 300.0))) as real:
+    with closing(ProcessTrialRunner(TrialContext(target, paths, dict.fromkeys(paths, (8, 2)), 0, 300.0))) as real:
         yield real
 
 

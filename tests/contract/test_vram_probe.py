@@ -8,10 +8,10 @@ import pytest
 from pydantic import TypeAdapter
 
 from layertune.errors import DeviceError
-from layertune.vram.polling import PollingProbe
+from layertune.vram.polling_probe import PollingProbe
 from layertune.vram.probe import VramProbe
 from layertune.vram.readings import Reading
-from layertune.vram.report import VramReport
+from layertune.vram.vram_report import VramReport
 
 
 class Device(Protocol):
@@ -51,7 +51,7 @@ class CardDevice:
 
     def __init__(self) -> None:
         from layertune.devices.emulated.ledger import Ledger
-        from layertune.vram.ledger import LedgerProbe
+        from layertune.vram.ledger_probe import LedgerProbe
 
         self.ledger = Ledger.create(10_000)
         self.ledger.count_query(0)  # as the card asks each of its own servers

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from layertune.config.device import DeviceChoice
 from layertune.devices.inspection import inspect
-from layertune.devices.opened import OpenDevice, open_device
-from layertune.devices.projections import Projections
+from layertune.devices.open_device import OpenDevice, open_device
+from layertune.devices.projection_cache import Projections
 from layertune.devices.target import Target, find_target
 from layertune.engine.context import Context
 from layertune.engine.model import Model
@@ -29,7 +29,7 @@ from layertune.models.standin import plan_standin
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Infeasible, Measured
-from layertune.trial.process import ProcessTrialRunner, Workplace
+from layertune.trial.process_runner import ProcessTrialRunner, TrialContext
 from layertune.units import MIB
 from layertune.vram.nvml import open_reader
 
@@ -71,7 +71,7 @@ def engine(n_gpu_layers: int, **changes: Any) -> EngineSettings:
 
 def runner(gpu: Target, pair: dict[str, Path]) -> ProcessTrialRunner:
     paths = {name: str(path) for name, path in pair.items()}
-    return ProcessTrialRunner(Workplace(gpu, paths, dict.fromkeys(paths, (64, 16)), 0, 300.0))
+    return ProcessTrialRunner(TrialContext(gpu, paths, dict.fromkeys(paths, (64, 16)), 0, 300.0))
 
 
 def split(**n_gpu_layers: int) -> SplitSettings:

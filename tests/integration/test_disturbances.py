@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from layertune.devices.emulated.ledger import SIZE_BYTES
-from layertune.devices.hardware import n_usable_cores
+from layertune.devices.host import n_usable_cores
 from layertune.devices.target import Target
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.effort import Effort
 from layertune.trial.messages import Progress, Stage
 from layertune.trial.outcome import Measured
-from layertune.trial.process import ProcessTrialRunner, Workplace
+from layertune.trial.process_runner import ProcessTrialRunner, TrialContext
 from layertune.trial.runners import measure_undisturbed
 from layertune.units import MIB
 
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_rpc")]
 ENGINE = EngineSettings(n_gpu_layers=5, n_ctx=256, n_batch=16, n_ubatch=16, n_threads=1)
 SETTINGS = SplitSettings.of({"chat": ENGINE})
 EFFORT = Effort(2, 1_000_000, 1e-9)  # never enough: it goes on until it is given up
-DISTURBED_S = 1.0  # twice the least window that the processor's account is believed for (devices/conditions.py)
+DISTURBED_S = 1.0  # twice the least window that the processor's account is believed for (devices/host_conditions.py)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def measure_with(path: Path, disturb: Callable[[], None], calm: Callable[[], Non
         calm()
 
     target = Target("emulated", "emulated card", vram_bytes=400 * MIB, n_threads=1)
-    place = Workplace(target, {"chat": str(path)}, {"chat": (8, 4)}, 0, 300.0)
+    place = TrialContext(target, {"chat": str(path)}, {"chat": (8, 4)}, 0, 300.0)
     with closing(ProcessTrialRunner(place, on_stage=on_stage)) as runner:
         outcome = measure_undisturbed(runner, SETTINGS, EFFORT, 2, keep, give_up)
     assert isinstance(outcome, Measured), outcome

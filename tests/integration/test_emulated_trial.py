@@ -10,7 +10,7 @@ from layertune.memory.buffers import HOST
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Failed, Infeasible, Measured, TrialOutcome
-from layertune.trial.process import ProcessTrialRunner, Workplace
+from layertune.trial.process_runner import ProcessTrialRunner, TrialContext
 from layertune.units import MIB
 
 EFFORT = Effort(2, 2, 0.5)
@@ -30,7 +30,7 @@ SOME_LAYERS = split(12, 7)
 
 def run(demo_pair: dict[str, Path], target: Target, settings: SplitSettings, timeout_s: float = 300) -> TrialOutcome:
     paths = {name: str(path) for name, path in demo_pair.items()}
-    place = Workplace(target, paths, dict.fromkeys(paths, (8, 2)), 0, timeout_s)
+    place = TrialContext(target, paths, dict.fromkeys(paths, (8, 2)), 0, timeout_s)
     with closing(ProcessTrialRunner(place)) as runner:
         return runner.run(settings, EFFORT)
 

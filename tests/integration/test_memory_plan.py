@@ -12,8 +12,8 @@ from architectures import N_VOCAB, write
 
 from layertune.devices.emulated.card import EmulatedCard
 from layertune.devices.emulated.ledger import Ledger
-from layertune.devices.projection import Question, ask
-from layertune.devices.projections import Projections
+from layertune.devices.projection_cache import Projections
+from layertune.devices.projection_process import Question, ask
 from layertune.devices.target import Target
 from layertune.engine.context import Context
 from layertune.engine.model import Model, expert_tensors

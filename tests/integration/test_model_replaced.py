@@ -33,7 +33,7 @@ COMMAND = """
 import sys
 from pathlib import Path
 from layertune.cli.main import run
-from layertune.trial.process import ProcessTrialRunner
+from layertune.trial.process_runner import ProcessTrialRunner
 real, n_run = ProcessTrialRunner.run, 0
 def meddle(*arguments):
     global n_run

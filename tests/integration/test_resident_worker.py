@@ -12,7 +12,7 @@ from layertune.devices.target import Target
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured
-from layertune.trial.process import ProcessTrialRunner, Workplace
+from layertune.trial.process_runner import ProcessTrialRunner, TrialContext
 from layertune.units import MIB
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_rpc")]
@@ -30,7 +30,7 @@ def split(chat: int, code: int, n_batch: int = 16) -> SplitSettings:
 def runner(demo_pair: dict[str, Path]) -> ProcessTrialRunner:
     paths = {name: str(path) for name, path in demo_pair.items()}
     target = Target("emulated", "emulated card", vram_bytes=600 * MIB, n_threads=2)
-    return ProcessTrialRunner(Workplace(target, paths, dict.fromkeys(paths, (8, 2)), 0, 300.0))
+    return ProcessTrialRunner(TrialContext(target, paths, dict.fromkeys(paths, (8, 2)), 0, 300.0))
 
 
 def measured(runner: ProcessTrialRunner, settings: SplitSettings) -> Measured:

@@ -17,7 +17,7 @@ from layertune.results.trials import FinishedTrial
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.effort import ONCE
 from layertune.trial.outcome import Measured
-from layertune.trial.process import ProcessTrialRunner, Workplace
+from layertune.trial.process_runner import ProcessTrialRunner, TrialContext
 from layertune.units import MIB
 from log_fields import buffer_sizes, by_model, context_fields
 from served import TOOLS, served
@@ -82,9 +82,11 @@ def test_every_buffer_is_as_large_as_the_worker_s(logs: Logs, name: str) -> None
 
 def run_trial(files: dict[str, Path], log: Path) -> tuple[Measured, list[str]]:
     """Run a trial in a worker whose standard error, where llama.cpp's log goes, is kept."""
-    place = Workplace(CARD, {name: str(path) for name, path in files.items()}, dict.fromkeys(files, (32, 4)), 1, 240.0)
+    context = TrialContext(
+        CARD, {name: str(path) for name, path in files.items()}, dict.fromkeys(files, (32, 4)), 1, 240.0
+    )
     keeping = ("sh", "-c", f'exec "$0" -m layertune.trial.worker "$@" 2>"{log}"', sys.executable)
-    with closing(ProcessTrialRunner(place, command=keeping)) as runner:
+    with closing(ProcessTrialRunner(context, command=keeping)) as runner:
         outcome = runner.run(SETTINGS, ONCE)
     assert isinstance(outcome, Measured), outcome
     return outcome, log.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from layertune.devices.projections import Projections
+from layertune.devices.projection_cache import Projections
 from layertune.devices.target import Target
 from layertune.memory import ModelMemory, Planner
 from layertune.memory.plan import Overhead
@@ -20,7 +20,7 @@ from layertune.results.result import read_result
 from layertune.settings import EngineSettings, SplitSettings, split_layers
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
-from layertune.trial.process import ProcessTrialRunner, Workplace
+from layertune.trial.process_runner import ProcessTrialRunner, TrialContext
 from layertune.units import MIB
 
 CARD = Path(__file__).parents[2] / "configs" / "hardware" / "emulated-8gib.toml"
@@ -51,7 +51,7 @@ space = { n_ctx = 256, n_batch = 16 }
 
 
 def cards(*sizes_mib: float) -> Target:
-    return Target.together(
+    return Target.composite(
         [Target("emulated", "emulated card", vram_bytes=round(size * MIB), n_threads=1) for size in sizes_mib]
     )
 
@@ -75,7 +75,7 @@ def planner(pair: dict[str, Path], target: Target, *every: SplitSettings) -> Pla
 
 def run(demo_pair: dict[str, Path], target: Target, *every: SplitSettings) -> list[TrialOutcome]:
     paths = {name: str(path) for name, path in demo_pair.items()}
-    with closing(ProcessTrialRunner(Workplace(target, paths, dict.fromkeys(paths, (16, 4)), 0, 60))) as runner:
+    with closing(ProcessTrialRunner(TrialContext(target, paths, dict.fromkeys(paths, (16, 4)), 0, 60))) as runner:
         return [runner.run(settings, EFFORT) for settings in every]
 
 

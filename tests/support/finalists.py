@@ -7,7 +7,7 @@ from layertune.results.trials import FinishedTrial
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import Measured, ModelReport, ModelSamples
 from layertune.units import MIB
-from layertune.vram.report import Scope, VramReport
+from layertune.vram.vram_report import Scope, VramReport
 
 # Speeds in tokens/s of one model, by the number of the round.
 Rounds = Mapping[int, float]

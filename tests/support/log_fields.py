@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from layertune.engine.buffers import read_flash_attention
+from layertune.engine.buffer_log import read_flash_attention
 from layertune.settings import FlashAttention
 
 _MODEL = "llama_model_loader: loaded meta data"

@@ -8,8 +8,8 @@ from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured, TrialOutcome
-from layertune.trial.runner import GiveUp, never
-from layertune.vram.report import Scope, VramReport
+from layertune.trial.runners import GiveUp, never
+from layertune.vram.vram_report import Scope, VramReport
 
 
 class PlannedRunner(FakeRunner):

@@ -9,15 +9,15 @@ from pathlib import Path
 from layertune.devices.target import Target
 from layertune.models import ModelFiles
 from layertune.settings import EngineSettings, SplitSettings
-from layertune.trial.clock import Clock
 from layertune.trial.effort import Effort
 from layertune.trial.messages import MESSAGE, Done, Stage
 from layertune.trial.outcome import Measured, TrialOutcome
-from layertune.trial.process import ProcessTrialRunner, Workplace
+from layertune.trial.process_runner import ProcessTrialRunner, TrialContext
+from layertune.trial.time_spent import TimeSpent
 
 SETTINGS = SplitSettings.of({"chat": EngineSettings(n_gpu_layers=0, n_ctx=256, n_batch=8, n_ubatch=8, n_threads=1)})
 MEASURED = Measured({}, None, peak_rss_bytes=1, duration_s=1.0)
-DONE = MESSAGE.dump_json(Done(MEASURED, Clock(measure_s=1.0), stays=True)).decode()
+DONE = MESSAGE.dump_json(Done(MEASURED, TimeSpent(measure_s=1.0), stays=True)).decode()
 EFFORT = Effort(3, 3, 0.02)
 DECODE = MESSAGE.dump_json(Stage("decode", "chat")).decode()
 CARD = Target("emulated", "card", vram_bytes=4096, n_threads=1)
@@ -36,8 +36,8 @@ def scripted(
     file = folder / "worker.py"
     prelude = "import json, os, signal, sys, time\nrequest = sys.stdin.readline()\n"
     file.write_text(prelude + textwrap.dedent(script))
-    place = Workplace(target or Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, timeout_s, files)
-    with closing(ProcessTrialRunner(place, command=(sys.executable, str(file)))) as runner:
+    context = TrialContext(target or Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, timeout_s, files)
+    with closing(ProcessTrialRunner(context, command=(sys.executable, str(file)))) as runner:
         yield runner
 
 

@@ -18,7 +18,7 @@ from layertune.testing import measured
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured
 from layertune.units import MIB
-from layertune.vram.report import VramReport
+from layertune.vram.vram_report import VramReport
 
 N_LAYERS = {"chat": 12, "code": 20}
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from layertune.cli.console import show, show_json
-from layertune.devices.hardware import has_nvidia_card, this_machine
+from layertune.devices.host import has_nvidia_card, this_machine
 from layertune.devices.inspection import inspect
 from layertune.study.findings import findings
 from layertune.vram.nvml import driver_version

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from layertune.cli.console import say, show_file
 from layertune.config import dump_hardware
-from layertune.devices.hardware import this_machine
+from layertune.devices.host import this_machine
 from layertune.devices.inspection import inspect
 from layertune.study.hardware_info import hardware_info
 from layertune.study.machine_profile import profile_of, profiled_device

@@ -11,9 +11,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
-from layertune.devices.conditions import Finding, HostUse, findings
-from layertune.devices.hardware import n_usable_cores
-from layertune.devices.power import battery
+from layertune.devices.host import battery, n_usable_cores
+from layertune.devices.host_conditions import Finding, HostUse, findings
 
 if TYPE_CHECKING:
     import psutil

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from layertune.config.device import DeviceChoice
-from layertune.devices.hardware import has_nvidia_card
+from layertune.devices.host import has_nvidia_card
 from layertune.devices.inspection import GpuInfo, inspect
 from layertune.engine.ggml import RPC_REMEDY
 from layertune.engine.library import has_rpc
@@ -38,7 +38,7 @@ class Target:
     parts: tuple["Target", ...] = ()
 
     @classmethod
-    def together(cls, parts: Sequence["Target"]) -> "Target":
+    def composite(cls, parts: Sequence["Target"]) -> "Target":
         """Return one device, or several as one."""
         if len(parts) == 1:
             return parts[0]
@@ -75,13 +75,13 @@ def resolve(
             raise BuildError(
                 "this llama-cpp-python was built without RPC, which the emulated card needs", remedy=RPC_REMEDY
             )
-        return Target.together(
+        return Target.composite(
             [
                 Target("emulated", "emulated card", vram_bytes=size_bytes, n_threads=emulated_n_threads)
                 for size_bytes in choice.sizes_bytes
             ]
         )
-    return Target.together([_gpu(index, gpus, nvidia=nvidia) for index in choice.indices or (0,)])
+    return Target.composite([_gpu(index, gpus, nvidia=nvidia) for index in choice.indices or (0,)])
 
 
 def find_target(choice: DeviceChoice, emulated_n_threads: int) -> Target:

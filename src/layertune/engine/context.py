@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layertune.engine import library
-from layertune.engine.buffers import read_buffers, read_flash_attention
+from layertune.engine.buffer_log import read_buffers, read_flash_attention
 from layertune.engine.model import Model
 from layertune.engine.refusal import EngineRefused, refused_stage
 from layertune.settings import EngineSettings

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from layertune.engine import ggml, library
-from layertune.engine.buffers import read_buffers
+from layertune.engine.buffer_log import read_buffers
 from layertune.engine.refusal import EngineRefused
 from layertune.settings import TensorSplit
 

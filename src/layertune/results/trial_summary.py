@@ -20,7 +20,7 @@ from layertune.results.trials import FinishedTrial
 from layertune.settings import SplitSettings
 from layertune.trial.outcome import Infeasible, Measured, ModelSamples, TrialOutcome
 from layertune.units import MIB, format_bytes
-from layertune.vram.report import VramReport
+from layertune.vram.vram_report import VramReport
 
 PlanFunction = Callable[[SplitSettings], MemoryPlan]
 

@@ -24,8 +24,7 @@ from layertune.search.schedule import Schedule
 from layertune.search.study_record import Rounds, StudyRecord
 from layertune.settings import SplitSettings
 from layertune.trial.outcome import Measured, TrialOutcome
-from layertune.trial.runner import TrialRunner
-from layertune.trial.runners import measure_undisturbed
+from layertune.trial.runners import TrialRunner, measure_undisturbed
 
 
 @dataclass(frozen=True, slots=True)

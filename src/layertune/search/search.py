@@ -32,8 +32,7 @@ from layertune.settings import SplitSettings
 from layertune.space.limits import check_smallest
 from layertune.trial.messages import Progress
 from layertune.trial.outcome import Measured, TrialOutcome
-from layertune.trial.runner import TrialRunner
-from layertune.trial.runners import PreparedRunner, measure_undisturbed
+from layertune.trial.runners import PreparedRunner, TrialRunner, measure_undisturbed
 
 
 class Search:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from layertune.config import ModelSpace, StudyConfig, dimension_values
-from layertune.devices.hardware import n_usable_cores
+from layertune.devices.host import n_usable_cores
 from layertune.memory import HOST, MemoryPlan, ModelMemory, Planner
 from layertune.memory.buffers import resident_bytes
 from layertune.memory.projection import Anatomy

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layertune.config import StudyConfig
-from layertune.devices.hardware import Machine
+from layertune.devices.host import Machine
 from layertune.devices.inspection import inspect
 from layertune.devices.target import Target
 from layertune.engine.build import BuildInfo

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from layertune.devices.hardware import Machine
+from layertune.devices.host import Machine
 from layertune.devices.inspection import Inspection
 from layertune.devices.target import CUDA_REMEDY
 from layertune.engine.ggml import RPC_REMEDY

@@ -2,7 +2,7 @@
 
 from hashlib import sha256
 
-from layertune.devices.hardware import Machine
+from layertune.devices.host import Machine
 from layertune.devices.target import Target
 from layertune.results.result import CpuInfo, DeviceInfo, HardwareInfo
 from layertune.units import GIB

@@ -4,11 +4,9 @@ from collections.abc import Callable
 
 from layertune.config import DeviceChoice, EmulatedOptions, HardwareProfile
 from layertune.config.hardware import Bandwidth, BuildProfile, DeviceProfile, HostProfile, Memory, PowerLimit
-from layertune.devices.bandwidth import MeasuredBandwidth, host_read_bandwidth
-from layertune.devices.device_bandwidth import device_bandwidth
-from layertune.devices.hardware import has_nvidia_card
+from layertune.devices.bandwidth import MeasuredBandwidth, device_bandwidth, host_read_bandwidth
+from layertune.devices.host import battery, has_nvidia_card, power_source
 from layertune.devices.inspection import Inspection
-from layertune.devices.power import battery, power_source
 from layertune.devices.target import Target, resolve
 from layertune.engine.build import BuildInfo
 from layertune.errors import UsageError

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layertune.config import DeviceChoice, StudyConfig
-from layertune.devices.projections import Projections
+from layertune.devices.projection_cache import Projections
 from layertune.devices.target import Target, find_target
 from layertune.errors import ResultFileError
 from layertune.memory import ModelMemory, Planner

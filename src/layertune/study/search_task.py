@@ -9,7 +9,7 @@ from layertune.settings import SplitSettings
 from layertune.study.facts import StudyFacts
 from layertune.study.hardware_info import hardware_info
 from layertune.trial.effort import Effort
-from layertune.trial.process import Workplace
+from layertune.trial.process_runner import TrialContext
 from layertune.units import GIB
 
 
@@ -40,10 +40,10 @@ def task_of(study: StudyFacts) -> SearchTask:
     )
 
 
-def workplace_of(study: StudyFacts) -> Workplace:
+def trial_context(study: StudyFacts) -> TrialContext:
     """Return what a worker process needs to run a trial."""
     models = study.config.models
-    return Workplace(
+    return TrialContext(
         target=study.target,
         paths={name: str(model.path) for name, model in models.items()},
         workloads={name: (model.workload.n_prompt, model.workload.n_generate) for name, model in models.items()},

@@ -39,10 +39,10 @@ from layertune.study.facts import StudyFacts
 from layertune.study.hardware_info import hardware_info
 from layertune.study.prior import COPY_NAME, copy_prior
 from layertune.study.replanned import NOTHING, picked_trials, plan_with
-from layertune.study.search_task import task_of, workplace_of
-from layertune.trial.clock import Clock
-from layertune.trial.process import ProcessTrialRunner
+from layertune.study.search_task import task_of, trial_context
+from layertune.trial.process_runner import ProcessTrialRunner
 from layertune.trial.runners import LeasingRunner
+from layertune.trial.time_spent import TimeSpent
 
 _ENV_NAME = ".env"
 
@@ -61,7 +61,7 @@ def search(
     with study_lock(folder):
         opened = _open(study, folder, storage, warn)
         on_event(SearchOpened(opened.task, tuple(opened.finished())))
-        trials = ProcessTrialRunner(workplace_of(study))
+        trials = ProcessTrialRunner(trial_context(study))
         runner = LeasingRunner(trials, DeviceLease(study.target, warn=warn))
         trials.on_stage, runner.on_wait = on_event, lambda owner: on_event(DeviceAwaited(owner))
         stopped = None
@@ -161,7 +161,7 @@ def _make_folder(folder: Path, *, resume: bool) -> None:
         raise StorageError(f"cannot make {folder}: {error.strerror}", remedy="choose another with --study") from error
 
 
-def _clock(spent: Clock, wall_s: float) -> ClockInfo:
+def _clock(spent: TimeSpent, wall_s: float) -> ClockInfo:
     return ClockInfo(**asdict(spent), wall_s=wall_s, overhead_s=wall_s - spent.total_s)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layertune.config import StudyConfig
-from layertune.devices.hardware import this_machine
+from layertune.devices.host import this_machine
 from layertune.settings import SplitSettings
 from layertune.space.limits import Limits
 from layertune.space.search_space import SearchSpace

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import layertune
 from layertune.devices.emulated.ledger import Ledger
-from layertune.devices.hardware import this_machine
+from layertune.devices.host import this_machine
 from layertune.devices.host_watch import HostWatch
 from layertune.devices.inspection import inspect
 from layertune.devices.lease import DeviceLease
@@ -28,7 +28,7 @@ from layertune.verify.record import Check, Load, PlanVerdict, Subject, Verificat
 from layertune.verify.servers import GivenServers, OwnServers, Servers
 from layertune.verify.stack import Stack, stack_of, unread
 from layertune.verify.walk import Walk
-from layertune.vram.opening import open_outside_probe
+from layertune.vram.probe_selection import open_outside_probe
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.effort import Effort
 from layertune.trial.messages import Progress
 from layertune.trial.outcome import Infeasible, Measured, ModelReport, ModelSamples, TrialOutcome
-from layertune.trial.runner import GiveUp, never
+from layertune.trial.runners import GiveUp, never
 from layertune.units import MIB
-from layertune.vram.report import VramReport
+from layertune.vram.vram_report import VramReport
 
 _BYTES_PER_LAYER = 10 * MIB
 _BYTES_PER_TOKEN_OF_CONTEXT = 1024

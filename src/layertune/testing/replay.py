@@ -8,12 +8,12 @@ from layertune.memory.buffers import BufferBytes
 from layertune.settings import Placement, SplitSettings
 from layertune.testing.noise import RecordedNoise
 from layertune.testing.table import RecordedTable, Speed
-from layertune.trial.clock import Clock
 from layertune.trial.effort import Effort
 from layertune.trial.messages import Progress
 from layertune.trial.outcome import Infeasible, Measured, ModelReport, ModelSamples, TrialOutcome
-from layertune.trial.runner import GiveUp, never
-from layertune.vram.report import VramReport
+from layertune.trial.runners import GiveUp, never
+from layertune.trial.time_spent import TimeSpent
+from layertune.vram.vram_report import VramReport
 
 
 class ReplayRunner:
@@ -27,7 +27,7 @@ class ReplayRunner:
 
     def __init__(self, table: RecordedTable, cap_bytes: int, seed: int = 0) -> None:
         self.ran: list[SplitSettings] = []
-        self.spent = Clock()
+        self.spent = TimeSpent()
         self._table = table
         self._cap_bytes = cap_bytes
         self._seed = seed
@@ -36,7 +36,7 @@ class ReplayRunner:
         self._loaded: dict[str, Placement] = {}
 
     def prepare(self, settings: SplitSettings) -> None:
-        self.spent += Clock(load_s=self._load(settings))
+        self.spent += TimeSpent(load_s=self._load(settings))
 
     def close(self) -> None:
         self._loaded = {}
@@ -49,7 +49,7 @@ class ReplayRunner:
         excess_bytes = self._table.peak_bytes(settings) - self._cap_bytes
         if excess_bytes > 0:
             self.close()  # a refusal is the end of a worker
-            self.spent += Clock(load_s=load_s)
+            self.spent += TimeSpent(load_s=load_s)
             evidence = "the table's plan exceeds the card"
             return Infeasible("load", self._refused(settings), evidence, excess_bytes, load_s)
         outcome = self._measure(settings, effort, give_up, generator, load_s)
@@ -119,12 +119,12 @@ class ReplayRunner:
         planned = self._table.planner.models[name].plan(settings[name]).devices
         return {device: held for device, each in planned.items() if (held := each.buffers()) is not None}
 
-    def _clock(self, alone: Mapping[str, Sequence[Speed]], n_together: int, effort: Effort, load_s: float) -> Clock:
-        """Return what the phases take as the real runner has them (trial/measurement.py); latencies are left out, and
+    def _clock(self, alone: Mapping[str, Sequence[Speed]], n_together: int, effort: Effort, load_s: float) -> TimeSpent:
+        """Return what the phases take as the real runner has them (trial/worker_trial.py); latencies are left out, and
         the physical batches that come first are taken for a round of the workloads."""
         round_s = sum(speeds[0].duration_s for speeds in alone.values())
         together_s = max(speeds[0].duration_s for speeds in alone.values()) / self._share
-        return Clock(
+        return TimeSpent(
             load_s=load_s,
             warm_up_s=round_s * max(1, ceil(effort.warm_up_s / round_s)),
             measure_s=_seconds(alone) + n_together * together_s,

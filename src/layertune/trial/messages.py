@@ -7,9 +7,9 @@ from pydantic import Field, TypeAdapter
 
 from layertune.devices.target import Target
 from layertune.settings import EngineSettings
-from layertune.trial.clock import Clock
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import ModelSamples, TrialOutcome
+from layertune.trial.time_spent import TimeSpent
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Done:
     holds or counts can no longer be told from the next trial's."""
 
     outcome: Annotated[TrialOutcome | None, Field(discriminator="state")]
-    clock: Clock
+    clock: TimeSpent
     stays: bool
     kind: Literal["done"] = "done"
 

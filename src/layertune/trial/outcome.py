@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from layertune.memory.buffers import BufferBytes
-from layertune.trial.clock import Clock
-from layertune.vram.report import VramReport
+from layertune.trial.time_spent import TimeSpent
+from layertune.vram.vram_report import VramReport
 
 RefusedStage = Literal["load", "kv_cache", "compute", "decode", "spilled"]
 FailedReason = Literal["crashed", "hung", "protocol", "error"]
@@ -70,7 +70,7 @@ class Measured:
     warnings: tuple[str, ...] = ()
     disturbances: tuple[str, ...] = ()
     held: dict[str, Held] = field(default_factory=dict)
-    clock: Clock = field(default_factory=Clock)
+    clock: TimeSpent = field(default_factory=TimeSpent)
     stopped: str | None = None
     state: Literal["measured"] = "measured"
 

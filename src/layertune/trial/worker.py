@@ -1,8 +1,8 @@
-"""A worker process: `python -m layertune.trial.worker`, started by `layertune.trial.process`. It runs trials one after
-the other, and holds weights on the device between them.
+"""A worker process, started by `layertune.trial.worker_process` as `python -m layertune.trial.worker`.
 
-It reads orders from standard input, whose end means that the search is gone, and answers on what was its standard
-output; whatever else anything prints there goes to standard error.
+It runs one trial after the other, and keeps weights on the device between them. It reads orders from standard input,
+and ends at its end of file, which means that the search is gone. It answers on its original standard output; anything
+else that is printed goes to standard error.
 """
 
 import os
@@ -14,17 +14,17 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from layertune.devices import lifetime
-from layertune.devices.opened import OpenDevice, open_device
+from layertune.devices.open_device import OpenDevice, open_device
 from layertune.engine import library
 from layertune.engine.refusal import EngineRefused
 from layertune.errors import LayertuneError
-from layertune.trial.clock import Clock
 from layertune.trial.evidence import RefusalCounter, classify
-from layertune.trial.measurement import measure
 from layertune.trial.messages import MESSAGE, ORDER, Done, GoOn, Message, Order, Progress, Stage, Stale, TrialRequest
 from layertune.trial.outcome import Failed, TrialOutcome
-from layertune.trial.workbench import Workbench
-from layertune.vram.opening import baselines
+from layertune.trial.time_spent import TimeSpent
+from layertune.trial.worker_state import WorkerState
+from layertune.trial.worker_trial import measure
+from layertune.vram.probe_selection import baselines
 
 if TYPE_CHECKING:  # Windows has no emulated card
     from layertune.devices.emulated.ledger import Ledger
@@ -62,14 +62,14 @@ class Worker:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._device: OpenDevice | None = None
-        self._bench: Workbench | None = None
+        self._state: WorkerState | None = None
 
     def run(self, request: TrialRequest) -> Done | Stale:
         started_s, log_start = perf_counter(), library.log().mark()
         refusals = RefusalCounter(_ledgers(request))
         try:
-            bench = self._bench or self._open(request)
-            return measure(request, bench, self._channel.announce, self._channel.consult)
+            state = self._state or self._open(request)
+            return measure(request, state, self._channel.announce, self._channel.consult)
         except EngineRefused as refused:
             outcome: TrialOutcome = classify(
                 self._channel.stage,
@@ -82,20 +82,20 @@ class Worker:
             )
         except LayertuneError as error:
             outcome = Failed("error", str(error), (), perf_counter() - started_s)
-        return Done(outcome, Clock(), stays=False)
+        return Done(outcome, TimeSpent(), stays=False)
 
     def close(self) -> None:
         if self._device is not None:
             self._device.close()
 
-    def _open(self, request: TrialRequest) -> Workbench:
+    def _open(self, request: TrialRequest) -> WorkerState:
         self._channel.announce(Stage("open"))
         library.log().echo(sys.stderr)
         before = baselines(request.target)
         names = [task.name for task in request.models]
         self._device = open_device(request.target, names, request.ledger_descriptors)
-        self._bench = Workbench(request, self._device, before)
-        return self._bench
+        self._state = WorkerState(request, self._device, before)
+        return self._state
 
 
 def _ledgers(request: TrialRequest) -> list["Ledger"]:

@@ -18,7 +18,7 @@ from layertune.devices.target import Target
 from layertune.trial.evidence import RefusalCounter, classify, failed
 from layertune.trial.messages import MESSAGE, ORDER, Done, GoOn, Order, Progress, Stage, Stale, TrialRequest
 from layertune.trial.outcome import Failed, FailedReason, Infeasible
-from layertune.trial.runner import GiveUp
+from layertune.trial.runners import GiveUp
 
 if TYPE_CHECKING:  # Windows has no emulated card
     from layertune.devices.emulated.ledger import Ledger

@@ -7,7 +7,7 @@ from statistics import median
 
 from layertune.units import MIB
 from layertune.vram.probe import VramProbe
-from layertune.vram.report import VramReport
+from layertune.vram.vram_report import VramReport
 
 # What a movement must exceed to be noticed. The card's ledger is exact, and less than this is no leak; on a GPU all
 # that the display does in half an hour is in the figure: an estimate.

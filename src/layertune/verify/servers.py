@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from layertune.devices.emulated.ledger import Ledger
-from layertune.devices.emulated.served import CardServer
+from layertune.devices.emulated.server import CardServer
 from layertune.devices.lifetime import bound_command, end, how_ended, wait
 from layertune.devices.target import Target
 from layertune.trial.evidence import out_of_memory_line

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import pynvml
 
-from layertune.devices.conditions import Finding
-from layertune.vram.conditions import GpuSample, Slowdown, judge, judge_load_before
+from layertune.devices.host_conditions import Finding
+from layertune.vram.gpu_conditions import GpuSample, Slowdown, judge, judge_load_before
 from layertune.vram.nvml import REFUSALS
 from layertune.vram.ticker import Ticker
 

@@ -5,7 +5,7 @@ from statistics import median
 
 from layertune.errors import DeviceError
 from layertune.units import format_bytes
-from layertune.vram.report import Sampling
+from layertune.vram.vram_report import Sampling
 
 # What comes later than this many intervals after the one before has left a gap; less is the scheduler's jitter.
 _GAP = 1.5

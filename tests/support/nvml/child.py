@@ -55,7 +55,7 @@ class HostMemory:
 
 def probe(control: Control, steps: list[Step]) -> list[Any]:
     from layertune.devices.target import Target
-    from layertune.vram.opening import baselines, open_probe
+    from layertune.vram.probe_selection import baselines, open_probe
 
     gpu = Target("gpu", "GPU", pci_bus_id=PCI_BUS_ID)
     before = baselines(gpu)
@@ -78,7 +78,7 @@ def answer_to(ask: Callable[[], Any]) -> Any:
     from pydantic import TypeAdapter
 
     from layertune.errors import DeviceError
-    from layertune.vram.report import VramReport
+    from layertune.vram.vram_report import VramReport
 
     try:
         answer = ask()
@@ -93,7 +93,7 @@ def watch(control: Control, steps: list[Step], *, host_pids: bool | None) -> lis
     from layertune.devices.target import Target
     from layertune.vram.nvml import open_card
     from layertune.vram.nvml_watch import NvmlWatch
-    from layertune.vram.opening import open_watch
+    from layertune.vram.probe_selection import open_watch
 
     if host_pids is None:
         opened = open_watch(Target("gpu", "GPU", pci_bus_id=PCI_BUS_ID))
@@ -131,11 +131,11 @@ def main() -> None:
         said = power_limit_w(PCI_BUS_ID)
     elif task["what"] == "watch opened":
         from layertune.devices.target import Target
-        from layertune.vram.opening import open_watch
+        from layertune.vram.probe_selection import open_watch
 
         said = open_watch(Target("gpu", "GPU", pci_bus_id=PCI_BUS_ID)) is not None
     else:
-        import layertune.vram.opening  # noqa: F401
+        import layertune.vram.probe_selection  # noqa: F401
 
         loaded = "libnvidia-ml" in Path("/proc/self/maps").read_text(encoding="utf-8")
         said = {"libnvidia-ml loaded": loaded, "pynvml imported": "pynvml" in sys.modules}

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from layertune.devices.conditions import Finding
-from layertune.vram.report import VramReport
+from layertune.devices.host_conditions import Finding
+from layertune.vram.vram_report import VramReport
 
 HERE = Path(__file__).parent
 REPORT = TypeAdapter(VramReport)

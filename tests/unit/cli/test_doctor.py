@@ -1,4 +1,4 @@
-from layertune.devices.hardware import Machine
+from layertune.devices.host import Machine
 from layertune.devices.inspection import GpuInfo, Inspection
 from layertune.engine.build import BuildInfo
 from layertune.study.findings import findings

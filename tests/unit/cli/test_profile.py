@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from layertune.config import load_hardware
-from layertune.devices.hardware import Machine, has_nvidia_card
+from layertune.devices.host import Machine, has_nvidia_card
 from layertune.devices.inspection import inspect
 from layertune.devices.target import Target
 from layertune.study.hardware_info import hardware_info

@@ -4,9 +4,8 @@ import sys
 
 import pytest
 
-from layertune.devices.bandwidth import MeasuredBandwidth, host_read_bandwidth
-from layertune.devices.device_bandwidth import told
-from layertune.devices.hardware import n_usable_cores
+from layertune.devices.bandwidth import MeasuredBandwidth, host_read_bandwidth, parse_reply
+from layertune.devices.host import n_usable_cores
 from layertune.units import MIB
 
 # In a process of its own: this one must not load llama.cpp.
@@ -59,8 +58,8 @@ def test_a_device_without_room_for_both_sides_measures_nothing() -> None:
 
 
 def test_what_the_child_process_could_not_measure_is_not_known() -> None:
-    assert told(b"[1048576, null]") is None
-    measured = told(b"[1048576, [2e11, 4e11, 3e11]]")
+    assert parse_reply(b"[1048576, null]") is None
+    measured = parse_reply(b"[1048576, [2e11, 4e11, 3e11]]")
     assert measured is not None
     assert measured.bytes_per_s == 3e11
     assert measured.n_threads is None

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from layertune.devices.conditions import Finding, HostUse
-from layertune.devices.hardware import n_usable_cores
+from layertune.devices.host import n_usable_cores
+from layertune.devices.host_conditions import Finding, HostUse
 from layertune.devices.host_watch import HostWatch
 
 pytestmark = pytest.mark.usefixtures("kill_leftovers")
@@ -37,7 +37,7 @@ sys.stdin.read()
 WATCH = f"""{KEEP_TO}
 import json
 from dataclasses import asdict
-from layertune.devices.hardware import n_usable_cores
+from layertune.devices.host import n_usable_cores
 from layertune.devices.host_watch import HostWatch
 watch = HostWatch(n_usable_cores())
 answers = {{

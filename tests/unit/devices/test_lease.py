@@ -167,7 +167,7 @@ def test_the_lease_of_several_gpus_locks_each_of_them_and_no_other(tmp_path: Pat
     first, second, third = (
         Target("gpu", "GPU", gpu_index=index, pci_bus_id=f"0000:0{index}:00.0") for index in (0, 1, 2)
     )
-    with leased(tmp_path, Target.together([second, first])):
+    with leased(tmp_path, Target.composite([second, first])):
         names = {path.name for path in tmp_path.glob("*.lock")}
         assert names == {"gpu-0000-00-00.0.lock", "gpu-0000-01-00.0.lock"}
         with leased(tmp_path, third) as (_, waited):
@@ -176,7 +176,7 @@ def test_the_lease_of_several_gpus_locks_each_of_them_and_no_other(tmp_path: Pat
 
 def test_several_emulated_cards_share_the_lease_of_the_processor(tmp_path: Path) -> None:
     card = Target("emulated", "emulated card", vram_bytes=1, n_threads=1)
-    with leased(tmp_path, Target.together([card, card])) as (lease, waited):
+    with leased(tmp_path, Target.composite([card, card])) as (lease, waited):
         assert waited == []
         assert not lease.is_wanted()
         assert is_locked(tmp_path)

@@ -1,6 +1,6 @@
 import pytest
 
-from layertune.devices.power import Battery, PowerSource, battery, power_source
+from layertune.devices.host import Battery, PowerSource, battery, power_source
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from layertune.results.summary import Baseline
 from layertune.results.ties import compare_rounds
 from layertune.results.trials import FinishedTrial
 from layertune.settings import SplitSettings
-from layertune.vram.report import VramReport
+from layertune.vram.vram_report import VramReport
 
 STEADY = (1.0, 1.01, 0.99, 1.0)
 

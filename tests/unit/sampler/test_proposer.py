@@ -16,9 +16,9 @@ from layertune.space.feasible import FeasibleSpace
 from layertune.space.limits import Limits
 from layertune.space.search_space import SearchSpace
 from layertune.testing.fakes import FakeRunner, true_tokens_per_s
-from layertune.trial.clock import Clock
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured
+from layertune.trial.time_spent import TimeSpent
 from small_study import N_LAYERS, config
 
 SHAPES = {name: small_shapes.shape(n_layer=n_layer) for name, n_layer in N_LAYERS.items()}
@@ -129,7 +129,7 @@ def test_where_models_take_long_to_load_the_split_changes_less_often() -> None:
             outcome = runner.run(settings, Effort(3, 3, 0.02))
             assert isinstance(outcome, Measured)
             reports = {name: replace(report, load_s=load_s) for name, report in outcome.models.items()}
-            timed = replace(outcome, models=reports, clock=Clock(measure_s=1.0))
+            timed = replace(outcome, models=reports, clock=TimeSpent(measure_s=1.0))
             trials.append(FinishedTrial(number, space.canonical(settings), timed, {}))
             settings = ask(proposer, trials).settings
         pairs = pairwise(trials)

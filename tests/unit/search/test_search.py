@@ -16,9 +16,9 @@ from layertune.space.limits import Limits
 from layertune.testing import FakeRunner
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
-from layertune.trial.runner import GiveUp, never
+from layertune.trial.runners import GiveUp, never
 from layertune.units import MIB
-from layertune.vram.report import VramReport
+from layertune.vram.vram_report import VramReport
 from small_study import N_LAYERS, SAMPLERS, quiet, search, space, stored, task
 
 

@@ -19,7 +19,7 @@ from layertune.space.limits import VRAM, Limits
 from layertune.space.search_space import SearchSpace
 from layertune.testing import fakes
 from layertune.units import MIB
-from layertune.vram.report import VramReport
+from layertune.vram.vram_report import VramReport
 from small_shapes import linear, planner, shape
 from small_study import N_LAYERS
 

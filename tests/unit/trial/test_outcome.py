@@ -3,7 +3,7 @@ from pydantic import ValidationError
 
 from layertune.memory.buffers import BufferBytes
 from layertune.trial.outcome import OUTCOME, Failed, Infeasible, Measured, ModelReport, ModelSamples, TrialOutcome
-from layertune.vram.report import VramReport
+from layertune.vram.vram_report import VramReport
 
 SAMPLES = ModelSamples((100.0, 101.5), (20.0, 21.0), (0.5, 0.4), (10.0, 11.0), (8.0,))
 MEASURED = Measured(

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from layertune.devices import lifetime
-from layertune.trial import process, worker_process
+from layertune.trial import process_runner, worker_process
 from layertune.trial.outcome import Failed, Infeasible
 from scripted_worker import CARD, DECODE, DONE, EFFORT, MEASURED, SETTINGS, outcome_of, scripted
 
@@ -109,7 +109,7 @@ def _no_thread(*_arguments: object) -> None:
 def test_a_worker_that_cannot_be_started_is_an_outcome_and_the_next_trial_runs(
     number: int, place: tuple[object, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_START_PAUSES_S", (0.0,))
+    monkeypatch.setattr(process_runner, "_START_PAUSES_S", (0.0,))
     with scripted(f"print({DONE!r}, flush=True); time.sleep(600)", tmp_path, target=CARD) as runner:
         gc.collect()
         n_files = _n_files()
@@ -127,7 +127,7 @@ def test_a_worker_that_cannot_be_started_is_an_outcome_and_the_next_trial_runs(
 def test_no_thread_for_a_worker_is_an_outcome_and_leaves_no_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_START_PAUSES_S", (0.0,))
+    monkeypatch.setattr(process_runner, "_START_PAUSES_S", (0.0,))
     with monkeypatch.context() as full:
         full.setattr(threading.Thread, "start", _no_thread)
         outcome = outcome_of("time.sleep(600)", tmp_path)
@@ -137,7 +137,7 @@ def test_no_thread_for_a_worker_is_an_outcome_and_leaves_no_process(
 
 
 def test_a_system_that_is_full_for_a_moment_costs_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_START_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(process_runner, "_START_PAUSES_S", (0.0, 0.0))
     start, refusals = subprocess.Popen, iter([errno.EAGAIN, errno.ENOMEM])
 
     def popen(*arguments: object, **options: object) -> object:

@@ -6,12 +6,12 @@ from layertune.devices.target import Target
 from layertune.engine.logs import ERROR, INFO, LogCapture
 from layertune.engine.refusal import EngineRefused, refused_stage
 from layertune.trial import worker
-from layertune.trial.clock import Clock
 from layertune.trial.messages import Done, Stage, TrialRequest
 from layertune.trial.outcome import Failed, Infeasible, Measured
+from layertune.trial.time_spent import TimeSpent
 
 REQUEST = TrialRequest((), Target("cpu", "CPU"), (), 0, None)
-MEASURED = Done(Measured({}, None, 1, 1.0), Clock(), stays=True)
+MEASURED = Done(Measured({}, None, 1, 1.0), TimeSpent(), stays=True)
 
 
 class FakeChannel:

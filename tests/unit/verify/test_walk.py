@@ -14,7 +14,7 @@ from layertune.verify.gauge import Gauge
 from layertune.verify.record import Check
 from layertune.verify.servers import ServerFailed
 from layertune.verify.walk import Walk
-from layertune.vram.report import VramReport
+from layertune.vram.vram_report import VramReport
 from played import FITS, LOAD, Card, PlayedServers, fakes, served, stack
 
 

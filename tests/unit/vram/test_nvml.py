@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from layertune.vram.report import VramReport
+from layertune.vram.vram_report import VramReport
 from nvml.driver import DRIVER_NOT_LOADED, GPU_IS_LOST, NO_PERMISSION, NOT_FOUND, NOT_SUPPORTED, UNKNOWN, Machine
 
 ANOTHER = 4242  # a process id that is not ours

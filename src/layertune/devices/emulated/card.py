@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from layertune.devices.emulated.ledger import Ledger
-from layertune.devices.emulated.served import CardServer
+from layertune.devices.emulated.server import CardServer
 from layertune.engine import ggml, library
 from layertune.errors import DeviceError
 

@@ -47,7 +47,7 @@ class LocalDevice:
         """The driver releases the device with the process."""
 
 
-class CardsTogether:
+class MultiCardDevice:
     """Several emulated cards: each model has one device on each of them."""
 
     def __init__(self, cards: Sequence[OpenDevice]) -> None:
@@ -84,4 +84,4 @@ def open_device(target: Target, model_names: Sequence[str], ledger_descriptors: 
             cards.append(EmulatedCard(Ledger(descriptor), model_names, target.n_threads))
             opened.callback(cards[-1].close)
         opened.pop_all()  # all are there: whoever asked for them closes them
-    return cards[0] if len(cards) == 1 else CardsTogether(cards)
+    return cards[0] if len(cards) == 1 else MultiCardDevice(cards)

@@ -10,10 +10,10 @@ if sys.platform == "win32":
 from contextlib import closing
 
 from layertune.devices.emulated.ledger import Ledger
-from layertune.vram.ledger import LedgerProbe
-from layertune.vram.polling import PollingProbe
+from layertune.vram.ledger_probe import LedgerProbe
+from layertune.vram.polling_probe import PollingProbe
+from layertune.vram.probe import MultiDeviceProbe
 from layertune.vram.readings import Reading
-from layertune.vram.together import ProbesTogether
 
 
 def nothing_to_settle() -> None:
@@ -23,7 +23,7 @@ def nothing_to_settle() -> None:
 def test_every_figure_is_the_sum_and_each_device_keeps_its_own() -> None:
     with closing(Ledger.create(1000)) as first, closing(Ledger.create(500)) as second:
         second.take(0, 7)
-        probe = ProbesTogether([LedgerProbe(each, nothing_to_settle) for each in (first, second)])
+        probe = MultiDeviceProbe([LedgerProbe(each, nothing_to_settle) for each in (first, second)])
         probe.start()
         first.take(0, 300)
         probe.mark("load")
@@ -39,7 +39,7 @@ def test_every_figure_is_the_sum_and_each_device_keeps_its_own() -> None:
 def test_of_a_device_without_a_share_the_whole_is_told_and_notes_say_whose_they_are() -> None:
     shared = PollingProbe(lambda: Reading(50, own_bytes=20), "nvml")
     whole = PollingProbe(lambda: Reading(50, own_bytes=None), "ggml", notes=["NVML does not answer"])
-    probe = ProbesTogether([shared, whole])
+    probe = MultiDeviceProbe([shared, whole])
     probe.start()
     report = probe.stop()
     assert (report.scope, report.source, report.foreign_bytes) == ("device", "ggml", None)

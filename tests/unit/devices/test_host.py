@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from layertune.devices.hardware import n_usable_cores, peak_rss_bytes, reset_peak_rss, this_machine
+from layertune.devices.host import n_usable_cores, peak_rss_bytes, reset_peak_rss, this_machine
 from layertune.units import MIB
 
 
@@ -31,7 +31,7 @@ def test_a_reset_peak_forgets_what_was_given_back() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells it without the parent's")
 def test_a_process_does_not_inherit_its_parents_peak() -> None:
-    script = "from layertune.devices.hardware import peak_rss_bytes; print(peak_rss_bytes())"
+    script = "from layertune.devices.host import peak_rss_bytes; print(peak_rss_bytes())"
     with mmap.mmap(-1, 256 * MIB) as pages:
         pages.write(b"\1" * len(pages))
         child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

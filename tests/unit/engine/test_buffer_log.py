@@ -1,4 +1,4 @@
-from layertune.engine.buffers import BufferBytes, read_buffers, read_flash_attention
+from layertune.engine.buffer_log import BufferBytes, read_buffers, read_flash_attention
 from layertune.units import MIB
 
 LOG = """\

@@ -6,7 +6,7 @@ from time import perf_counter
 import pytest
 
 from layertune.errors import DeviceError
-from layertune.vram.polling import PollingProbe
+from layertune.vram.polling_probe import PollingProbe
 from layertune.vram.readings import Reading
 
 NEVER_S = 1000.0  # an interval at which the thread takes no reading, so that the marks alone decide

@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from layertune.devices.target import Target
-from layertune.trial.clock import Clock
 from layertune.trial.messages import MESSAGE, ORDER, Done, GoOn, Progress, Stage, Stale
 from layertune.trial.outcome import Failed, Infeasible, TrialOutcome
-from layertune.trial.process import ProcessTrialRunner, Workplace
+from layertune.trial.process_runner import ProcessTrialRunner, TrialContext
+from layertune.trial.time_spent import TimeSpent
 from scripted_worker import DECODE, DONE, EFFORT, MEASURED, SETTINGS, outcome_of
 
 pytestmark = pytest.mark.usefixtures("kill_leftovers")
@@ -87,7 +87,7 @@ def test_a_worker_that_ends_quietly_has_failed_with_what_it_last_logged(tmp_path
 
 
 def test_a_worker_that_never_reads_its_request_costs_only_its_trial(tmp_path: Path) -> None:
-    place = Workplace(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 30.0)
+    place = TrialContext(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 30.0)
     with closing(ProcessTrialRunner(place, command=("/bin/false",))) as runner:
         outcome = runner.run(SETTINGS, EFFORT)
     assert isinstance(outcome, Failed)
@@ -102,14 +102,14 @@ def test_stages_are_passed_on_while_the_trial_runs(tmp_path: Path) -> None:
     seen: list[Stage] = []
     file = tmp_path / "worker.py"
     file.write_text(f"print({DECODE!r}); print({DONE!r}, flush=True)")
-    place = Workplace(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 30.0)
+    place = TrialContext(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 30.0)
     with closing(ProcessTrialRunner(place, on_stage=seen.append, command=(sys.executable, str(file)))) as runner:
         runner.run(SETTINGS, EFFORT)
     assert seen == [Stage("decode", "chat")]
 
 
 def done(*, stays: bool = True, outcome: TrialOutcome | None = MEASURED) -> str:
-    return MESSAGE.dump_json(Done(outcome, Clock(load_s=1.0), stays)).decode()
+    return MESSAGE.dump_json(Done(outcome, TimeSpent(load_s=1.0), stays)).decode()
 
 
 def numbered_runs(script: str, tmp_path: Path, n_runs: int) -> tuple[list[TrialOutcome], int]:
@@ -119,7 +119,7 @@ def numbered_runs(script: str, tmp_path: Path, n_runs: int) -> tuple[list[TrialO
         f"import os, sys, time\nopen({str(started)!r}, 'a').write('x')\n"
         f"for n, line in enumerate(sys.stdin):\n{textwrap.indent(textwrap.dedent(script), '    ')}\n"
     )
-    place = Workplace(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 30.0)
+    place = TrialContext(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 30.0)
     with closing(ProcessTrialRunner(place, command=(sys.executable, str(file)))) as runner:
         outcomes = [runner.run(SETTINGS, EFFORT) for _ in range(n_runs)]
     return outcomes, len(started.read_text())
@@ -172,7 +172,7 @@ def test_a_worker_is_told_whether_to_go_on(tmp_path: Path) -> None:
     """
     file = tmp_path / "worker.py"
     file.write_text("import sys, time\nrequest = sys.stdin.readline()\n" + textwrap.dedent(script))
-    place = Workplace(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 30.0)
+    place = TrialContext(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 30.0)
     with closing(ProcessTrialRunner(place, command=(sys.executable, str(file)))) as runner:
         assert runner.run(SETTINGS, EFFORT, lambda seen: f"beaten at {seen.used_bytes} bytes") == MEASURED
     assert ORDER.validate_json(told.read_text()) == GoOn("beaten at 7 bytes")
@@ -181,11 +181,11 @@ def test_a_worker_is_told_whether_to_go_on(tmp_path: Path) -> None:
 def test_the_time_of_every_trial_is_added_up(tmp_path: Path) -> None:
     file = tmp_path / "worker.py"
     file.write_text(f"import sys\nfor line in sys.stdin:\n    print({done()!r}, flush=True)\n")
-    place = Workplace(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 30.0)
+    place = TrialContext(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 30.0)
     with closing(ProcessTrialRunner(place, command=(sys.executable, str(file)))) as runner:
         runner.prepare(SETTINGS)
         runner.run(SETTINGS, EFFORT)
-    assert runner.spent == Clock(load_s=2.0)
+    assert runner.spent == TimeSpent(load_s=2.0)
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM", "SIGINT"])

@@ -1,5 +1,5 @@
 """llama.cpp's own projection of a model's memory, asked in a process of its own: `python -m
-layertune.devices.projection`, which `ask` starts. It allocates nothing on the device but recurrent states."""
+layertune.devices.projection_process`, which `ask` starts. It allocates nothing on the device but recurrent states."""
 
 import contextlib
 import os
@@ -91,7 +91,7 @@ def _complete(question: Question, said: _Said) -> Answer:
 
 
 def _ask(questions: Sequence[Question]) -> list[_Said]:
-    command = [sys.executable, "-m", "layertune.devices.projection", str(os.getpid())]
+    command = [sys.executable, "-m", "layertune.devices.projection_process", str(os.getpid())]
     pipe = subprocess.PIPE
     asked: list[tuple[Question, subprocess.Popen[bytes]]] = []
     try:
@@ -136,9 +136,9 @@ def _said(question: Question, process: "subprocess.Popen[bytes]") -> _Said:
 
 
 def main(arguments: list[str]) -> int:
-    from layertune.devices.opened import open_device
+    from layertune.devices.open_device import open_device
     from layertune.engine import library
-    from layertune.engine.projection import DEBUG_WORDS, project, read_anatomy
+    from layertune.engine.no_alloc import DEBUG_WORDS, project, read_anatomy
     from layertune.engine.refusal import EngineRefused
     from layertune.models import read_shape
     from layertune.models.skeleton import write_skeleton

@@ -1,10 +1,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layertune.devices.conditions import Finding
+from layertune.devices.host_conditions import Finding
 from layertune.devices.target import Target
-from layertune.vram.conditions import GpuSample, Slowdown, judge, judge_load_before
-from layertune.vram.opening import open_watch
+from layertune.vram.gpu_conditions import GpuSample, Slowdown, judge, judge_load_before
+from layertune.vram.probe_selection import open_watch
 
 NOTHING_TOLD = GpuSample(None, None, None, None)
 

@@ -6,8 +6,8 @@ from time import perf_counter
 
 from layertune.errors import DeviceError
 from layertune.vram.readings import Reading, Readings
-from layertune.vram.report import Source, VramReport
 from layertune.vram.ticker import Ticker
+from layertune.vram.vram_report import Source, VramReport
 
 # Buffers live for seconds, a compute buffer's growth for the length of a batch; what a reading costs is measured and
 # in the report, and 50 a second of a tenth of a millisecond each are half a percent of one core.

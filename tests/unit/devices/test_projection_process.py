@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from layertune.devices import projection
-from layertune.devices.projection import Question, _Said, ask
+from layertune.devices import projection_process
+from layertune.devices.projection_process import Question, _Said, ask
 from layertune.devices.target import Target
 from layertune.errors import BuildError
 from layertune.memory.projection import Anatomy, Projection
@@ -49,7 +49,7 @@ def test_a_setting_that_ends_llama_cpp_loses_its_own_plan_only(
     monkeypatch: pytest.MonkeyPatch, deadly: list[int]
 ) -> None:
     every = settings(4)
-    monkeypatch.setattr(projection, "_ask", Children([every[index] for index in deadly]))
+    monkeypatch.setattr(projection_process, "_ask", Children([every[index] for index in deadly]))
     (answer,) = ask([Question(CPU, "a.gguf", every)])
     assert answer.anatomy == ANATOMY
     assert answer.projections == tuple(None if index in deadly else projected(each) for index, each in enumerate(every))
@@ -58,7 +58,7 @@ def test_a_setting_that_ends_llama_cpp_loses_its_own_plan_only(
 def test_a_setting_that_only_ends_the_skeleton_s_llama_cpp_has_its_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     every = settings(4)
     children = Children([], deadly_hollow=every[2:])
-    monkeypatch.setattr(projection, "_ask", children)
+    monkeypatch.setattr(projection_process, "_ask", children)
     (answer,) = ask([Question(CPU, "a.gguf", every)])
     assert answer.projections == tuple(map(projected, every))
     assert children.n_asked == 2
@@ -67,7 +67,7 @@ def test_a_setting_that_only_ends_the_skeleton_s_llama_cpp_has_its_plan(monkeypa
 def test_a_model_that_ends_llama_cpp_again_and_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     every = settings(100)
     children = Children(every)
-    monkeypatch.setattr(projection, "_ask", children)
+    monkeypatch.setattr(projection_process, "_ask", children)
     with pytest.raises(BuildError, match=r"cannot say what a\.gguf would take: GGML_ASSERT"):
         ask([Question(CPU, "a.gguf", every)])
     assert children.n_asked < 20
@@ -75,7 +75,7 @@ def test_a_model_that_ends_llama_cpp_again_and_again_is_refused(monkeypatch: pyt
 
 def test_a_model_that_does_not_load_is_refused_in_llama_cpp_s_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        projection, "_ask", lambda questions: [_Said(None, (), "unknown architecture")] * len(questions)
+        projection_process, "_ask", lambda questions: [_Said(None, (), "unknown architecture")] * len(questions)
     )
     with pytest.raises(BuildError, match="unknown architecture"):
         ask([Question(CPU, "a.gguf", settings(1))])

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layertune.trial.clock import Clock, Stopwatch
+from layertune.trial.time_spent import Stopwatch, TimeSpent
 
 seconds = st.integers(0, 1000).map(float)
-clocks = st.builds(Clock, seconds, seconds, seconds, seconds)
+clocks = st.builds(TimeSpent, seconds, seconds, seconds, seconds)
 
 
 def spend() -> None:
@@ -18,8 +18,8 @@ def spend() -> None:
 
 
 @given(st.lists(clocks))
-def test_the_sum_of_clocks_is_the_sum_of_their_parts(each: list[Clock]) -> None:
-    total = sum(each, start=Clock())
+def test_the_sum_of_clocks_is_the_sum_of_their_parts(each: list[TimeSpent]) -> None:
+    total = sum(each, start=TimeSpent())
     assert total.load_s == sum(clock.load_s for clock in each)
     assert total.warm_up_s == sum(clock.warm_up_s for clock in each)
     assert total.measure_s == sum(clock.measure_s for clock in each)
@@ -28,7 +28,7 @@ def test_the_sum_of_clocks_is_the_sum_of_their_parts(each: list[Clock]) -> None:
 
 
 def test_a_stopwatch_that_timed_nothing_reads_zero() -> None:
-    assert Stopwatch().read() == Clock()
+    assert Stopwatch().read() == TimeSpent()
 
 
 def test_time_counts_for_the_part_it_was_spent_in_and_for_no_other() -> None:
@@ -37,7 +37,7 @@ def test_time_counts_for_the_part_it_was_spent_in_and_for_no_other() -> None:
         spend()
     spent = watch.read()
     assert spent.measure_s > 0
-    assert spent == Clock(measure_s=spent.measure_s)
+    assert spent == TimeSpent(measure_s=spent.measure_s)
 
 
 def test_a_part_adds_up_over_its_times() -> None:

@@ -8,7 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from layertune.devices.hardware import cpu_model
+from layertune.devices.host import cpu_model
 from layertune.devices.target import Target
 from layertune.engine.library import library_key
 from layertune.memory.projection import Anatomy, CacheTotal, Projection, TensorHome
@@ -17,7 +17,7 @@ from layertune.models.cache import add_entries, cache_folder, read_entries
 from layertune.settings import EngineSettings
 
 if TYPE_CHECKING:
-    from layertune.devices.projection import Answer, Question
+    from layertune.devices.projection_process import Answer, Question
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class Projections:
         Raises:
             BuildError: llama.cpp cannot load a model, in its own words.
         """
-        from layertune.devices.projection import Question, ask  # what is known already is told without it
+        from layertune.devices.projection_process import Question, ask  # what is known already is told without it
 
         questions = {}
         for name, settings in wanted.items():

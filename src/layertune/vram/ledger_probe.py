@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from layertune.devices.emulated.ledger import Ledger
 from layertune.errors import DeviceError
-from layertune.vram.report import VramReport
+from layertune.vram.vram_report import VramReport
 
 
 class LedgerProbe:

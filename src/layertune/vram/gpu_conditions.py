@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from layertune.devices.conditions import Finding
+from layertune.devices.host_conditions import Finding
 
 Slowdown = Literal["hardware", "hardware heat", "power brake", "heat", "power limit"]
 

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
-from layertune.devices.opened import OpenDevice
+from layertune.devices.open_device import OpenDevice
 from layertune.devices.target import Target
 from layertune.engine import ggml
 from layertune.errors import DeviceError
-from layertune.vram.conditions import GpuWatch
-from layertune.vram.polling import PollingProbe
-from layertune.vram.probe import VramProbe
+from layertune.vram.gpu_conditions import GpuWatch
+from layertune.vram.polling_probe import PollingProbe
+from layertune.vram.probe import MultiDeviceProbe, VramProbe
 from layertune.vram.readings import Reading
-from layertune.vram.together import ProbesTogether
 
 
 def baselines(target: Target) -> list[Reading | None]:
@@ -46,7 +45,7 @@ def open_probe(
     """
     if target.kind == "emulated":
         from layertune.devices.emulated.ledger import Ledger
-        from layertune.vram.ledger import LedgerProbe
+        from layertune.vram.ledger_probe import LedgerProbe
 
         return _together([LedgerProbe(Ledger(each), device.settle) for each in ledger_descriptors])
     devices = enumerate(zip(target.devices, before, strict=True))
@@ -56,7 +55,7 @@ def open_probe(
 def _together(probes: Sequence[VramProbe]) -> VramProbe | None:
     """Return one probe for all devices, None where there is none."""
     if len(probes) > 1:
-        return ProbesTogether(probes)
+        return MultiDeviceProbe(probes)
     return probes[0] if probes else None
 
 
@@ -81,7 +80,7 @@ def open_outside_probe(target: Target, ledger_descriptor: int | None) -> VramPro
     """
     if target.kind == "emulated" and ledger_descriptor is not None:
         from layertune.devices.emulated.ledger import Ledger
-        from layertune.vram.ledger import LedgerProbe
+        from layertune.vram.ledger_probe import LedgerProbe
 
         return LedgerProbe(Ledger(ledger_descriptor), lambda: None)  # its clients settle it, and we are none
     if target.kind != "gpu" or target.pci_bus_id is None:

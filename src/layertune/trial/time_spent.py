@@ -10,7 +10,7 @@ Part = Literal["load", "warm_up", "measure", "unload"]
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class TimeSpent:
     """Seconds of llama.cpp's own work, by what it was for; anything else a search does is overhead."""
 
     load_s: float = 0.0
@@ -18,8 +18,8 @@ class Clock:
     measure_s: float = 0.0
     unload_s: float = 0.0
 
-    def __add__(self, other: "Clock") -> "Clock":
-        return Clock(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+    def __add__(self, other: "TimeSpent") -> "TimeSpent":
+        return TimeSpent(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
     @property
     def total_s(self) -> float:
@@ -40,5 +40,5 @@ class Stopwatch:
         finally:
             self._spent_s[name] += perf_counter() - started_s
 
-    def read(self) -> Clock:
-        return Clock(**{f"{name}_s": spent_s for name, spent_s in self._spent_s.items()})
+    def read(self) -> TimeSpent:
+        return TimeSpent(**{f"{name}_s": spent_s for name, spent_s in self._spent_s.items()})

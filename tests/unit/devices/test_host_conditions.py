@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layertune.devices.conditions import Finding, HostUse, findings, oversubscription
+from layertune.devices.host_conditions import Finding, HostUse, findings, oversubscription
 from layertune.units import MIB
 
 QUIET = HostUse(

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 
 from layertune.engine import ggml, library
-from layertune.engine.buffers import read_buffers
+from layertune.engine.buffer_log import read_buffers
 from layertune.engine.context import Context
 from layertune.engine.model import Model, expert_tensors
 from layertune.engine.refusal import EngineRefused

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from layertune.devices.target import Target
 from layertune.models import ModelFiles
 from layertune.settings import SplitSettings
-from layertune.trial.clock import Clock
 from layertune.trial.effort import Effort
 from layertune.trial.messages import Done, ModelTask, Stage, Stale, TrialRequest
 from layertune.trial.outcome import Failed, TrialOutcome
-from layertune.trial.runner import GiveUp, never
+from layertune.trial.runners import GiveUp, never
+from layertune.trial.time_spent import TimeSpent
 from layertune.trial.worker_process import Ended, WorkerNotStarted, WorkerProcess
 
 WORKER_COMMAND = (sys.executable, "-m", "layertune.trial.worker")
@@ -26,7 +26,7 @@ _PREPARE_TIMEOUT_FACTOR = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Workplace:
+class TrialContext:
     """What stays the same over all trials of a study. `paths` and `workloads` (prompt, generated tokens) by model;
     `files` are those that every trial has to find unchanged."""
 
@@ -47,22 +47,22 @@ class ProcessTrialRunner:
 
     def __init__(
         self,
-        workplace: Workplace,
+        context: TrialContext,
         *,
         on_stage: Callable[[Stage], None] = lambda _stage: None,
         command: Sequence[str] = WORKER_COMMAND,
     ) -> None:
-        self._workplace = workplace
+        self._context = context
         self.on_stage = on_stage
         self._command = tuple(command)
         self._worker: WorkerProcess | None = None
-        self.spent = Clock()
+        self.spent = TimeSpent()
 
     def prepare(self, settings: SplitSettings) -> None:
-        self._run(settings, None, never, self._workplace.trial_timeout_s * _PREPARE_TIMEOUT_FACTOR)
+        self._run(settings, None, never, self._context.trial_timeout_s * _PREPARE_TIMEOUT_FACTOR)
 
     def run(self, settings: SplitSettings, effort: Effort, give_up: GiveUp = never) -> TrialOutcome:
-        outcome = self._run(settings, effort, give_up, self._workplace.trial_timeout_s)
+        outcome = self._run(settings, effort, give_up, self._context.trial_timeout_s)
         return outcome or Failed("protocol", "the worker measured nothing", (), 0.0)
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class ProcessTrialRunner:
             if isinstance(answer, Stale):
                 self.close()
                 answer = self._order(settings, effort, give_up, timeout_s)
-            self._check_files()  # nobody knows which of two files a trial meanwhile has measured
+            self._check_files()  # a file that changed meanwhile may be the one that was measured
         except WorkerNotStarted as error:
             return Failed("error", str(error), (), time.monotonic() - started_s)
         except BaseException:
@@ -91,7 +91,7 @@ class ProcessTrialRunner:
             return Failed("error", f"a fresh worker was not clean: {answer.why}", (), 0.0)
         if not isinstance(answer, Done):
             self.close()
-            self.spent += Clock(load_s=answer.duration_s)
+            self.spent += TimeSpent(load_s=answer.duration_s)
             return answer
         self.spent += answer.clock
         if not answer.stays:
@@ -110,22 +110,22 @@ class ProcessTrialRunner:
 
     def _check_files(self) -> None:
         """Raises ModelFileError."""
-        for files in self._workplace.files:
+        for files in self._context.files:
             files.check()
 
     def _start(self) -> WorkerProcess:
         """Raises WorkerNotStarted once trying again has not helped either."""
         for pause_s in _START_PAUSES_S:
             with contextlib.suppress(WorkerNotStarted):
-                return WorkerProcess(self._command, self._workplace.target)
+                return WorkerProcess(self._command, self._context.target)
             time.sleep(pause_s)
-        return WorkerProcess(self._command, self._workplace.target)
+        return WorkerProcess(self._command, self._context.target)
 
     def _request(
         self, settings: SplitSettings, effort: Effort | None, ledger_descriptors: tuple[int, ...]
     ) -> TrialRequest:
-        place = self._workplace
+        context = self._context
         tasks = tuple(
-            ModelTask(name, place.paths[name], engine, *place.workloads[name]) for name, engine in settings.items()
+            ModelTask(name, context.paths[name], engine, *context.workloads[name]) for name, engine in settings.items()
         )
-        return TrialRequest(tasks, place.target, ledger_descriptors, place.seed, effort)
+        return TrialRequest(tasks, context.target, ledger_descriptors, context.seed, effort)

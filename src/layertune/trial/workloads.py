@@ -3,16 +3,72 @@
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from time import perf_counter
 
+import numpy as np
+
 from layertune.engine import timing
+from layertune.engine.context import Context, Tokens
+from layertune.engine.model import Model
+from layertune.memory.buffers import BufferBytes
 from layertune.trial.effort import Effort
-from layertune.trial.resident import Loaded
+from layertune.trial.messages import ModelTask
+
+_N_WARM_UP_TOKENS = 4
+
+# Enough to tell the time of a token that waits for another model's prompt, which may be a hundred times its own.
+_N_FIRST_TOKENS = 2
+
 
 Timings = dict[str, list[timing.Timing]]
 
 
-def warm_up(loaded: Sequence[Loaded], until_s: float) -> None:
+@dataclass(slots=True)
+class LoadedModel:
+    """One model of a trial, ready to run. `load_s` is its weights' load, whenever that was, and its context's."""
+
+    task: ModelTask
+    model: Model
+    context: Context
+    load_s: float
+    generator: np.random.Generator
+
+    @property
+    def name(self) -> str:
+        return self.task.name
+
+    def run(self) -> timing.Timing:
+        return timing.run(self.context, self._request(self.task.n_prompt, self.task.n_generate))
+
+    def run_first_tokens(self) -> timing.Timing:
+        """Run the workload's prompt and the first tokens of its answer."""
+        return timing.run(self.context, self._request(self.task.n_prompt, min(self.task.n_generate, _N_FIRST_TOKENS)))
+
+    def fill_buffers(self) -> None:
+        """One full physical batch, the largest graph there is, then a few tokens: buffers can still grow there."""
+        n_prompt = min(self.task.settings.n_ubatch, self._n_ctx_slot() - _N_WARM_UP_TOKENS)
+        timing.run(self.context, self._request(n_prompt, _N_WARM_UP_TOKENS))
+
+    def long_prompt(self) -> Tokens:
+        """Return a prompt that fills a whole slot."""
+        return self._request(self._n_ctx_slot(), 0).prompt
+
+    def buffers(self) -> dict[str, BufferBytes]:
+        weights, rest = self.model.buffers, self.context.buffers
+        return {
+            device: weights.get(device, BufferBytes()) + rest.get(device, BufferBytes())
+            for device in {**weights, **rest}
+        }
+
+    def _n_ctx_slot(self) -> int:
+        return self.task.settings.n_ctx // self.task.settings.n_parallel
+
+    def _request(self, n_prompt: int, n_generate: int) -> timing.Request:
+        return timing.Request.random(n_prompt, n_generate, self.model.n_vocab, self.generator)
+
+
+def warm_up(loaded: Sequence[LoadedModel], until_s: float) -> None:
     """Run the workloads unmeasured, in rounds, until `perf_counter` is at `until_s`; not at all where it is."""
     while perf_counter() < until_s:
         for each in loaded:
@@ -20,7 +76,7 @@ def warm_up(loaded: Sequence[Loaded], until_s: float) -> None:
 
 
 def run_alone(
-    loaded: Sequence[Loaded], effort: Effort, go_on: Callable[[Timings], bool], announce: Callable[[str], None]
+    loaded: Sequence[LoadedModel], effort: Effort, go_on: Callable[[Timings], bool], announce: Callable[[str], None]
 ) -> Timings:
     """Clock each model while the others rest, in rounds, so that a drift of the machine meets them all.
 
@@ -37,14 +93,14 @@ def run_alone(
     return timings
 
 
-def run_together(loaded: Sequence[Loaded], effort: Effort) -> Timings:
+def run_together(loaded: Sequence[LoadedModel], effort: Effort) -> Timings:
     """Clock all models at once. A faster one goes on until the slowest has its repetitions, so all of them count
     under contention; a repetition that ends after that is dropped."""
     timings: Timings = {each.name: [] for each in loaded}
     lock, over, started_s = threading.Lock(), threading.Event(), perf_counter()
     start = threading.Barrier(len(loaded))
 
-    def run(each: Loaded) -> None:
+    def run(each: LoadedModel) -> None:
         try:
             start.wait()
             while not over.is_set():
@@ -64,16 +120,16 @@ def run_together(loaded: Sequence[Loaded], effort: Effort) -> Timings:
     return timings
 
 
-def run_beside_prefill(loaded: Sequence[Loaded], n_repeats: int) -> Timings:
+def run_beside_prefill(loaded: Sequence[LoadedModel], n_repeats: int) -> Timings:
     """Clock each model's prompt and first tokens while every other one is in a long prompt, from before until after."""
     return {each.name: _beside(each, [other for other in loaded if other is not each], n_repeats) for each in loaded}
 
 
-def _beside(victim: Loaded, others: Sequence[Loaded], n_repeats: int) -> list[timing.Timing]:
+def _beside(victim: LoadedModel, others: Sequence[LoadedModel], n_repeats: int) -> list[timing.Timing]:
     over = threading.Event()
     busy = threading.Barrier(len(others) + 1)
 
-    def prefill(other: Loaded) -> None:
+    def prefill(other: LoadedModel) -> None:
         prompt = other.long_prompt()
         busy.wait()
         while not over.is_set():

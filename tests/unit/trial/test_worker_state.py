@@ -13,9 +13,9 @@ from layertune.devices.target import Target
 from layertune.memory.buffers import HOST, BufferBytes
 from layertune.settings import EngineSettings
 from layertune.trial.messages import ModelTask, TrialRequest
-from layertune.trial.workbench import Workbench, foreign_memory
+from layertune.trial.worker_state import WorkerState, foreign_memory
 from layertune.units import MIB
-from layertune.vram.report import VramReport
+from layertune.vram.vram_report import VramReport
 
 
 class NoDevice:
@@ -32,12 +32,12 @@ class NoDevice:
 
 
 @pytest.fixture
-def bench() -> Iterator[Workbench]:
+def state() -> Iterator[WorkerState]:
     ledger = Ledger.create(1000 * MIB)
     engine = EngineSettings(n_gpu_layers=1, n_ctx=256, n_batch=8, n_ubatch=8, n_threads=1)
     target = Target("emulated", "emulated card", vram_bytes=1000 * MIB, n_threads=1)
     request = TrialRequest((ModelTask("chat", "a.gguf", engine, 8, 2),), target, (ledger.descriptor,), 0, None)
-    yield Workbench(request, NoDevice(), [None])
+    yield WorkerState(request, NoDevice(), [None])
     ledger.close()
 
 
@@ -48,28 +48,28 @@ def report(scope: str = "process", **phases: int) -> VramReport:
 BUFFERS = {"chat": {"gpu0": BufferBytes(weights_bytes=100 * MIB), HOST: BufferBytes(weights_bytes=7 * MIB)}}
 
 
-def test_what_is_there_before_the_first_load_is_the_driver_s_and_not_missing(bench: Workbench) -> None:
-    assert bench.not_returned(300 * MIB) is None
-    assert bench.not_returned(300 * MIB) is None
-    assert bench.not_returned(310 * MIB) == "10.0 MiB did not come back"
+def test_what_is_there_before_the_first_load_is_the_driver_s_and_not_missing(state: WorkerState) -> None:
+    assert state.not_returned(300 * MIB) is None
+    assert state.not_returned(300 * MIB) is None
+    assert state.not_returned(310 * MIB) == "10.0 MiB did not come back"
 
 
-def test_a_worker_stays_while_memory_comes_back(bench: Workbench) -> None:
+def test_a_worker_stays_while_memory_comes_back(state: WorkerState) -> None:
     loaded = 400 * MIB  # 100 of buffers, 300 of the driver's
-    assert bench.can_stay(report(load=loaded, unload=300 * MIB), BUFFERS)
-    assert not bench.can_stay(report(load=loaded, unload=303 * MIB), BUFFERS)
+    assert state.can_stay(report(load=loaded, unload=300 * MIB), BUFFERS)
+    assert not state.can_stay(report(load=loaded, unload=303 * MIB), BUFFERS)
 
 
-def test_a_worker_stays_where_there_is_no_device_to_count_on(bench: Workbench) -> None:
-    assert bench.can_stay(None, BUFFERS)
+def test_a_worker_stays_where_there_is_no_device_to_count_on(state: WorkerState) -> None:
+    assert state.can_stay(None, BUFFERS)
 
 
-def test_a_worker_does_not_stay_where_others_memory_would_count_as_its_own(bench: Workbench) -> None:
-    assert not bench.can_stay(report("device", load=100 * MIB, unload=0), BUFFERS)
+def test_a_worker_does_not_stay_where_others_memory_would_count_as_its_own(state: WorkerState) -> None:
+    assert not state.can_stay(report("device", load=100 * MIB, unload=0), BUFFERS)
 
 
-def test_a_worker_does_not_stay_where_a_reading_is_missing(bench: Workbench) -> None:
-    assert not bench.can_stay(report(load=100 * MIB), BUFFERS)
+def test_a_worker_does_not_stay_where_a_reading_is_missing(state: WorkerState) -> None:
+    assert not state.can_stay(report(load=100 * MIB), BUFFERS)
 
 
 @pytest.mark.parametrize(("foreign_bytes", "n_found"), [(None, 0), (0, 0), (15 * MIB, 0), (16 * MIB, 1)])

@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
-from layertune.devices.conditions import Finding, oversubscription
-from layertune.devices.hardware import n_usable_cores
+from layertune.devices.host import n_usable_cores
+from layertune.devices.host_conditions import Finding, oversubscription
 from layertune.devices.host_watch import HostWatch
-from layertune.devices.opened import OpenDevice
+from layertune.devices.open_device import OpenDevice
 from layertune.memory.buffers import BufferBytes
 from layertune.trial.messages import TrialRequest
-from layertune.trial.resident import Residents, device_bytes
+from layertune.trial.weight_cache import WeightCache, device_bytes
 from layertune.units import MIB, format_bytes
-from layertune.vram.opening import open_probe, open_watch
+from layertune.vram.probe_selection import open_probe, open_watch
 from layertune.vram.readings import Reading
-from layertune.vram.report import VramReport
+from layertune.vram.vram_report import VramReport
 
 # What may be missing before it counts: CUDA hands memory out in granules of 2 MiB (cuMemGetAllocationGranularity).
 _SLACK_BYTES = 2 * MIB
@@ -21,13 +21,13 @@ _SLACK_BYTES = 2 * MIB
 _FOREIGN_BYTES = 16 * MIB
 
 
-class Workbench:
+class WorkerState:
     """Opened for a worker's first trial and kept until the process ends."""
 
     def __init__(self, request: TrialRequest, device: OpenDevice, before: Sequence[Reading | None]) -> None:
         """`before` is what `baselines` gave before the device was opened."""
         self.device = device
-        self.residents = Residents(device)
+        self.weights = WeightCache(device)
         self.probe = open_probe(request.target, device, request.ledger_descriptors, request.models[0].name, before)
         watches = map(open_watch, request.target.devices)
         self._gpu_watches = [watch for watch in watches if watch is not None]
@@ -56,7 +56,7 @@ class Workbench:
         """Say what is missing where the device holds more than the resident weights; None where it does not."""
         if used_bytes is None:
             return None
-        beside_bytes = used_bytes - self.residents.device_bytes()
+        beside_bytes = used_bytes - self.weights.device_bytes()
         if self._overhead_bytes is None:
             self._overhead_bytes = beside_bytes
         missing_bytes = beside_bytes - self._overhead_bytes

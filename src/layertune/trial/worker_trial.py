@@ -7,25 +7,27 @@ from zlib import crc32
 
 import numpy as np
 
-from layertune.devices.conditions import Finding
-from layertune.devices.hardware import peak_rss_bytes, reset_peak_rss
+from layertune.devices.host import peak_rss_bytes, reset_peak_rss
+from layertune.devices.host_conditions import Finding
 from layertune.engine import ggml, timing
 from layertune.engine.context import Context
+from layertune.errors import DeviceError
 from layertune.memory.buffers import BufferBytes, device_name
-from layertune.trial import rounds
-from layertune.trial.clock import Stopwatch
+from layertune.trial import workloads
 from layertune.trial.effort import Effort
 from layertune.trial.messages import Done, ModelTask, Progress, Stage, Stale, TrialRequest
-from layertune.trial.outcome import Infeasible, Measured, ModelReport, ModelSamples
-from layertune.trial.phases import Phases
-from layertune.trial.resident import Loaded, bytes_on
-from layertune.trial.workbench import Workbench, foreign_memory
-from layertune.vram.report import VramReport
+from layertune.trial.outcome import Held, Infeasible, Measured, ModelReport, ModelSamples
+from layertune.trial.time_spent import Stopwatch
+from layertune.trial.weight_cache import WeightCache, bytes_on
+from layertune.trial.worker_state import WorkerState, foreign_memory
+from layertune.trial.workloads import LoadedModel
+from layertune.vram.probe import VramProbe
+from layertune.vram.vram_report import VramReport
 
 
 def measure(
     request: TrialRequest,
-    bench: Workbench,
+    state: WorkerState,
     announce: Callable[[Stage], None],
     consult: Callable[[Progress], str | None],
 ) -> Done | Stale:
@@ -34,7 +36,7 @@ def measure(
     Raises:
         EngineRefused: llama.cpp gave no model, no context or stopped decoding; the last announced stage says where.
     """
-    return _Trial(request, bench, announce, consult).run()
+    return _Trial(request, state, announce, consult).run()
 
 
 class _Trial:
@@ -43,26 +45,26 @@ class _Trial:
     def __init__(
         self,
         request: TrialRequest,
-        bench: Workbench,
+        state: WorkerState,
         announce: Callable[[Stage], None],
         consult: Callable[[Progress], str | None],
     ) -> None:
         self._request = request
-        self._bench = bench
+        self._state = state
         self._announce = announce
         self._consult = consult
         self._started_s = perf_counter()
         self._stopwatch = Stopwatch()
         self._stopped: str | None = None
-        self._phases = Phases(bench.probe, bench.residents)
+        self._phases = _Phases(state.probe, state.weights)
 
     def run(self) -> Done | Stale:
-        bench, effort = self._bench, self._request.effort
+        state, effort = self._state, self._request.effort
         with self._stopwatch.part("unload"):
-            bench.residents.keep(self._request.models)
+            state.weights.keep(self._request.models)
         can_reset = reset_peak_rss()
         self._phases.start()
-        if why := bench.not_returned(self._phases.used_bytes()):
+        if why := state.not_returned(self._phases.used_bytes()):
             self._phases.report()
             return Stale(why)
         free_bytes = self._free_bytes()
@@ -75,16 +77,16 @@ class _Trial:
                 return Done(spilled, self._stopwatch.read(), stays=False)
             with self._stopwatch.part("warm_up"):
                 self._warm_up(loaded)
-            bench.watch(self._request)
+            state.watch(self._request)
             reports = self._reach_depth(loaded) if effort is None else self._clock(loaded, effort)
-            findings = bench.findings(self._request)
+            findings = state.findings(self._request)
             self._announce(Stage("unload"))
         with self._stopwatch.part("unload"):
-            bench.device.settle()
+            state.device.settle()
         self._phases.mark("unload", ())
         vram = self._phases.report()
         measured = None if effort is None else self._measured(reports, vram, findings + foreign_memory(vram))
-        return Done(measured, self._stopwatch.read(), can_reset and bench.can_stay(vram, buffers))
+        return Done(measured, self._stopwatch.read(), can_reset and state.can_stay(vram, buffers))
 
     def _measured(
         self, models: dict[str, ModelReport], vram: VramReport | None, findings: Sequence[Finding]
@@ -102,24 +104,24 @@ class _Trial:
             stopped=self._stopped,
         )
 
-    def _load(self, task: ModelTask, contexts: ExitStack) -> Loaded:
+    def _load(self, task: ModelTask, contexts: ExitStack) -> LoadedModel:
         self._announce(Stage("load", task.name))
-        model = self._bench.residents.model(task)
+        model = self._state.weights.model(task)
         self._announce(Stage("kv_cache", task.name))
         started_s = perf_counter()
         context = Context(model, task.settings)
         contexts.callback(context.close)
-        load_s = self._bench.residents.load_s(task.name) + perf_counter() - started_s
+        load_s = self._state.weights.load_s(task.name) + perf_counter() - started_s
         # Each model draws its own tokens, the same ones whichever models it shares the device with.
         generator = np.random.default_rng([self._request.seed, crc32(task.name.encode())])
         self._phases.mark(f"load {task.name}", [*self._names_until(task), task.name])
-        return Loaded(task, model, context, load_s, generator)
+        return LoadedModel(task, model, context, load_s, generator)
 
     def _names_until(self, task: ModelTask) -> list[str]:
         names = [each.name for each in self._request.models]
         return names[: names.index(task.name)]
 
-    def _warm_up(self, loaded: Sequence[Loaded]) -> None:
+    def _warm_up(self, loaded: Sequence[LoadedModel]) -> None:
         """First what memory can still grow at, which warms all of it up too, then the workloads while time is left."""
         started_s = perf_counter()
         for each in loaded:
@@ -127,29 +129,29 @@ class _Trial:
             each.fill_buffers()
         self._mark("prefill", loaded)
         if self._request.effort is not None:
-            rounds.warm_up(loaded, started_s + self._request.effort.warm_up_s)
+            workloads.warm_up(loaded, started_s + self._request.effort.warm_up_s)
 
-    def _reach_depth(self, loaded: Sequence[Loaded]) -> dict[str, ModelReport]:
+    def _reach_depth(self, loaded: Sequence[LoadedModel]) -> dict[str, ModelReport]:
         """Only memory is asked for: run each workload once, unmeasured."""
         for each in loaded:
             each.run()
         self._mark("depth", loaded)
         return {}
 
-    def _clock(self, loaded: Sequence[Loaded], effort: Effort) -> dict[str, ModelReport]:
+    def _clock(self, loaded: Sequence[LoadedModel], effort: Effort) -> dict[str, ModelReport]:
         with self._stopwatch.part("measure"):
-            alone = rounds.run_alone(loaded, effort, self._go_on, lambda name: self._announce(Stage("solo", name)))
+            alone = workloads.run_alone(loaded, effort, self._go_on, lambda name: self._announce(Stage("solo", name)))
             self._mark("depth", loaded)
-            together: rounds.Timings = {each.name: [] for each in loaded}
+            together: workloads.Timings = {each.name: [] for each in loaded}
             if effort.together:
                 self._announce(Stage("together"))
                 once = self._stopped is not None or not effort.repeat_together
-                together = rounds.run_together(loaded, effort.once() if once else effort)
+                together = workloads.run_together(loaded, effort.once() if once else effort)
                 self._mark("together", loaded)
-            beside: rounds.Timings = {each.name: [] for each in loaded}
+            beside: workloads.Timings = {each.name: [] for each in loaded}
             if effort.n_beside_prefill > 0 and len(loaded) > 1:
                 self._announce(Stage("beside_prefill"))
-                beside = rounds.run_beside_prefill(loaded, effort.n_beside_prefill)
+                beside = workloads.run_beside_prefill(loaded, effort.n_beside_prefill)
                 self._mark("beside prefill", loaded)
         return {
             each.name: ModelReport(
@@ -161,22 +163,22 @@ class _Trial:
             for each in loaded
         }
 
-    def _go_on(self, timings: rounds.Timings) -> bool:
+    def _go_on(self, timings: workloads.Timings) -> bool:
         so_far = {name: _samples(alone, [], []) for name, alone in timings.items()}
         self._stopped = self._consult(Progress(so_far, self._phases.used_bytes()))
         return self._stopped is None
 
-    def _mark(self, phase: str, loaded: Sequence[Loaded]) -> None:
+    def _mark(self, phase: str, loaded: Sequence[LoadedModel]) -> None:
         self._phases.mark(phase, [each.name for each in loaded])
 
     def _free_bytes(self) -> dict[str, int]:
         """Return each local GPU's free memory before the load; the emulated card refuses instead of spilling."""
         if self._request.target.kind != "gpu":
             return {}
-        gpus = self._bench.device.devices(self._request.models[0].name)
+        gpus = self._state.device.devices(self._request.models[0].name)
         names = map(device_name, range(len(gpus)))
         return {
-            name: self._bench.residents.bytes_on(name) + ggml.memory(gpu)[0]
+            name: self._state.weights.bytes_on(name) + ggml.memory(gpu)[0]
             for name, gpu in zip(names, gpus, strict=True)
         }
 
@@ -190,6 +192,38 @@ class _Trial:
                 evidence = f"the buffers exceed the {n_free} bytes that the driver reported free before the load"
                 return Infeasible("spilled", None, evidence, spilled_bytes, perf_counter() - self._started_s)
         return None
+
+
+class _Phases:
+    """Marks the end of each phase on the probe, and notes what was in memory then. Without a probe it does nothing."""
+
+    def __init__(self, probe: VramProbe | None, weights: WeightCache) -> None:
+        self._probe = probe
+        self._weights = weights
+        self.held: dict[str, Held] = {}
+
+    def start(self) -> None:
+        """Begin to watch, with nothing in memory but the weights that stay: before the first models are loaded."""
+        if self._probe is not None:
+            self._probe.start()
+        self.mark("idle", ())
+
+    def mark(self, phase: str, contexts: Sequence[str]) -> None:
+        if self._probe is not None:
+            self._probe.mark(phase)
+            self.held[phase] = Held(self._weights.names, tuple(contexts))
+
+    def used_bytes(self) -> int | None:
+        """Return what is in use now, None without a probe and where it is not told this time."""
+        if self._probe is None:
+            return None
+        try:
+            return self._probe.read()
+        except DeviceError:
+            return None
+
+    def report(self) -> VramReport | None:
+        return None if self._probe is None else self._probe.stop()
 
 
 def _samples(

@@ -6,7 +6,7 @@ from time import perf_counter
 
 from layertune.engine.timing import Timing
 from layertune.trial.effort import Effort
-from layertune.trial.rounds import run_alone, run_beside_prefill, run_together, warm_up
+from layertune.trial.workloads import run_alone, run_beside_prefill, run_together, warm_up
 
 
 def timing(tokens_per_s: float) -> Timing:

@@ -5,19 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
-
-from layertune.devices.opened import OpenDevice
-from layertune.engine import timing
-from layertune.engine.context import Context, Tokens
+from layertune.devices.open_device import OpenDevice
 from layertune.engine.model import Model, expert_tensors
 from layertune.memory.buffers import HOST, BufferBytes
 from layertune.trial.messages import ModelTask
-
-_N_WARM_UP_TOKENS = 4
-
-# Enough to tell the time of a token that waits for another model's prompt, which may be a hundred times its own.
-_N_FIRST_TOKENS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,51 +18,7 @@ class _Weights:
     load_s: float
 
 
-@dataclass(slots=True)
-class Loaded:
-    """One model of a trial, ready to run. `load_s` is its weights' load, whenever that was, and its context's."""
-
-    task: ModelTask
-    model: Model
-    context: Context
-    load_s: float
-    generator: np.random.Generator
-
-    @property
-    def name(self) -> str:
-        return self.task.name
-
-    def run(self) -> timing.Timing:
-        return timing.run(self.context, self._request(self.task.n_prompt, self.task.n_generate))
-
-    def run_first_tokens(self) -> timing.Timing:
-        """Run the workload's prompt and the first tokens of its answer."""
-        return timing.run(self.context, self._request(self.task.n_prompt, min(self.task.n_generate, _N_FIRST_TOKENS)))
-
-    def fill_buffers(self) -> None:
-        """One full physical batch, the largest graph there is, then a few tokens: buffers can still grow there."""
-        n_prompt = min(self.task.settings.n_ubatch, self._n_ctx_slot() - _N_WARM_UP_TOKENS)
-        timing.run(self.context, self._request(n_prompt, _N_WARM_UP_TOKENS))
-
-    def long_prompt(self) -> Tokens:
-        """Return a prompt that fills a whole slot."""
-        return self._request(self._n_ctx_slot(), 0).prompt
-
-    def buffers(self) -> dict[str, BufferBytes]:
-        weights, rest = self.model.buffers, self.context.buffers
-        return {
-            device: weights.get(device, BufferBytes()) + rest.get(device, BufferBytes())
-            for device in {**weights, **rest}
-        }
-
-    def _n_ctx_slot(self) -> int:
-        return self.task.settings.n_ctx // self.task.settings.n_parallel
-
-    def _request(self, n_prompt: int, n_generate: int) -> timing.Request:
-        return timing.Request.random(n_prompt, n_generate, self.model.n_vocab, self.generator)
-
-
-class Residents:
+class WeightCache:
     """The weights that a worker holds on its device, by model."""
 
     def __init__(self, device: OpenDevice) -> None:
