@@ -119,6 +119,24 @@ def test_files_are_short_enough_to_read_in_one_sitting() -> None:
     assert {name: length for name, length in lengths.items() if length > 300} == {}
 
 
+def test_the_architecture_s_path_to_llama_decode_is_the_real_one() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    section = text.partition("From the command line to")[2].partition("## ")[0]
+    path = re.findall(r"^\| `(\S+\.py)` \|", section, re.MULTILINE)
+    assert (path[0], path[-1]) == ("cli/main.py", "engine/context.py")
+    modules = ["layertune." + file.removesuffix(".py").replace("/", ".") for file in path]
+    linked = [imported(file) | started(file) for file in FILES]
+    for file, here, following in zip(path, modules, modules[1:], strict=False):
+        # A file imports the next one, or a third file knows both and hands one to the other.
+        assert following in imported(SOURCE / file) or any({here, following} <= names for names in linked), following
+    assert "llama_decode(" in (SOURCE / path[-1]).read_text(encoding="utf-8")
+
+
+def started(path: Path) -> set[str]:
+    """Return the modules that a file names in a command line of Python."""
+    return set(re.findall(r'"-m", "(layertune\.[a-z_.]+)"', path.read_text(encoding="utf-8")))
+
+
 def test_every_name_in_the_architecture_exists() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     code = "\n".join(path.read_text(encoding="utf-8") for path in FILES)
