@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-from layertune.results.comparison import Comparison, compare
+from layertune.results.statistics import Comparison, compare
 
 GOAL = (0.98, 1.02)
 Name = Literal["pp", "tg", "tokens/s"]

@@ -9,8 +9,7 @@ from comparison import Comparison, Figure, Picked, direction, trained_splits
 
 from layertune.prediction.held_back import split_of
 from layertune.prediction.prediction import CardInfo, PredictedEngine
-from layertune.results.recorded import quiet_trials
-from layertune.results.result import Result, TrialInfo
+from layertune.results.result import Result, TrialInfo, quiet_trials
 from layertune.settings import EngineSettings
 from layertune.study.calibrated import Calibrated, Recorded, calibrate
 from layertune.study.other_card import scale

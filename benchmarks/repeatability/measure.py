@@ -27,10 +27,9 @@ from time import monotonic
 
 from layertune.config import load_config
 from layertune.devices.target import find_target
-from layertune.results.comparison import Comparison, compare
 from layertune.results.picks import Candidate, choose
 from layertune.results.result import Result, TrialInfo, read_result
-from layertune.results.statistics import Metric
+from layertune.results.statistics import Comparison, Metric, compare
 from layertune.results.trial_info import MeasuredIn
 from layertune.settings import SplitSettings
 from layertune.trial.effort import Effort

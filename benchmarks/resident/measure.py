@@ -17,7 +17,7 @@ from statistics import median
 from time import perf_counter
 
 from layertune.config import load_config
-from layertune.results.comparison import compare
+from layertune.results.statistics import compare
 from layertune.search.search import Search
 from layertune.search.storage import open_journal
 from layertune.search.task import Event, TrialFinished

@@ -13,8 +13,7 @@ from optuna.storages import InMemoryStorage
 from truth import Truth, whole_bytes
 
 from layertune.config import Objective, Workload
-from layertune.results.picks import candidates, choose
-from layertune.results.ties import chosen
+from layertune.results.choice import Choice
 from layertune.results.trials import FinishedTrial
 from layertune.sampler.stopping import why_stop
 from layertune.search.schedule import Schedule
@@ -154,9 +153,8 @@ def stopping_at(search: Search, n_first: int) -> int | None:
 def balanced(trials: Sequence[FinishedTrial], table: RecordedTable, race: Race) -> SplitSettings:
     """Return the settings of layertune's own pick by the noisy figures of these trials (results/summary.py)."""
     wanted = objectives(table, race.field.with_vram)
-    best, _ = chosen(trials, wanted)
-    number = choose(candidates(best))["balanced"]
-    return next(trial.settings for trial in best if trial.number == number)
+    choice = Choice.of(trials, wanted)
+    return next(trial.settings for trial in choice.front if trial.number == choice.picks["balanced"])
 
 
 @cache

@@ -96,7 +96,7 @@ def exported(measured: Measured) -> Result:
     """Return a study of the one trial."""
     model = finished_study.result().models["chat"]
     return finished_study.result(
-        trials=[FinishedTrial(0, SETTINGS, measured, {"vram": -1.0})],
+        trials=[FinishedTrial.of(0, SETTINGS, measured, {"vram": -1.0})],
         models={name: model.model_copy(update={"file": DEMO_FILES[name]}) for name in SETTINGS},
         host_limits=HostLimitsInfo(n_cpus=1, ram_per_model_bytes=None),
     )

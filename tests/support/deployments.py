@@ -45,7 +45,7 @@ def study(trials: list[dict[str, EngineSettings]], files: Mapping[str, str], **c
     model = ModelInfo(file="x.gguf", sha256="ab", architecture="qwen2", n_layer=36, file_bytes=1, quantization="Q4_K_M")
     workload = finished_study.result().workload["chat"]
     finished = [
-        FinishedTrial(number, SplitSettings.of(engines), measured(SplitSettings.of(engines)), {"vram": -1.0})
+        FinishedTrial.of(number, SplitSettings.of(engines), measured(SplitSettings.of(engines)), {"vram": -1.0})
         for number, engines in enumerate(trials)
     ]
     return finished_study.result(

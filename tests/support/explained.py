@@ -6,6 +6,7 @@ from typing import Any
 
 import finished_study
 from compared import engine
+from finalists import in_rounds
 from layertune.config import Objective
 from layertune.results.result import Result
 from layertune.results.trials import FinishedTrial
@@ -32,16 +33,16 @@ def study(
 ) -> Result:
     """Return a study of these trials, by default of `SPLITS`. `speeds` replace the fake card's by trial and model;
     `rounds` make finalists, whose speeds are these many times as high as in the search, round by round; `confirming`
-    does the same for the rounds after the finals."""
+    does the same for validation runs."""
     chosen = trials or [pair(engine(chat), engine(code)) for chat, code in SPLITS]
     finished = []
     for number, settings in enumerate(chosen):
         outcome = _at(measured(settings), (speeds or {}).get(number, {}))
-        finals, told = (
-            {at: _times(outcome, factor) for at, factor in enumerate((factors or {}).get(number, ()))}
-            for factors in (rounds, confirming)
-        )
-        finished.append(FinishedTrial(number, settings, outcome, {"vram": excess_bytes}, finals, told))
+        trial = FinishedTrial.of(number, settings, outcome, {"vram": excess_bytes})
+        for stage, factors in (("finals", rounds), ("validation", confirming)):
+            measured_again = {at: _times(outcome, each) for at, each in enumerate((factors or {}).get(number, ()))}
+            trial = in_rounds(trial, stage, measured_again)
+        finished.append(trial)
     objectives = [Objective("chat.tokens_per_s", "maximize"), Objective("vram.peak_bytes", "minimize")]
     made = finished_study.result(trials=finished, **{"objectives": objectives} | changes)
     return made.model_copy(update={"picks": {"balanced": 0}, "pareto": [0]})

@@ -1,11 +1,12 @@
 """Trials with chosen figures, of one or more models: speeds in tokens/s by model, memory in MiB."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from layertune.config import Objective
-from layertune.results.trials import FinishedTrial
+from layertune.results.trials import FinishedTrial, Measurement, RoundStage
 from layertune.settings import EngineSettings, SplitSettings
-from layertune.trial.outcome import Measured, ModelReport, ModelSamples
+from layertune.trial.outcome import Measured, ModelReport, ModelSamples, TrialOutcome
 from layertune.units import MIB
 from layertune.vram.vram_report import Scope, VramReport
 
@@ -34,7 +35,7 @@ def trial(
     number: int, speeds: Mapping[str, Sequence[float]], peak_mib: float = 0, *, excess: float = -1.0
 ) -> FinishedTrial:
     """Return a trial that was measured once."""
-    return FinishedTrial(number, split(number, *speeds), outcome(speeds, peak_mib), {"vram": excess})
+    return FinishedTrial.of(number, split(number, *speeds), outcome(speeds, peak_mib), {"vram": excess})
 
 
 def finalist(
@@ -49,7 +50,25 @@ def finalist(
         n_round: outcome({name: [each[n_round]] for name, each in speeds.items()}, peak_mib, scope)
         for n_round in numbers
     }
-    return FinishedTrial(number, split(number, *speeds), first, {"vram": excess}, rounds)
+    return in_rounds(FinishedTrial.of(number, split(number, *speeds), first, {"vram": excess}), "finals", rounds)
+
+
+def in_rounds(trial: FinishedTrial, stage: RoundStage, rounds: Mapping[int, TrialOutcome]) -> FinishedTrial:
+    """Return the trial with these rounds of a stage, in the place of those that it has."""
+    others = tuple(each for each in trial.measurements if each.stage != stage)
+    made = tuple(Measurement(stage, *each) for each in rounds.items())
+    return replace(trial, measurements=(*others, *made))
+
+
+def searched(trial: FinishedTrial, outcome: TrialOutcome) -> FinishedTrial:
+    """Return the trial with another outcome in the search."""
+    first, *others = trial.measurements
+    return replace(trial, measurements=(replace(first, outcome=outcome), *others))
+
+
+def outcomes(trial: FinishedTrial, stage: RoundStage = "finals") -> dict[int, Measured]:
+    """Return what was measured in the rounds of a stage."""
+    return {each.number: measured for each, measured in trial.rounds(stage).items()}
 
 
 def rounds(*speeds: float) -> dict[int, float]:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from layertune.config import Objective
+from layertune.results.choice import Choice
 from layertune.results.drift import Reference
 from layertune.results.result import (
     BudgetInfo,
@@ -34,10 +35,10 @@ def settings(chat: int, code: int) -> SplitSettings:
 def screened() -> list[FinishedTrial]:
     """Two trials that were measured once, one refused, one crashed."""
     return [
-        FinishedTrial(0, settings(0, 0), measured(settings(0, 0)), {"vram": -1.0}),
-        FinishedTrial(1, settings(37, 20), measured(settings(37, 20)), {"vram": -1.0}),
-        FinishedTrial(2, settings(37, 29), Infeasible("load", "code", "no room", 5, 0.1), {"vram": 5.0}),
-        FinishedTrial(3, settings(1, 1), Failed("crashed", "signal SIGSEGV", (), 0.1), {}),
+        FinishedTrial.of(0, settings(0, 0), measured(settings(0, 0)), {"vram": -1.0}),
+        FinishedTrial.of(1, settings(37, 20), measured(settings(37, 20)), {"vram": -1.0}),
+        FinishedTrial.of(2, settings(37, 29), Infeasible("load", "code", "no room", 5, 0.1), {"vram": 5.0}),
+        FinishedTrial.of(3, settings(1, 1), Failed("crashed", "signal SIGSEGV", (), 0.1), {}),
     ]
 
 
@@ -68,4 +69,6 @@ def result(
         "objectives": [Objective("chat.tokens_per_s", "maximize"), Objective("vram.peak_bytes", "minimize")],
     }
     provenance = Provenance(**values | changes)
-    return summarise(provenance, screened() if trials is None else trials, planned, references=references)
+    finished = screened() if trials is None else trials
+    choice = Choice.of(finished, provenance.objectives, provenance.floors, provenance.weights)
+    return summarise(provenance, finished, choice, planned, references=references)

@@ -42,7 +42,9 @@ def write(folder: Path, device: DeviceInfo | None = None) -> Path:
         plan_standin(model).write(folder / f"{name}.gguf")
     (folder / "study.toml").write_text(CONFIG, encoding="utf-8")
     infos = {name: _model_info(folder / f"{name}.gguf") for name in MODELS}
-    trials = [FinishedTrial(number, split, measured(split), {"vram": -1.0}) for number, split in enumerate(_splits())]
+    trials = [
+        FinishedTrial.of(number, split, measured(split), {"vram": -1.0}) for number, split in enumerate(_splits())
+    ]
     hardware = HardwareInfo(
         fingerprint="f00d",
         device=device or DeviceInfo(kind="emulated", name="emulated card", vram_bytes=14 * MIB, driver=None),

@@ -25,7 +25,7 @@ from layertune.errors import UnlikeStudies
 from layertune.explain import coexist_or_swap, explain
 from layertune.export import EXPORTERS
 from layertune.report import render_report
-from layertune.results.result import Result, load_result
+from layertune.results.result import Result, read_result
 
 ROOT = Path(__file__).parents[2]
 DIGESTS = Path(__file__).with_name("recorded_numbers.json")
@@ -107,7 +107,7 @@ def compared(one: str, first: Result, other: str, second: Result) -> Iterator[st
 
 
 def digests() -> dict[str, dict[str, str]]:
-    results = {folder.name: load_result(folder) for folder in STUDIES}
+    results = {folder.name: read_result(folder) for folder in STUDIES}
     found = {
         name: {
             "result": digest(leaves(result.model_dump(mode="json"))),
@@ -134,7 +134,7 @@ def test_a_recorded_study_gives_the_numbers_that_it_gave_before(study: str, foun
 
 
 def test_a_changed_number_changes_the_digests_of_all_that_show_it(found: dict[str, dict[str, str]]) -> None:
-    result = load_result(STUDIES[0])
+    result = read_result(STUDIES[0])
     data = result.model_dump(mode="json")
     (balanced,) = [trial for trial in data["trials"] if trial["number"] == data["picks"]["balanced"]]
     balanced["vram"]["peak_bytes"] += 2**20

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from layertune.cli.console import LiveLine
-from layertune.results.picks import candidates, choose
+from layertune.results.choice import Choice
 from layertune.results.statistics import Metric
 from layertune.results.trial_summary import reason, remarks
-from layertune.results.trials import FinishedTrial, RoundKind, front
+from layertune.results.trials import FinishedTrial, RoundStage
 from layertune.search.finals import RoundMeasured
 from layertune.search.task import DeviceAwaited, Event, ReferenceMeasured, SearchTask, TrialFinished, TrialStarted
 from layertune.settings import SplitSettings
@@ -17,7 +17,7 @@ from layertune.trial.messages import Stage
 from layertune.trial.outcome import Failed, Infeasible, Measured
 from layertune.units import format_bytes, format_duration
 
-_ROUNDS: dict[RoundKind, str] = {"finals": "finals", "confirming": "confirming the choice"}
+_ROUNDS: dict[RoundStage, str] = {"finals": "finals", "validation": "confirming the choice"}
 
 
 class SearchProgress:
@@ -60,8 +60,8 @@ class SearchProgress:
             self._live.say(f"the machine runs at {drift:.0%} of its speed at the start; the finals measure all anew")
 
     def _on_round(self, event: RoundMeasured) -> None:
-        n_most = self._task.schedule.n_most(event.kind)
-        rounds = f"{_ROUNDS[event.kind]}, round {event.n_round + 1} of at most {n_most}"
+        n_most = self._task.schedule.n_most(event.stage)
+        rounds = f"{_ROUNDS[event.stage]}, round {event.n_round + 1} of at most {n_most}"
         self._live.update(stage=f"{rounds}, {event.n_left} left", left="")
         if not isinstance(event.outcome, Measured):
             self._live.say(f"[{rounds}] trial {event.number}: {event.outcome.state}: {_why(event.outcome)}")
@@ -82,7 +82,7 @@ class SearchProgress:
 
     def _best(self) -> str:
         task = self._task
-        picks = choose(candidates(front(self._finished, task.objectives, task.floors)), task.weights)
+        picks = Choice.of(self._finished, task.objectives, task.floors, task.weights).picks
         return f"best: trial {picks['balanced']}" if picks else "best: none yet"
 
     def _time_left(self) -> str:

@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layertune.config.objective import VRAM_PEAK, Objective
-from layertune.results.objective_figures import objective_figure
 from layertune.results.result import Result, TrialInfo
-from layertune.results.trial_info import MeasuredIn, last_in_common
+from layertune.results.trial_info import MeasuredIn, last_in_common, recorded_value
 from layertune.sampler.hypervolume import hypervolume
 from layertune.settings import SplitSettings
 
@@ -84,7 +83,7 @@ def _form(trial: TrialInfo, threads_count: bool) -> SplitSettings:
 
 def _costs(front: Sequence[TrialInfo], objectives: Sequence[Objective], measured_in: MeasuredIn) -> NDArray[np.float64]:
     """Return the front as costs, less being better, of shape (n, m); NaN stands for a figure that is missing."""
-    rows = [[objective_figure(trial, each, trial.metrics_of(measured_in)) for each in objectives] for trial in front]
+    rows = [[recorded_value(trial, each, trial.metrics_of(measured_in)) for each in objectives] for trial in front]
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(objectives)) * _signs(objectives)
 
 

@@ -7,9 +7,8 @@ from math import hypot
 from layertune.explain.line import Change
 from layertune.explain.steps import KNOBS, Step, engine_of, turned, value
 from layertune.results.bounds import LOAD_SPREAD
-from layertune.results.recorded import is_disturbed
 from layertune.results.result import Result, TrialInfo
-from layertune.results.trial_info import MeasuredIn, last_in_common
+from layertune.results.trial_info import MeasuredIn, is_disturbed, last_in_common
 
 
 @dataclass(frozen=True, slots=True)

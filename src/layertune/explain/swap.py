@@ -25,9 +25,8 @@ from typing import Literal
 
 from layertune.explain.measured import figure
 from layertune.explain.steps import turned
-from layertune.results.recorded import is_disturbed
 from layertune.results.result import Result, TrialInfo
-from layertune.results.trial_info import MeasuredIn, last_in_common
+from layertune.results.trial_info import MeasuredIn, is_disturbed, last_in_common
 from layertune.settings import EngineSettings
 
 _MINUTE_S = 60.0

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layertune.config.objective import Objective
-from layertune.results.objective_figures import objective_figure
 from layertune.results.pareto import pareto_front
 from layertune.results.result import Result, TrialInfo
+from layertune.results.trial_info import recorded_value
 from layertune.sampler.hypervolume import hypervolume
 
 
@@ -54,5 +54,5 @@ def _without_dominated(costs: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _costs(trial: TrialInfo, objectives: Sequence[Objective]) -> NDArray[np.float64]:
     """Return a trial's objectives, less being better; NaN stands for a figure that is missing."""
-    values = [objective_figure(trial, each, trial.metrics_of("search")) for each in objectives]
+    values = [recorded_value(trial, each, trial.metrics_of("search")) for each in objectives]
     return np.array(values, dtype=np.float64) * [-1 if each.direction == "maximize" else 1 for each in objectives]

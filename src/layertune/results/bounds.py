@@ -1,4 +1,4 @@
-"""Which trials are beaten whatever their noise: judged by the intervals of their figures, not by their medians."""
+"""Trials that are beaten beyond noise: compared by the intervals of what was measured, not by their medians."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ LOAD_SPREAD = CLEAR_DRIFT / 2
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a trial may really cost in each objective, less being better: at best and at worst."""
+    """The ends of a trial's interval in each objective, as costs: less is better."""
 
     best: tuple[float, ...]
     worst: tuple[float, ...]
 
     def beats(self, other: "Bounds") -> bool:
-        """Say whether this one at its worst is nowhere worse than the other at its best, and somewhere better."""
+        """Return whether this at its worst is nowhere worse than the other at its best, and somewhere better."""
         pairs = list(zip(self.worst, other.best, strict=True))
         return all(mine <= theirs for mine, theirs in pairs) and any(mine < theirs for mine, theirs in pairs)
 
@@ -30,7 +30,7 @@ class Bounds:
 def bounds(
     objectives: Sequence[Objective], settings: SplitSettings, samples: Mapping[str, ModelSamples], peak_bytes: int
 ) -> Bounds | None:
-    """Return the bounds of what these samples tell; None where an objective has too few for an interval."""
+    """Return the bounds of these samples; None where an objective has too few samples for an interval."""
     best, worst = [], []
     for objective in objectives:
         interval = _interval(objective, settings, samples, peak_bytes)
@@ -43,7 +43,7 @@ def bounds(
 
 
 def trial_bounds(objectives: Sequence[Objective], trial: FinishedTrial) -> Bounds | None:
-    """Return the bounds of a feasible measured trial by its first figures, None for any other."""
+    """Return the bounds of a feasible trial as the search measured it, None for any other."""
     measured = trial.feasible()
     if measured is None:
         return None

@@ -1,4 +1,4 @@
-"""Whether the machine was the same over a study: one setting, measured again and again."""
+"""Whether the machine became faster or slower during a study, by one setting that is measured again and again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def worst_drift(references: Sequence[Reference]) -> float | None:
 
 
 def _apart(now: Metric, first: Metric) -> bool:
-    """Say whether the two figures' intervals do not overlap."""
+    """Return whether the intervals do not overlap."""
     if now.low is None or now.high is None or first.low is None or first.high is None:
         return False
     return now.low > first.high or now.high < first.low

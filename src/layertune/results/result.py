@@ -4,16 +4,15 @@ The fields are those of the design's section "result.json"; what has been added 
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from layertune.errors import ResultFileError, UsageError
+from layertune.errors import ResultFileError, StorageError, UsageError
 from layertune.regular_files import RESULT_BYTES, is_folder, read_text
 from layertune.results.figures import NotNegative, Number
-from layertune.results.study_file import write_study_file
 from layertune.results.study_info import (
     BaselineInfo,
     BudgetInfo,
@@ -31,12 +30,14 @@ from layertune.results.study_info import (
     StudyInfo,
     WorkloadInfo,
 )
-from layertune.results.trial_info import Part, TrialInfo
+from layertune.results.trial_info import Part, TrialInfo, is_disturbed
 from layertune.settings import EngineSettings
 from layertune.units import quoted
+from layertune.written_files import write_text
 
 __all__ = [
     "FILE_NAME",
+    "RESUME",
     "SCHEMA_VERSION",
     "BaselineInfo",
     "BudgetInfo",
@@ -61,6 +62,7 @@ __all__ = [
 
 SCHEMA_VERSION: Literal[1] = 1
 FILE_NAME = "result.json"
+RESUME = "make room there, then run the same command with --resume: all finished trials are kept"
 _REMEDY = "give a study folder that layertune search has written, or a result.json"
 
 # As the config has it: exports make variable names of it, so a result from elsewhere must not bring other ones.
@@ -114,9 +116,11 @@ class Result(Part):
         n_devices = 1 if self.budget.devices is None else len(self.budget.devices)
         for name, engine in trial.settings.items():
             self._check_split(f"trial {trial.number}", name, engine)
-        told = None if trial.vram is None else trial.vram.devices
-        if told is not None and len(told) != n_devices:
-            raise ValueError(f"trial {trial.number} has memory of {len(told)} devices, and the study has {n_devices}")
+        devices = None if trial.vram is None else trial.vram.devices
+        if devices is not None and len(devices) != n_devices:
+            raise ValueError(
+                f"trial {trial.number} has memory of {len(devices)} devices, and the study has {n_devices}"
+            )
 
     def _check_references(self, numbers: Collection[int]) -> None:
         for trial in self.trials:
@@ -159,6 +163,23 @@ class Result(Part):
         if trial.state != "measured":
             raise UsageError(f"trial {trial.number} was not measured: {trial.reason}", remedy="choose a measured one")
         return trial
+
+
+def quiet_trials(result: Result) -> Sequence[TrialInfo]:
+    """Return the measured trials that nothing disturbed: one that stayed disturbed may be slow by any factor."""
+    return [trial for trial in result.trials if trial.metrics is not None and not is_disturbed(trial)]
+
+
+def write_study_file(path: Path, text: str) -> None:
+    """Write a text file of a study folder; it is whole, or as it was.
+
+    Raises:
+        StorageError: the file cannot be written there.
+    """
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}", remedy=RESUME) from error
 
 
 def write_result(result: Result, path: Path) -> None:

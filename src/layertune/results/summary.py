@@ -8,8 +8,8 @@ import layertune
 from layertune.config.objective import Floor, Objective
 from layertune.memory import Planner
 from layertune.memory.residuals import Correction
+from layertune.results.choice import Choice
 from layertune.results.drift import Reference, drifts
-from layertune.results.picks import candidates, choose
 from layertune.results.result import (
     BaselineInfo,
     BudgetInfo,
@@ -26,7 +26,7 @@ from layertune.results.result import (
     StudyInfo,
     WorkloadInfo,
 )
-from layertune.results.ties import chosen, compare_rounds
+from layertune.results.statistics import compare
 from layertune.results.trial_summary import PlanFunction, trial_info
 from layertune.results.trials import FinishedTrial
 from layertune.settings import SplitSettings
@@ -43,7 +43,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a study's figures come from: everything in a result that is not its trials."""
+    """Everything in a result that is not about its trials."""
 
     name: str
     created: datetime
@@ -63,7 +63,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What was known of memory before the trials: the planner, the room that it left, and what corrected it.
+    """The memory plan: the planner, the capacity that it left, and what corrected it.
 
     `room_bytes` is None where no budget is kept."""
 
@@ -77,20 +77,26 @@ class Planned:
 def summarise(
     provenance: Provenance,
     trials: Sequence[FinishedTrial],
+    choice: Choice,
     planned: Planned | None = None,
     *,
     references: Sequence[Reference] = (),
     clock: ClockInfo | None = None,
     stopped: str | None = None,
-    decided: bool | None = None,
 ) -> Result:
-    """Return the whole study: all its trials, the front and the picks among it. `planned` is None without a plan,
-    `stopped` says why the trials ended, None where they were interrupted; `decided` whether noise leaves nothing of
-    the choice open, None without finals."""
-    best, tied = chosen(trials, provenance.objectives, provenance.floors)
-    picks = choose(candidates(best), provenance.weights)
+    """Return the whole study as result.json has it.
+
+    Args:
+        provenance: Everything that is not about the trials.
+        trials: All finished trials.
+        choice: The front and the picks among these trials.
+        planned: The memory plan, None without one.
+        references: The reference measurements in their order.
+        clock: Where the seconds of the last run went.
+        stopped: Why the trials ended, None where they were interrupted.
+    """
     by_number = {trial.number: trial for trial in trials}
-    pick = by_number[picks["balanced"]].told() if picks else None
+    pick = by_number[choice.picks["balanced"]] if choice.picks else None
     plan = planned.planner.plan if planned is not None else None
     n_layers = {name: model.n_layer for name, model in provenance.models.items()}
     return Result(
@@ -110,13 +116,13 @@ def summarise(
         objectives=[ObjectiveInfo(name=each.name, direction=each.direction) for each in provenance.objectives],
         plan=None if planned is None else _plan_info(planned),
         baselines={each.name: _baseline(each, trials, plan, n_layers, pick) for each in provenance.baselines},
-        trials=[trial_info(trial, plan, tied.get(trial.number)) for trial in trials],
+        trials=[trial_info(trial, plan, choice.stand_ins.get(trial.number)) for trial in trials],
         floors=list(map(str, provenance.floors)),
         weights=dict(provenance.weights),
         stopped=stopped,
-        decided=decided,
-        pareto=[trial.number for trial in best],
-        picks=picks,
+        decided=choice.decided,
+        pareto=[trial.number for trial in choice.front],
+        picks=dict(choice.picks),
         references=_references(references),
         clock=clock,
     )
@@ -148,12 +154,19 @@ def _baseline(
         trial=None if trial is None else trial.number,
         planned_bytes=None if plan is None else plan(settings).device_bytes,
         note=baseline.note,
-        balanced={} if pick is None or trial is None or pick.number == trial.number else _gain(pick, trial.told()),
+        balanced={} if pick is None or trial is None or pick.number == trial.number else _gain(pick, trial),
     )
 
 
 def _gain(pick: FinishedTrial, baseline: FinishedTrial) -> dict[str, ComparisonInfo]:
-    compared = {name: compare_rounds(pick, baseline, name, "tokens_per_s") for name in pick.settings}
+    """Compare the reported speeds of the two; empty where these were not measured in the same rounds."""
+    compared = {
+        name: compare(
+            pick.by_round(name, "tokens_per_s", pick.reported_by),
+            baseline.by_round(name, "tokens_per_s", baseline.reported_by),
+        )
+        for name in pick.settings
+    }
     return {
         name: ComparisonInfo(ratio=each.ratio, low=each.low, high=each.high, clear=each.clear)
         for name, each in compared.items()

@@ -1,6 +1,7 @@
-"""One trial as result.json tells it."""
+"""One trial as result.json has it, and what can be read from it."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any, Literal
 
 from pydantic import (
@@ -12,7 +13,9 @@ from pydantic import (
     model_validator,
 )
 
+from layertune.config.objective import VRAM_PEAK, Objective
 from layertune.results.figures import Bytes, BytesMore, BytesOver, Count, Engine, Figure, NotNegative, Number
+from layertune.trial.outcome import ModelSamples
 
 # What every measured trial has; `tpot_s` came later, and both latencies beside a prefill are not of every trial.
 METRICS = frozenset(("pp_tokens_per_s", "tg_tokens_per_s", "ttft_s", "tokens_per_s", "tokens_per_s_together"))
@@ -21,7 +24,9 @@ METRICS = frozenset(("pp_tokens_per_s", "tg_tokens_per_s", "ttft_s", "tokens_per
 _LEAST, _MOST = 1e-9, 1e12
 _RATES = METRICS | {"tpot_s", "ttft_s_beside_prefill", "tpot_s_beside_prefill"}
 
-# When a figure was measured: in the search itself, in the rounds that chose, in those after the choice.
+_SAMPLED = tuple(field.name for field in fields(ModelSamples) if field.name in METRICS)
+
+# When a quantity was measured, by its public names: validation runs are "confirming" here.
 MeasuredIn = Literal["search", "finals", "confirming"]
 
 
@@ -32,12 +37,12 @@ class Part(BaseModel):
 
 
 class OfDevices(Part):
-    """What tells of several devices one by one, and of one has no key for it."""
+    """A part with a key `devices`, which is left out of the JSON for a single device."""
 
     @model_serializer(mode="wrap")
     def _without_devices(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        told: dict[str, Any] = dump(self)
-        return {key: value for key, value in told.items() if key != "devices" or value is not None}
+        dumped: dict[str, Any] = dump(self)
+        return {key: value for key, value in dumped.items() if key != "devices" or value is not None}
 
 
 class MetricInfo(Part):
@@ -64,7 +69,7 @@ class MetricInfo(Part):
 
 
 class PhaseInfo(Part):
-    """The device at the end of a phase: what was in use, what of it the plan knows, and what is left over, in bytes."""
+    """The device memory at the end of a phase: in use, what of it llama.cpp's buffers are, and the rest, in bytes."""
 
     used_bytes: BytesMore
     weights_bytes: Bytes
@@ -117,21 +122,27 @@ class BufferInfo(Part):
 
 
 def last_in_common(trials: Iterable["TrialInfo"]) -> MeasuredIn:
-    """Return the last stage in which all of the trials were measured: the figures that chose a winner have luck in
-    them. Of no trials it is the last one there is."""
+    """Return the last stage in which all of the trials were measured, the last one there is for no trials. The speeds
+    that chose a winner are partly luck, so later ones are better."""
     order: tuple[MeasuredIn, ...] = ("search", "finals", "confirming")
     return min((trial.last_measured_in() for trial in trials), key=order.index, default="confirming")
 
 
 class TrialInfo(Part):
-    """`metrics`, `vram` and `host` are there where the trial was measured; `violations` in bytes over each limit.
+    """One trial.
 
-    A finalist's `metrics` are those of its `n_rounds` rounds of the finals, samples in the order of the rounds; what
-    the search measured first is in `screening`. What the finals chose was measured in `n_confirming` rounds more: its
-    `metrics` are of these, and those of the finals in `finals`. `tied_with` is the trial that stands for it
-    on the front. `flash_attn` says by model what llama.cpp made of "auto", where it said so. `load_s` is how long each
-    model's weights and context took to load, its file in the page cache, once for every measurement; weights that
-    stayed loaded from the measurement before count with the load that brought them.
+    Attributes:
+        metrics: By model what is reported, None where nothing was measured: of the validation runs, else of the finals,
+            else of the search. Samples are in the order of the rounds.
+        finals: The metrics of the finals, for a trial with validation runs.
+        screening: The metrics of the search, for a trial with finals.
+        n_rounds: In how many rounds of the finals it was measured.
+        n_confirming: In how many validation runs it was measured.
+        violations: Bytes over each limit; a limit is kept where that is at most 0.
+        tied_with: The trial that stands in for it on the front.
+        flash_attn: By model whether llama.cpp's "auto" became on, where llama.cpp logged it.
+        load_s: How long each model's weights and context took to load, with its file in the page cache, once for every
+            measurement. Weights that stayed loaded count with the load that brought them.
     """
 
     number: Number
@@ -170,15 +181,15 @@ class TrialInfo(Part):
         return self
 
     def n_all_rounds(self) -> int:
-        """Return in how many rounds it was measured again: the more, the surer its figures."""
+        """Return in how many rounds it was measured again."""
         return self.n_rounds + self.n_confirming
 
     def last_measured_in(self) -> MeasuredIn:
-        """Return what `metrics` are of."""
+        """Return the stage of `metrics`."""
         return "confirming" if self.n_confirming else "finals" if self.n_rounds else "search"
 
     def metrics_of(self, measured_in: MeasuredIn) -> dict[str, dict[str, MetricInfo]] | None:
-        """Return the figures that were measured then, None where there are none."""
+        """Return the metrics of a stage, None where there are none."""
         if measured_in == self.last_measured_in():
             return self.metrics
         return {"search": self.screening, "finals": self.finals, "confirming": None}[measured_in]
@@ -186,6 +197,29 @@ class TrialInfo(Part):
     def exceeded(self) -> dict[str, float]:
         """Return the limits that the trial does not keep, and by how many bytes."""
         return {name: excess_bytes for name, excess_bytes in self.violations.items() if excess_bytes > 0}
+
+
+def is_disturbed(trial: TrialInfo) -> bool:
+    return any(warning.startswith("disturbed") for warning in trial.warnings)
+
+
+def recorded_samples(trial: TrialInfo, model: str) -> ModelSamples:
+    """Return the samples of one model of a measured trial."""
+    metrics = (trial.metrics or {})[model]
+    return ModelSamples(**{quantity: tuple(metrics[quantity].samples) for quantity in _SAMPLED})
+
+
+def recorded_value(
+    trial: TrialInfo, objective: Objective, metrics: Mapping[str, Mapping[str, MetricInfo]] | None
+) -> float | None:
+    """Return a trial's value of an objective: the peak in bytes, a context in tokens, or the median of a quantity of
+    `metrics`, which are the trial's own or its screening. None where it is missing."""
+    if objective.name == VRAM_PEAK:
+        return float(trial.vram.peak_bytes) if trial.vram is not None else 0.0  # on the CPU, in every trial
+    if objective.quantity == "n_ctx" and objective.subject in trial.settings:
+        return float(trial.settings[objective.subject].n_ctx)
+    metric = (metrics or {}).get(objective.subject, {}).get(objective.quantity)
+    return None if metric is None else metric.median
 
 
 def _check_rates(key: str, metrics: Mapping[str, MetricInfo]) -> None:

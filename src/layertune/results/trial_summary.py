@@ -1,4 +1,4 @@
-"""From one finished trial to what result.json tells of it."""
+"""From one finished trial to its part of result.json."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
@@ -10,13 +10,14 @@ from layertune.results.trial_info import (
     BufferInfo,
     DeviceVramInfo,
     HostInfo,
+    MeasuredIn,
     MetricInfo,
     PhaseInfo,
     SamplingInfo,
     TrialInfo,
     VramInfo,
 )
-from layertune.results.trials import FinishedTrial
+from layertune.results.trials import FinishedTrial, RoundStage, Stage
 from layertune.settings import SplitSettings
 from layertune.trial.outcome import Infeasible, Measured, ModelSamples, TrialOutcome
 from layertune.units import MIB, format_bytes
@@ -26,6 +27,12 @@ PlanFunction = Callable[[SplitSettings], MemoryPlan]
 
 _QUANTITIES = (*(field.name for field in fields(ModelSamples)), "tpot_s")
 
+_ROUND_STAGES: tuple[RoundStage, ...] = ("finals", "validation")
+_ALL: tuple[Stage, ...] = ("search", *_ROUND_STAGES)
+
+# The stages as result.json names them.
+_PUBLIC: dict[Stage, MeasuredIn] = {"search": "search", "finals": "finals", "validation": "confirming"}
+
 _RUNNING = frozenset({"prefill", "depth", "together", "beside prefill"})
 
 # Beyond the resolution of llama.cpp's log and, on a GPU, the pages that its driver hands out.
@@ -33,7 +40,13 @@ _NOTICED_BYTES = 2 * MIB
 
 
 def trial_info(trial: FinishedTrial, plan_of: PlanFunction | None, tied_with: int | None) -> TrialInfo:
-    """Return one trial; `plan_of` is None without a plan, `tied_with` where it is tied with none."""
+    """Return one trial as result.json has it.
+
+    Args:
+        trial: The trial.
+        plan_of: Plans the memory of settings; None without a planner.
+        tied_with: The number of the trial that stands in for it, None where none does.
+    """
     outcome = trial.outcome
     plan = None if plan_of is None else plan_of(trial.settings)
     info = TrialInfo(
@@ -41,15 +54,15 @@ def trial_info(trial: FinishedTrial, plan_of: PlanFunction | None, tied_with: in
         state=outcome.state,
         reason=reason(outcome),
         settings=dict(trial.settings.items()),
-        metrics=_metrics(trial.told()) if isinstance(outcome, Measured) else None,
+        metrics=_metrics(trial, trial.reported_by) if isinstance(outcome, Measured) else None,
         vram=None,
         host=None,
         duration_s=outcome.duration_s,
         violations=dict(trial.violations),
         planned=None if plan is None else _planned_buffers(plan),
         tied_with=tied_with,
-        n_rounds=len(trial.rounds),
-        n_confirming=len(trial.confirming),
+        n_rounds=len(trial.rounds("finals")),
+        n_confirming=len(trial.rounds("validation")),
     )
     if not isinstance(outcome, Measured):
         return info
@@ -63,11 +76,11 @@ def trial_info(trial: FinishedTrial, plan_of: PlanFunction | None, tied_with: in
             "warnings": [
                 *remarks(outcome),
                 *_round_remarks(trial, outcome),
-                *trial.failed_rounds,
+                *_failed_rounds(trial),
                 *_memory_verdicts(vram),
             ],
-            "screening": first if trial.rounds else None,
-            "finals": _metrics(trial) if trial.confirming else None,
+            "screening": first if trial.rounds("finals") else None,
+            "finals": _metrics(trial, trial.chosen_by) if trial.rounds("validation") else None,
             "flash_attn": {
                 name: report.flash_attn for name, report in outcome.models.items() if report.flash_attn is not None
             },
@@ -77,7 +90,7 @@ def trial_info(trial: FinishedTrial, plan_of: PlanFunction | None, tied_with: in
 
 
 def reason(outcome: TrialOutcome) -> str | None:
-    """Return why a trial has no figures, in words; None where it has."""
+    """Return in words why nothing was measured; None where something was."""
     if isinstance(outcome, Measured):
         return None
     if isinstance(outcome, Infeasible):
@@ -86,24 +99,36 @@ def reason(outcome: TrialOutcome) -> str | None:
 
 
 def remarks(outcome: Measured) -> list[str]:
-    """Return what to know about a trial's figures."""
+    """Return the warnings of a measurement, and what disturbed it or ended it early."""
     stopped = [f"ended early: {outcome.stopped}"] if outcome.stopped else []
     return [*outcome.warnings, *(f"disturbed: {why}" for why in outcome.disturbances), *stopped]
 
 
 def _round_remarks(trial: FinishedTrial, first: Measured) -> list[str]:
-    """Return what is new of each round of the finals and after them."""
+    """Return the remarks of every round that the search's own measurement does not have."""
     return [
-        f"{name}, round {number + 1}: {remark}"
-        for name, rounds in (("finals", trial.rounds), ("confirming", trial.confirming))
-        for number, outcome in rounds.items()
+        f"{_PUBLIC[each.stage]}, round {each.number + 1}: {remark}"
+        for stage in _ROUND_STAGES
+        for each, outcome in trial.rounds(stage).items()
         for remark in remarks(outcome)
         if remark not in first.warnings
     ]
 
 
+def _failed_rounds(trial: FinishedTrial) -> list[str]:
+    """Return the rounds in which nothing was measured, in words. Validation runs are not numbered: after another choice
+    they begin with 1 again."""
+    failed = [(each, why) for each in trial.measurements[1:] if (why := reason(each.outcome)) is not None]
+    return [
+        f"{_PUBLIC[each.stage]}{f', round {each.round + 1}' if each.stage == 'finals' else ''}: {why}"
+        for stage in _ROUND_STAGES
+        for each, why in failed
+        if each.stage == stage
+    ]
+
+
 def _memory_verdicts(vram: VramInfo | None) -> list[str]:
-    """Say where memory grew after the load, and where it did not come back."""
+    """Return where memory grew after the load, and where it was not freed, in words."""
     if vram is None or "load" not in vram.split:
         return []
     beyond = {
@@ -119,7 +144,7 @@ def _memory_verdicts(vram: VramInfo | None) -> list[str]:
 
 
 def _vram(trial: FinishedTrial, outcome: Measured, plan: MemoryPlan | None) -> VramInfo | None:
-    report, peak_bytes = outcome.vram, max(trial.peak_bytes(), trial.told().peak_bytes())
+    report, peak_bytes = outcome.vram, trial.peak_bytes(_ALL)
     if report is None:
         return None
     held_bytes = sum(_on_device(each.buffers).total_bytes for each in outcome.models.values())
@@ -139,7 +164,7 @@ def _vram(trial: FinishedTrial, outcome: Measured, plan: MemoryPlan | None) -> V
 
 
 def _devices(trial: FinishedTrial, reports: Sequence[VramReport], plan: MemoryPlan | None) -> list[DeviceVramInfo]:
-    peaks = [max(both) for both in zip(trial.device_peaks(), trial.told().device_peaks(), strict=True)]
+    peaks = trial.device_peaks(_ALL)
     return [
         DeviceVramInfo(
             peak_bytes=peaks[index],
@@ -151,7 +176,7 @@ def _devices(trial: FinishedTrial, reports: Sequence[VramReport], plan: MemoryPl
 
 
 def _phase(outcome: Measured, phase: str, used_bytes: int) -> PhaseInfo:
-    """Split what was in use at the end of a phase by llama.cpp's own figures of what was in memory then."""
+    """Split what was in use at the end of a phase by the sizes that llama.cpp logs for what was loaded then."""
     held = outcome.held.get(phase)
     buffers = {name: _on_device(report.buffers) for name, report in outcome.models.items()}
     weights_bytes = sum(buffers[name].weights_bytes for name in (held.weights if held else ()) if name in buffers)
@@ -187,10 +212,12 @@ def _planned_buffers(plan: MemoryPlan) -> dict[str, dict[str, BufferInfo]] | Non
     return found
 
 
-def _metrics(trial: FinishedTrial) -> dict[str, dict[str, MetricInfo]]:
+def _metrics(trial: FinishedTrial, stage: Stage) -> dict[str, dict[str, MetricInfo]]:
     return {
         name: {
-            quantity: _info(metric) for quantity in _QUANTITIES if (metric := trial.metric(name, quantity)) is not None
+            quantity: _info(metric)
+            for quantity in _QUANTITIES
+            if (metric := trial.metric(name, quantity, stage)) is not None
         }
         for name in trial.settings
     }
@@ -201,8 +228,9 @@ def _samples_metrics(samples: ModelSamples) -> dict[str, MetricInfo]:
 
 
 def _loads(trial: FinishedTrial, name: str) -> Metric:
-    """Return the loads of every measurement, without an interval: two that share their weights' load share it whole."""
-    loads = Metric.of([each.models[name].load_s for each in trial.measurements()])
+    """Return the load times of every measurement, without an interval: measurements that share a load are not
+    independent."""
+    loads = Metric.of([each.models[name].load_s for each in trial.measured()])
     return replace(loads, low=None, high=None)
 
 

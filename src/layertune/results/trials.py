@@ -1,9 +1,14 @@
-"""Finished trials, and which of them count."""
+"""A trial's measurements, and the trials that no other dominates.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+A trial is measured in up to three stages. The search measures it once. The finals measure the best trials again, in
+rounds; the front and the picks are chosen by these speeds alone. Validation runs then measure what was chosen once
+more: they choose nothing, and their speeds are the ones reported.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -13,90 +18,123 @@ from layertune.results.statistics import Metric
 from layertune.settings import SplitSettings
 from layertune.trial.outcome import Measured, ModelSamples, TrialOutcome
 
-# What a round is for: the finals choose, confirming rounds say what the chosen do.
-RoundKind = Literal["finals", "confirming"]
+RoundStage = Literal["finals", "validation"]
+Stage = Literal["search", RoundStage]
 
-# One round, counted from 0 in its kind. A machine may be slower in another one: only figures of the same are compared.
-Round = tuple[RoundKind, int]
+# Only these choose. A higher peak in a validation run is reported, and counts where it breaks a limit.
+_CHOOSING: tuple[Stage, ...] = ("search", "finals")
+
+
+class Round(NamedTuple):
+    """When a measurement was made. Only measurements of the same round are compared: between rounds a machine may
+    become slower or faster. `number` counts from 0 in its stage; in the search it is the trial's number, so that no
+    two trials share a round there."""
+
+    stage: Stage
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One measurement of a trial, in round `round` of `stage`; see `Round`."""
+
+    stage: Stage
+    round: int
+    outcome: TrialOutcome
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedTrial:
-    """One trial of a study. `violations` maps each constraint to the bytes it is exceeded by; at most 0 is kept.
+    """One trial of a study.
 
-    A finalist was measured again: `rounds` has its figures by the number of the round, and only these choose. What they
-    chose was measured once more: `confirming` has the figures that are told of it. `failed_rounds` says in words which
-    of either came to nothing. `kind` is what `rounds` are.
+    `measurements` begin with the search's own. A validation run that was measured is there only if all that was chosen
+    with the trial has its validation runs, so that reported speeds can be compared; failed ones are always there.
+    `violations` maps each limit to the bytes it is exceeded by; a limit is kept where that is at most 0.
     """
 
     number: int
     settings: SplitSettings
-    outcome: TrialOutcome
+    measurements: tuple[Measurement, ...]
     violations: Mapping[str, float]
-    rounds: Mapping[int, Measured] = field(default_factory=dict)
-    confirming: Mapping[int, Measured] = field(default_factory=dict)
-    failed_rounds: Sequence[str] = ()
-    kind: RoundKind = "finals"
 
-    def told(self) -> "FinishedTrial":
-        """Return the trial with those rounds in the place of `rounds` whose figures are told: the confirming ones,
-        where it has such."""
-        if not self.confirming:
-            return self
-        return replace(self, rounds=self.confirming, confirming={}, kind="confirming")
+    @classmethod
+    def of(
+        cls, number: int, settings: SplitSettings, outcome: TrialOutcome, violations: Mapping[str, float]
+    ) -> "FinishedTrial":
+        """Return a trial that the search has measured, and nothing else yet."""
+        return cls(number, settings, (Measurement("search", number, outcome),), violations)
+
+    @property
+    def outcome(self) -> TrialOutcome:
+        """The outcome in the search."""
+        return self.measurements[0].outcome
+
+    @property
+    def chosen_by(self) -> Stage:
+        """The stage whose speeds decide about the front and the picks."""
+        return "finals" if self.rounds("finals") else "search"
+
+    @property
+    def reported_by(self) -> Stage:
+        """The stage whose speeds are reported."""
+        return "validation" if self.rounds("validation") else self.chosen_by
+
+    def rounds(self, stage: Stage) -> dict[Round, Measured]:
+        """Return what was measured in a stage, without what failed."""
+        return {
+            Round(stage, each.round): each.outcome
+            for each in self.measurements
+            if each.stage == stage and isinstance(each.outcome, Measured)
+        }
+
+    def measured(self, stages: Iterable[Stage] = ("search", "finals", "validation")) -> list[Measured]:
+        """Return what was measured in these stages, in order."""
+        return [outcome for stage in stages for outcome in self.rounds(stage).values()]
 
     def feasible(self) -> Measured | None:
-        """Return the figures of a measured trial that keeps every limit, else None."""
+        """Return what the search measured of a trial that keeps every limit, else None."""
         keeps = all(excess <= 0 for excess in self.violations.values())
         return self.outcome if isinstance(self.outcome, Measured) and keeps else None
 
-    def metric(self, model: str, quantity: str) -> Metric | None:
-        """Return a figure of a measured trial, from its rounds where it is a finalist; None where it has no sample."""
-        if not self.rounds:
-            samples = _samples(self._measured().models[model].samples, quantity)
-            return Metric.of(samples) if samples else None
-        rounds = [_samples(each.models[model].samples, quantity) for each in self.rounds.values()]
-        told = [samples for samples in rounds if samples]  # latencies beside a prefill are not measured in every round
-        return Metric.of_rounds(told) if told else None
+    def metric(self, model: str, quantity: str, stage: Stage | None = None) -> Metric | None:
+        """Return a quantity in a stage, by default the one that chooses; None where it has no sample.
 
-    def round_ids(self) -> list[Round]:
-        return [(self.kind, number) for number in self.rounds]
+        Raises:
+            ValueError: the trial was not measured then.
+        """
+        stage = stage or self.chosen_by
+        rounds = [_samples(each, model, quantity) for each in self.rounds(stage).values()]
+        if not rounds:
+            raise ValueError(f"trial {self.number} was not measured")
+        # Latencies next to a prefill are not measured in every round.
+        sampled = [samples for samples in rounds if samples]
+        if not sampled:
+            return None
+        return Metric.of(sampled[0]) if stage == "search" else Metric.of_rounds(sampled)
 
-    def by_round(self, model: str, quantity: str) -> dict[Round, float]:
-        """Return a figure of each round; empty for a trial that is no finalist."""
+    def by_round(self, model: str, quantity: str, stage: Stage | None = None) -> dict[Round, float]:
+        """Return the median of a quantity in each round of a stage, by default the one that chooses."""
         return {
-            (self.kind, number): median(samples)
-            for number, each in self.rounds.items()
-            if (samples := _samples(each.models[model].samples, quantity))
+            key: median(samples)
+            for key, each in self.rounds(stage or self.chosen_by).items()
+            if (samples := _samples(each, model, quantity))
         }
 
-    def peak_bytes(self) -> int:
-        """Return the most that any measurement before the choice took of the device; 0 on the CPU, which has no memory
-        of its own."""
-        reports = [each.vram for each in (self._measured(), *self.rounds.values())]
-        return max((report.peak_bytes for report in reports if report is not None), default=0)
+    def peak_bytes(self, stages: Iterable[Stage] = _CHOOSING) -> int:
+        """Return the most device memory that was in use; 0 on the CPU, which has no device memory."""
+        return max((each.vram.peak_bytes for each in self.measured(stages) if each.vram is not None), default=0)
 
-    def device_peaks(self) -> list[int]:
+    def device_peaks(self, stages: Iterable[Stage] = _CHOOSING) -> list[int]:
         """Return the same for each device by itself."""
-        reports = [each.vram for each in (self._measured(), *self.rounds.values()) if each.vram is not None]
-        by_device = zip(*(report.each for report in reports), strict=True)
-        return [max(each.peak_bytes for each in of_device) for of_device in by_device]
-
-    def measurements(self) -> list[Measured]:
-        """Return all measurements of a measured trial, in their order."""
-        return [self._measured(), *self.rounds.values(), *self.confirming.values()]
-
-    def _measured(self) -> Measured:
-        if not isinstance(self.outcome, Measured):
-            raise ValueError(f"trial {self.number} was not measured")
-        return self.outcome
+        reports = [each.vram.each for each in self.measured(stages) if each.vram is not None]
+        return [max(each.peak_bytes for each in of_device) for of_device in zip(*reports, strict=True)]
 
 
 def objective_value(objective: Objective, trial: FinishedTrial) -> float:
     """Return the median of a measured quantity, the peak VRAM in bytes, or a context size in tokens.
 
     Raises:
-        ValueError: the trial has no such figure.
+        ValueError: the quantity was not measured.
     """
     if objective.name == VRAM_PEAK:
         return float(trial.peak_bytes())
@@ -109,9 +147,9 @@ def objective_value(objective: Objective, trial: FinishedTrial) -> float:
 
 
 def contenders(trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
-    """Return the feasible measured trials; where some were measured again in the finals, only those."""
+    """Return the measured trials that keep every limit; once some of them were in the finals, only those."""
     feasible = [trial for trial in trials if trial.feasible() is not None]
-    return [trial for trial in feasible if trial.rounds] or feasible
+    return [trial for trial in feasible if trial.rounds("finals")] or feasible
 
 
 def missed(trial: FinishedTrial, floors: Sequence[Floor]) -> list[Floor]:
@@ -129,14 +167,15 @@ def front(
 ) -> list[FinishedTrial]:
     """Return the contenders above all floors that no other dominates in their medians, in the order of their
     numbers."""
-    there = above(contenders(trials), floors)
-    if not there:
+    remaining = above(contenders(trials), floors)
+    if not remaining:
         return []
-    values = [[objective_value(objective, trial) for objective in objectives] for trial in there]
+    values = [[objective_value(objective, trial) for objective in objectives] for trial in remaining]
     mask = pareto_front(np.array(values), [objective.direction for objective in objectives])
-    return [trial for trial, kept in zip(there, mask, strict=True) if kept]
+    return [trial for trial, kept in zip(remaining, mask, strict=True) if kept]
 
 
-def _samples(samples: ModelSamples, quantity: str) -> tuple[float, ...]:
+def _samples(measured: Measured, model: str, quantity: str) -> tuple[float, ...]:
+    samples: ModelSamples = measured.models[model].samples
     found: tuple[float, ...] = getattr(samples, quantity)
     return found

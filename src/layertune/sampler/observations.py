@@ -1,7 +1,7 @@
 """What a finished study measured of a model, to learn its speeds from."""
 
-from layertune.results.recorded import quiet_trials, recorded_samples
-from layertune.results.result import Result
+from layertune.results.result import Result, quiet_trials
+from layertune.results.trial_info import recorded_samples
 from layertune.sampler.posterior import Observation
 
 

@@ -98,7 +98,7 @@ class Recorder:
         """Tell a trial whose outcome is durable; its constraints first, on every trial."""
         trial = self._trial(number)
         violations = self._limits.violations(outcome)
-        finished = FinishedTrial(number, settings, outcome, violations)
+        finished = FinishedTrial.of(number, settings, outcome, violations)
         if isinstance(outcome, Measured):
             below = {str(floor): floor.shortfall(objective_value(floor.objective, finished)) for floor in self._floors}
             self._constrain(trial, violations | below)
@@ -211,7 +211,7 @@ def finished_trials(study: Study, limits: Limits, beyond: Collection[int] = ()) 
             continue
         stored = read_trial(trial)
         if stored is not None:
-            finished.append(FinishedTrial(trial.number, *stored, limits.violations(stored[1])))
+            finished.append(FinishedTrial.of(trial.number, *stored, limits.violations(stored[1])))
     return finished
 
 

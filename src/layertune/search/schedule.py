@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from layertune.results.trials import RoundKind
+from layertune.results.trials import RoundStage
 from layertune.settings import SplitSettings
 from layertune.trial.effort import Effort
 
@@ -19,7 +19,7 @@ class Schedule:
         n_between: how many finished trials lie between two reference measurements; 0 is no reference measurement.
         n_rounds: at most so many rounds of the finals; 0 is no finals.
         n_finalists: at most so many settings besides the baselines take part in the finals.
-        n_confirming: at most so many further rounds of the settings that the finals chose.
+        n_confirming: at most so many validation runs of each setting that the finals chose.
         finals_effort: how long each setting is measured in a round.
         n_rounds_beside: in so many of the rounds whose speeds are reported, each model is also measured while the
             others process long prompts.
@@ -35,6 +35,6 @@ class Schedule:
     finals_effort: Effort = field(default_factory=lambda: Effort(1, 1, 0.0))
     n_rounds_beside: int = 3
 
-    def n_most(self, kind: RoundKind) -> int:
-        """Return the largest number of rounds of one kind."""
-        return self.n_rounds if kind == "finals" else self.n_confirming
+    def n_most(self, stage: RoundStage) -> int:
+        """Return the largest number of rounds of a stage."""
+        return self.n_rounds if stage == "finals" else self.n_confirming

@@ -1,7 +1,6 @@
 """A study's life: opened or resumed, asked and told until something stops it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -13,18 +12,18 @@ from optuna.trial import TrialState
 from layertune.config.objective import with_floors
 from layertune.errors import Interrupted, ModelFileError
 from layertune.results.bounds import bounds, clearly_beaten
-from layertune.results.decided import MIN_ROUNDS, is_decided
+from layertune.results.choice import MIN_ROUNDS, Choice
 from layertune.results.drift import Reference, worst_drift
 from layertune.results.result import Result
 from layertune.results.trials import FinishedTrial
 from layertune.sampler.stopping import Outlook, why_stop
 from layertune.search.deadline import Deadline
-from layertune.search.finals import Finals, confirming_of, finalists, to_confirm
+from layertune.search.finals import Finals, finalists, to_validate, validation_of
 from layertune.search.identity import created, open_study, owner_of
 from layertune.search.recorder import Recorder, finished_trials, mend_trials, read_outlooks
 from layertune.search.samplers import SamplerFactory, sampler_factory, sampler_of
 from layertune.search.storage import RESULT, storing
-from layertune.search.study_record import Rounds, StudyRecord, only_measured, with_rounds
+from layertune.search.study_record import Rounds, StudyRecord, with_rounds, with_validation
 from layertune.search.task import Event, ReferenceMeasured, SearchTask, TrialFinished, TrialStarted
 from layertune.search.trial_queue import TrialQueue
 from layertune.search.unclaimed import Unclaimed
@@ -76,49 +75,51 @@ class Search:
             return created(self._study)
 
     def finished(self) -> list[FinishedTrial]:
-        """Return the study's trials in order, with the finals over them once these say enough of every finalist, and
-        with the rounds after these once they say enough of all that was chosen.
+        """Return the study's trials in order, with all measurements that count; see `concluded`."""
+        return self.concluded()[0]
 
-        After the finals these are the trials that they chose from: what another machine finishes meanwhile is for its
-        own finals.
+    def concluded(self) -> tuple[list[FinishedTrial], Choice]:
+        """Return the study's trials in order, and the choice among them.
+
+        Finals count once every finalist has enough rounds, and validation runs once all that was chosen has enough.
+        After the finals the trials are those that the finals were held over: what another machine finishes meanwhile is
+        for its own finals.
         """
         limits, schedule = self.task.limits, self.task.schedule
         with storing():
             trials = finished_trials(self._study, limits) if self._chosen_from is None else self._chosen_from
-        rounds = self._record.rounds("finals", str(len(trials)))
-        if any(
-            len(rounds.get(each.number, {})) < min(MIN_ROUNDS, schedule.n_rounds) for each in self._finalists(trials)
-        ):
-            return trials
-        after = self._record.confirmations(len(trials))
-        held = [
-            with_rounds(trial, limits, rounds.get(trial.number, {}), after.get(trial.number, ())) for trial in trials
-        ]
-        return self._confirmed(held) if schedule.n_confirming > 0 else held
+        rounds, choice = self._record.rounds("finals", str(len(trials))), self._choose(trials)
+        n_least = min(MIN_ROUNDS, schedule.n_rounds)
+        if any(len(rounds.get(each.number, {})) < n_least for each in self._finalists(trials, choice)):
+            return trials, choice
+        runs = self._record.validations(len(trials))
+        held = [with_rounds(each, limits, rounds.get(each.number, {}), runs.get(each.number, ())) for each in trials]
+        choice = self._choose(held)
+        return self._validated(held, choice) if schedule.n_confirming > 0 else held, choice
 
-    def _confirmed(self, held: Sequence[FinishedTrial]) -> list[FinishedTrial]:
-        """Return finalists with the rounds that followed once these say enough of all that was chosen: what is told
-        side by side is of the same rounds."""
-        chosen = self._to_confirm(held)
-        rounds = self._record.rounds("confirming", confirming_of(len(held), chosen))
+    def _validated(self, held: list[FinishedTrial], choice: Choice) -> list[FinishedTrial]:
+        """Return finalists with their validation runs if all that was chosen has enough of them, since reported speeds
+        are compared in the same rounds."""
+        chosen = to_validate(held, choice, self.task.baselines)
+        rounds = self._record.rounds("validation", validation_of(len(held), chosen))
         n_least = min(MIN_ROUNDS, self.task.schedule.n_confirming)
-        measured = {number: only_measured(each) for number, each in rounds.items() if len(each) >= n_least}
-        if not all(measured.get(trial.number) for trial in chosen):
-            return list(held)
-        return [replace(trial, confirming=measured.get(trial.number, {})) for trial in held]
+        validated = {
+            trial.number: with_validation(trial, rounds.get(trial.number, {}))
+            for trial in chosen
+            if len(rounds.get(trial.number, {})) >= n_least
+        }
+        if not all(trial.number in validated and validated[trial.number].rounds("validation") for trial in chosen):
+            return held
+        return [validated.get(trial.number, trial) for trial in held]
 
-    def _finalists(self, trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
+    def _choose(self, trials: Sequence[FinishedTrial]) -> Choice:
         task = self.task
-        n_most = task.schedule.n_finalists
-        return finalists(trials, task.objectives, task.baselines, n_most, task.floors, task.weights)
+        margin = task.schedule.finals_effort.target_spread
+        return Choice.of(trials, task.objectives, task.floors, task.weights, margin)
 
-    def _to_confirm(self, trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
-        return to_confirm(trials, self.task.objectives, self.task.baselines, self.task.floors)
-
-    def finals_decided(self) -> bool | None:
-        """Say whether noise leaves nothing of the finals' choice open; None where no finals were held."""
-        held = self.finished()
-        return self._is_decided(held) if any(trial.rounds for trial in held) else None
+    def _finalists(self, trials: Sequence[FinishedTrial], choice: Choice) -> list[FinishedTrial]:
+        task = self.task
+        return finalists(trials, task.objectives, task.baselines, task.schedule.n_finalists, task.floors, choice)
 
     def publish(self, result: Result) -> None:
         """Put the result into a shared storage too, for who has only that; the journal has it beside it."""
@@ -228,24 +229,26 @@ class Search:
             on_event(ReferenceMeasured(worst_drift(self._record.references())))
 
     def _hold_finals(self, runner: TrialRunner, on_event: Callable[[Event], None], watch: Deadline) -> None:
+        limits = self.task.limits
         with storing():
-            trials = self._chosen_from = finished_trials(self._study, self.task.limits)
+            trials = self._chosen_from = finished_trials(self._study, limits)
         finals = Finals(self.task.schedule, self._record, len(trials), self.task.seed)
 
         def is_decided(rounds: Rounds) -> bool:
-            limits = self.task.limits
-            return self._is_decided([with_rounds(each, limits, rounds.get(each.number, {})) for each in trials])
+            held = [with_rounds(each, limits, rounds.get(each.number, {})) for each in trials]
+            return self._choose(held).decided is not False
 
-        finals.hold(self._finalists(trials), runner, on_event, watch.finals_are_over, is_decided)
-        chosen, confirmed = self._to_confirm(self.finished()), None
-        while (of := confirming_of(len(trials), chosen)) != confirmed:
-            finals.confirm(chosen, runner, on_event, watch.is_over)
+        finalists = self._finalists(trials, self._choose(trials))
+        finals.hold(finalists, runner, on_event, watch.finals_are_over, is_decided)
+        chosen, validated = self._to_validate(), None
+        while (of := validation_of(len(trials), chosen)) != validated:
+            finals.validate(chosen, runner, on_event, watch.is_over)
             # A limit that is broken only now changes the choice.
-            chosen, confirmed = self._to_confirm(self.finished()), of
+            chosen, validated = self._to_validate(), of
 
-    def _is_decided(self, held: Sequence[FinishedTrial]) -> bool:
-        task = self.task
-        return is_decided(held, task.objectives, task.schedule.finals_effort.target_spread, task.floors, task.weights)
+    def _to_validate(self) -> list[FinishedTrial]:
+        trials, choice = self.concluded()
+        return to_validate(trials, choice, self.task.baselines)
 
     def _take_over_abandoned(self) -> None:
         for number in self._unclaimed.abandoned(self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))):

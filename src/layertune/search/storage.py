@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from layertune.errors import StorageError, StorageUnreachable, UsageError
 from layertune.redaction import is_clear, without_password, without_password_of, without_secrets
-from layertune.results.study_file import RESUME
+from layertune.results.result import RESUME
 from layertune.search.folder import JOURNAL_NAME
 
 RESULT = "result"  # the study's attribute that has its result.json

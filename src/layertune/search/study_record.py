@@ -1,6 +1,6 @@
-"""What a study keeps beside its trials: the rounds of the finals and after them, and the reference measurements.
+"""What a study stores besides its trials: rounds of the finals, validation runs, and reference measurements.
 
-Each is one attribute of the Optuna study, durable before the next measurement begins.
+Each measurement is one attribute of the Optuna study, durable before the next measurement begins.
 """
 
 import json
@@ -12,62 +12,71 @@ from typing import Any
 from optuna.study import Study
 
 from layertune.results.drift import Reference
-from layertune.results.trial_summary import reason
-from layertune.results.trials import FinishedTrial, RoundKind
+from layertune.results.trials import FinishedTrial, Measurement, RoundStage
 from layertune.search.storage import storing
 from layertune.space.limits import Limits
 from layertune.trial.outcome import OUTCOME, Measured, TrialOutcome
 
+# The attributes' names: "final OF ROUND NUMBER" and "confirming OF ROUND NUMBER", of a round of the trial NUMBER.
 _ROUND = re.compile(r"(?P<key>final|confirming) (?P<of>\S+) (?P<n_round>\d+) (?P<number>\d+)")
-_KEYS: dict[RoundKind, str] = {"finals": "final", "confirming": "confirming"}
+_KEYS: dict[RoundStage, str] = {"finals": "final", "validation": "confirming"}
+_DISTURBED: dict[RoundStage, str] = {"finals": "finals", "validation": "confirming"}
 _REFERENCE = re.compile(r"reference (?P<n_trials>\d+)")
 
-# By finalist, then by round.
+# Outcomes by the number of the trial, then by the round.
 Rounds = dict[int, dict[int, TrialOutcome]]
 
 
 class StudyRecord:
-    """Finals belong to the trials they chose from: after further trials, by their number, new ones begin. Confirming
-    rounds belong to what was chosen.
+    """The stored measurements of one study.
 
-    In a storage that other machines write too, `owner` marks this one's: rounds and references say how machine and
-    settings do in the same minutes, so those of two machines are no one's. Every method raises StorageError where the
-    storage cannot be read or written.
+    Finals are named by the number of trials that their finalists were chosen from: after further trials there are new
+    finals. Validation runs are named by what was chosen, too.
+
+    In a storage that other machines write to, `owner` marks the measurements of this one. Rounds and reference
+    measurements of two machines cannot be compared, so each machine reads its own only. Every method raises
+    StorageError where the storage cannot be read or written.
     """
 
     def __init__(self, study: Study, owner: str | None = None) -> None:
         self._study = study
         self._mark = "" if owner is None else f"{owner} "
 
-    def add_round(self, kind: RoundKind, of: str, n_round: int, number: int, outcome: TrialOutcome) -> None:
-        self._add(f"{_KEYS[kind]} {of} {n_round} {number}", outcome)
+    def add_round(self, stage: RoundStage, of: str, n_round: int, number: int, outcome: TrialOutcome) -> None:
+        self._add(f"{_KEYS[stage]} {of} {n_round} {number}", outcome)
 
     def add_reference(self, n_trials: int, outcome: Measured) -> None:
         self._add(f"reference {n_trials}", outcome)
 
     def add_disturbed(self, of: str, outcome: Measured) -> None:
-        """Keep a measurement that is made again; `of` says of what."""
+        """Store a measurement that is made again because something disturbed it; `of` names what was measured."""
         n_kept = sum(key.startswith(f"disturbed {of} ") for key in self._attributes())
         self._add(f"disturbed {of} {n_kept}", outcome)
 
-    def rounds(self, kind: RoundKind, of: str) -> Rounds:
-        """Return the rounds of one kind, `of` the finals over so many trials, or of one choice of these."""
+    def add_disturbed_round(self, stage: RoundStage, number: int, outcome: Measured) -> None:
+        """Store the same of a round of the trial with that number."""
+        self.add_disturbed(f"{_DISTURBED[stage]} {number}", outcome)
+
+    def rounds(self, stage: RoundStage, of: str) -> Rounds:
+        """Return the rounds of a stage. `of` is the number of trials for the finals, and for validation runs what
+        `finals.validation_of` returns."""
         found: Rounds = {}
         for key, value in self._attributes().items():
             match = _ROUND.fullmatch(key)
-            if match and (match["key"], match["of"]) == (_KEYS[kind], of):
+            if match and (match["key"], match["of"]) == (_KEYS[stage], of):
                 of_finalist = found.setdefault(int(match["number"]), {})
                 of_finalist[int(match["n_round"])] = OUTCOME.validate_python(value)
         return {number: dict(sorted(rounds.items())) for number, rounds in found.items()}
 
-    def confirmations(self, n_trials: int) -> dict[int, list[TrialOutcome]]:
-        """Return by trial every outcome of confirming rounds after the finals over `n_trials` trials, whatever was
-        chosen when they were held."""
-        found: dict[int, list[TrialOutcome]] = {}
+    def validations(self, n_trials: int) -> dict[int, list[Measurement]]:
+        """Return every validation run after the finals over `n_trials` trials by the trial's number, also those of an
+        earlier choice."""
+        found: dict[int, list[Measurement]] = {}
         for key, value in self._attributes().items():
             match = _ROUND.fullmatch(key)
-            if match and match["key"] == _KEYS["confirming"] and match["of"].startswith(f"{n_trials}:"):
-                found.setdefault(int(match["number"]), []).append(OUTCOME.validate_python(value))
+            if match and match["key"] == _KEYS["validation"] and match["of"].startswith(f"{n_trials}:"):
+                run = Measurement("validation", int(match["n_round"]), OUTCOME.validate_python(value))
+                found.setdefault(int(match["number"]), []).append(run)
         return found
 
     def references(self) -> list[Reference]:
@@ -94,17 +103,21 @@ def with_rounds(
     trial: FinishedTrial,
     limits: Limits,
     rounds: Mapping[int, TrialOutcome],
-    after: Sequence[TrialOutcome] = (),
+    validations: Sequence[Measurement] = (),
 ) -> FinishedTrial:
-    """Return a finalist with its rounds; a limit that one of them broke, or an outcome `after` them, is broken."""
+    """Return a trial with its rounds of the finals, and with those of its `validations` that failed. A limit that any
+    of these outcomes breaks is broken."""
+    finals = tuple(Measurement("finals", n_round, outcome) for n_round, outcome in rounds.items())
     violations = dict(trial.violations)
-    for outcome in (*rounds.values(), *after):
-        for name, excess in limits.violations(outcome).items():
+    for each in (*finals, *validations):
+        for name, excess in limits.violations(each.outcome).items():
             violations[name] = max(excess, violations.get(name, excess))
-    failed = [f"finals, round {n_round + 1}: {why}" for n_round, each in rounds.items() if (why := reason(each))]
-    failed += [f"confirming: {why}" for each in after if (why := reason(each))]
-    return replace(trial, rounds=only_measured(rounds), violations=violations, failed_rounds=tuple(failed))
+    failed = tuple(each for each in validations if not isinstance(each.outcome, Measured))
+    return replace(trial, measurements=(*trial.measurements, *finals, *failed), violations=violations)
 
 
-def only_measured(rounds: Mapping[int, TrialOutcome]) -> dict[int, Measured]:
-    return {number: outcome for number, outcome in rounds.items() if isinstance(outcome, Measured)}
+def with_validation(trial: FinishedTrial, rounds: Mapping[int, TrialOutcome]) -> FinishedTrial:
+    """Return a finalist with its validation runs, without those that failed: `with_rounds` has added these."""
+    runs = (Measurement("validation", *each) for each in rounds.items())
+    measured = tuple(each for each in runs if isinstance(each.outcome, Measured))
+    return replace(trial, measurements=(*trial.measurements, *measured))

@@ -13,9 +13,8 @@ from layertune.models.known import find_known
 from layertune.models.standin import hollow_standin
 from layertune.prediction import Calibration, MeasuredStudy, session_spread
 from layertune.regular_files import is_folder, is_there
-from layertune.results.recorded import quiet_trials, recorded_samples
-from layertune.results.result import DeviceInfo, Result, read_result
-from layertune.results.trial_info import TrialInfo
+from layertune.results.result import DeviceInfo, Result, quiet_trials, read_result
+from layertune.results.trial_info import TrialInfo, recorded_samples
 from layertune.sampler.posterior import model_engines
 from layertune.settings import SplitSettings
 from layertune.space.feasible import FeasibleSpace

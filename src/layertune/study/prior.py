@@ -6,8 +6,7 @@ from pathlib import Path
 from layertune.errors import ConfigError
 from layertune.models import ModelShape
 from layertune.regular_files import RESULT_BYTES, is_folder, read_text
-from layertune.results.result import FILE_NAME, Result, read_result
-from layertune.results.study_file import write_study_file
+from layertune.results.result import FILE_NAME, Result, read_result, write_study_file
 from layertune.sampler.observations import observations
 from layertune.sampler.posterior import Observation
 

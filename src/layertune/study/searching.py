@@ -18,6 +18,7 @@ from layertune.report import FILE_NAME as REPORT_NAME
 from layertune.report import render_report
 from layertune.results.result import (
     FILE_NAME,
+    RESUME,
     BudgetInfo,
     ClockInfo,
     HostLimitsInfo,
@@ -26,8 +27,8 @@ from layertune.results.result import (
     Result,
     WorkloadInfo,
     write_result,
+    write_study_file,
 )
-from layertune.results.study_file import RESUME, write_study_file
 from layertune.results.summary import Planned, Provenance, summarise
 from layertune.search.folder import JOURNAL_NAME
 from layertune.search.search import Search
@@ -111,14 +112,15 @@ def _open(study: StudyFacts, folder: Path, storage: str | None, warn: Callable[[
 
 
 def _write(study: StudyFacts, opened: Search, folder: Path, clock: ClockInfo, stopped: str | None) -> Result:
+    trials, choice = opened.concluded()
     result = summarise(
         provenance_of(study, opened.created()),
-        opened.finished(),
+        trials,
+        choice,
         planned_of(study),
         references=opened.references(),
         clock=clock,
         stopped=stopped,
-        decided=opened.finals_decided(),
     )
     write_result(result, folder / FILE_NAME)
     opened.publish(result)

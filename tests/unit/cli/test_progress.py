@@ -14,7 +14,7 @@ SETTINGS = space().settings({"chat.n_gpu_layers": 5, "code.n_gpu_layers": 5})
 
 
 def line(searched: SearchTask, outcome: Measured, capsys: pytest.CaptureFixture[str]) -> str:
-    trial = FinishedTrial(3, SETTINGS, outcome, searched.limits.violations(outcome))
+    trial = FinishedTrial.of(3, SETTINGS, outcome, searched.limits.violations(outcome))
     SearchProgress(searched, []).on_event(TrialFinished(trial, 1))
     return capsys.readouterr().err.splitlines()[0]
 

@@ -96,7 +96,7 @@ def test_a_single_sample_says_too_little_to_be_beaten_or_to_beat(samples: dict[s
 
 
 def test_what_keeps_no_limit_or_was_not_measured_beats_nobody() -> None:
-    refused = FinishedTrial(3, split(9, "chat"), Infeasible("load", "chat", "no room", 1, 0.1), {"vram": 1.0})
+    refused = FinishedTrial.of(3, split(9, "chat"), Infeasible("load", "chat", "no room", 1, 0.1), {"vram": 1.0})
     assert beaten(SLOW, replace(FAST, violations={"vram": 1.0}), refused) is None
     assert trial_bounds(OBJECTIVES, refused) is None
 

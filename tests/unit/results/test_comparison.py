@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from layertune.results.comparison import Comparison, compare
+from layertune.results.statistics import Comparison, compare
 from layertune.trial.interval import median_interval
 
 speeds = st.floats(1, 1000)

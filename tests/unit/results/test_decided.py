@@ -7,29 +7,40 @@ from math import exp
 
 import pytest
 
-from finalists import CHAT, CODE, VRAM, finalist, outcome, rounds
+from finalists import CHAT, CODE, VRAM, finalist, in_rounds, outcome, outcomes, rounds, searched, trial
 from layertune.config import Objective
 from layertune.config.objective import Floor
-from layertune.results import decided
-from layertune.results.decided import ERROR, MIN_ROUNDS, error_of_one, is_decided
-from layertune.results.ties import chosen
+from layertune.results import choice
+from layertune.results.choice import ERROR, MIN_ROUNDS, Choice, error_of_one
 from layertune.results.trials import FinishedTrial
-from layertune.trial.outcome import Measured
+from layertune.trial.outcome import Failed, Measured
 
 OBJECTIVES = (CHAT, CODE, VRAM)
 MOST_ROUNDS = 6
 
+
+def is_decided(
+    trials: Sequence[FinishedTrial], objectives: Sequence[Objective], margin: float, floors: Sequence[Floor] = ()
+) -> bool | None:
+    return Choice.of(trials, objectives, floors, margin=margin).decided
+
+
 LEAN = finalist(0, 100, chat=rounds(20.0, 20.2, 19.8), code=rounds(9.0, 9.1, 8.9))
 
 
+def test_without_finals_nothing_is_said() -> None:
+    assert is_decided([], OBJECTIVES, 0.01) is None
+    assert Choice.of([LEAN], OBJECTIVES).decided is None
+
+
 def test_without_a_front_nothing_is_open() -> None:
-    assert is_decided([], OBJECTIVES, 0.01)
     assert is_decided([finalist(0, 100, excess=1.0, chat=rounds(1.0, 2.0), code=rounds(1.0, 2.0))], OBJECTIVES, 0.01)
 
 
-def test_finalists_that_all_failed_leave_nothing_open() -> None:
-    failed = [finalist(number, 100 * number, chat={}, code={}) for number in (0, 1)]
-    assert is_decided(failed, OBJECTIVES, 0.01)
+def test_finalists_that_all_failed_are_no_finals() -> None:
+    crashed = Failed("crashed", "SIGSEGV", (), 0.1)
+    failed = [in_rounds(trial(n, {"chat": [9.0], "code": [9.0]}, n), "finals", {0: crashed}) for n in (0, 1)]
+    assert is_decided(failed, OBJECTIVES, 0.01) is None
 
 
 def test_one_finalist_alone_has_won() -> None:
@@ -113,7 +124,7 @@ TTFT = Objective("chat.ttft_s", "minimize")
 def answering(number: int, ttft_s: Sequence[float]) -> FinishedTrial:
     """Return a finalist that generates the faster and takes the more memory the higher its number, none by noise."""
     found = finalist(number, 100 * number, chat=rounds(*[10.0 + number] * len(ttft_s)))
-    return replace(found, rounds={at: with_ttft(found.rounds[at], each) for at, each in enumerate(ttft_s)})
+    return in_rounds(found, "finals", {at: with_ttft(outcomes(found)[at], each) for at, each in enumerate(ttft_s)})
 
 
 def with_ttft(measured: Measured, ttft_s: float) -> Measured:
@@ -135,10 +146,10 @@ def n_wrong(n_studies: int, n_slower: int, margin: float = 0.01, noise: float = 
         for n_rounds in range(MIN_ROUNDS, MOST_ROUNDS + 1):
             held = [answering(n, each[:n_rounds]) for n, each in enumerate(drawn, start=1)]
             most_mib = 100 * (n_slower + 1)
-            held.append(replace(answering(0, first[:n_rounds]), outcome=outcome({"chat": [1.0]}, most_mib)))
-            if is_decided(held, (CHAT, TTFT, VRAM), margin):
-                best, _ = chosen(held, (CHAT, TTFT, VRAM))
-                n_errors += all(each.number != 0 for each in best)
+            held.append(searched(answering(0, first[:n_rounds]), outcome({"chat": [1.0]}, most_mib)))
+            found = Choice.of(held, (CHAT, TTFT, VRAM), margin=margin)
+            if found.decided:
+                n_errors += all(each.number != 0 for each in found.front)
                 break
     return n_errors
 
@@ -150,7 +161,7 @@ def test_a_choice_is_ever_called_decided_wrongly_in_no_more_than_five_percent_of
 
 def test_an_error_that_is_not_shared_out_is_made_several_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it was: 2.5 % in every comparison of every look."""
-    monkeypatch.setattr(decided, "error_of_one", lambda *_: 0.025)
+    monkeypatch.setattr(choice, "error_of_one", lambda *_: 0.025)
     assert n_wrong(80, n_slower=4) > 2 * 0.05 * 80
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from finalists import finalist, outcome, rounds, trial
+from finalists import finalist, in_rounds, outcome, outcomes, rounds, searched, trial
 from finished_study import result, settings
 from layertune.results.remarks import baseline_words
 from layertune.results.result import Result, read_result
 from layertune.results.summary import Baseline
-from layertune.results.ties import compare_rounds
 from layertune.results.trials import FinishedTrial
 from layertune.settings import SplitSettings
 from layertune.vram.vram_report import VramReport
@@ -61,7 +60,8 @@ def test_a_finalists_figures_are_those_of_the_rounds_and_the_first_ones_stand_be
 
 
 def confirmed(trial: FinishedTrial, chat: float) -> FinishedTrial:
-    return replace(trial, confirming=measured_again(trial.number, chat, trial.peak_bytes() / 2**20 + 10).rounds)
+    again = measured_again(trial.number, chat, trial.peak_bytes() / 2**20 + 10)
+    return in_rounds(trial, "validation", outcomes(again))
 
 
 def test_of_what_was_confirmed_these_rounds_are_told_and_chose_nothing() -> None:
@@ -94,7 +94,7 @@ def test_a_baseline_that_was_not_measured_after_the_finals_is_compared_with_noth
     """The pick is half as fast again in both; the machine is 10 % slower after the finals."""
     slowed = confirmed(PICK, 0.9 * 30.0)
     over = replace(BASELINE, violations={"vram": 5.0})
-    assert compare_rounds(slowed.told(), over, "chat", "tokens_per_s") is None
+    assert (slowed.reported_by, over.reported_by) == ("validation", "finals")
     found = result(trials=[over, slowed], baselines=[baseline(over.settings)])
     assert found.picks["balanced"] == PICK.number
     assert found.baselines["theirs"].balanced == {}
@@ -141,7 +141,7 @@ def test_a_baseline_that_is_the_pick_is_compared_with_nothing() -> None:
 
 
 def test_a_gain_that_was_measured_once_is_no_clear_one() -> None:
-    single = [replace(each, rounds={0: each.rounds[0]}) for each in (BASELINE, PICK)]
+    single = [in_rounds(each, "finals", {0: outcomes(each)[0]}) for each in (BASELINE, PICK)]
     gain = result(trials=single, baselines=[baseline(BASELINE.settings)]).baselines["theirs"].balanced["chat"]
     assert (gain.low, gain.high) == (None, None)
     assert not gain.clear
@@ -153,7 +153,8 @@ def test_what_disturbed_a_round_is_told_among_the_warnings() -> None:
         warnings=("measured again, since the machine was busy",),
         disturbances=("another program took 1 GiB",),
     )
-    found = result(trials=[BASELINE, replace(PICK, rounds={**PICK.rounds, 4: disturbed}, confirming={0: disturbed})])
+    in_finals = in_rounds(PICK, "finals", {**outcomes(PICK), 4: disturbed})
+    found = result(trials=[BASELINE, in_rounds(in_finals, "validation", {0: disturbed})])
     told = ("measured again, since the machine was busy", "disturbed: another program took 1 GiB")
     assert found.trial(1).warnings == [
         f"{rounds}: {warning}" for rounds in ("finals, round 5", "confirming, round 1") for warning in told
@@ -161,16 +162,14 @@ def test_what_disturbed_a_round_is_told_among_the_warnings() -> None:
 
 
 def test_a_trial_that_ended_early_says_why() -> None:
-    stopped = replace(
-        LUCKY, outcome=replace(outcome({"chat": [1.0], "code": [1.0]}), stopped="clearly beaten by trial 1")
-    )
+    stopped = searched(LUCKY, replace(outcome({"chat": [1.0], "code": [1.0]}), stopped="clearly beaten by trial 1"))
     assert result(trials=[stopped]).trial(2).warnings == ["ended early: clearly beaten by trial 1"]
 
 
 @pytest.mark.parametrize("phases", [{}, {"load": 5}, {"load": 5, "unload": 0}, {"prefill": 5}])
 def test_phases_that_no_reading_worked_at_are_missing_and_hinder_nothing(phases: dict[str, int]) -> None:
     vram = VramReport(100, 0, "process", "nvml", phases)
-    found = result(trials=[replace(LUCKY, outcome=replace(outcome({"chat": [1.0], "code": [1.0]}), vram=vram))])
+    found = result(trials=[searched(LUCKY, replace(outcome({"chat": [1.0], "code": [1.0]}), vram=vram))])
     told = found.trial(2).vram
     assert told is not None
     assert told.phases == phases
@@ -178,7 +177,7 @@ def test_phases_that_no_reading_worked_at_are_missing_and_hinder_nothing(phases:
 
 def test_memory_that_grew_after_the_load_or_did_not_come_back_is_told() -> None:
     vram = VramReport(100 * 2**20, 0, "process", "nvml", {"load": 2**20, "prefill": 9 * 2**20, "unload": 5 * 2**20})
-    found = result(trials=[replace(LUCKY, outcome=replace(outcome({"chat": [1.0], "code": [1.0]}), vram=vram))])
+    found = result(trials=[searched(LUCKY, replace(outcome({"chat": [1.0], "code": [1.0]}), vram=vram))])
     assert found.trial(2).warnings == [
         "memory grew by 8.0 MiB after the load",
         "4.0 MiB did not come back after the unload",

@@ -80,7 +80,7 @@ def test_picks_of_three_models_are_named_after_them() -> None:
 
 def test_without_a_gpu_the_lean_pick_is_the_balanced_one() -> None:
     on_cpu = [replace(each.outcome, vram=None) for each in (trial(0, 1), trial(1, 5))]
-    finished = [FinishedTrial(number, trial(number, 1).settings, each, {}) for number, each in enumerate(on_cpu)]
+    finished = [FinishedTrial.of(number, trial(number, 1).settings, each, {}) for number, each in enumerate(on_cpu)]
     assert front(finished, OBJECTIVES) == [finished[1]]
     assert choose(candidates(finished)) == {"balanced": 1, "chat": 1, "lean": 1}
 
@@ -126,14 +126,14 @@ def test_without_candidates_there_is_no_pick() -> None:
 def trial(number: int, n_gpu_layers: int, excess: float = 0.0) -> FinishedTrial:
     engine = EngineSettings(n_gpu_layers=n_gpu_layers, n_ctx=256, n_batch=64, n_ubatch=64, n_threads=1)
     settings = SplitSettings.of({"chat": engine})
-    return FinishedTrial(number, settings, measured(settings), {"vram": excess})
+    return FinishedTrial.of(number, settings, measured(settings), {"vram": excess})
 
 
 OBJECTIVES = (Objective("chat.tokens_per_s", "maximize"), Objective("vram.peak_bytes", "minimize"))
 
 
 def test_only_feasible_measured_trials_come_onto_the_front() -> None:
-    refused = FinishedTrial(3, trial(0, 9).settings, Infeasible("load", "chat", "refused", 1, 0.1), {"vram": 1.0})
+    refused = FinishedTrial.of(3, trial(0, 9).settings, Infeasible("load", "chat", "refused", 1, 0.1), {"vram": 1.0})
     trials = [trial(0, 1), trial(1, 5), trial(2, 9, excess=1.0), refused]
     assert [each.number for each in front(trials, OBJECTIVES)] == [0, 1]
     assert front([refused], OBJECTIVES) == []

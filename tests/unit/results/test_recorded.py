@@ -1,5 +1,6 @@
 from finished_study import result
-from layertune.results.recorded import quiet_trials, recorded_samples
+from layertune.results.result import quiet_trials
+from layertune.results.trial_info import recorded_samples
 
 
 def test_a_trial_gives_back_the_samples_that_it_recorded() -> None:

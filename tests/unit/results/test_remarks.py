@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from finalists import finalist, outcome, rounds
+from finalists import finalist, in_rounds, outcome, outcomes, rounds, searched
 from finished_study import result
 from layertune.results.drift import Reference
 from layertune.results.remarks import clock_words, disturbance_words, drift_words, finals_words, study_remarks
@@ -18,7 +18,7 @@ EQUAL = finalist(1, 200, chat=rounds(20.2, 20.1, 20.3, 20.0), code=rounds(9.1, 9
 
 def warned(trial: FinishedTrial, **changes: tuple[str, ...]) -> FinishedTrial:
     assert isinstance(trial.outcome, Measured)
-    return replace(trial, outcome=replace(trial.outcome, **changes))
+    return searched(trial, replace(trial.outcome, **changes))
 
 
 def test_the_finals_say_how_many_were_measured_again_and_which_showed_no_difference() -> None:
@@ -35,8 +35,8 @@ def test_a_choice_that_noise_leaves_open_says_so(decided: bool | None, said: boo
 
 def test_what_was_confirmed_says_so_beside_the_finals() -> None:
     told = "Their figures and the baselines' are of 3 rounds more, which chose nothing."
-    more = dict(list(PICK.rounds.items())[:3])
-    assert told in finals_words(result(trials=[replace(PICK, confirming=more), EQUAL]))
+    more = dict(list(outcomes(PICK).items())[:3])
+    assert told in finals_words(result(trials=[in_rounds(PICK, "validation", more), EQUAL]))
     assert "These rounds chose, so a little luck is in their figures." in finals_words(result(trials=[PICK, EQUAL]))
 
 

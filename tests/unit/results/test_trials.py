@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finalists import CHAT, CODE, VRAM, finalist, outcome, rounds, split, trial
+from finalists import CHAT, CODE, VRAM, finalist, in_rounds, outcome, outcomes, rounds, split, trial
 from layertune.config import Floor, Objective
 from layertune.results.trials import FinishedTrial, contenders, front, missed, objective_value
 from layertune.trial.outcome import Failed
@@ -26,21 +26,21 @@ def test_of_a_finalist_only_the_rounds_count() -> None:
 
 def test_a_trial_that_is_no_finalist_has_its_first_figures() -> None:
     assert objective_value(CHAT, ONCE) == 98.0
-    assert ONCE.by_round("chat", "tokens_per_s") == {}
+    assert ONCE.by_round("chat", "tokens_per_s") == {("search", 0): 98.0}
 
 
 def test_the_round_of_several_repetitions_counts_once() -> None:
-    twice = replace(AGAIN, rounds={0: outcome({"chat": [10.0, 30.0]}), 1: outcome({"chat": [20.0, 22.0]})})
+    twice = in_rounds(AGAIN, "finals", {0: outcome({"chat": [10.0, 30.0]}), 1: outcome({"chat": [20.0, 22.0]})})
     assert twice.by_round("chat", "tokens_per_s") == {("finals", 0): 20.0, ("finals", 1): 21.0}
     assert objective_value(CHAT, twice) == 20.5
 
 
 def test_a_figure_that_only_some_rounds_have_is_of_those_rounds() -> None:
     """Latencies beside a prefill are measured in the first rounds only."""
-    rounds_of = dict(AGAIN.rounds)
+    rounds_of = outcomes(AGAIN)
     samples = replace(rounds_of[1].models["chat"].samples, ttft_s_beside_prefill=(4.0, 6.0))
     rounds_of[1] = replace(rounds_of[1], models={"chat": replace(rounds_of[1].models["chat"], samples=samples)})
-    found = replace(AGAIN, rounds=rounds_of)
+    found = in_rounds(AGAIN, "finals", rounds_of)
     metric = found.metric("chat", "ttft_s_beside_prefill")
     assert metric is not None
     assert (metric.median, metric.n, metric.low) == (5.0, 2, None)
@@ -51,7 +51,7 @@ def test_a_figure_that_only_some_rounds_have_is_of_those_rounds() -> None:
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=5))
 def test_the_peak_is_the_most_that_any_round_took(peaks_mib: list[float]) -> None:
     taken = {n_round: outcome({"chat": [20.0]}, peak_mib) for n_round, peak_mib in enumerate(peaks_mib)}
-    found = replace(AGAIN, rounds=taken)
+    found = in_rounds(AGAIN, "finals", taken)
     assert found.peak_bytes() == max(20 * MIB, *(round(peak_mib * MIB) for peak_mib in peaks_mib))
     assert objective_value(VRAM, found) == found.peak_bytes()
 
@@ -81,14 +81,16 @@ def test_a_figure_that_was_not_measured_is_an_error_not_a_number(objective: Obje
 
 
 def test_a_trial_that_was_not_measured_has_no_figures_to_ask_for() -> None:
-    crashed = FinishedTrial(7, split(1, "chat"), Failed("crashed", "SIGSEGV", (), 0.1), {})
+    crashed = FinishedTrial.of(7, split(1, "chat"), Failed("crashed", "SIGSEGV", (), 0.1), {})
     with pytest.raises(ValueError, match="trial 7 was not measured"):
         objective_value(CHAT, crashed)
 
 
 def test_a_floor_counts_for_the_rounds_of_the_finals() -> None:
     floor = Floor.parse("chat.tokens_per_s >= 21", ["chat"])
-    lucky_at_first = replace(trial(2, {"chat": [99.0]}, peak_mib=10), rounds=finalist(2, 5, chat=rounds(19.0)).rounds)
+    lucky_at_first = in_rounds(
+        trial(2, {"chat": [99.0]}, peak_mib=10), "finals", outcomes(finalist(2, 5, chat=rounds(19.0)))
+    )
     assert missed(AGAIN, [floor]) == []
     assert missed(lucky_at_first, [floor]) == [floor]
     assert front([AGAIN, lucky_at_first], [CHAT, VRAM], [floor]) == [AGAIN]

@@ -47,7 +47,7 @@ def run(proposer: Proposer, space: SearchSpace, first: Sequence[SplitSettings], 
     for number in range(n_trials):
         settings = queued.pop(0) if queued else ask(proposer, trials).settings
         outcome = runner.run(settings, Effort(3, 3, 0.02))
-        trials.append(FinishedTrial(number, space.canonical(settings), outcome, {}))
+        trials.append(FinishedTrial.of(number, space.canonical(settings), outcome, {}))
     return trials
 
 
@@ -130,7 +130,7 @@ def test_where_models_take_long_to_load_the_split_changes_less_often() -> None:
             assert isinstance(outcome, Measured)
             reports = {name: replace(report, load_s=load_s) for name, report in outcome.models.items()}
             timed = replace(outcome, models=reports, clock=TimeSpent(measure_s=1.0))
-            trials.append(FinishedTrial(number, space.canonical(settings), timed, {}))
+            trials.append(FinishedTrial.of(number, space.canonical(settings), timed, {}))
             settings = ask(proposer, trials).settings
         pairs = pairwise(trials)
         return sum(

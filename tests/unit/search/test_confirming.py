@@ -9,18 +9,18 @@ from optuna.storages import InMemoryStorage
 
 from layertune.config import Floor, Objective
 from layertune.errors import Interrupted
-from layertune.results.decided import MIN_ROUNDS
-from layertune.results.picks import candidates, choose
-from layertune.results.ties import compare_rounds
+from layertune.results.choice import MIN_ROUNDS, Choice, compare_rounds
+from layertune.results.statistics import compare
+from layertune.results.trial_summary import reason
 from layertune.results.trials import FinishedTrial
-from layertune.search.finals import RoundMeasured, to_confirm
+from layertune.search.finals import RoundMeasured, to_validate
 from layertune.search.search import Search
 from layertune.search.study_record import StudyRecord
 from layertune.search.task import Event
 from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
 from layertune.testing.fakes import Noise, true_tokens_per_s
-from layertune.trial.outcome import Failed
+from layertune.trial.outcome import Failed, Measured, TrialOutcome
 from layertune.units import MIB
 from small_study import ROUNDS, on_a_gpu, quiet, search, space, stored, task, with_finals
 
@@ -39,11 +39,15 @@ def study(folder: Path, n_confirming: int = N_CONFIRMING, **changes: object) -> 
 
 
 def chosen(trials: Sequence[FinishedTrial]) -> list[int]:
-    return [trial.number for trial in to_confirm(trials, task().objectives, BASELINES)]
+    return [trial.number for trial in to_validate(trials, Choice.of(trials, task().objectives), BASELINES)]
 
 
 def confirmed(trials: Sequence[FinishedTrial]) -> list[int]:
-    return [trial.number for trial in trials if trial.confirming]
+    return [trial.number for trial in trials if trial.rounds("validation")]
+
+
+def failures(trial: FinishedTrial) -> list[TrialOutcome]:
+    return [each.outcome for each in trial.measurements if not isinstance(each.outcome, Measured)]
 
 
 def test_what_the_finals_chose_and_the_baselines_are_measured_once_more(tmp_path: Path) -> None:
@@ -52,11 +56,11 @@ def test_what_the_finals_chose_and_the_baselines_are_measured_once_more(tmp_path
     held.run(runner, events.append)
     finished = held.finished()
     assert confirmed(finished) == chosen(finished)
-    assert any(trial.settings in BASELINES and trial.confirming for trial in finished)
-    n_finalists = sum(bool(trial.rounds) for trial in finished)
+    assert any(trial.settings in BASELINES and trial.rounds("validation") for trial in finished)
+    n_finalists = sum(bool(trial.rounds("finals")) for trial in finished)
     assert len(runner.ran) == N_TRIALS + N_FINALS * n_finalists + N_CONFIRMING * len(chosen(finished))
-    kinds = [event.kind for event in events if isinstance(event, RoundMeasured)]
-    assert kinds == ["finals"] * N_FINALS * n_finalists + ["confirming"] * N_CONFIRMING * len(chosen(finished))
+    kinds = [event.stage for event in events if isinstance(event, RoundMeasured)]
+    assert kinds == ["finals"] * N_FINALS * n_finalists + ["validation"] * N_CONFIRMING * len(chosen(finished))
 
 
 def test_their_figures_are_told_and_choose_nothing(tmp_path: Path) -> None:
@@ -69,17 +73,18 @@ def test_their_figures_are_told_and_choose_nothing(tmp_path: Path) -> None:
     finished = held.finished()
     assert chosen(finished) == chosen(before)
     for trial in (finished[number] for number in chosen(finished)):
-        chose, told = trial.metric("chat", "tokens_per_s"), trial.told().metric("chat", "tokens_per_s")
+        chose = trial.metric("chat", "tokens_per_s")
+        reported = trial.metric("chat", "tokens_per_s", trial.reported_by)
         assert chose is not None
-        assert told is not None
-        assert told.median == pytest.approx(chose.median / 2)
+        assert reported is not None
+        assert reported.median == pytest.approx(chose.median / 2)
 
 
 def test_without_them_those_of_the_finals_are_told(tmp_path: Path) -> None:
     held = study(tmp_path, n_confirming=0)
     held.run(FakeRunner(), quiet)
     assert confirmed(held.finished()) == []
-    assert all(trial.told() == trial for trial in held.finished())
+    assert all(trial.reported_by == trial.chosen_by for trial in held.finished())
 
 
 def test_without_finals_there_is_nothing_to_confirm(tmp_path: Path) -> None:
@@ -91,7 +96,7 @@ def test_without_finals_there_is_nothing_to_confirm(tmp_path: Path) -> None:
 def test_they_end_early_when_all_speeds_are_known(tmp_path: Path) -> None:
     held = study(tmp_path, n_confirming=9)
     held.run(FakeRunner(), quiet)
-    assert {len(trial.confirming) for trial in held.finished() if trial.confirming} == {MIN_ROUNDS}
+    assert {len(runs) for trial in held.finished() if (runs := trial.rounds("validation"))} == {MIN_ROUNDS}
 
 
 def test_latencies_beside_a_prefill_are_measured_in_the_rounds_that_are_told(tmp_path: Path) -> None:
@@ -108,7 +113,7 @@ def test_where_the_time_is_up_after_the_finals_their_figures_are_told(tmp_path: 
     study(tmp_path, schedule=with_finals(0)).run(FakeRunner(), quiet)
     late, runner = study(tmp_path, timeout_s=0.0), FakeRunner(noise=WILD)
     late.run(runner, quiet)
-    n_finalists = sum(bool(trial.rounds) for trial in late.finished())
+    n_finalists = sum(bool(trial.rounds("finals")) for trial in late.finished())
     assert len(runner.ran) == MIN_ROUNDS * n_finalists > 0
     assert confirmed(late.finished()) == []
 
@@ -132,7 +137,7 @@ def test_a_study_that_is_interrupted_in_them_goes_on_and_tells_all_of_them_or_no
     held = study(cut, n_confirming=3)
     with pytest.raises(Interrupted):
         held.run(runner, quiet)
-    assert sum(map(len, StudyRecord(stored(cut)).confirmations(N_TRIALS).values())) == into
+    assert sum(map(len, StudyRecord(stored(cut)).validations(N_TRIALS).values())) == into
     assert confirmed(held.finished()) == []
     assert chosen(held.finished()) == chosen(study(straight).finished())
     again = FakeRunner()
@@ -153,7 +158,9 @@ def test_a_round_that_breaks_a_limit_changes_the_choice_which_is_then_confirmed_
     assert most.number not in chosen(finished)
     assert confirmed(finished) == chosen(finished) != before
     assert len(runner.ran) == 3 * len(before) + 3 * len(chosen(finished))
-    assert all("unable to allocate" in words for words in finished[most.number].failed_rounds)
+    failed = failures(finished[most.number])
+    assert failed
+    assert all("unable to allocate" in (reason(each) or "") for each in failed)
     assert study(tmp_path, n_confirming=3).finished() == finished
 
 
@@ -171,7 +178,7 @@ def test_a_peak_that_is_higher_only_in_them_chooses_nothing_and_is_told(tmp_path
     finished = held.finished()
     assert confirmed(finished) == chosen(finished) == before
     for number in before:
-        assert finished[number].told().peak_bytes() == finished[number].peak_bytes() + 3 * MIB
+        assert finished[number].peak_bytes(("validation",)) == finished[number].peak_bytes() + 3 * MIB
 
 
 def test_one_that_crashes_in_some_of_them_says_so_and_is_told_by_the_others(tmp_path: Path) -> None:
@@ -182,9 +189,10 @@ def test_one_that_crashes_in_some_of_them_says_so_and_is_told_by_the_others(tmp_
     held.run(FakeRunner(outcomes={n_chosen: crashed}), quiet)
     finished = held.finished()
     assert confirmed(finished) == chosen(finished)
-    assert sorted(len(finished[number].confirming) for number in chosen(finished)) == [2] + [3] * (n_chosen - 1)
-    (told,) = [trial.failed_rounds for trial in finished if trial.failed_rounds]
-    assert told == ("confirming: crashed: SIGSEGV",)
+    assert sorted(len(finished[number].rounds("validation")) for number in chosen(finished)) == [2] + [3] * (
+        n_chosen - 1
+    )
+    assert [each for trial in finished for each in failures(trial)] == [crashed]
 
 
 def test_where_one_crashes_in_all_of_them_the_finals_are_told_of_all(tmp_path: Path) -> None:
@@ -201,7 +209,7 @@ def test_where_one_crashes_in_all_of_them_the_finals_are_told_of_all(tmp_path: P
     runner.before = before
     held.run(runner, quiet)
     assert confirmed(held.finished()) == []
-    assert len(held.finished()[lost.number].failed_rounds) == 3
+    assert len(failures(held.finished()[lost.number])) == 3
 
 
 def test_no_gain_pairs_the_pick_s_rounds_after_the_finals_with_a_baseline_s_in_them(tmp_path: Path) -> None:
@@ -218,12 +226,14 @@ def test_no_gain_pairs_the_pick_s_rounds_after_the_finals_with_a_baseline_s_in_t
     held.run(FakeRunner(machine_speed=lambda _: 0.9), quiet)
     trials = held.finished()
     (left,) = (trial for trial in trials if trial.settings in BASELINES)
-    picked = choose(candidates([trial for trial in trials if trial.confirming]))["balanced"]
-    assert (len(left.rounds), len(left.confirming)) == (N_FINALS, 0)
+    picked = Choice.of(trials, task().objectives).picks["balanced"]
+    assert trials[picked].reported_by == "validation"
+    assert (len(left.rounds("finals")), len(left.rounds("validation"))) == (N_FINALS, 0)
     in_finals = compare_rounds(trials[picked], left, "chat", "tokens_per_s")
     assert in_finals is not None
     assert in_finals.ratio == pytest.approx(true_gain(trials[picked], left))
-    assert compare_rounds(trials[picked].told(), left, "chat", "tokens_per_s") is None
+    reported = [each.by_round("chat", "tokens_per_s", each.reported_by) for each in (trials[picked], left)]
+    assert compare(*reported) is None
 
 
 def true_gain(pick: FinishedTrial, baseline: FinishedTrial) -> float:
@@ -240,7 +250,8 @@ def test_without_a_front_no_baseline_is_measured_again(tmp_path: Path) -> None:
     study(tmp_path, schedule=with_finals(N_FINALS)).run(FakeRunner(), quiet)
     unreached = Floor(Objective("chat.tokens_per_s", "maximize"), 1e6)
     held = study(tmp_path, floors=[unreached])
-    assert to_confirm(held.finished(), task().objectives, BASELINES, [unreached]) == []
+    finished = held.finished()
+    assert to_validate(finished, Choice.of(finished, task().objectives, [unreached]), BASELINES) == []
 
 
 def test_of_two_machines_each_confirms_its_own_choice(tmp_path: Path) -> None:

@@ -1,17 +1,28 @@
-"""Who is measured again, and in which order."""
+"""Which trials are measured again, and in which order."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from finalists import CHAT, VRAM, split, trial
+from layertune.config import Objective
+from layertune.results.choice import Choice
 from layertune.results.trials import FinishedTrial, front
-from layertune.search.finals import finalists, turns
+from layertune.search import finals
+from layertune.search.finals import round_order
 from layertune.settings import SplitSettings
 from layertune.trial.outcome import Failed, Infeasible
 
 OBJECTIVES = (CHAT, VRAM)
+
+
+def finalists(
+    trials: Sequence[FinishedTrial], objectives: Sequence[Objective], baselines: Collection[SplitSettings], n_most: int
+) -> list[FinishedTrial]:
+    return finals.finalists(trials, objectives, baselines, n_most, (), Choice.of(trials, objectives))
+
 
 noise = st.sampled_from([0.98, 0.99, 1.0, 1.01, 1.02])
 
@@ -25,7 +36,7 @@ def searched(draw: st.DrawFn) -> list[FinishedTrial]:
             outcome = draw(
                 st.sampled_from([Infeasible("load", "chat", "no room", 1, 0.1), Failed("hung", "no result", (), 1.0)])
             )
-            found.append(FinishedTrial(number, split(number, "chat"), outcome, {"vram": 1.0}))
+            found.append(FinishedTrial.of(number, split(number, "chat"), outcome, {"vram": 1.0}))
             continue
         speed, factors = draw(st.sampled_from([10.0, 20, 20.2, 20.4])), draw(st.lists(noise, min_size=3, max_size=3))
         excess = draw(st.sampled_from([-1.0, -1.0, 1.0]))
@@ -101,13 +112,13 @@ numbers = st.lists(st.integers(0, 999), unique=True, max_size=12)
 
 @given(numbers, st.integers(0, 9), st.sampled_from(["1 finals", "2 finals", "1 confirming"]))
 def test_every_finalist_has_one_turn_in_a_round(order: list[int], n_round: int, seed: str) -> None:
-    assert sorted(turns(order, n_round, seed)) == sorted(order)
-    assert turns(order, n_round, seed) == turns(order, n_round, seed)
+    assert sorted(round_order(order, n_round, seed)) == sorted(order)
+    assert round_order(order, n_round, seed) == round_order(order, n_round, seed)
 
 
 def test_turns_differ_from_round_to_round_and_from_seed_to_seed() -> None:
     orders = {
-        tuple(turns(range(8), n_round, seed))
+        tuple(round_order(range(8), n_round, seed))
         for n_round in range(6)
         for seed in ("1 finals", "2 finals", "1 confirming")
     }
@@ -115,6 +126,6 @@ def test_turns_differ_from_round_to_round_and_from_seed_to_seed() -> None:
 
 
 def test_no_finalist_has_its_turn_at_the_same_place_in_all_rounds() -> None:
-    places = [turns(range(8), n_round, "1 finals") for n_round in range(6)]
+    places = [round_order(range(8), n_round, "1 finals") for n_round in range(6)]
     for number in range(8):
         assert len({order.index(number) for order in places}) > 1

@@ -7,11 +7,11 @@ from pathlib import Path
 import optuna
 import pytest
 
-from finalists import CHAT, VRAM
+from finalists import CHAT, VRAM, outcomes
 from layertune.errors import Interrupted, StorageError
-from layertune.results.decided import MIN_ROUNDS
+from layertune.results.choice import MIN_ROUNDS
 from layertune.results.trials import FinishedTrial, contenders, front
-from layertune.search.finals import Finals, RoundMeasured, settled, turns
+from layertune.search.finals import Finals, RoundMeasured, round_order, settled
 from layertune.search.schedule import Schedule
 from layertune.search.search import Search
 from layertune.search.storage import JOURNAL_NAME
@@ -35,7 +35,7 @@ def settings(n_gpu_layers: int) -> SplitSettings:
 
 
 def finalist(number: int) -> FinishedTrial:
-    return FinishedTrial(number, settings(number), measured(settings(number)), {"vram": -1.0})
+    return FinishedTrial.of(number, settings(number), measured(settings(number)), {"vram": -1.0})
 
 
 FINALISTS = [finalist(number) for number in (0, 3, 5, 7)]
@@ -101,7 +101,7 @@ def test_rounds_follow_one_another_each_in_its_own_order() -> None:
     hold(runner, 5)
     ran = [each["chat"].n_gpu_layers for each in runner.ran]
     assert [ran[4 * n_round : 4 * n_round + 4] for n_round in range(5)] == [
-        turns([0, 3, 5, 7], n_round, "1 finals") for n_round in range(5)
+        round_order([0, 3, 5, 7], n_round, "1 finals") for n_round in range(5)
     ]
     assert len({tuple(ran[4 * n_round : 4 * n_round + 4]) for n_round in range(5)}) > 1
 
@@ -313,7 +313,7 @@ def test_one_round_that_breaks_a_limit_takes_the_finalist_off_the_front(last: Tr
 def test_a_round_that_crashed_is_no_figure_and_breaks_no_limit() -> None:
     crashed = Failed("crashed", "SIGSEGV", (), 0.1)
     found = with_rounds(finalist(3), LIMITS, {0: measured(settings(3)), 1: crashed})
-    assert list(found.rounds) == [0]
+    assert list(outcomes(found)) == [0]
     assert found.feasible() is not None
 
 
@@ -338,7 +338,7 @@ def study(folder: Path, n_rounds: int = 3, **changes: object) -> Search:
 
 
 def n_in_finals(finished: list[FinishedTrial]) -> int:
-    return sum(bool(trial.rounds) for trial in finished)
+    return sum(bool(trial.rounds("finals")) for trial in finished)
 
 
 def test_a_study_ends_with_its_finals_and_only_their_figures_count(tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ def test_a_study_ends_with_its_finals_and_only_their_figures_count(tmp_path: Pat
     held = study(tmp_path)
     assert held.run(runner, quiet) == "all 5 trials are done"
     finished = held.finished()
-    again = [trial for trial in finished if trial.rounds]
+    again = [trial for trial in finished if trial.rounds("finals")]
     assert len(runner.ran) == 5 + 3 * len(again)
     assert finished[lucky] in again
     first, metric = finished[lucky].outcome, finished[lucky].metric("chat", "tokens_per_s")
@@ -363,7 +363,7 @@ def test_a_study_ends_with_its_finals_and_only_their_figures_count(tmp_path: Pat
 def test_a_study_holds_more_finals_where_noise_may_decide_them(tmp_path: Path, noise: Noise, n_rounds: int) -> None:
     held = search(tmp_path, n_trials=5, schedule=with_finals(8, n_confirming=3))
     held.run(FakeRunner(noise=noise), quiet)
-    assert {len(trial.rounds) for trial in held.finished() if trial.rounds} == {n_rounds}
+    assert {len(trial.rounds("finals")) for trial in held.finished() if trial.rounds("finals")} == {n_rounds}
 
 
 def test_without_finals_the_searchs_own_figures_count(tmp_path: Path) -> None:
@@ -426,9 +426,9 @@ def test_a_study_whose_time_is_up_still_holds_the_least_rounds(tmp_path: Path) -
     late = study(tmp_path, n_rounds=6, n_trials=99, timeout_s=0.0)
     runner = FakeRunner(noise=WILD)
     assert late.run(runner, quiet) == "the time is up"
-    again = [trial for trial in late.finished() if trial.rounds]
+    again = [trial for trial in late.finished() if trial.rounds("finals")]
     assert again
-    assert all(len(trial.rounds) == MIN_ROUNDS for trial in again)
+    assert all(len(trial.rounds("finals")) == MIN_ROUNDS for trial in again)
     assert len(runner.ran) == MIN_ROUNDS * len(again)
 
 
@@ -484,4 +484,4 @@ def test_the_front_has_finalists_only(tmp_path: Path) -> None:
     on_front = front(held.finished(), (CHAT, VRAM))
     assert 0 < n_in_finals(held.finished()) < 5
     assert on_front
-    assert all(trial.rounds for trial in on_front)
+    assert all(trial.rounds("finals") for trial in on_front)

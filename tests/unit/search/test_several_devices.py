@@ -119,7 +119,7 @@ def test_a_device_s_overhead_and_growth_leave_room_on_all_of_them() -> None:
     first, second = device_bytes(each)
     feasible = FeasibleSpace(space, PLANNER, limits(*ROOMY, n_processes=2))
     outcome = replace(measured(each), vram=report([first + 1000, second + 3000], scope="process"))
-    feasible.learn([FinishedTrial(0, each, outcome, {})])
+    feasible.learn([FinishedTrial.of(0, each, outcome, {})])
     assert feasible.rooms_bytes() == tuple(room - 2 * 3000 for room in ROOMY)
 
 

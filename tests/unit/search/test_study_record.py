@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finalists import outcome
+from layertune.results.trials import Measurement
 from layertune.search.study_record import StudyRecord
 from layertune.trial.outcome import Failed, Infeasible, Measured, TrialOutcome
 
@@ -55,12 +56,12 @@ def test_references_come_back_in_the_order_of_their_trials(written: set[int]) ->
 def test_rounds_of_the_finals_and_of_each_choice_are_kept_apart() -> None:
     record = StudyRecord(optuna.create_study())
     record.add_round("finals", "9", 0, 4, MEASURED)
-    record.add_round("confirming", "9:5", 1, 5, MEASURED)
-    record.add_round("confirming", "9:5,6", 0, 5, REFUSED)
-    record.add_round("confirming", "91:5", 0, 5, MEASURED)
+    record.add_round("validation", "9:5", 1, 5, MEASURED)
+    record.add_round("validation", "9:5,6", 0, 5, REFUSED)
+    record.add_round("validation", "91:5", 0, 5, MEASURED)
     assert record.rounds("finals", "9") == {4: {0: MEASURED}}
-    assert record.rounds("confirming", "9:5") == {5: {1: MEASURED}}
-    assert record.confirmations(9) == {5: [MEASURED, REFUSED]}
+    assert record.rounds("validation", "9:5") == {5: {1: MEASURED}}
+    assert record.validations(9) == {5: [Measurement("validation", 1, MEASURED), Measurement("validation", 0, REFUSED)]}
 
 
 def test_every_disturbed_measurement_is_kept_and_is_no_round_and_no_reference() -> None:

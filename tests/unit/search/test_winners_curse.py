@@ -4,7 +4,6 @@ The fastest of several noisy figures is an overestimate of the fastest setting (
 Curse, Management Science 52, 2006).
 """
 
-from dataclasses import replace
 from math import sqrt
 from statistics import mean, stdev
 
@@ -13,12 +12,10 @@ import pytest
 
 from finalists import CHAT, VRAM
 from layertune.config import Objective
-from layertune.results.decided import is_decided
-from layertune.results.picks import candidates, choose
-from layertune.results.ties import chosen
+from layertune.results.choice import Choice
 from layertune.results.trials import FinishedTrial
-from layertune.search.finals import Finals, confirming_of, finalists, to_confirm
-from layertune.search.study_record import Rounds, StudyRecord, only_measured, with_rounds
+from layertune.search.finals import Finals, finalists, to_validate, validation_of
+from layertune.search.study_record import Rounds, StudyRecord, with_rounds, with_validation
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.space.limits import Limits
 from layertune.testing import FakeRunner
@@ -44,7 +41,7 @@ def searched(runner: FakeRunner) -> list[FinishedTrial]:
     effort = Effort(3, 3, 0.02)
     outcomes = [runner.run(each, effort) for each in SPACE]
     return [
-        FinishedTrial(number, SPACE[number], outcome, LIMITS.violations(outcome))
+        FinishedTrial.of(number, SPACE[number], outcome, LIMITS.violations(outcome))
         for number, outcome in enumerate(outcomes)
     ]
 
@@ -57,21 +54,21 @@ def after_finals(trials: list[FinishedTrial], runner: FakeRunner) -> list[Finish
         return [with_rounds(each, LIMITS, rounds.get(each.number, {})) for each in trials]
 
     def decided(rounds: Rounds) -> bool:
-        return is_decided(held(rounds), OBJECTIVES, 0.01)
+        return Choice.of(held(rounds), OBJECTIVES, margin=0.01).decided is True
 
-    finals.hold(finalists(trials, OBJECTIVES, (), 8), runner, quiet, lambda: False, decided)
+    searched = Choice.of(trials, OBJECTIVES)
+    finals.hold(finalists(trials, OBJECTIVES, (), 8, (), searched), runner, quiet, lambda: False, decided)
     after = held(record.rounds("finals", str(len(trials))))
-    kept = to_confirm(after, OBJECTIVES, ())
-    finals.confirm(kept, runner, quiet, lambda: False)
-    confirming = record.rounds("confirming", confirming_of(len(trials), kept))
-    return [replace(each, confirming=only_measured(confirming.get(each.number, {}))) for each in after]
+    kept = to_validate(after, Choice.of(after, OBJECTIVES), ())
+    finals.validate(kept, runner, quiet, lambda: False)
+    runs = record.rounds("validation", validation_of(len(trials), kept))
+    return [with_validation(each, runs.get(each.number, {})) for each in after]
 
 
-def claimed(trials: list[FinishedTrial], *, told: bool = False) -> float:
-    """Return how many times its true speed the balanced pick is said to have, by its last rounds if `told`."""
-    kept, _ = chosen(trials, OBJECTIVES)
-    pick = trials[choose(candidates(kept))["balanced"]]
-    metric = (pick.told() if told else pick).metric("chat", "tokens_per_s")
+def claimed(trials: list[FinishedTrial], *, reported: bool = False) -> float:
+    """Return the balanced pick's speed relative to its true speed, as the choice has it or as it is reported."""
+    pick = trials[Choice.of(trials, OBJECTIVES).picks["balanced"]]
+    metric = pick.metric("chat", "tokens_per_s", pick.reported_by if reported else pick.chosen_by)
     assert metric is not None
     return metric.median / true_tokens_per_s(pick.settings, "chat")
 
@@ -79,16 +76,16 @@ def claimed(trials: list[FinishedTrial], *, told: bool = False) -> float:
 @pytest.mark.parametrize("spread", [0.02, 0.05])
 def test_the_nearer_a_figure_is_to_the_choice_the_luckier_it_was(spread: float) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    by_search, by_finals, told = [], [], []
+    by_search, by_finals, reported = [], [], []
     for seed in range(N_STUDIES):
         runner = FakeRunner(noise=Noise(load=spread, repeat=0.005, seed=seed))
         trials = searched(runner)
         by_search.append(claimed(trials) - 1)
         after = after_finals(trials, runner)
         by_finals.append(claimed(after) - 1)
-        told.append(claimed(after, told=True) - 1)
+        reported.append(claimed(after, reported=True) - 1)
     assert mean(by_search) > 0.7 * spread
     assert 0 < mean(by_finals) < mean(by_search) / 2  # the finals' own best was lucky in them
     # Of the rounds after them nothing was chosen: only the noise of 40 studies is left.
-    assert abs(mean(told)) < 2.5 * stdev(told) / sqrt(N_STUDIES)
-    assert abs(mean(told)) < mean(by_finals)
+    assert abs(mean(reported)) < 2.5 * stdev(reported) / sqrt(N_STUDIES)
+    assert abs(mean(reported)) < mean(by_finals)

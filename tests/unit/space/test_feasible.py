@@ -124,7 +124,7 @@ def measured(number: int, beyond_bytes: int) -> FinishedTrial:
     each = small_study.space().smallest().with_layers("chat", 5)
     peak_bytes = needed_bytes(each) + beyond_bytes
     report = VramReport(peak_bytes, 0, "device", "nvml", {"load": peak_bytes})
-    return FinishedTrial(number, each, replace(fakes.measured(each), vram=report), {})
+    return FinishedTrial.of(number, each, replace(fakes.measured(each), vram=report), {})
 
 
 def test_what_trials_measure_beyond_the_plan_leaves_less_room() -> None:

@@ -1,12 +1,14 @@
 """What is left of a front once trials that only noise tells apart are one."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finalists import CHAT, CODE, VRAM, finalist, rounds, trial
 from layertune.config.objective import Floor
-from layertune.results.ties import chosen, compare_rounds, first_of_equals, without_ties
+from layertune.results.choice import Choice, compare_rounds, first_of_equals, front_without_ties
 from layertune.results.trials import FinishedTrial, front
 
 OBJECTIVES = (CHAT, CODE, VRAM)
@@ -41,7 +43,7 @@ def faster(one: FinishedTrial, other: FinishedTrial) -> bool:
 @settings(deadline=None)
 @given(finalists())
 def test_what_is_kept_and_what_is_tied_are_the_whole_front(tried: list[FinishedTrial]) -> None:
-    kept, tied = without_ties(tried, OBJECTIVES)
+    kept, tied = front_without_ties(tried, OBJECTIVES)
     assert kept
     assert [each for each in tried if each in kept] == kept
     assert {each.number for each in kept} | tied.keys() == {each.number for each in tried}
@@ -52,8 +54,8 @@ def test_what_is_kept_and_what_is_tied_are_the_whole_front(tried: list[FinishedT
 @settings(deadline=None)
 @given(finalists(), st.data())
 def test_what_is_kept_does_not_depend_on_the_order(tried: list[FinishedTrial], data: st.DataObject) -> None:
-    kept, _ = without_ties(tried, OBJECTIVES)
-    again, _ = without_ties(data.draw(st.permutations(tried)), OBJECTIVES)
+    kept, _ = front_without_ties(tried, OBJECTIVES)
+    again, _ = front_without_ties(data.draw(st.permutations(tried)), OBJECTIVES)
     assert {each.number for each in again} == {each.number for each in kept}
 
 
@@ -62,7 +64,7 @@ def test_what_is_kept_does_not_depend_on_the_order(tried: list[FinishedTrial], d
 def test_of_what_is_kept_nobody_is_leaner_and_slower_in_nothing(
     tried: list[FinishedTrial],
 ) -> None:
-    kept, _ = without_ties(tried, OBJECTIVES)
+    kept, _ = front_without_ties(tried, OBJECTIVES)
     for one in kept:
         for other in kept:
             leaner = one.peak_bytes() < other.peak_bytes() - 2 * 2**20
@@ -72,7 +74,7 @@ def test_of_what_is_kept_nobody_is_leaner_and_slower_in_nothing(
 @settings(deadline=None)
 @given(finalists())
 def test_what_is_left_out_is_faster_than_none_it_is_tied_with(tried: list[FinishedTrial]) -> None:
-    _, tied = without_ties(tried, OBJECTIVES)
+    _, tied = front_without_ties(tried, OBJECTIVES)
     for number, other in tied.items():
         assert not faster(tried[number], tried[other])
 
@@ -81,7 +83,7 @@ def test_what_is_left_out_is_faster_than_none_it_is_tied_with(tried: list[Finish
 @given(finalists())
 def test_ties_of_a_front_are_of_that_front(tried: list[FinishedTrial]) -> None:
     there = front(tried, OBJECTIVES)
-    kept, tied = without_ties(there, OBJECTIVES)
+    kept, tied = front_without_ties(there, OBJECTIVES)
     assert {each.number for each in kept} | tied.keys() == {each.number for each in there}
 
 
@@ -90,7 +92,7 @@ LEAN = finalist(0, 100, chat=rounds(20.0, 20.4, 19.8, 20.1))
 
 def test_a_trial_that_is_faster_within_noise_and_takes_more_memory_is_tied_with_the_leaner_one() -> None:
     luckier = finalist(1, 200, chat=rounds(20.3, 20.2, 20.1, 20.0))
-    kept, tied = without_ties([LEAN, luckier], (CHAT, VRAM))
+    kept, tied = front_without_ties([LEAN, luckier], (CHAT, VRAM))
     assert kept == [LEAN]
     assert tied == {1: 0}
 
@@ -98,7 +100,7 @@ def test_a_trial_that_is_faster_within_noise_and_takes_more_memory_is_tied_with_
 def test_a_trial_that_is_faster_by_more_than_a_tie_may_cost_stays_although_noise_hides_it() -> None:
     maybe_faster = finalist(1, 200, chat=rounds(22.0, 19.0, 22.0, 20.8))
     assert not clearly_faster_at_chat(maybe_faster, LEAN)
-    assert without_ties([LEAN, maybe_faster], (CHAT, VRAM)) == ([LEAN, maybe_faster], {})
+    assert front_without_ties([LEAN, maybe_faster], (CHAT, VRAM)) == ([LEAN, maybe_faster], {})
 
 
 def test_what_only_looks_better_does_not_stand_for_what_takes_no_more_memory() -> None:
@@ -106,18 +108,18 @@ def test_what_only_looks_better_does_not_stand_for_what_takes_no_more_memory() -
     early = finalist(0, 100, chat=rounds(20.0, 20.4, 19.8, 20.1), code=rounds(9.05, 9.0, 9.1, 9.05))
     maybe_faster = finalist(1, 100, chat=rounds(22.0, 19.0, 22.0, 20.8), code=rounds(9.0, 8.95, 9.05, 9.0))
     assert not clearly_faster_at_chat(maybe_faster, early)
-    assert without_ties([early, maybe_faster], (CHAT, CODE)) == ([early, maybe_faster], {})
+    assert front_without_ties([early, maybe_faster], (CHAT, CODE)) == ([early, maybe_faster], {})
 
 
 def test_a_trial_that_is_clearly_faster_stays_beside_the_leaner_one() -> None:
     faster = finalist(1, 200, chat=rounds(22.0, 22.4, 21.8, 22.1))
-    assert without_ties([LEAN, faster], (CHAT, VRAM)) == ([LEAN, faster], {})
+    assert front_without_ties([LEAN, faster], (CHAT, VRAM)) == ([LEAN, faster], {})
 
 
 def test_a_trial_that_is_clearly_faster_for_one_model_stays_whatever_the_other_does() -> None:
     lean = finalist(0, 100, chat=rounds(20.0, 20.4, 19.8), code=rounds(9.0, 9.1, 8.9))
     faster = finalist(1, 200, chat=rounds(20.1, 20.3, 19.9), code=rounds(12.0, 12.1, 11.9))
-    assert without_ties([lean, faster], OBJECTIVES) == ([lean, faster], {})
+    assert front_without_ties([lean, faster], OBJECTIVES) == ([lean, faster], {})
 
 
 @pytest.mark.parametrize(("slow", "fast"), [(0, 1), (1, 0)])
@@ -127,19 +129,19 @@ def test_of_equals_in_memory_the_clearly_faster_one_stays_whichever_came_first(s
     faster = finalist(fast, 100, chat=rounds(20.0, 20.4, 19.8, 20.1), code=rounds(9.0, 9.1, 9.1, 9.05))
     there = front([slower, faster], OBJECTIVES)
     assert len(there) == 2
-    assert without_ties(there, OBJECTIVES) == ([faster], {slow: fast})
+    assert front_without_ties(there, OBJECTIVES) == ([faster], {slow: fast})
 
 
 def test_equals_that_differ_in_nothing_both_stay() -> None:
     same = finalist(1, 100, chat=rounds(*LEAN.by_round("chat", "tokens_per_s").values()))
-    assert without_ties([LEAN, same], (CHAT, VRAM)) == ([LEAN, same], {})
+    assert front_without_ties([LEAN, same], (CHAT, VRAM)) == ([LEAN, same], {})
 
 
 def test_pages_of_a_polled_driver_are_no_difference_in_memory() -> None:
     for scope, is_tied in (("card", True), ("process", False)):
         lean = finalist(0, 100, scope=scope, chat=rounds(20.0, 20.4, 19.8))
         page_more = finalist(1, 101.5, scope=scope, chat=rounds(20.1, 20.3, 19.9))
-        _, tied = without_ties([lean, page_more], (CHAT, VRAM))
+        _, tied = front_without_ties([lean, page_more], (CHAT, VRAM))
         assert bool(tied) == is_tied
 
 
@@ -149,7 +151,7 @@ def test_a_circle_of_trials_that_beat_each_other_is_never_emptied() -> None:
     third = finalist(2, chat={3: 10.0, 4: 10.0, 5: 10.0, 6: 20.0, 7: 20.0, 8: 20.0})
     circle = [first, second, third]
     assert all(clearly_faster_at_chat(circle[at], circle[(at + 1) % 3]) for at in range(3))
-    kept, tied = without_ties(circle, (CHAT, VRAM))
+    kept, tied = front_without_ties(circle, (CHAT, VRAM))
     assert kept
     assert len(kept) + len(tied) == 3
 
@@ -162,8 +164,8 @@ def clearly_faster_at_chat(one: FinishedTrial, other: FinishedTrial) -> bool:
 @pytest.mark.parametrize("first", [LEAN, trial(0, {"chat": [20.0]}, peak_mib=100)])
 def test_trials_without_rounds_are_never_tied(first: FinishedTrial) -> None:
     once = trial(1, {"chat": [20.0]}, peak_mib=200)
-    assert without_ties([first, once], (CHAT, VRAM)) == ([first, once], {})
-    assert without_ties([], (CHAT, VRAM)) == ([], {})
+    assert front_without_ties([first, once], (CHAT, VRAM)) == ([first, once], {})
+    assert front_without_ties([], (CHAT, VRAM)) == ([], {})
 
 
 def test_small_steps_that_noise_hides_do_not_add_up_to_a_clear_loss() -> None:
@@ -175,7 +177,12 @@ def test_small_steps_that_noise_hides_do_not_add_up_to_a_clear_loss() -> None:
     assert not clearly_faster_at_chat(middle, leanest)
     assert not clearly_faster_at_chat(fastest, middle)
     assert clearly_faster_at_chat(fastest, leanest)
-    assert without_ties([leanest, middle, fastest], (CHAT, VRAM)) == ([leanest, fastest], {1: 0})
+    assert front_without_ties([leanest, middle, fastest], (CHAT, VRAM)) == ([leanest, fastest], {1: 0})
+
+
+def shown(trials: list[FinishedTrial], floors: Sequence[Floor] = ()) -> tuple[list[FinishedTrial], dict[int, int]]:
+    choice = Choice.of(trials, OBJECTIVES, floors)
+    return list(choice.front), dict(choice.stand_ins)
 
 
 STEADY = {"code": rounds(10, 10.1, 9.9, 10)}
@@ -185,7 +192,7 @@ def test_of_equals_the_earliest_stands_for_all_however_lucky_a_later_one_was() -
     slow = finalist(0, 0, chat=rounds(20, 20.2, 19.8, 20), **STEADY)
     first = finalist(1, 5, chat=rounds(40, 41, 39, 40), **STEADY)
     lucky = finalist(2, 5, chat=rounds(40.5, 40.5, 39.5, 41), **STEADY)
-    best, tied = chosen([slow, first, lucky], OBJECTIVES)
+    best, tied = shown([slow, first, lucky])
     assert front([slow, first, lucky], OBJECTIVES) == [slow, lucky]
     assert (best, tied) == ([slow, first], {2: 1})
 
@@ -209,13 +216,13 @@ def test_an_equal_below_a_floor_does_not_stand_for_one_above_it() -> None:
     above = finalist(2, 5, chat=rounds(39.5, 39.5, 39, 39.8), **STEADY)
     assert first_of_equals([below, above], OBJECTIVES) == ([below], {2: 1})
     floor = Floor.parse("chat.tokens_per_s >= 39.4", ["chat", "code"])
-    assert chosen([below, above], OBJECTIVES, [floor]) == ([above], {})
+    assert shown([below, above], [floor]) == ([above], {})
 
 
 @settings(deadline=None)
 @given(finalists())
 def test_who_stands_for_others_is_shown_and_stands_for_none_that_is(tried: list[FinishedTrial]) -> None:
-    best, tied = chosen(tried, OBJECTIVES)
+    best, tied = shown(tried)
     numbers = {each.number for each in best}
     assert best
     assert set(tied.values()) <= numbers
