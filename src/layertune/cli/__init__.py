@@ -1,1 +1,1 @@
-"""The command line: parse, call, render. Everything is wired here by hand."""
+"""The command line: each command parses, opens a study, calls it and renders."""

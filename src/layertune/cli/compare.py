@@ -17,7 +17,7 @@ from layertune.text import markdown_text
 
 
 def run(studies: Sequence[Path], *, storage: str | None, as_json: bool, as_markdown: bool) -> None:
-    """What is not here as a file or a folder is looked for in the shared `storage`, by its name."""
+    """Print the comparison. A study that is no file or folder is looked up by name in the shared `storage`."""
     if len(studies) < 2:
         raise UsageError("one study has nothing to be compared with", remedy="give two study folders or more")
     if as_json and as_markdown:
@@ -37,7 +37,7 @@ def run(studies: Sequence[Path], *, storage: str | None, as_json: bool, as_markd
 
 
 def labels(studies: Sequence[Path]) -> list[str]:
-    """Return short names that tell the studies apart: folders' and files' names, numbered where two are the same."""
+    """Return a short, distinct name for each study: that of its folder or file, numbered where two are equal."""
     names = [_name(Path(os.path.realpath(path))) for path in studies]
     return [
         name if names.count(name) == 1 else f"{name} ({names[: at + 1].count(name)})" for at, name in enumerate(names)

@@ -70,7 +70,7 @@ class Table:
 
 
 class LiveLine:
-    """How far the work is, under the lines that are printed meanwhile; elsewhere than on a terminal only the lines."""
+    """A progress bar below the printed lines; where the output is no terminal, only the lines."""
 
     def __init__(self, what: str, n_total: int, n_done: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

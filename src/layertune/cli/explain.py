@@ -84,7 +84,7 @@ def _signed(n_bytes: int) -> str:
 
 
 def _loads(swap: Swap) -> list[str]:
-    """Say what a swap was held against."""
+    """Return the load times that the swap was compared with."""
     if not swap.models:
         return []
     loads = ", ".join(

@@ -41,7 +41,7 @@ def print_front(result: Result) -> None:
 
 
 def front_table(result: Result) -> Table:
-    """Return the front as a table: a row a trial, in the order of their numbers, with the picks it is."""
+    """Return the front as a table: one row per trial in the order of their numbers, with its picks."""
     table = Table(_title(result))
     table.column("", "trial", right=True)
     for name in result.models:
@@ -57,7 +57,7 @@ def front_table(result: Result) -> Table:
 
 
 def baseline_table(result: Result) -> Table:
-    """Return what others would choose, what became of it, and how the balanced pick compares."""
+    """Return a table of the baselines: their settings, their trials, and how the balanced pick compares."""
     table = Table("Baselines")
     for heading in ("name", "layers", "planned", "measured as"):
         table.column(heading)

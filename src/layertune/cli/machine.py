@@ -27,7 +27,7 @@ def profile(
 
 @app.command(epilog="Example: layertune doctor --json")
 def doctor(json: Json = False) -> None:
-    """Say whether this machine can offload and measure, and if not, the command that mends it."""
+    """Show whether this machine can offload and measure, and if not, the command that fixes it."""
     from layertune.cli import doctor as command
 
     command.run(as_json=json)

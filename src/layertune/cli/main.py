@@ -99,9 +99,9 @@ def estimate(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say what a setting takes, per model and device, without loading anything; and how many layers fit.
+    """Show what a setting takes, per model and device, and how many layers fit. Nothing is loaded.
 
-    Of a dimension with several values the first counts, of n_gpu_layers the most. Fix others with --set.
+    Of a dimension with several values the first counts, of n_gpu_layers the largest. Fix others with --set.
     """
     if scenario is not None:
         from layertune.cli import scenario as judging
@@ -149,7 +149,7 @@ def export(
     pick: Annotated[str, typer.Option(metavar="balanced|MODEL|lean|TRIAL", help="Which trial.")] = "balanced",
     compat: Annotated[
         str | None,
-        typer.Option(metavar="worksheet", help="For a reader with settings of its own: only trials that have them."),
+        typer.Option(metavar="worksheet", help="Write a .env for a compose file that fixes -c 1024 -b 128 -t 4."),
     ] = None,
     models_dir: Annotated[
         str | None,
@@ -204,9 +204,9 @@ def compare(
     json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of tables.")] = False,
 ) -> None:
-    """Hold studies of the same models on other devices or budgets against the first.
+    """Compare studies of the same models on other devices or budgets with the first.
 
-    What they picked, which settings flip and why, and what the smaller budget costs.
+    Shows what each picked, which settings change and why, and what the smaller budget costs.
     """
     from layertune.cli import compare as command
 
@@ -227,9 +227,9 @@ def predict(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Predict the front on a card one does not have, from exact memory plans and the study's own times.
+    """Predict the front on a card you do not have, from exact memory plans and the study's own times.
 
-    No model is run. Everything says that it is predicted, with how far off predictions of the study's own trials are.
+    No model is run. Every value is marked as predicted and has an error interval.
     """
     from layertune.cli import predict as command
 
@@ -282,7 +282,7 @@ def verify(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Start the exported stack on the study's device, load and soak it, and say whether it holds: exit 0 or 1."""
+    """Start the exported servers on the study's device, put them under load, and check every claim: exit 0 or 1."""
     from layertune.cli import verify as command
 
     options = command.Options(env, duration, concurrency, url or [], pick, server, models_dir, api_key_env)

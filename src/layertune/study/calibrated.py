@@ -1,4 +1,4 @@
-"""From a study folder to what it teaches: its settings, planned anew, and its trials."""
+"""A study prepared for predictions: its folder read, its settings planned again, its trials as calibration data."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from layertune.study.models_on_device import ModelsOnDevice, is_measured_file, p
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A study as its folder has it; `folder` is the result.json's where that was given."""
+    """A study read from its folder; `folder` is that of the result.json where one was given."""
 
     folder: Path
     result: Result
@@ -37,8 +37,8 @@ class Recorded:
         """Read a study's folder.
 
         Raises:
-            UsageError: there is only a result.json, and what else could have been set is in the config.
-            ConfigError: the config is of other models.
+            UsageError: there is only a result.json; the search space is in the config.
+            ConfigError: the config names other models than the result.
         """
         result = read_result(study)
         folder = study if is_folder(study) else study.parent
@@ -57,7 +57,7 @@ class Recorded:
         return cls(folder, result, config)
 
     def quiet_trials(self) -> Sequence[TrialInfo]:
-        """Return what teaches: one that stayed disturbed may be slow by any factor.
+        """Return the measured trials that nothing disturbed. A disturbed trial may be slow by any factor.
 
         Raises:
             UsageError: there is none.
@@ -72,7 +72,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """A study that is ready to predict; `shapes` by model."""
+    """A study whose trials have calibrated the model of time; `shapes` by model."""
 
     recorded: Recorded
     calibration: Calibration
@@ -81,7 +81,7 @@ class Calibrated:
     models: ModelsOnDevice
 
     def room_bytes(self, vram_bytes: int) -> int:
-        """Return what buffers may take of a card, the study's margin kept free.
+        """Return how many bytes of a card the buffers may take, without the study's margin.
 
         Raises:
             NothingFits: not even the smallest setting fits.
@@ -92,13 +92,13 @@ class Calibrated:
 
 
 def calibrate(recorded: Recorded, notify: Callable[[str], None] = ignore) -> Calibrated:
-    """Plan all settings of a study and learn from its trials; nothing is loaded and nothing measured.
+    """Plan all settings of a study and fit the model of time to its trials. No model is loaded.
 
     Raises:
         UsageError: the study was on the CPU alone, its models are not here and not known, or it measured too little.
         ModelFileError: the models here are not those that it measured.
-        DeviceError: the study's GPU is not here to be asked what settings take, or another one is.
-        BuildError: llama.cpp cannot say what they take.
+        DeviceError: the study's GPU is not in this machine, so settings cannot be planned.
+        BuildError: llama.cpp cannot plan the models.
     """
     result, config, trials = recorded.result, recorded.config, recorded.quiet_trials()
     shapes = {name: shape_of(recorded, name, notify) for name in result.models}
@@ -131,11 +131,11 @@ def calibrate(recorded: Recorded, notify: Callable[[str], None] = ignore) -> Cal
 
 
 def shape_of(recorded: Recorded, name: str, notify: Callable[[str], None] = ignore) -> ModelShape:
-    """Return a model's shape, of its file or, without one, of the known model that it is.
+    """Return a model's shape, from its file, or from the list of known models where the file is missing.
 
     Raises:
-        UsageError: there is neither.
-        ModelFileError: it is not what the study measured.
+        UsageError: the file is missing and the model is not known.
+        ModelFileError: it is not the model that the study measured.
     """
     model, path = recorded.result.models[name], recorded.config.models[name].path
     hollow = not is_there(path)
@@ -187,7 +187,7 @@ def _models_on_device(recorded: Recorded, shapes: dict[str, ModelShape]) -> Mode
 
 
 def refuse_other_gpu(found: Target, measured: DeviceInfo) -> None:
-    """Raises DeviceError where the device here is not the study's: its plans, and its driver, are another's."""
+    """Raises DeviceError where the device here is another than the study's, since its memory plans would differ."""
     if (found.kind, found.name) != (measured.kind, measured.name):
         raise DeviceError(
             f"what llama.cpp takes of {measured.name} can only be asked where such a card is, and here is {found.name}",
@@ -196,7 +196,7 @@ def refuse_other_gpu(found: Target, measured: DeviceInfo) -> None:
 
 
 def _feasible(recorded: Recorded, space: SearchSpace, models: ModelsOnDevice, vram_bytes: int) -> FeasibleSpace:
-    """Return what fits a card of this size: the study's limits, and what its trials taught it beyond the plan."""
+    """Return the settings that fit a card of this size, under the study's limits and the correction it learned."""
     config, plan = recorded.config, recorded.result.plan
     limits = Limits(
         vram=(vram_bytes,),

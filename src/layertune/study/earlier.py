@@ -1,4 +1,4 @@
-"""What an earlier search left in a study's folder and this one cannot write again."""
+"""Files of an earlier search in a study's folder that this search could not write again."""
 
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ def keep_earlier(
 ) -> None:
     """Rename the files that the search is about to write if they hold more than it could write, and say so.
 
-    That is so after a power cut that emptied the journal, and where the files are not of this study.
+    This happens after a power cut that emptied the journal, or where the files belong to another study.
 
     Args:
         written: the names of the files.

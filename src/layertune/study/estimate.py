@@ -20,8 +20,16 @@ _CHOSEN_APART = frozenset({"n_gpu_layers", "n_threads", "tensor_split"})
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What `layertune estimate` says. `budgets_bytes` of each device, empty without one; `most_layers` by model, None
-    where no split fits; `ram_bytes` by model."""
+    """The memory that settings take, and whether they fit.
+
+    Attributes:
+        settings: by model.
+        plan: bytes by model and device.
+        budgets_bytes: what may be taken of each device; empty without one.
+        most_layers: by model, the largest n_gpu_layers that fits next to the other models; None where none does.
+        ram_bytes: by model, what stays in the host's memory; None where it is not known.
+        ram_limit_bytes: the limit for one model; None without one.
+    """
 
     settings: SplitSettings
     plan: MemoryPlan
@@ -54,7 +62,7 @@ class Estimate:
 
 
 def estimate(config: StudyConfig, models: ModelsOnDevice, settings: SplitSettings | None = None) -> Estimate:
-    """Plan these settings, without them the config's, asking llama.cpp once for all that is needed.
+    """Plan these settings, or the config's. llama.cpp is asked once for everything that is needed.
 
     Raises:
         BuildError: llama.cpp cannot load a model.
@@ -80,7 +88,7 @@ def estimate(config: StudyConfig, models: ModelsOnDevice, settings: SplitSetting
 
 
 def estimated_settings(config: StudyConfig, models: ModelsOnDevice) -> SplitSettings:
-    """Of a dimension with several values the first counts, of n_gpu_layers the most: does all of it fit?"""
+    """Return the config's settings: the first value of each dimension, and the largest n_gpu_layers."""
     offloads = models.target.kind != "cpu"
     n_threads = config.host.n_cpus_of(n_usable_cores())
     engines = {}
@@ -105,9 +113,9 @@ def splits(settings: SplitSettings, name: str, n_gpu_layers: Iterable[int]) -> l
 
 
 def _around(models: ModelsOnDevice, settings: SplitSettings, budgets_bytes: Sequence[int]) -> dict[str, range]:
-    """Return the splits of each model among which the largest that fits probably is.
+    """Return, for each model, a range of n_gpu_layers that probably holds the largest that fits.
 
-    Weights and caches, which are known without llama.cpp, bound it from above; compute buffers cost a few layers.
+    Weights and caches are known without llama.cpp and give an upper bound. Compute buffers cost a few layers more.
     """
     unasked = {
         name: ModelMemory(shape, Anatomy.plain(shape), lambda _key: None, len(budgets_bytes))
@@ -140,7 +148,7 @@ def _most_layers(
     budgets_bytes: Sequence[int],
     around: range,
 ) -> int | None:
-    """Return the most layers that fit, None where none do. The splits below `around` are asked for only if need be."""
+    """Return the largest n_gpu_layers that fits, None where none does. Values below `around` are tried last."""
     for among in (around, range(around.start)):
         models.projections.learn({name: splits(settings, name, among)})
         most = planner.most_layers(settings, name, budgets_bytes, among)

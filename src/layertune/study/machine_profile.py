@@ -1,4 +1,4 @@
-"""This machine as a hardware profile: its values asked for and measured."""
+"""A hardware profile of this machine: queried where the system reports it, else measured."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Models on a device: their shapes, and what llama.cpp says they take there. Nothing here loads a model."""
+"""Models on a device: their shapes, and what they take there. Nothing here loads a model."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,7 +27,7 @@ class ModelsOnDevice:
     Attributes:
         shapes: each model's shape, by the model's name.
         target: the device.
-        projections: what llama.cpp said of their memory; it is asked for what is not known yet.
+        projections: llama.cpp's projections of their memory; missing ones are asked for.
         overhead: what the driver takes besides llama.cpp's buffers, per process.
         n_processes: how many server processes will hold the models.
     """
@@ -49,7 +49,7 @@ class ModelsOnDevice:
         return tuple(vram_bytes - config.budget.margin for vram_bytes in self.vram_bytes(config))
 
     def planner(self) -> Planner:
-        """Return the planner; to be called after `projections.learn`, which asks for many settings at once.
+        """Return the planner. Call `projections.learn` first: it asks for many settings at once.
 
         Raises:
             BuildError: llama.cpp cannot load a model, in its own words.
@@ -77,7 +77,7 @@ def models_of(config: StudyConfig) -> ModelsOnDevice:
 
 
 def measured_overhead(gpu: Target, folder: Path) -> Overhead:
-    """Return what a study in `folder` has measured on this GPU beside llama.cpp's buffers."""
+    """Return what the driver takes besides llama.cpp's buffers, as a study in `folder` measured it on this GPU."""
     from layertune.results.result import read_result  # slower to import than an estimate takes
 
     try:

@@ -1,4 +1,4 @@
-"""The card that a prediction is for, and what it changes of the study's times."""
+"""The card of a prediction, and how a study's times change on it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ _NOTHING = "nothing: an emulated card of another size computes on the same proce
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """What becomes of each model's times, and why, in words; without changes they are the study's own."""
+    """How each model's times change (`changes`; empty: not at all), and the reason as a sentence (`how`)."""
 
     changes: Mapping[str, DeviceChange]
     how: str
 
 
 def card_of(recorded: Recorded, profile: HardwareProfile) -> CardInfo:
-    """Return the card that a profile is of.
+    """Return the card that a profile describes.
 
     Raises:
-        UsageError: it is of another kind than the study's, or does not say how much memory it has.
+        UsageError: it is of another kind than the study's, or the profile has no memory size.
     """
     device, measured = profile.device, recorded.result.hardware.device
     if device.kind == "cpu":
@@ -63,8 +63,11 @@ def scale(
     bandwidth: Bandwidth | None,
     folder: Path = FOLDER,
 ) -> Scaled:
-    """Return what the card changes; `bandwidth` is its own, None where its profile has none. `folder` has the profiles
-    among which that of the study's card is looked for.
+    """Return how the study's times change on the card.
+
+    Args:
+        bandwidth: the card's memory bandwidth; None where its profile has none.
+        folder: the hardware profiles, among which the study's own card is looked up.
 
     Raises:
         UsageError: a bandwidth that this needs is not known.
@@ -108,8 +111,10 @@ def _other_card(calibration: Calibration, shapes: Mapping[str, ModelShape], own:
 
 
 def _read_once_bytes(calibration: Calibration, name: str, shape: ModelShape) -> int:
-    """Return the bytes of weights that a token reads at least, all layers being on the device; of a mixture of experts
-    it reads some, nobody here knows how many."""
+    """Return the least bytes of weights that a token reads with all layers on the device.
+
+    It is 0 for a mixture of experts, where a token reads an unknown part of them.
+    """
     if shape.number("expert_count"):
         return 0
     study = calibration.study
@@ -117,8 +122,10 @@ def _read_once_bytes(calibration: Calibration, name: str, shape: ModelShape) -> 
 
 
 def _own_bandwidth(own: DeviceInfo, like: Bandwidth, folder: Path) -> Bandwidth:
-    """Return the bandwidth of the study's card from the profiles in `folder`: a measured one beside a measured one, for
-    nothing that measures reaches a maker's peak. A profile without a size is of every size.
+    """Return the bandwidth of the study's card from the profiles in `folder`.
+
+    A measured bandwidth is preferred if `like` is measured, since measurements stay below a maker's peak. A profile
+    without a memory size matches every size.
 
     Raises:
         UsageError: no profile knows it.
@@ -140,7 +147,7 @@ def _own_bandwidth(own: DeviceInfo, like: Bandwidth, folder: Path) -> Bandwidth:
 
 
 def _as_large(own_bytes: int | None, other_bytes: int) -> bool:
-    """Say whether two cards of one name are of one size; drivers and llama.cpp count the same one a little apart."""
+    """Say whether two cards of one name have one size. Drivers and llama.cpp report slightly different sizes."""
     return own_bytes is not None and abs(own_bytes - other_bytes) < other_bytes * _SAME_SIZE
 
 

@@ -1,4 +1,4 @@
-"""The files that `-o` names: the one place that writes what commands render."""
+"""Files named by `-o`: the one place that writes what commands render."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +18,7 @@ _N_MARKS = 3
 
 
 def write_files(output: Path, files: Mapping[str, str], *, reads: Iterable[Path]) -> Iterator[Path]:
-    """Write one file as `output`, several, or one whose `output` is a folder, into it; give each path once written.
+    """Write one file as `output`, or several into the folder `output`; yield each path once it is written.
 
     Raises:
         UsageError: a file cannot be written.

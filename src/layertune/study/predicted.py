@@ -19,7 +19,7 @@ def predict(study: Path, hardware: str, notify: Callable[[str], None] = ignore) 
 
     Raises:
         ConfigError: there is no such profile.
-        ResultFileError, UsageError, ModelFileError, DeviceError: the study cannot be read, or cannot tell of this card.
+        ResultFileError, UsageError, ModelFileError, DeviceError: the study cannot be read, or cannot predict this card.
         NothingFits: no setting of the study fits the card.
     """
     profile, recorded = find_hardware(hardware), Recorded.read(study)
@@ -70,4 +70,4 @@ def _limits(recorded: Recorded, card: CardInfo, scaled: Scaled, *, whole: bool) 
             "intervals reach from a device's part that does not change to one that scales as bandwidth does, and a "
             "card may be outside."
         )
-    yield "No prediction of a GPU has been held against one yet."
+    yield "No prediction has been compared with measurements on a real GPU yet."

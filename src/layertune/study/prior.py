@@ -1,4 +1,4 @@
-"""What another study measured of the same models, to begin a search with."""
+"""Measurements of the same models by another study, which a search begins with (`search.warm_start`)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,17 +14,17 @@ COPY_NAME = "warm_start.json"
 
 
 def copy_prior(study: Path, folder: Path) -> None:
-    """Keep the result beside the study that begins with it: it has to be the same after an interruption."""
+    """Copy the other study's result into the folder, so that a resumed search begins with the same one."""
     source = study / FILE_NAME if is_folder(study) else study
     write_study_file(folder / COPY_NAME, read_text(source, RESULT_BYTES))
 
 
 def read_prior(study: Path, shapes: Mapping[str, ModelShape]) -> dict[str, list[Observation]]:
-    """Return by model what `study` measured of models with the same name, architecture and layers.
+    """Return, by model, what `study` measured of models with the same name, architecture and number of layers.
 
     Raises:
-        ResultFileError: it cannot be read.
-        ConfigError: it has none of these models.
+        ResultFileError: the study cannot be read.
+        ConfigError: it measured none of these models.
     """
     result = read_result(study)
     found = {name: observations(result, name) for name, shape in shapes.items() if _is_alike(result, name, shape)}

@@ -1,4 +1,4 @@
-"""Plans of settings that no trial of a study had: made again from its config and model files, where these are here."""
+"""Memory plans of settings that no trial of a study had, made from its config and model files if they are here."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -43,7 +43,7 @@ def plan_again(
 def plan_with(
     models: ModelsOnDevice, result: Result, picks: Sequence[TrialInfo], notify: Callable[[str], None]
 ) -> Mapping[str, EngineMemory]:
-    """Return the same where the models' headers are read already; llama.cpp is asked once for each model."""
+    """Return the memory of what an explanation asks for, for models whose headers are read already."""
     try:
         models.projections.learn(engines_to_plan(result, picks))
         return models.planner().models
@@ -57,7 +57,7 @@ def _nothing(why: str, notify: Callable[[str], None]) -> Mapping[str, EngineMemo
 
 
 def _unlike(models: ModelsOnDevice, result: Result) -> str:
-    """Say which model file here is not the study's, by what a plan depends on; empty where all are."""
+    """Return a sentence about the first model file that is not the study's; empty where all are."""
     for name, model in result.models.items():
         shape = models.shapes.get(name)
         if shape is None:

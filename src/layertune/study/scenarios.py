@@ -17,7 +17,7 @@ from layertune.study.models_on_device import place_models
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One model of one scenario: what its author expected, and what it takes of the device by plan."""
+    """One model of one scenario: the bytes its author expected on the device, and the planned bytes."""
 
     name: str
     n_gpu_layers: int
@@ -28,7 +28,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One scenario. `planned_bytes` is what llama.cpp's buffers take; the author's overhead comes on top."""
+    """One scenario. `planned_bytes` are llama.cpp's buffers; `overhead_bytes` is the author's figure for the driver."""
 
     name: str
     models: tuple[Held, ...]
@@ -49,7 +49,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """One model file: its size and its VRAM with all layers, as guessed and as they are."""
+    """One model file: its size and its VRAM with all layers, as expected and as planned."""
 
     name: str
     expected_file_bytes: int | None
@@ -59,7 +59,7 @@ class Sized:
 
 
 def judge(config: ScenarioConfig, folder: Path) -> tuple[list[Judged], list[Sized]]:
-    """Plan every scenario and every file whole.
+    """Plan every scenario, and every file with all its layers on the device.
 
     Raises:
         ModelFileError: a model cannot be read.

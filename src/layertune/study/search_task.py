@@ -89,7 +89,7 @@ def schedule_of(study: StudyFacts) -> Schedule:
 
 
 def identity_of(study: StudyFacts) -> dict[str, str]:
-    """All that must be the same for two trials to be comparable, in words that a refusal can quote."""
+    """Return everything that must be equal for two trials to be comparable, as text for error messages."""
     hardware, build = hardware_info(study.target, study.machine), study.build
     device = hardware.device
     threads = f", {study.target.n_threads} threads" if study.target.n_threads else ""
@@ -120,8 +120,10 @@ def identity_of(study: StudyFacts) -> dict[str, str]:
 
 
 def _reference(study: StudyFacts) -> SplitSettings:
-    """Return what tells whether the machine is still the same: of the first settings the one with most layers on
-    the device, so that it tells of both."""
+    """Return the setting of the reference runs, which show whether the machine has become slower.
+
+    It is the one of the initial design with most layers on the device, so that it covers device and host.
+    """
     return max(study.initial_design, default=study.space.smallest(), key=_n_layers)
 
 

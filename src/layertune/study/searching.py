@@ -1,4 +1,4 @@
-"""A study's search from its folder to its result: opened or resumed, run, written."""
+"""The search of a study: opens or resumes its folder, runs the search, writes the result."""
 
 import os
 import time
@@ -136,7 +136,7 @@ def _write(study: StudyFacts, opened: Search, folder: Path, clock: ClockInfo, st
 
 
 def check_storage(folder: Path, storage: str | None) -> None:
-    """Refuse to go on with a study anywhere else than where its trials are."""
+    """Refuse to continue a study in another storage than the one that has its trials."""
     if storage == "":
         raise UsageError("the storage's URL is empty", remedy="write it like postgresql://host/name, or leave it out")
     has_journal = is_there(folder / JOURNAL_NAME)

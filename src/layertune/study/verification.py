@@ -1,4 +1,4 @@
-"""A study's pick verified: its servers started, loaded and soaked, and every claim checked."""
+"""Verification of a study's pick: starts its servers, puts them under load, and checks every claim."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -39,10 +39,10 @@ class Request:
         pick: balanced, lean, a model's name, or a trial's number.
         duration_s: how long the soak lasts.
         n_streams: how many requests each model is sent at once.
-        variables: of a `.env`, which replace the pick's settings; empty without one.
-        urls: by model, servers that run already; empty: they are started here.
-        api_key: what the servers ask for; None: nothing.
-        server: the program to start; None: the one that is found.
+        variables: of a `.env`; they replace the pick's settings. Empty without one.
+        urls: by model, the servers that run already; if empty, servers are started.
+        api_key: the servers' API key; None if they need none.
+        server: the program to start; None to look for one.
         notify: called with a sentence about what happens.
     """
 

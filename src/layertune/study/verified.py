@@ -1,4 +1,4 @@
-"""What `layertune verify` takes of a study: its result, its config, and what the memory plan says of a stack."""
+"""A study to be verified: its result, its config, and the memory plan of its models as they are served."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ class VerifiedStudy:
         return [model.path for model in self.config.models.values()]
 
     def config_of(self, stack: Stack) -> StudyConfig:
-        """Return the config with every setting fixed to the stack's."""
+        """Return the config with every setting fixed to the served one."""
         models = {}
         for name, model in self.config.models.items():
             engine = stack.models[name].settings
@@ -52,7 +52,7 @@ def open_verified(study: Path, models_dir: Path | None) -> VerifiedStudy:
     result = read_result(study)
     if result.budget.devices is not None:
         raise UsageError(
-            f"the study is of several devices, {result.hardware.device.name}, and verify walks the checklist of one",
+            f"the study is of several devices, {result.hardware.device.name}, and verify supports one",
             remedy="give a study of one GPU or of one emulated card",
         )
     config_file = (study if is_folder(study) else study.parent) / CONFIG_NAME
@@ -111,7 +111,7 @@ def _words(found: Estimate) -> str:
 
 
 def _advice(found: Estimate) -> str | None:
-    """Return how many layers of which model would fit, the smallest loss first; None where it fits as it is."""
+    """Return which layers to lower so that it fits, the smallest loss first; None where it fits already."""
     if found.fits() is not False:
         return None
     if found.over_ram():

@@ -26,12 +26,13 @@ RECORDED = ROOT / "studies" / "demo-256mib"
 
 # Programs of their own: their streams are pipes or logs that another process of layertune reads, never a terminal.
 PROGRAMS = {
-    "devices/device_bandwidth.py",
+    "devices/bandwidth.py",
     "devices/emulated/server.py",
     "devices/inspection.py",
-    "devices/projection.py",
+    "devices/projection_process.py",
     "trial/worker.py",
 }
+assert all((SOURCE / path).is_file() for path in PROGRAMS)
 FILES = sorted(
     path.relative_to(SOURCE).as_posix()
     for path in SOURCE.rglob("*.py")
