@@ -1,5 +1,9 @@
 """The plan against llama.cpp itself: what was projected is what a real load takes, on the emulated card."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -9,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from architectures import N_VOCAB, write
+from pydantic import TypeAdapter
 
 from layertune.devices.emulated.card import EmulatedCard
 from layertune.devices.emulated.ledger import Ledger
@@ -235,3 +240,28 @@ def test_a_model_that_llama_cpp_does_not_know_is_refused_in_its_words(tmp_path: 
     path.write_bytes(path.read_bytes().replace(b"llama", b"lhama"))
     with pytest.raises(BuildError, match=r"unknown model architecture: 'lhama'"):
         projections(path, tmp_path).anatomy("model")
+
+
+ABORTS = """
+import os, sys
+from layertune.engine import projection
+projection.read_anatomy = lambda *_: os.abort()
+from layertune.devices.projection import main
+main([str(os.getppid())])
+"""
+
+
+def test_a_projection_that_aborts_leaves_nothing_behind(demo_pair: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "temporary").mkdir()
+    question = Question(CARD, str(demo_pair["code"]), ())
+    environment = os.environ | {"TMPDIR": str(tmp_path / "temporary")}
+    answer = subprocess.run(
+        [sys.executable, "-c", ABORTS],
+        input=TypeAdapter(Question).dump_json(question),
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+    )
+    assert answer.returncode == -signal.SIGABRT
+    assert list(tmp_path.iterdir()) == [tmp_path / "temporary"]  # nor a core file
+    assert list((tmp_path / "temporary").iterdir()) == []

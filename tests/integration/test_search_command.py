@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -358,3 +359,48 @@ def test_a_study_in_a_journal_does_not_go_on_in_a_database(finished: Path) -> No
     assert answer.returncode == 2
     assert "study keeps its trials in journal.log; leave out --storage" in answer.stderr
     assert not (finished / "fleet.db").exists()
+
+
+def test_a_search_goes_on_when_nobody_reads_it_any_more(folder: Path) -> None:
+    line = f"set -o pipefail; {shlex.join(command(folder, n_trials=3))} 2>&1 | head -1"
+    answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=folder, check=False)
+    assert (answer.returncode, answer.stderr, len(answer.stdout.splitlines())) == (0, "", 1)
+    assert len(load_result(folder / "study").trials) == 3
+    assert (folder / "study" / ".env").exists()
+
+
+@pytest.mark.parametrize(("floors", "status"), [("", 0), ('floors = ["chat.tokens_per_s >= 1000000"]\n', 3)])
+def test_a_full_disk_for_all_that_is_printed_leaves_the_exit_status_to_the_study(
+    folder: Path, floors: str, status: int
+) -> None:
+    line = shlex.join(command(folder, "--json", n_trials=2))
+    (folder / "tiny.toml").write_text(floors + config(n_trials=2))
+    answer = subprocess.run(["bash", "-c", f"{line} > /dev/full 2> log"], cwd=folder, check=False)
+    said = (folder / "log").read_text()
+    assert answer.returncode == status, said
+    assert "warning: standard output cannot be written: No space left on device" in said
+    assert len(load_result(folder / "study").trials) == 2
+
+
+def test_a_study_whose_journal_a_power_cut_emptied_keeps_its_result(finished: Path) -> None:
+    before = (finished / "study" / "result.json").read_bytes()
+    journal = finished / "study" / "journal.log"
+    journal.write_bytes(bytes(journal.stat().st_size))
+    answer = run(finished, "--resume", n_trials=1)
+    assert answer.returncode == 0, answer.stderr
+    assert "the study has lost 1 of the 1 finished trials in result.json" in answer.stderr
+    assert (finished / "study" / "result.json.old").read_bytes() == before
+    assert len(load_result(finished / "study").trials) == 1
+
+
+@pytest.mark.parametrize("most_kib", [1, 5])
+def test_after_a_full_disk_the_remedy_that_is_printed_works(folder: Path, most_kib: int) -> None:
+    """The journal cannot be written, or the study's config; both before anything is measured."""
+    line = f"ulimit -f {most_kib}; {shlex.join(command(folder, n_trials=1))}"
+    answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=folder, check=False)
+    assert answer.returncode == 1
+    remedy = "run the same command again" if most_kib == 1 else "run the same command with --resume"
+    assert remedy in answer.stderr
+    assert not [each.name for each in (folder / "study").iterdir() if each.name.endswith("part")]
+    again = run(folder, *(["--resume"] if "--resume" in answer.stderr else []), n_trials=1)
+    assert again.returncode == 0, again.stderr

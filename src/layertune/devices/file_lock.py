@@ -29,11 +29,10 @@ def open_lock_file(path: Path) -> IO[str]:
         if error.errno == errno.ELOOP:
             raise OSError(errno.ELOOP, "it is a symbolic link, which a lock file must not be") from error
         raise
-    file = os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        file.close()
+        os.close(descriptor)
         raise OSError(errno.EINVAL, "it is not a regular file")
-    return file
+    return os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
 
 
 def owner_of_lock(file: IO[str]) -> str | None:

@@ -1,13 +1,15 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState
 
-from layertune.errors import StorageError, StorageUnreachable, StudyLocked, UsageError
+from layertune.errors import StorageError, StorageUnreachable, StudyLocked, StudyMismatch, UsageError
 from layertune.search.storage import JOURNAL_NAME, mend_journal, open_journal, open_url
 from layertune.search.study_lock import study_lock
 from layertune.testing import FakeRunner
-from small_study import quiet, search
+from small_study import plan, quiet, search, space, stored
 
 
 @pytest.mark.parametrize("line", [b"null\n", b"{}\n", b"[1, 2]\n", b"\x00\x00\x00\n", b"\x00\x00\x00"])
@@ -103,4 +105,102 @@ def test_a_lock_says_whose_it_is_and_goes_with_its_owner(tmp_path: Path) -> None
 
 def test_a_folder_that_cannot_hold_a_lock_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"cannot write .*study\.lock"), study_lock(tmp_path / "missing"):
+        pass
+
+
+@pytest.mark.parametrize("n_zeros", [0, 1, 5000])
+def test_a_journal_that_a_power_cut_emptied_holds_no_study(tmp_path: Path, n_zeros: int) -> None:
+    (tmp_path / JOURNAL_NAME).write_bytes(bytes(n_zeros))
+    assert search(tmp_path).is_new
+
+
+def test_the_zeros_that_a_power_cut_leaves_at_the_end_are_cut(tmp_path: Path) -> None:
+    search(tmp_path, n_trials=3).run(FakeRunner(), quiet)
+    journal = tmp_path / JOURNAL_NAME
+    whole = journal.read_bytes()
+    kept = b"".join(whole.splitlines(keepends=True)[:20])
+    for torn in (b"", b'{"op_co'):
+        journal.write_bytes(kept + torn + bytes(len(whole)))
+        mend_journal(journal)
+        assert journal.read_bytes() == kept
+
+
+def test_a_journal_without_its_beginning_is_refused_untouched(tmp_path: Path) -> None:
+    search(tmp_path, n_trials=2).run(FakeRunner(), quiet)
+    journal = tmp_path / JOURNAL_NAME
+    headless = b"".join(journal.read_bytes().splitlines(keepends=True)[1:])
+    journal.write_bytes(headless)
+    with pytest.raises(StorageError, match="has lost its beginning, which names the study; restore it from a copy, or"):
+        search(tmp_path)
+    assert journal.read_bytes() == headless
+
+
+@pytest.mark.parametrize("text", ["notes\n", '{"time": 1}\n', "{}\n", "[1]", "notes"])
+def test_a_file_that_is_no_journal_is_refused_untouched(tmp_path: Path, text: str) -> None:
+    (tmp_path / JOURNAL_NAME).write_text(text)
+    with pytest.raises(StorageError, match="is not a study's journal"):
+        open_journal(tmp_path)
+    assert (tmp_path / JOURNAL_NAME).read_text() == text
+
+
+def test_a_pipe_is_no_journal(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / JOURNAL_NAME)
+    with pytest.raises(StorageError, match="is not a regular file"):
+        open_journal(tmp_path)
+
+
+def test_a_journal_of_another_study_is_refused(tmp_path: Path) -> None:
+    search(tmp_path, n_trials=1).run(FakeRunner(), quiet)
+    with pytest.raises(StudyMismatch, match="the study in this folder is called test, and the config says other"):
+        search(tmp_path, name="other")
+
+
+def test_a_study_that_was_cut_off_before_its_identity_may_have_had_other_objectives(tmp_path: Path) -> None:
+    search(tmp_path)
+    journal = tmp_path / JOURNAL_NAME
+    journal.write_bytes(journal.read_bytes().splitlines(keepends=True)[0])
+    objectives = plan().objectives[:2]
+    with pytest.raises(StudyMismatch, match="the study test has other objectives"):
+        search(tmp_path, objectives=objectives)
+
+
+@pytest.mark.parametrize("lost", [b"", bytes(32)])
+def test_an_owner_that_a_power_cut_emptied_is_made_anew_and_its_trials_go_on(tmp_path: Path, lost: bytes) -> None:
+    study = search(tmp_path, n_trials=1)
+    study.run(FakeRunner(), quiet)
+    raw = stored(tmp_path)
+    running = raw.ask(space().distributions())
+    running.set_user_attr("owner", (tmp_path / "owner").read_text())
+    running.set_user_attr("settings", space().settings(running.params).as_dict())
+    (tmp_path / "owner").write_bytes(lost)
+    search(tmp_path, n_trials=1)
+    assert stored(tmp_path).trials[running.number].state == TrialState.FAIL
+    assert len((tmp_path / "owner").read_text()) == 32
+
+
+def test_a_foreign_owner_file_is_refused_untouched(tmp_path: Path) -> None:
+    (tmp_path / "owner").write_text("Jane Doe")
+    with pytest.raises(StorageError, match="does not name a study's owner"):
+        search(tmp_path)
+    assert (tmp_path / "owner").read_text() == "Jane Doe"
+
+
+def test_a_lock_that_is_a_link_is_refused_and_its_target_kept(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "study.lock").symlink_to("precious")
+    with pytest.raises(StorageError, match="it is a symbolic link"), study_lock(tmp_path):
+        pass
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_a_lock_never_empties_a_file_of_that_name(tmp_path: Path) -> None:
+    (tmp_path / "study.lock").write_text("my notes\n")
+    with study_lock(tmp_path), pytest.raises(StudyLocked, match="process unknown"), study_lock(tmp_path):
+        pass
+    assert (tmp_path / "study.lock").read_text() == "my notes\n"
+
+
+def test_a_pipe_is_no_lock(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "study.lock")
+    with pytest.raises(StorageError, match="it is not a regular file"), study_lock(tmp_path):
         pass
