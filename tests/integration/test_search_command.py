@@ -365,7 +365,7 @@ def test_a_search_goes_on_when_nobody_reads_it_any_more(folder: Path) -> None:
     line = f"set -o pipefail; {shlex.join(command(folder, n_trials=3))} 2>&1 | head -1"
     answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=folder, check=False)
     assert (answer.returncode, answer.stderr, len(answer.stdout.splitlines())) == (0, "", 1)
-    assert len(load_result(folder / "study").trials) == 3
+    assert len(read_result(folder / "study").trials) == 3
     assert (folder / "study" / ".env").exists()
 
 
@@ -379,7 +379,7 @@ def test_a_full_disk_for_all_that_is_printed_leaves_the_exit_status_to_the_study
     said = (folder / "log").read_text()
     assert answer.returncode == status, said
     assert "warning: standard output cannot be written: No space left on device" in said
-    assert len(load_result(folder / "study").trials) == 2
+    assert len(read_result(folder / "study").trials) == 2
 
 
 def test_a_study_whose_journal_a_power_cut_emptied_keeps_its_result(finished: Path) -> None:
@@ -390,7 +390,7 @@ def test_a_study_whose_journal_a_power_cut_emptied_keeps_its_result(finished: Pa
     assert answer.returncode == 0, answer.stderr
     assert "the study has lost 1 of the 1 finished trials in result.json" in answer.stderr
     assert (finished / "study" / "result.json.old").read_bytes() == before
-    assert len(load_result(finished / "study").trials) == 1
+    assert len(read_result(finished / "study").trials) == 1
 
 
 @pytest.mark.parametrize("most_kib", [1, 5])

@@ -6,10 +6,11 @@ import pytest
 from optuna.trial import TrialState
 
 from layertune.errors import StorageError, StorageUnreachable, StudyLocked, StudyMismatch, UsageError
+from layertune.sampler.distributions import distributions
 from layertune.search.storage import JOURNAL_NAME, mend_journal, open_journal, open_url
 from layertune.search.study_lock import study_lock
 from layertune.testing import FakeRunner
-from small_study import plan, quiet, search, space, stored
+from small_study import quiet, search, space, stored, task
 
 
 @pytest.mark.parametrize("line", [b"null\n", b"{}\n", b"[1, 2]\n", b"\x00\x00\x00\n", b"\x00\x00\x00"])
@@ -159,7 +160,7 @@ def test_a_study_that_was_cut_off_before_its_identity_may_have_had_other_objecti
     search(tmp_path)
     journal = tmp_path / JOURNAL_NAME
     journal.write_bytes(journal.read_bytes().splitlines(keepends=True)[0])
-    objectives = plan().objectives[:2]
+    objectives = task().objectives[:2]
     with pytest.raises(StudyMismatch, match="the study test has other objectives"):
         search(tmp_path, objectives=objectives)
 
@@ -169,7 +170,7 @@ def test_an_owner_that_a_power_cut_emptied_is_made_anew_and_its_trials_go_on(tmp
     study = search(tmp_path, n_trials=1)
     study.run(FakeRunner(), quiet)
     raw = stored(tmp_path)
-    running = raw.ask(space().distributions())
+    running = raw.ask(distributions(space()))
     running.set_user_attr("owner", (tmp_path / "owner").read_text())
     running.set_user_attr("settings", space().settings(running.params).as_dict())
     (tmp_path / "owner").write_bytes(lost)
