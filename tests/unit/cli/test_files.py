@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 from layertune.cli.files import check_output, write_files, write_output
+
 from layertune.errors import UsageError
 
 STUDY = Path(__file__).parents[3] / "studies" / "demo-256mib"
