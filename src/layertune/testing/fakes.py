@@ -26,7 +26,7 @@ def true_tokens_per_s(settings: SplitSettings, model: str) -> float:
     """Return a model's speed without noise: a layer on the card makes it faster, the others a little slower."""
     engine = settings[model]
     n_others = sum(each.n_gpu_layers for name, each in settings.items() if name != model)
-    return 10.0 + engine.n_gpu_layers + engine.n_batch / 1024 - 0.1 * n_others
+    return max(1.0, 10.0 + engine.n_gpu_layers + engine.n_batch / 1024 - 0.1 * n_others)
 
 
 def measured(settings: SplitSettings) -> Measured:

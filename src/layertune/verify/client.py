@@ -61,12 +61,14 @@ class PromptParts:
 
 @dataclass(frozen=True, slots=True)
 class _Event:
-    """One event of a stream. `n_generated` counts from the answer's beginning, None where the server does not count."""
+    """One event of a stream. `n_generated` counts from the answer's beginning, None where the server does not count.
+    `has_full_length`: the server says that the answer ended at the length that was asked for."""
 
     has_token: bool
     is_last: bool
     n_generated: int | None = None
     n_reused: int | None = None
+    has_full_length: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,24 +157,29 @@ class ModelClient:
             # The answer has its full length whatever the model says, and nothing of an earlier prompt is reused.
             body = {"prompt": list(prompt), "n_predict": n_predict, "cache_prompt": False, "ignore_eos": True}
             return "/completion", {**body, "temperature": 0.0, "stream": True}
-        body = {"prompt": "".join(map(chr, prompt)), "max_tokens": n_predict}
+        # min_tokens is llama_cpp.server's own: without it a model may end its answer before its full length.
+        body = {"prompt": "".join(map(chr, prompt)), "max_tokens": n_predict, "min_tokens": n_predict}
         return "/v1/completions", {**body, "temperature": 0.0, "stream": True}
 
     async def _follow(
         self, response: httpx.Response, n_predict: int, started_s: float, phase_started_s: float
     ) -> RequestOutcome:
         seen: list[_Seen] = []
+        has_full_length = False
         async for line in response.aiter_lines():
             if not line.startswith("data:"):
                 continue
             event = _read(line.removeprefix("data:").strip(), self.endpoint)
             if event.is_last:
                 break
+            has_full_length |= event.has_full_length
             if event.has_token:
                 seen.append(_Seen(perf_counter(), len(seen) + 1 if event.n_generated is None else event.n_generated))
         else:
             raise BadAnswer(f"the answer broke off after {seen[-1].n_generated if seen else 0} tokens")
-        n_generated = len(seen) if event.n_generated is None else event.n_generated
+        n_generated = event.n_generated
+        if n_generated is None:  # tokens that are no text on their own have no event
+            n_generated = n_predict if has_full_length else len(seen)
         if self.endpoint.dialect == "llama-server" and n_generated != n_predict:
             raise BadAnswer(f"the answer has {n_generated} tokens of {n_predict}")
         if n_generated == 0:
@@ -257,7 +264,9 @@ def _read(data: str, endpoint: Endpoint) -> _Event:
             timings = event.get("timings") or {}
             n_generated, is_last = int(event["tokens_predicted"]), bool(event["stop"])
             return _Event(not is_last and n_generated > 0, is_last, n_generated, timings.get("cache_n"))
-        return _Event(has_token=bool(event["choices"][0].get("text")), is_last=False)
+        choice = event["choices"][0]
+        has_full_length = choice.get("finish_reason") == "length"
+        return _Event(bool(choice.get("text")), is_last=False, has_full_length=has_full_length)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise BadAnswer(f"an event of the stream is none: {data[:80]!r}") from error
 
