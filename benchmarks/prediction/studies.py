@@ -55,9 +55,9 @@ def _compare(group: str, calibrated: Calibrated, other: Recorded) -> Comparison:
     scaled = scale(recorded, calibration, calibrated.shapes, card, None)
     engines = calibration.engines(scaled.changes)
     figures, n_unknown = measured_figures(calibrated, other, engines)
-    room_bytes = calibrated.room_bytes(vram_bytes)
-    expected = calibration.expect(room_bytes, scaled.changes)
-    error = calibration.error(room_bytes, scaled.changes)
+    capacity_bytes = calibrated.capacity_bytes(vram_bytes)
+    expected = calibration.expect(capacity_bytes, scaled.changes)
+    error = calibration.error(capacity_bytes, scaled.changes)
     picks = []
     for pick, number in other.result.picks.items():
         predicted = expected.front[expected.picks[pick]].models

@@ -20,8 +20,9 @@ from layertune.search.schedule import Schedule
 from layertune.search.search import Search
 from layertune.search.task import Event, SearchTask, TrialFinished, TrialStarted
 from layertune.settings import SplitSettings
-from layertune.space.baselines import baselines, first_settings
+from layertune.space.baselines import baselines
 from layertune.space.feasible import FeasibleSpace
+from layertune.space.initial_design import initial_design
 from layertune.space.limits import Limits
 from layertune.testing import RecordedTable, ReplayRunner, load_table
 from layertune.trial.effort import Effort
@@ -129,7 +130,7 @@ def task(table: RecordedTable, race: Race) -> SearchTask:
         n_trials=race.n_trials,
         early_stop=False,
         timeout_s=None,
-        initial_design=first_settings(table.space, feasible, limits.capacities, rules),
+        initial_design=initial_design(table.space, feasible, limits.capacities, rules),
         feasible=feasible,
         workloads={name: Workload(n_prompt=n[0], n_generate=n[1]) for name, n in table.workloads.items()},
         schedule=Schedule(EFFORT),

@@ -90,9 +90,9 @@ class Calibration:
         }
         self._offloads: dict[str, Offload] = {}
 
-    def error(self, room_bytes: int, changes: Mapping[str, DeviceChange]) -> ErrorInfo:
+    def error(self, capacity_bytes: int, changes: Mapping[str, DeviceChange]) -> ErrorInfo:
         """Return how well the study's own splits are predicted from others, and between which numbers of layers the
-        picks are of a card whose buffers may take `room_bytes`."""
+        picks are of a card whose buffers may take `capacity_bytes`."""
         judged = check_splits(self.study.models, self.measured)
         larger = check_larger(self.study.models, self.measured)
         told = []
@@ -117,18 +117,20 @@ class Calibration:
             n_larger=len(larger),
             coverage_larger=sum(each.is_inside for each in larger) / len(larger) if larger else None,
             session=self.study.session,
-            layers=self._layers(room_bytes, changes),
+            layers=self._layers(capacity_bytes, changes),
             held_back=told,
         )
 
-    def _layers(self, room_bytes: int, changes: Mapping[str, DeviceChange]) -> dict[str, dict[str, tuple[int, int]]]:
+    def _layers(
+        self, capacity_bytes: int, changes: Mapping[str, DeviceChange]
+    ) -> dict[str, dict[str, tuple[int, int]]]:
         """Return the fewest and the most layers of each pick, by model: of all trials, and without each split in turn.
 
         They are far apart where settings are about as good. A pick is left out where without some split nothing would
         be predicted to reach the floors.
         """
-        here = self._picks(self.speeds, room_bytes, changes)
-        moved = [self._picks(each, room_bytes, changes) for each in self._speeds_without()]
+        here = self._picks(self.speeds, capacity_bytes, changes)
+        moved = [self._picks(each, capacity_bytes, changes) for each in self._speeds_without()]
         return {
             pick: {
                 name: _range([each[pick][name].n_gpu_layers for each in (here, *moved)]) for name in self.study.models
@@ -155,15 +157,15 @@ class Calibration:
         """Return the longest that a token takes on the study's device with all layers of the model there."""
         return float(self.speeds[name].token.mean_s[self.offload(name).whole].max())
 
-    def expect(self, room_bytes: int, changes: Mapping[str, DeviceChange]) -> Expected:
-        """Return the front of a card whose buffers may take `room_bytes`.
+    def expect(self, capacity_bytes: int, changes: Mapping[str, DeviceChange]) -> Expected:
+        """Return the front of a card whose buffers may take `capacity_bytes`.
 
         Raises:
             NothingFits: no setting that fits is expected to reach the study's floors.
         """
         study, curves = self.study, self._curves(self.speeds, changes)
         expected = {name: curve.expected for name, curve in curves.items()}
-        front = expected_front(study.models, expected, study.objectives, study.floors, room_bytes)
+        front = expected_front(study.models, expected, study.objectives, study.floors, capacity_bytes)
         if len(front.rows) == 0:
             raise NothingFits(
                 f"nothing that fits is predicted to reach {' and '.join(map(str, study.floors))}",
@@ -219,11 +221,11 @@ class Calibration:
         return [{**self.speeds, each.model: each.speeds} for each in self.without]
 
     def _picks(
-        self, speeds: Mapping[str, Speeds], room_bytes: int, changes: Mapping[str, DeviceChange]
+        self, speeds: Mapping[str, Speeds], capacity_bytes: int, changes: Mapping[str, DeviceChange]
     ) -> dict[str, SplitSettings]:
         study = self.study
         expected = {name: curve.expected for name, curve in self._curves(speeds, changes).items()}
-        front = expected_front(study.models, expected, study.objectives, study.floors, room_bytes).rows
+        front = expected_front(study.models, expected, study.objectives, study.floors, capacity_bytes).rows
         return {
             pick: SplitSettings.of(
                 {name: study.models[name].engines[row] for name, row in zip(study.models, front[place], strict=True)}

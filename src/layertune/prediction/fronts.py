@@ -41,7 +41,7 @@ def expected_front(
     speeds: Mapping[str, Speeds],
     objectives: Sequence[Objective],
     floors: Sequence[Floor],
-    room_bytes: int,
+    capacity_bytes: int,
 ) -> Front:
     """Return the settings that fit, reach the floors, and that no other dominates.
 
@@ -50,11 +50,11 @@ def expected_front(
     within the room, or never where memory is an objective. That is exact without holding settings against each other.
     """
     kept = [_kept(model, speeds[name], name, objectives, floors) for name, model in models.items()]
-    places, whole = _combined(kept, room_bytes)
+    places, whole = _combined(kept, capacity_bytes)
     if VRAM_PEAK not in [each.name for each in objectives]:
         taken = np.sum([each.device_bytes[places[:, model]] for model, each in enumerate(kept)], axis=0)
         upgrade = np.min([each.upgrade_bytes[places[:, model]] for model, each in enumerate(kept)], axis=0)
-        places = places[taken + upgrade > room_bytes]
+        places = places[taken + upgrade > capacity_bytes]
     rows = np.stack([each.rows[places[:, model]] for model, each in enumerate(kept)], axis=1)
     rows = rows[np.argsort(_costs(rows, models, speeds, objectives[0]), kind="stable")]
     if len(rows) > _MOST_SETTINGS:
@@ -98,16 +98,16 @@ def _kept(
     return _Kept(rows, device_bytes, more_bytes.min(axis=1, initial=np.inf))
 
 
-def _combined(kept: Sequence[_Kept], room_bytes: int) -> tuple[Rows, bool]:
+def _combined(kept: Sequence[_Kept], capacity_bytes: int) -> tuple[Rows, bool]:
     """Return the combinations that fit, by places in what is kept of each model, and whether they are all of them."""
     found, taken, whole = np.zeros((1, 0), dtype=np.intp), np.zeros(1, dtype=np.int64), True
     for model, each in enumerate(kept):
-        later_bytes = sum(int(other.device_bytes.min(initial=room_bytes + 1)) for other in kept[model + 1 :])
+        later_bytes = sum(int(other.device_bytes.min(initial=capacity_bytes + 1)) for other in kept[model + 1 :])
         most = _MOST_PAIRS // max(1, len(each.rows))
         if len(found) > most:
             found, taken, whole = _even_part(found, most), _even_part(taken, most), False
         needed = taken[:, None] + each.device_bytes[None, :]
-        before, here = np.nonzero(needed <= room_bytes - later_bytes)
+        before, here = np.nonzero(needed <= capacity_bytes - later_bytes)
         found, taken = np.column_stack([found[before], here]), needed[before, here]
     return found, whole
 

@@ -16,19 +16,21 @@ _MOST_CANDIDATES = 20_000
 def combinations(
     device_bytes: Sequence[NDArray[np.int64]],
     kept: Sequence[Rows],
-    rooms_bytes: Sequence[int],
+    capacities: Sequence[int],
     generator: np.random.Generator,
 ) -> Rows:
-    """Return the combinations of rows, shape (c, number of models), whose bytes together are at most `rooms_bytes` on
-    each device.
+    """Return the combinations of rows that fit, shape (c, number of models).
 
-    `device_bytes` are each model's, shape (n, devices), and `kept` the rows of it to combine. Of very many combinations
-    a random part is returned.
+    Args:
+        device_bytes: for each model, the bytes of its engines on each device, shape (n, devices).
+        kept: for each model, the rows to combine.
+        capacities: what all models together may take of each device, in bytes.
+        generator: chooses a random part of the combinations where there are very many.
     """
     found = np.zeros((1, 0), dtype=np.intp)
-    taken = np.zeros((1, len(rooms_bytes)), dtype=np.int64)
+    taken = np.zeros((1, len(capacities)), dtype=np.int64)
     for model, rows in enumerate(kept):
-        left = np.array(rooms_bytes, dtype=np.int64)
+        left = np.array(capacities, dtype=np.int64)
         for other in range(model + 1, len(kept)):
             left -= device_bytes[other][kept[other]].min(axis=0)
         if len(found) * len(rows) > _MOST_PAIRS:

@@ -1,4 +1,4 @@
-"""layer-split: the sampler that knows what a layer split is."""
+"""The sampler `layer-split`, as Optuna calls it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,8 +17,11 @@ from layertune.space.search_space import SearchSpace
 
 
 class LayerSplitSampler(BaseSampler):
-    """Optuna's face of a `Proposer`. Each proposal follows from the finished trials, the seed and the turn alone, so a
-    study that was cut off goes on as if it had not been."""
+    """An Optuna sampler that proposes one trial, by a `Proposer`.
+
+    The proposal depends only on the finished and running trials, the seed, and `n_asked`, the number of trials that
+    were asked for so far. So a study that was interrupted continues with the same trials as one that was not.
+    """
 
     def __init__(
         self,
@@ -26,15 +29,17 @@ class LayerSplitSampler(BaseSampler):
         proposer: Proposer,
         finished: Sequence[FinishedTrial],
         running: Sequence[SplitSettings],
+        capacities: Sequence[int],
         seed: int,
-        turn: int,
+        n_asked: int,
     ) -> None:
         self._space = space
         self._proposer = proposer
         self._finished = finished
         self._running = running
-        self._seed = [seed, turn]
-        self._random = RandomSampler(seed=seed + turn)
+        self._capacities = capacities
+        self._seed = [seed, n_asked]
+        self._random = RandomSampler(seed=seed + n_asked)
         self.proposal: Proposal | None = None
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -43,14 +48,14 @@ class LayerSplitSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        if "fixed_params" in trial.system_attrs:  # a queued trial: its parameters are there
+        if "fixed_params" in trial.system_attrs:  # a queued trial has its parameters already
             return {}
         generator = np.random.default_rng(self._seed)
-        self.proposal = self._proposer.propose(self._finished, self._running, generator)
+        self.proposal = self._proposer.propose(self._finished, self._running, self._capacities, generator)
         return {} if self.proposal is None else self._space.params(self.proposal.settings)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Only where no setting that fits is left to propose."""
+        """Used only if every setting that fits has been proposed."""
         return self._random.sample_independent(study, trial, param_name, param_distribution)

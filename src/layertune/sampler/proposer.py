@@ -15,16 +15,13 @@ from scipy.special import log_ndtr
 
 from layertune.config import Floor, Objective
 from layertune.config.objective import VRAM_PEAK
-from layertune.config.study import Workload
 from layertune.results.trials import FinishedTrial
 from layertune.sampler.acquisition import Prospects
 from layertune.sampler.candidates import Rows, combinations, promising
 from layertune.sampler.improvement import Expected
-from layertune.sampler.posterior import Observation, Speeds, measured_rows, model_engines
+from layertune.sampler.posterior import ModelEngines, Speeds, measured_rows
 from layertune.sampler.stopping import Outlook
 from layertune.settings import SplitSettings
-from layertune.space.feasible import FeasibleSpace
-from layertune.space.search_space import SearchSpace
 from layertune.trial.outcome import Measured
 
 Floats = NDArray[np.float64]
@@ -39,29 +36,30 @@ class Proposal:
 
 
 class Proposer:
-    """Proposes settings of one study; what it knows of the space is worked out once."""
+    """Proposes the next setting to measure, from the engines of each model and the objectives of one study."""
 
     def __init__(
-        self,
-        space: SearchSpace,
-        feasible: FeasibleSpace,
-        objectives: Sequence[Objective],
-        workloads: Mapping[str, Workload],
-        floors: Sequence[Floor] = (),
-        elsewhere: Mapping[str, Sequence[Observation]] | None = None,
+        self, models: Mapping[str, ModelEngines], objectives: Sequence[Objective], floors: Sequence[Floor] = ()
     ) -> None:
-        """`elsewhere` is what other hardware measured, by model."""
-        self._space = space
-        self._feasible = feasible
+        self._models = models
         self._objectives = objectives
         self._floors = floors
-        self._models = model_engines(space, feasible, workloads, elsewhere or {})
 
     def propose(
-        self, trials: Sequence[FinishedTrial], running: Sequence[SplitSettings], generator: np.random.Generator
+        self,
+        trials: Sequence[FinishedTrial],
+        running: Sequence[SplitSettings],
+        capacities: Sequence[int],
+        generator: np.random.Generator,
     ) -> Proposal | None:
-        """Return what to measure after these trials and beside those `running` on other machines; None where nothing
-        that fits is left."""
+        """Return what to measure next; None if every setting that fits has been proposed.
+
+        Args:
+            trials: the finished trials, in order.
+            running: what other machines measure at present, which is not proposed again.
+            capacities: what llama.cpp's buffers may take of each device, in bytes.
+            generator: the source of random choices.
+        """
         measured = [(each.settings, each.outcome) for each in trials if isinstance(each.outcome, Measured)]
         # What stayed disturbed may be slow by any factor; it teaches only where there is nothing better.
         quiet = [each for each in measured if not each[1].disturbances] or measured
@@ -71,21 +69,26 @@ class Proposer:
         )
         seen = self._rows_of([each.settings for each in trials] + list(running))
         if not all(rows.values()):
-            return self._any(seen, generator)
+            return self._any(seen, capacities, generator)
         speeds = {name: model.learn(rows[name]) for name, model in self._models.items()}
-        return self._best(trials, seen, speeds, generator)
+        return self._best(trials, seen, speeds, capacities, generator)
 
     def _best(
         self,
         trials: Sequence[FinishedTrial],
         seen: Rows,
         speeds: Mapping[str, Speeds],
+        capacities: Sequence[int],
         generator: np.random.Generator,
     ) -> Proposal | None:
-        candidates = self._combine([self._promising(name, each) for name, each in speeds.items()], generator)
+        candidates = self._combine(
+            [self._promising(name, each) for name, each in speeds.items()], capacities, generator
+        )
         candidates = candidates[~_among(candidates, seen)]
         if len(candidates) == 0:
-            everything = self._combine([np.arange(len(model)) for model in self._models.values()], generator)
+            everything = self._combine(
+                [np.arange(len(model)) for model in self._models.values()], capacities, generator
+            )
             candidates = everything[~_among(everything, seen)]
         if len(candidates) == 0:
             return None
@@ -119,18 +122,18 @@ class Proposer:
         # By its uncertainty the worst speed would have every lean setting tried that leaves one model as slow as it is.
         return prospects_of(expected, worst_is_known=True), False
 
-    def _any(self, seen: Rows, generator: np.random.Generator) -> Proposal | None:
+    def _any(self, seen: Rows, capacities: Sequence[int], generator: np.random.Generator) -> Proposal | None:
         """Return a random setting of those that fit: nothing is known of some model's speed."""
         everything = [np.arange(len(model)) for model in self._models.values()]
-        candidates = self._combine(everything, generator)
+        candidates = self._combine(everything, capacities, generator)
         left = candidates[~_among(candidates, seen)]
         if len(left) == 0:
             return None
         return Proposal(self._settings(left[generator.integers(len(left))]), None)
 
-    def _combine(self, kept: Sequence[Rows], generator: np.random.Generator) -> Rows:
+    def _combine(self, kept: Sequence[Rows], capacities: Sequence[int], generator: np.random.Generator) -> Rows:
         needed = [model.each_device_bytes for model in self._models.values()]
-        return combinations(needed, kept, self._feasible.rooms_bytes(), generator)
+        return combinations(needed, kept, capacities, generator)
 
     def _promising(self, name: str, speeds: Speeds) -> Rows:
         wanted = [*self._objectives, *(floor.objective for floor in self._floors)]

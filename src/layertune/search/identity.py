@@ -1,36 +1,36 @@
-"""Whether a stored study is this one: made on the same hardware, models and settings. And whose a trial is."""
+"""Whether a stored study is this one: made on the same hardware, with the same models and settings."""
 
-import re
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import optuna
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages import BaseStorage
 from optuna.study import Study
 
 from layertune.config import Objective
 from layertune.errors import StorageError, StudyMismatch
-from layertune.search.folder import OWNER_NAME
 from layertune.search.samplers import accepting_experimental
-from layertune.written_files import write_text
+from layertune.search.sharing import Sharing
 
 _IDENTITY, _CREATED = "identity", "created"
-_OWNER = re.compile(rb"[0-9a-f]{32}")
 
 
 def open_study(
-    storage: BaseStorage, name: str, sampler: BaseSampler, objectives: Sequence[Objective], identity: Mapping[str, str]
+    storage: BaseStorage,
+    sharing: Sharing,
+    name: str,
+    sampler: BaseSampler,
+    objectives: Sequence[Objective],
+    identity: Mapping[str, str],
 ) -> Study:
-    """Create the study with this identity, or take up the one that the storage has.
+    """Create the study with this identity, or open the one that the storage has.
 
     Raises:
         StudyMismatch: the stored one has another identity, or is not layertune's.
         StorageError: it cannot be read.
     """
-    _check_only_study(storage, name)
+    sharing.check_name(name, optuna.get_all_study_names(storage))
     try:
         with accepting_experimental():
             study = optuna.create_study(
@@ -58,45 +58,15 @@ def open_study(
 
 
 def created(study: Study) -> datetime:
-    """Return when a study was created. One of an older layertune says when its trials began, in the local time of the
-    machine that ran each: taken as the local time of this one."""
+    """Return when a study was created.
+
+    A study of an older layertune has only the times at which its trials began, in the local time of the machine that
+    ran each. They are read as this machine's local time.
+    """
     if _CREATED in study.user_attrs:
         return datetime.fromisoformat(study.user_attrs[_CREATED])
     begun = [each.datetime_start for each in study.get_trials(deepcopy=False) if each.datetime_start]
     return min(begun).astimezone(UTC) if begun else datetime.now(UTC)
-
-
-def owner_of(folder: Path) -> str:
-    """Return what marks this folder's trials in a storage that other machines write too; written once.
-
-    Raises:
-        StorageError: the folder has another file of that name.
-        OSError: the file cannot be read or written.
-    """
-    file = folder / OWNER_NAME
-    try:
-        written = file.read_bytes().strip(b"\0\n")  # a power cut leaves a file empty or full of zeros
-    except FileNotFoundError:
-        written = b""
-    if not written:
-        owner = uuid.uuid4().hex
-        write_text(file, owner)
-        return owner
-    if not _OWNER.fullmatch(written):
-        raise StorageError(f"{file} does not name a study's owner", remedy="choose another folder with --study DIR")
-    return written.decode()
-
-
-def _check_only_study(storage: BaseStorage, name: str) -> None:
-    """A folder's journal holds one study: a second one in it would not be found by its name."""
-    if not isinstance(storage, JournalStorage):
-        return
-    names = optuna.get_all_study_names(storage)
-    if names and name not in names:
-        raise StudyMismatch(
-            f"the study in this folder is called {names[0]}, and the config says {name}",
-            remedy="use the same name, or start another study with --study DIR",
-        )
 
 
 def _differences(stored: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -1,18 +1,18 @@
-"""What a study keeps of each trial, in an order that survives a kill between any two writes.
+"""Writes the trials of a study, in an order that survives a kill between any two writes.
 
-ask       the trial is RUNNING, with its parameters, its settings and whose it is
-outcome   one attribute with everything measured: from here on the trial is never run again
+ask       the trial is RUNNING, with its parameters, its settings and its owner
+outcome   one attribute with everything measured; from here on the trial is never run again
 limits    the constraints
 tell      COMPLETE with values, PRUNED (infeasible) or FAIL
 
-A proposal that llama.cpp would refuse whatever the memory, or that does not fit by plan, is told PRUNED with its
-constraints, and never run.
-A FAIL has no constraint: nothing is known of its memory, and no sampler reads it. In a shared storage a trial whose
-settings an earlier one runs on another machine is told FAIL, too, and never run.
+These trials are told without being run:
+
+- PRUNED with constraints: llama.cpp would refuse the settings, or their planned memory exceeds a limit.
+- FAIL: another machine runs the same settings already. FAIL has no constraints, and no sampler learns from it.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 
@@ -20,30 +20,35 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
-from pydantic import TypeAdapter
 
 from layertune.config import Floor, Objective
 from layertune.results.trials import FinishedTrial, objective_value
 from layertune.sampler.stopping import Outlook
-from layertune.settings import EngineSettings, SplitSettings
+from layertune.search.sharing import Sharing
+from layertune.search.stored_trials import (
+    IMPOSSIBLE,
+    INTERRUPTED,
+    OUTCOME_KEY,
+    OUTLOOK,
+    OWNER,
+    PLANNED,
+    RESUMES,
+    SAME_AS,
+    SETTINGS,
+    YIELDED_TO,
+    read_trial,
+)
+from layertune.settings import SplitSettings
 from layertune.space.limits import Limits
 from layertune.trial.outcome import OUTCOME, Infeasible, Measured, TrialOutcome
-
-OWNER, SETTINGS, OUTCOME_KEY, SAME_AS = "owner", "settings", "outcome", "same_as"
-INTERRUPTED, RESUMES = "interrupted", "resumes"
-IMPOSSIBLE, PLANNED, OUTLOOK, GAVE_WAY = "impossible", "planned", "outlook", "gave_way"
-
-_NOT_RUN = frozenset({INTERRUPTED, GAVE_WAY})
 
 # What optuna-dashboard 0.21 reads. Optuna itself has one attribute for each constraint and counts these as further
 # ones, the same for every trial: which of two trials violates more stays as it is.
 _DASHBOARD_CONSTRAINTS = "constraints"
 
-_SETTINGS: TypeAdapter[dict[str, EngineSettings]] = TypeAdapter(dict[str, EngineSettings])
-
 
 class Recorder:
-    """Writes one study's trials; `owner` marks those of this study folder in a storage that others write too."""
+    """Writes the trials of one study; `owner` marks the trials of this study folder."""
 
     def __init__(
         self,
@@ -62,28 +67,29 @@ class Recorder:
         self.owner = owner
 
     def begin(self, trial: Trial, settings: SplitSettings, outlook: Outlook | None = None) -> None:
+        """Store what a trial that was just asked for runs, and its owner."""
         trial.set_user_attr(OWNER, self.owner)
         if outlook is not None:
             trial.set_user_attr(OUTLOOK, asdict(outlook))
         trial.set_user_attr(SETTINGS, settings.as_dict())
 
     def reject(self, number: int, why: str) -> None:
-        """Tell a trial that cannot run; `why` is what llama.cpp would say."""
+        """Tell a trial whose settings llama.cpp would refuse; `why` is the reason."""
         trial = self._trial(number)
         trial.set_user_attr(IMPOSSIBLE, why)
         self._constrain(trial, {IMPOSSIBLE: 1.0})
         self._study.tell(number, state=TrialState.PRUNED)
 
     def rule_out(self, number: int, violations: Mapping[str, float]) -> None:
-        """Tell a trial that does not fit by plan; `violations` are the planned bytes over each limit."""
+        """Tell a trial whose planned memory exceeds a limit; `violations` are the bytes over each limit."""
         trial = self._trial(number)
         trial.set_user_attr(PLANNED, dict(violations))
         self._constrain(trial, violations)
         self._study.tell(number, state=TrialState.PRUNED)
 
-    def give_way(self, number: int, twin: int) -> None:
-        """Tell a trial that the earlier one `twin` runs on another machine."""
-        self._trial(number).set_user_attr(GAVE_WAY, twin)
+    def yield_to(self, number: int, duplicate: int) -> None:
+        """Tell a trial whose settings another machine runs already, as trial `duplicate`."""
+        self._trial(number).set_user_attr(YIELDED_TO, duplicate)
         self._study.tell(number, state=TrialState.FAIL)
 
     def finish(self, number: int, settings: SplitSettings, outcome: TrialOutcome, same_as: int | None) -> FinishedTrial:
@@ -95,7 +101,7 @@ class Recorder:
         return self.tell(number, settings, outcome)
 
     def tell(self, number: int, settings: SplitSettings, outcome: TrialOutcome) -> FinishedTrial:
-        """Tell a trial whose outcome is durable; its constraints first, on every trial."""
+        """Tell a trial whose outcome is durable. Every trial gets its constraints first."""
         trial = self._trial(number)
         violations = self._limits.violations(outcome)
         finished = FinishedTrial.of(number, settings, outcome, violations)
@@ -104,14 +110,14 @@ class Recorder:
             self._constrain(trial, violations | below)
             self._study.tell(number, [objective_value(objective, finished) for objective in self._objectives])
         else:
-            # FAIL teaches a sampler nothing; PRUNED with a violated constraint says "not here".
+            # No sampler learns from FAIL. PRUNED with a violated constraint keeps it away from these settings.
             self._constrain(trial, violations)
             infeasible = isinstance(outcome, Infeasible)
             self._study.tell(number, state=TrialState.PRUNED if infeasible else TrialState.FAIL)
         return finished
 
     def interrupt(self, number: int) -> None:
-        """Tell a trial FAIL that did not come to its end, and queue its settings again."""
+        """Tell a trial FAIL that was interrupted, and queue its settings again."""
         trial = self._trial(number)
         trial.set_user_attr(OWNER, self.owner)
         trial.set_user_attr(INTERRUPTED, True)
@@ -119,14 +125,14 @@ class Recorder:
         self.requeue(self._study.trials[number])
 
     def take_over(self, number: int) -> None:
-        """Interrupt a trial that nobody claims; another machine that does so in the same moment queues it, then."""
-        with suppress(UpdateFinishedTrialError, ValueError):  # Optuna's words for a trial that was told already
+        """Interrupt a trial without an owner. If another machine does so in the same moment, that machine queues it."""
+        with suppress(UpdateFinishedTrialError, ValueError):  # what Optuna raises if the trial was told already
             self.interrupt(number)
 
     def requeue(self, trial: FrozenTrial) -> None:
-        """Queue an interrupted trial's settings; a trial cut off before it had all its parameters has none.
+        """Queue the settings of an interrupted trial, together with its outlook.
 
-        What its sampler noted of the trial goes with them.
+        A trial that was interrupted before it had all its parameters has no settings; nothing is queued then.
         """
         params = trial.system_attrs.get("fixed_params", trial.params if SETTINGS in trial.user_attrs else None)
         if params is not None:
@@ -154,13 +160,14 @@ class Recorder:
         return self._storage.get_study_id_from_name(self._study.study_name)
 
 
-def mend_trials(study: Study, recorder: Recorder, *, alone: bool) -> None:
-    """After a kill: finish telling what was measured, tell the rest interrupted, and queue that again, once.
+def repair_trials(study: Study, recorder: Recorder, sharing: Sharing) -> None:
+    """Complete what a killed process left behind.
 
-    `alone` says that nobody else writes this storage.
+    A trial that was measured is told its outcome. Any other trial that was running is told FAIL, and its settings are
+    queued again, once.
     """
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        if not _is_ours(trial, recorder.owner, alone=alone):
+        if not sharing.is_ours(trial):
             continue
         stored = read_trial(trial)
         if stored is not None:
@@ -169,8 +176,8 @@ def mend_trials(study: Study, recorder: Recorder, *, alone: bool) -> None:
             recorder.reject(trial.number, trial.user_attrs[IMPOSSIBLE])
         elif PLANNED in trial.user_attrs:
             recorder.rule_out(trial.number, trial.user_attrs[PLANNED])
-        elif GAVE_WAY in trial.user_attrs:
-            recorder.give_way(trial.number, trial.user_attrs[GAVE_WAY])
+        elif YIELDED_TO in trial.user_attrs:
+            recorder.yield_to(trial.number, trial.user_attrs[YIELDED_TO])
         else:
             recorder.interrupt(trial.number)
     trials = study.get_trials(deepcopy=False)
@@ -179,57 +186,3 @@ def mend_trials(study: Study, recorder: Recorder, *, alone: bool) -> None:
         attributes = trial.user_attrs
         if INTERRUPTED in attributes and attributes.get(OWNER) == recorder.owner and trial.number not in resumed:
             recorder.requeue(trial)
-
-
-def _is_ours(trial: FrozenTrial, owner: str, *, alone: bool) -> bool:
-    """Say whose a running trial is; it has no owner between its ask and its first attribute."""
-    return alone or bool(trial.user_attrs.get(OWNER) == owner)
-
-
-def read_trial(trial: FrozenTrial) -> tuple[SplitSettings, TrialOutcome] | None:
-    """Return what is stored of a trial, None where it has no outcome yet."""
-    settings = read_settings(trial)
-    if settings is None or OUTCOME_KEY not in trial.user_attrs:
-        return None
-    return settings, OUTCOME.validate_python(trial.user_attrs[OUTCOME_KEY])
-
-
-def read_settings(trial: FrozenTrial) -> SplitSettings | None:
-    """Return what a trial runs, None where it was not told yet."""
-    stored = trial.user_attrs.get(SETTINGS)
-    return None if stored is None else SplitSettings.of(_SETTINGS.validate_python(stored))
-
-
-def finished_trials(study: Study, limits: Limits, beyond: Collection[int] = ()) -> list[FinishedTrial]:
-    """Return the study's own trials in order, without the numbers `beyond` which the caller knows already.
-
-    A trial that only repeats another's engine is left out.
-    """
-    finished = []
-    for trial in study.get_trials(deepcopy=False):
-        if trial.number in beyond or SAME_AS in trial.user_attrs or not trial.state.is_finished():
-            continue
-        stored = read_trial(trial)
-        if stored is not None:
-            finished.append(FinishedTrial.of(trial.number, *stored, limits.violations(stored[1])))
-    return finished
-
-
-def read_outlooks(study: Study) -> list[Outlook]:
-    """Return the outlooks of all proposals that came to an end, in order."""
-    ended = [trial.user_attrs for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    return [Outlook(**each[OUTLOOK]) for each in ended if OUTLOOK in each and each.keys().isdisjoint(_NOT_RUN)]
-
-
-def original_numbers(study: Study) -> dict[int, int]:
-    """Return each trial's number, or that of the interrupted one that it takes the place of."""
-    numbers: dict[int, int] = {}
-    for trial in study.get_trials(deepcopy=False):
-        numbers[trial.number] = numbers.get(trial.user_attrs.get(RESUMES, trial.number), trial.number)
-    return numbers
-
-
-def n_turns(study: Study) -> int:
-    """Return how many trials were asked for and not cut off; a study that goes on after a kill counts on from there."""
-    trials = study.get_trials(deepcopy=False)
-    return sum(trial.state != TrialState.WAITING and INTERRUPTED not in trial.user_attrs for trial in trials)

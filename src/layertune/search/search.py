@@ -6,8 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.trial import TrialState
+from optuna.storages import BaseStorage
 
 from layertune.config.objective import with_floors
 from layertune.errors import Interrupted, ModelFileError
@@ -19,15 +18,17 @@ from layertune.results.trials import FinishedTrial
 from layertune.sampler.stopping import Outlook, why_stop
 from layertune.search.deadline import Deadline
 from layertune.search.finals import Finals, finalists, to_validate, validation_of
-from layertune.search.identity import created, open_study, owner_of
-from layertune.search.recorder import Recorder, finished_trials, mend_trials, read_outlooks
+from layertune.search.identity import created, open_study
+from layertune.search.recorder import Recorder, repair_trials
 from layertune.search.samplers import SamplerFactory, sampler_factory, sampler_of
-from layertune.search.storage import RESULT, storing
+from layertune.search.sharing import sharing_of
+from layertune.search.storage import storing
+from layertune.search.stored_trials import finished_trials, read_outlooks
 from layertune.search.study_record import Rounds, StudyRecord, with_rounds, with_validation
 from layertune.search.task import Event, ReferenceMeasured, SearchTask, TrialFinished, TrialStarted
 from layertune.search.trial_queue import TrialQueue
-from layertune.search.unclaimed import Unclaimed
 from layertune.settings import SplitSettings
+from layertune.space.feasible import learned_correction
 from layertune.space.limits import check_smallest
 from layertune.trial.messages import Progress
 from layertune.trial.outcome import Measured, TrialOutcome
@@ -51,23 +52,23 @@ class Search:
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.task = task
-        self._alone = isinstance(storage, JournalStorage)
         make_sampler = make_sampler or sampler_factory(task.sampler)
         sampler = sampler_of(make_sampler, task.seed, 0)
         with storing():
-            self._study = open_study(storage, task.name, sampler, task.objectives, task.identity)
-            owner = owner_of(folder)
+            self._sharing = sharing_of(storage, folder)
+            self._study = open_study(storage, self._sharing, task.name, sampler, task.objectives, task.identity)
+            owner = self._sharing.owner
             self._recorder = Recorder(self._study, storage, task.objectives, task.limits, owner, task.floors)
-            self._record = StudyRecord(self._study, None if self._alone else owner)
-            self._unclaimed = Unclaimed()
+            self._record = StudyRecord(self._study, self._sharing.mark)
             self.is_new = not self._study.get_trials(deepcopy=False)
-            mend_trials(self._study, self._recorder, alone=self._alone)
+            repair_trials(self._study, self._recorder, self._sharing)
+            self.feasible = task.feasible
             self._known: dict[SplitSettings, FinishedTrial] = {}
             self._read: set[int] = set()
             self._learn()
             self._chosen_from: list[FinishedTrial] | None = None
-            self._queue = TrialQueue(task, self._study, self._recorder, self._known, make_sampler, alone=self._alone)
-            self._queue.queue_first()
+            self._queue = TrialQueue(task, self._study, self._recorder, self._sharing, self._known, make_sampler)
+            self._queue.queue_initial_design()
 
     def created(self) -> datetime:
         """Return when the study was created; one that is resumed keeps its date."""
@@ -122,10 +123,9 @@ class Search:
         return finalists(trials, task.objectives, task.baselines, task.schedule.n_finalists, task.floors, choice)
 
     def publish(self, result: Result) -> None:
-        """Put the result into a shared storage too, for who has only that; the journal has it beside it."""
-        if not self._alone:
-            with storing():
-                self._study.set_user_attr(RESULT, result.model_dump(mode="json"))
+        """Store the result with a study that other machines share; see `Sharing.publish`."""
+        with storing():
+            self._sharing.publish(self._study, result)
 
     def references(self) -> list[Reference]:
         return self._record.references()
@@ -155,18 +155,18 @@ class Search:
             self._hold_finals(prepared, on_event, watch)
             return why
         except ModelFileError:
-            self._mend()
+            self._repair()
             raise
         except KeyboardInterrupt as interrupt:
-            self._mend()
+            self._repair()
             raise Interrupted(
                 f"interrupted after {len(self._known)} trials; all of them are kept", remedy="go on with --resume"
             ) from interrupt
 
-    def _mend(self) -> None:
+    def _repair(self) -> None:
         """Queue the trial that was cut off again."""
         with storing():
-            mend_trials(self._study, self._recorder, alone=self._alone)
+            repair_trials(self._study, self._recorder, self._sharing)
             self._learn()
 
     def _run_trials(self, runner: TrialRunner, on_event: Callable[[Event], None], watch: Deadline) -> str:
@@ -178,8 +178,8 @@ class Search:
             with storing():
                 self._take_over_abandoned()
                 self._learn()
-                if task.feasible is not None and not known:
-                    task.feasible.check()
+                if self.feasible is not None and not known:
+                    self.feasible.check()
                 if is_least and smallest in known:
                     check_smallest(known[smallest], task.limits)
                 outlooks = read_outlooks(self._study) if task.sampler == "layer-split" else []
@@ -189,7 +189,7 @@ class Search:
                     return "; ".join(["the time is up", *map(str, outlooks[-1:])])
                 if task.early_stop and not self._queue.has_queued() and (enough := why_stop(outlooks)):
                     return enough
-                asked = self._queue.ask()
+                asked = self._queue.ask(self.feasible)
             if asked is None:
                 return "every setting that can fit has been tried"
             number, settings = asked
@@ -251,7 +251,7 @@ class Search:
         return to_validate(trials, choice, self.task.baselines)
 
     def _take_over_abandoned(self) -> None:
-        for number in self._unclaimed.abandoned(self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))):
+        for number in self._sharing.abandoned(self._study):
             self._recorder.take_over(number)
 
     def _learn(self) -> None:
@@ -262,4 +262,5 @@ class Search:
             self._known.setdefault(trial.settings, trial)
             learned = True
         if learned and self.task.feasible is not None:
-            self.task.feasible.learn(list(self._known.values()))
+            correction = learned_correction(self.task.feasible.planner, list(self._known.values()))
+            self.feasible = self.task.feasible.corrected(correction)

@@ -33,14 +33,14 @@ class StudyRecord:
     Finals are named by the number of trials that their finalists were chosen from: after further trials there are new
     finals. Validation runs are named by what was chosen, too.
 
-    In a storage that other machines write to, `owner` marks the measurements of this one. Rounds and reference
+    In a storage that other machines write to, `mark` precedes the names of this one's. Rounds and reference
     measurements of two machines cannot be compared, so each machine reads its own only. Every method raises
     StorageError where the storage cannot be read or written.
     """
 
-    def __init__(self, study: Study, owner: str | None = None) -> None:
+    def __init__(self, study: Study, mark: str = "") -> None:
         self._study = study
-        self._mark = "" if owner is None else f"{owner} "
+        self._mark = mark
 
     def add_round(self, stage: RoundStage, of: str, n_round: int, number: int, outcome: TrialOutcome) -> None:
         self._add(f"{_KEYS[stage]} {of} {n_round} {number}", outcome)

@@ -1,7 +1,7 @@
-"""Settings that a search has to beat: what others would choose for the same models, contexts and budget.
+"""Baselines: the settings that other tools would choose for the same models, contexts and budget.
 
-They differ in n_gpu_layers only; everything else is the space's first value. A rule that chooses more layers than the
-space has gets the most it has below them.
+They differ in n_gpu_layers only; every other setting has the space's first value. Where a rule chooses a number of
+layers that the space does not have, the next smaller number of the space is used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from layertune.memory import GPU, Planner
 from layertune.results.summary import Baseline
 from layertune.settings import SplitSettings
-from layertune.space.feasible import FeasibleSpace
 from layertune.space.search_space import SearchSpace
 from layertune.units import MIB
 
@@ -19,13 +18,20 @@ _OLLAMA_SHARE = 0.8  # ollama, server/sched.go: how much of the free memory a fu
 
 
 def baselines(space: SearchSpace, planner: Planner, capacity_bytes: int, device_bytes: int) -> list[Baseline]:
-    """Return every rule's setting. `capacity_bytes` is what the study may use of a device of `device_bytes`."""
+    """Return the setting of every rule.
+
+    Args:
+        space: the settings of the study.
+        planner: computes the memory of a setting.
+        capacity_bytes: what the study may use of the device.
+        device_bytes: the memory of the whole device.
+    """
     rules = _Rules(space, planner)
     names = list(space.n_layers)
     found = [
         Baseline(
             f"fit-{first}-first" if len(names) > 1 else "fit",
-            rules.one_after_the_other([first, *(name for name in names if name != first)], capacity_bytes, 0),
+            rules.in_order([first, *(name for name in names if name != first)], capacity_bytes, 0),
             "llama.cpp's --fit, one model after the other, each taking all that is left of the budget",
         )
         for first in names
@@ -48,47 +54,15 @@ def baselines(space: SearchSpace, planner: Planner, capacity_bytes: int, device_
     found.append(
         Baseline(
             "llama-server-defaults",
-            rules.one_after_the_other(names, device_bytes, _FIT_TARGET_BYTES),
+            rules.in_order(names, device_bytes, _FIT_TARGET_BYTES),
             "servers started one after the other with llama.cpp's defaults: --fit that leaves 1024 MiB free",
         )
     )
     return found
 
 
-def corners(space: SearchSpace, planner: Planner, capacities: Sequence[int]) -> list[SplitSettings]:
-    """Return the ends of what there is to trade: the smallest setting, that with the host's most threads where these
-    are searched, then each model with as many layers as fit beside the others' smallest, over several devices by the
-    first tensor_split that holds so many. `capacities` are what the study may use of each device."""
-    smallest = space.smallest()
-    most_threads = {each.name: max(each.values) for each in space.dimensions if each.field == "n_threads"}
-    found = list(dict.fromkeys([smallest, space.settings(space.params(smallest) | most_threads)]))
-    for dimension in space.dimensions:
-        if dimension.field != "n_gpu_layers" or len(dimension.values) == 1:
-            continue
-        splits = space.over_devices(smallest, dimension.model)
-        fitting = (
-            settings
-            for n_gpu_layers in sorted(dimension.values, reverse=True)
-            for split in splits
-            if planner.plan(settings := split.with_layers(dimension.model, n_gpu_layers)).fits(*capacities)
-        )
-        found.append(next(fitting, smallest))
-    return found
-
-
-def first_settings(
-    space: SearchSpace, feasible: FeasibleSpace | None, capacities: Sequence[int], rules: Sequence[Baseline]
-) -> list[SplitSettings]:
-    """Return what is measured before anything is searched: the corners and the baselines, as far as they fit."""
-    first = [space.smallest()]
-    if feasible is not None and capacities:
-        first = corners(space, feasible.planner, capacities)
-    first += [each.settings for each in rules if each.settings is not None]
-    return [each for each in first if feasible is None or not feasible.exceeded(each)]
-
-
 class _Rules:
-    """The rules' common ground: the space's first values, and what a model takes with so many layers."""
+    """Chooses layers for settings that otherwise have the space's first values."""
 
     def __init__(self, space: SearchSpace, planner: Planner) -> None:
         self._planner = planner
@@ -104,13 +78,14 @@ class _Rules:
         return settings
 
     def most_layers(self, name: str, free_bytes: int) -> int:
-        """llama.cpp, common/fit.cpp: whole layers from the back, as many as fit; the least there is where none do."""
+        """Return as many layers as fit (llama.cpp, common/fit.cpp); the space's smallest number if none fit."""
         for n_gpu_layers in reversed(self._layers[name]):
             if self._taken_bytes(name, n_gpu_layers) <= free_bytes:
                 return n_gpu_layers
         return self._layers[name][0]
 
-    def one_after_the_other(self, names: Sequence[str], free_bytes: int, target_bytes: int) -> SplitSettings:
+    def in_order(self, names: Sequence[str], free_bytes: int, target_bytes: int) -> SplitSettings:
+        """Give each model in turn as many layers as fit, with `target_bytes` left free."""
         layers = {}
         for name in names:
             layers[name] = self.most_layers(name, free_bytes - target_bytes)
@@ -118,6 +93,7 @@ class _Rules:
         return self.settings(layers)
 
     def ollama(self, names: Sequence[str], free_bytes: int) -> SplitSettings | None:
+        """Return what ollama would load; None if it would evict a model."""
         layers: dict[str, int] = {}
         for name in names:
             whole = self._layers[name][-1]
@@ -128,7 +104,7 @@ class _Rules:
         return self.settings(layers)
 
     def _taken_bytes(self, name: str, n_gpu_layers: int) -> int:
-        """Settings that llama.cpp refuses take more than any device has."""
+        """Return the planned bytes of one model; more than any device has if llama.cpp refuses the settings."""
         engine = self._base.with_layers(name, n_gpu_layers)[name]
         plan = self._planner.models[name].plan(engine)
         total_bytes = plan.devices[GPU].total_bytes

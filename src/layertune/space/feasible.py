@@ -1,7 +1,8 @@
-"""Which settings of the space fit, by plan: known for all of them before the first trial."""
+"""Which settings of the space fit. The memory plan answers that for all of them before the first trial."""
 
 import random
 from collections.abc import Iterator, Sequence
+from copy import copy
 from itertools import islice
 
 import numpy as np
@@ -22,7 +23,7 @@ _BLOCK = 4096
 
 
 class FeasibleSpace:
-    """The settings of a space that keep the limits by plan. What trials measure corrects it: see `correction`."""
+    """The settings of a space whose planned memory keeps the limits. It does not change; see `corrected`."""
 
     def __init__(self, space: SearchSpace, planner: Planner, limits: Limits) -> None:
         self._space = space
@@ -30,33 +31,49 @@ class FeasibleSpace:
         self._limits = limits
         self._tables = {name: self._table(name) for name in space.n_layers}
         self._counts = [_counted(table) for table in self._tables.values()]
-        self.correction: Correction | None = None
+        self._correction: Correction | None = None
 
-    def learn(self, trials: Sequence[FinishedTrial]) -> None:
-        """Correct the plan by what the study's own trials measured."""
-        residuals: dict[str, list[Residual]] = {}
-        for trial in trials:
-            outcome, plan = trial.outcome, self.planner.plan(trial.settings)
-            if not isinstance(outcome, Measured) or outcome.vram is None:
-                continue
-            for device, report in zip(plan.devices, outcome.vram.each, strict=True):
-                planned_bytes = plan.bytes_on(device)
-                if planned_bytes is not None:
-                    # Within the resolution of llama.cpp's log nothing is beyond the plan.
-                    planned_bytes += plan.log_error_bytes
-                    loaded_bytes = report.phases.get("load", report.peak_bytes)
-                    of_device = residuals.setdefault(device, [])
-                    of_device.append(Residual(planned_bytes, loaded_bytes, report.peak_bytes))
-        self.correction = Correction.worst([Correction.learn(each) for each in residuals.values()])
+    def corrected(self, correction: Correction | None) -> "FeasibleSpace":
+        """Return the settings that fit if models take as much beyond the plan as `correction` says.
+
+        The new value shares this one's tables, so it costs nothing.
+        """
+        found = copy(self)
+        found._correction = correction
+        return found
+
+    @property
+    def correction(self) -> Correction | None:
+        """What models take beyond the plan; None if nothing was measured yet."""
+        return self._correction
+
+    @property
+    def capacities(self) -> tuple[int, ...]:
+        """What llama.cpp's buffers may take of each device, in bytes.
+
+        It is the budget without its margin and without what the correction adds: the overhead of each process, and the
+        headroom for memory that grows.
+        """
+        capacities = self._limits.capacities or (_NEVER - 1,)
+        correction = self._correction
+        if correction is None or not self._limits.capacities:
+            return capacities
+        reserved_bytes = self._limits.n_processes * correction.overhead_bytes + correction.headroom_bytes
+        return tuple(capacity - reserved_bytes for capacity in capacities)
+
+    @property
+    def capacity_bytes(self) -> int:
+        """What llama.cpp's buffers may take of all devices together."""
+        return sum(self.capacities)
 
     def violations(self, settings: SplitSettings) -> dict[str, float]:
-        """Return every limit's planned excess in bytes; a limit is kept at zero and below."""
+        """Return by how many bytes the plan exceeds each limit; at most 0 where it keeps the limit."""
         plan = self.planner.plan(settings)
         excess: dict[str, float] = {}
         taken = [plan.bytes_on(device) for device in plan.devices]
         known = [n_bytes + plan.log_error_bytes for n_bytes in taken if n_bytes is not None]
         if self._limits.capacities and len(known) == len(taken):
-            excess[VRAM] = float(worst_excess(known, self.rooms_bytes()))
+            excess[VRAM] = float(worst_excess(known, self.capacities))
         for name, model in plan.models.items():
             planned = model.devices[HOST].buffers()
             if planned is not None and self._limits.ram_per_model_bytes is not None:
@@ -64,27 +81,27 @@ class FeasibleSpace:
         return excess
 
     def exceeded(self, settings: SplitSettings) -> bool:
-        """Say whether the settings break a limit by plan."""
+        """Say whether the planned memory of the settings exceeds a limit."""
         return any(excess > 0 for excess in self.violations(settings).values())
 
     def refused(self, settings: SplitSettings) -> str | None:
-        """Return why llama.cpp would refuse these settings whatever the memory, None where it would not."""
+        """Return why llama.cpp would refuse these settings even with unlimited memory; None if it would not."""
         why = settings.impossible()
         if why is None and self.planner.plan(settings).device_bytes is None:
             why = "llama.cpp creates no context with these settings"
         return why
 
     def n_settings(self) -> int:
-        """Return how many settings fit: those that run as one engine counted apart."""
+        """Return how many settings fit. Settings that llama.cpp runs alike are counted one by one."""
         *others, last = self._counts
-        rooms = np.array(self.rooms_bytes(), dtype=np.int64)
-        sums, n_alike = np.zeros((1, len(rooms)), dtype=np.int64), np.ones(1, dtype=np.int64)
+        capacities = np.array(self.capacities, dtype=np.int64)
+        sums, n_alike = np.zeros((1, len(capacities)), dtype=np.int64), np.ones(1, dtype=np.int64)
         for table, n_engines in others:
-            sums = np.minimum(sums[:, None, :] + table[None, :, :], _NEVER).reshape(-1, len(rooms))
+            sums = np.minimum(sums[:, None, :] + table[None, :, :], _NEVER).reshape(-1, len(capacities))
             n_alike = np.outer(n_alike, n_engines).ravel()
         table, n_engines = last
-        left = rooms - sums
-        if len(rooms) == 1:  # sorted already
+        left = capacities - sums
+        if len(capacities) == 1:  # sorted already
             n_fitting = np.concatenate([[0], np.cumsum(n_engines)])
             return int(n_alike @ n_fitting[np.searchsorted(table[:, 0], left[:, 0], side="right")])
         return sum(
@@ -92,7 +109,11 @@ class FeasibleSpace:
         )
 
     def check(self) -> None:
-        """Raises NothingFits where no setting keeps the limits, with what the smallest would need."""
+        """Check that at least one setting fits.
+
+        Raises:
+            NothingFits: none does; the message names what the smallest setting needs.
+        """
         if self.n_settings() > 0:
             return
         least = [table[table.sum(axis=1).argmin()] for table in self._tables.values()]
@@ -113,35 +134,24 @@ class FeasibleSpace:
         """Yield every setting that fits once, in a seeded random order."""
         indices = permuted(self._space.n_settings(), random.Random(seed))
         while block := list(islice(indices, _BLOCK)):
-            places = np.unravel_index(np.array(block), [len(table) for table in self._tables.values()])
+            rows = np.unravel_index(np.array(block), [len(table) for table in self._tables.values()])
             needed = sum(
-                (table[place] for table, place in zip(self._tables.values(), places, strict=True)),
-                start=np.zeros((len(block), len(self.rooms_bytes())), dtype=np.int64),
+                (table[row] for table, row in zip(self._tables.values(), rows, strict=True)),
+                start=np.zeros((len(block), len(self.capacities)), dtype=np.int64),
             )
-            for index in np.flatnonzero((needed <= self.rooms_bytes()).all(axis=1)):
+            for index in np.flatnonzero((needed <= self.capacities).all(axis=1)):
                 yield self._space.at(block[index])
 
     def engine_bytes(self, model: str) -> NDArray[np.int64]:
-        """Return what every engine of one model takes of each device by plan, shape (engines, devices), in the space's
-        order; more than any device has where llama.cpp would refuse it or it breaks the RAM limit."""
+        """Return the planned bytes of every engine of one model on each device, shape (engines, devices).
+
+        The engines are in the space's order. One that llama.cpp would refuse, or that exceeds the RAM limit, has more
+        bytes than any device.
+        """
         return self._tables[model]
 
-    def room_bytes(self) -> int:
-        """Return what the buffers may take of all devices together."""
-        return sum(self.rooms_bytes())
-
-    def rooms_bytes(self) -> tuple[int, ...]:
-        """Return what the buffers may take of each device together: the budget without its margin, overheads and
-        headroom."""
-        capacities = self._limits.capacities or (_NEVER - 1,)
-        correction = self.correction
-        if correction is None or not self._limits.capacities:
-            return capacities
-        beside_bytes = self._limits.n_processes * correction.overhead_bytes + correction.headroom_bytes
-        return tuple(capacity - beside_bytes for capacity in capacities)
-
     def _table(self, name: str) -> NDArray[np.int64]:
-        """Return what every engine of one model takes of each device, in the space's order."""
+        """Return the planned bytes of every engine of one model; see `engine_bytes`."""
         known: dict[EngineSettings, tuple[int, ...]] = {}
         n_layer = self._space.n_layers[name]
 
@@ -163,6 +173,24 @@ class FeasibleSpace:
         if self._limits.ram_excess_bytes(name, on_host) > 0:
             return never
         return tuple(min(n_bytes, _NEVER) for n_bytes in known)
+
+
+def learned_correction(planner: Planner, trials: Sequence[FinishedTrial]) -> Correction | None:
+    """Return what models take beyond the plan, learned from a study's own trials; None if none measured memory."""
+    residuals: dict[str, list[Residual]] = {}
+    for trial in trials:
+        outcome, plan = trial.outcome, planner.plan(trial.settings)
+        if not isinstance(outcome, Measured) or outcome.vram is None:
+            continue
+        for device, report in zip(plan.devices, outcome.vram.each, strict=True):
+            planned_bytes = plan.bytes_on(device)
+            if planned_bytes is not None:
+                # A difference within the resolution of llama.cpp's log is none.
+                planned_bytes += plan.log_error_bytes
+                loaded_bytes = report.phases.get("load", report.peak_bytes)
+                of_device = residuals.setdefault(device, [])
+                of_device.append(Residual(planned_bytes, loaded_bytes, report.peak_bytes))
+    return Correction.worst([Correction.learn(each) for each in residuals.values()])
 
 
 def _counted(table: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -80,15 +80,15 @@ class Calibrated:
     space: SearchSpace
     models: ModelsOnDevice
 
-    def room_bytes(self, vram_bytes: int) -> int:
-        """Return how many bytes of a card the buffers may take, without the study's margin.
+    def capacity_bytes(self, vram_bytes: int) -> int:
+        """Return what llama.cpp's buffers may take of a card of this size, without the study's margin.
 
         Raises:
             NothingFits: not even the smallest setting fits.
         """
         feasible = _feasible(self.recorded, self.space, self.models, vram_bytes)
         feasible.check()
-        return feasible.room_bytes()
+        return feasible.capacity_bytes
 
 
 def calibrate(recorded: Recorded, notify: Callable[[str], None] = ignore) -> Calibrated:
@@ -207,5 +207,5 @@ def _feasible(recorded: Recorded, space: SearchSpace, models: ModelsOnDevice, vr
     )
     feasible = FeasibleSpace(space, models.planner(), limits)
     if plan is not None and plan.n_trials:
-        feasible.correction = Correction(plan.overhead_bytes, plan.headroom_bytes, plan.n_trials)
+        feasible = feasible.corrected(Correction(plan.overhead_bytes, plan.headroom_bytes, plan.n_trials))
     return feasible

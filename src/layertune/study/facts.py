@@ -130,9 +130,9 @@ class StudyFacts:
     @cached_property
     def initial_design(self) -> list[SplitSettings]:
         """The settings that are measured before the sampler chooses: the ends of each trade-off, and the baselines."""
-        from layertune.space.baselines import first_settings
+        from layertune.space.initial_design import initial_design
 
-        return first_settings(self.space, self.feasible, self.limits.capacities, self.baselines)
+        return initial_design(self.space, self.feasible, self.limits.capacities, self.baselines)
 
 
 def ask_llama_cpp(models: ModelsOnDevice, space: SearchSpace, notify: Callable[[str], None] = ignore) -> None:

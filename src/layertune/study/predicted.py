@@ -25,9 +25,9 @@ def predict(study: Path, hardware: str, notify: Callable[[str], None] = ignore) 
     profile, recorded = find_hardware(hardware), Recorded.read(study)
     card = card_of(recorded, profile)
     calibrated = calibrate(recorded, notify)
-    room_bytes = calibrated.room_bytes(card.vram_bytes)
+    capacity_bytes = calibrated.capacity_bytes(card.vram_bytes)
     scaled = scale(recorded, calibrated.calibration, calibrated.shapes, card, profile.device.bandwidth)
-    expected = calibrated.calibration.expect(room_bytes, scaled.changes)
+    expected = calibrated.calibration.expect(capacity_bytes, scaled.changes)
     result = recorded.result
     return Prediction(
         layertune_version=layertune.__version__,
@@ -39,7 +39,7 @@ def predict(study: Path, hardware: str, notify: Callable[[str], None] = ignore) 
         budget=BudgetInfo(vram_bytes=card.vram_bytes, margin_bytes=result.budget.margin_bytes),
         changes={name: ChangeInfo.model_validate(asdict(each)) for name, each in scaled.changes.items()},
         scaled=scaled.how,
-        error=calibrated.calibration.error(room_bytes, scaled.changes),
+        error=calibrated.calibration.error(capacity_bytes, scaled.changes),
         front=list(expected.front),
         picks=dict(expected.picks),
         limits=list(_limits(recorded, card, scaled, whole=expected.whole)),

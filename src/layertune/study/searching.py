@@ -35,6 +35,7 @@ from layertune.search.search import Search
 from layertune.search.storage import open_journal, open_url
 from layertune.search.study_lock import study_lock
 from layertune.search.task import DeviceAwaited, Event, SearchOpened, SearchStopped
+from layertune.space.feasible import FeasibleSpace
 from layertune.study.earlier import keep_earlier
 from layertune.study.facts import StudyFacts
 from layertune.study.hardware_info import hardware_info
@@ -117,7 +118,7 @@ def _write(study: StudyFacts, opened: Search, folder: Path, clock: ClockInfo, st
         provenance_of(study, opened.created()),
         trials,
         choice,
-        planned_of(study),
+        planned_of(study, opened.feasible),
         references=opened.references(),
         clock=clock,
         stopped=stopped,
@@ -194,16 +195,16 @@ def provenance_of(study: StudyFacts, created: datetime) -> Provenance:
     )
 
 
-def planned_of(study: StudyFacts) -> Planned | None:
-    """Return what a result says of the memory plan. To be called after the search, which corrects the plan."""
-    if study.feasible is None:
+def planned_of(study: StudyFacts, feasible: FeasibleSpace | None) -> Planned | None:
+    """Return what a result reports of the memory plan; `feasible` is the settings that fit, as the search learned."""
+    if feasible is None:
         return None
     return Planned(
         study.planner,
         study.space.n_settings(),
-        study.feasible.n_settings(),
-        study.feasible.correction,
-        study.feasible.room_bytes() if study.limits.vram else None,
+        feasible.n_settings(),
+        feasible.correction,
+        feasible.capacity_bytes if study.limits.vram else None,
     )
 
 

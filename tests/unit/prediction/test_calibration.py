@@ -16,8 +16,8 @@ from linear_machine import Machine, feasible, split, study
 SPLITS = [(0, 0), (1, 1), (4, 7), (9, 14), (13, 3), (2, 21), (13, 21)]
 
 
-def room_bytes(share: float) -> int:
-    return feasible(share).room_bytes()
+def capacity_bytes(share: float) -> int:
+    return feasible(share).capacity_bytes
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,8 @@ def calibration() -> Calibration:
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 1.0])
 def test_the_front_fits_the_card_and_nothing_on_it_beats_another(calibration: Calibration, share: float) -> None:
-    expected = calibration.expect(room_bytes(share), {})
-    assert all(each.planned_bytes <= room_bytes(share) for each in expected.front)
+    expected = calibration.expect(capacity_bytes(share), {})
+    assert all(each.planned_bytes <= capacity_bytes(share) for each in expected.front)
     points = [
         (*(-engine.tokens_per_s.expected for engine in each.models.values()), each.planned_bytes)
         for each in expected.front
@@ -37,14 +37,14 @@ def test_the_front_fits_the_card_and_nothing_on_it_beats_another(calibration: Ca
 
 
 def test_a_larger_card_s_picks_are_no_slower(calibration: Calibration) -> None:
-    small, large = (calibration.expect(room_bytes(share), {}) for share in (0.3, 1.0))
+    small, large = (calibration.expect(capacity_bytes(share), {}) for share in (0.3, 1.0))
     for name in ("chat", "code"):
         speeds = [each.front[each.picks[name]].models[name].tokens_per_s.expected for each in (small, large)]
         assert speeds[0] < speeds[1]
 
 
 def test_a_card_of_everything_has_everything_on_the_device(calibration: Calibration) -> None:
-    expected = calibration.expect(room_bytes(1.1), {})
+    expected = calibration.expect(capacity_bytes(1.1), {})
     models = expected.front[expected.picks["balanced"]].models
     assert {name: each.settings.n_gpu_layers for name, each in models.items()} == {"chat": 13, "code": 21}
 
@@ -93,9 +93,9 @@ def test_another_session_widens_every_interval() -> None:
 
 
 def test_a_pick_s_layers_are_whole_numbers_that_the_models_have(calibration: Calibration) -> None:
-    layers = calibration.error(room_bytes(0.6), {}).layers
+    layers = calibration.error(capacity_bytes(0.6), {}).layers
     assert layers.keys() == {"balanced", "chat", "code", "lean"}
-    picks = calibration.expect(room_bytes(0.6), {})
+    picks = calibration.expect(capacity_bytes(0.6), {})
     for pick, each in layers.items():
         chosen = picks.front[picks.picks[pick]].models
         for name, (least, most) in each.items():
@@ -106,7 +106,7 @@ def test_a_floor_that_nothing_is_predicted_to_reach_is_one_sentence() -> None:
     floors = [Floor.parse("chat.tokens_per_s >= 1000", ["chat", "code"])]
     calibration = Calibration(replace(study(Machine(), SPLITS), floors=floors))
     with pytest.raises(NothingFits, match=r"nothing that fits is predicted to reach chat\.tokens_per_s >= 1000"):
-        calibration.expect(room_bytes(0.5), {})
+        calibration.expect(capacity_bytes(0.5), {})
 
 
 def test_where_one_split_alone_reaches_a_floor_the_pick_has_no_range() -> None:
@@ -114,20 +114,20 @@ def test_where_one_split_alone_reaches_a_floor_the_pick_has_no_range() -> None:
     whole = study(Machine(), SPLITS, share=1.1, noise=fast)
     floors = [Floor.parse("chat.tokens_per_s >= 38", ["chat", "code"])]
     calibration = Calibration(replace(whole, floors=floors))
-    assert calibration.expect(room_bytes(1.1), {}).picks.keys() == {"balanced", "chat", "code", "lean"}
-    assert calibration.error(room_bytes(1.1), {}).layers == {}
+    assert calibration.expect(capacity_bytes(1.1), {}).picks.keys() == {"balanced", "chat", "code", "lean"}
+    assert calibration.error(capacity_bytes(1.1), {}).layers == {}
 
 
 def test_a_floor_keeps_what_is_below_it_off_the_front() -> None:
     floors = [Floor.parse("chat.tokens_per_s >= 10", ["chat", "code"])]
     calibration = Calibration(replace(study(Machine(), SPLITS), floors=floors))
-    front = calibration.expect(room_bytes(0.6), {}).front
+    front = calibration.expect(capacity_bytes(0.6), {}).front
     assert front
     assert min(each.models["chat"].tokens_per_s.expected for each in front) >= 10
 
 
 def test_front_and_engines_tell_the_same(calibration: Calibration) -> None:
     told = calibration.engines({})
-    for each in calibration.expect(room_bytes(0.6), {}).front:
+    for each in calibration.expect(capacity_bytes(0.6), {}).front:
         settings = SplitSettings.of({name: engine.settings for name, engine in each.models.items()})
         assert each.models == {name: told[name][engine] for name, engine in settings.items()}

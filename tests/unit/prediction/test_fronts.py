@@ -55,14 +55,14 @@ def costs(speeds: dict[str, Speeds], rows: NDArray[np.intp], *objectives: Object
 @pytest.mark.parametrize("objectives", [ALONE, (*ALONE, VRAM), (ALONE[0], TTFT, VRAM), (ALONE[0],), (VRAM,)])
 @pytest.mark.parametrize("floor", ["", "code.ttft_s <= 0.15"])
 def test_the_front_is_that_of_all_combinations(objectives: tuple[Objective, ...], floor: str) -> None:
-    speeds, room_bytes = rough(1), feasible(0.4).room_bytes()
+    speeds, capacity_bytes = rough(1), feasible(0.4).capacity_bytes
     floors = [Floor.parse(floor, list(MODELS))] if floor else []
-    fitting = ALL[costs(speeds, ALL, VRAM)[:, 0] <= room_bytes]
+    fitting = ALL[costs(speeds, ALL, VRAM)[:, 0] <= capacity_bytes]
     for each in floors:
         fitting = fitting[costs(speeds, fitting, each.objective)[:, 0] <= each.value]
     all_costs = costs(speeds, fitting, *objectives)
     best = {tuple(each) for each in all_costs[pareto_front(all_costs, ["minimize"] * len(objectives))].tolist()}
-    front = expected_front(MODELS, speeds, objectives, floors, room_bytes)
+    front = expected_front(MODELS, speeds, objectives, floors, capacity_bytes)
     found = [tuple(each) for each in costs(speeds, front.rows, *objectives).tolist()]
     assert front.whole
     assert set(found) == best

@@ -42,7 +42,7 @@ def test_a_split_has_one_score_its_worst_engine_s() -> None:
     slower = SplitSettings.of({name: alike(whole, name, engine) for name, engine in settings.items()})
     slow = {name: Machine().samples(name, engine, 1.5) for name, engine in slower.items()}
     calibration = Calibration(replace(whole, trials=[*whole.trials, (slower, slow)]))
-    error = calibration.error(feasible(1.0).room_bytes(), {})
+    error = calibration.error(feasible(1.0).capacity_bytes, {})
     assert error.n_splits == 2 * len(SPLITS)
     assert len(error.held_back) == 2 * len(SPLITS) + 2
     (chat,) = (each for each in calibration.without if (each.model, each.split) == ("chat", (5, 0)))
@@ -59,7 +59,7 @@ def alike(whole: MeasuredStudy, name: str, engine: EngineSettings) -> EngineSett
 
 def test_few_splits_make_intervals_for_less_than_90_percent() -> None:
     whole = study(Machine(), SPLITS[:3], share=1.0)
-    error = Calibration(whole).error(feasible(1.0).room_bytes(), {})
+    error = Calibration(whole).error(feasible(1.0).capacity_bytes, {})
     assert (error.n_splits, error.level) == (6, pytest.approx(6 / 7))
 
 

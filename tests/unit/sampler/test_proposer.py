@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -9,10 +9,11 @@ import pytest
 import small_shapes
 from layertune.config import StudyConfig
 from layertune.results.trials import FinishedTrial
+from layertune.sampler.posterior import model_engines
 from layertune.sampler.proposer import Proposal, Proposer
 from layertune.settings import SplitSettings
-from layertune.space.baselines import corners
 from layertune.space.feasible import FeasibleSpace
+from layertune.space.initial_design import extreme_settings
 from layertune.space.limits import Limits
 from layertune.space.search_space import SearchSpace
 from layertune.testing.fakes import FakeRunner, true_tokens_per_s
@@ -28,9 +29,16 @@ WHOLE_BYTES = sum(
 )
 
 
+class At(NamedTuple):
+    """A proposer, and the bytes of each device that it may use."""
+
+    of: Proposer
+    capacities: Sequence[int]
+
+
 def study(
     share: float | None, study_config: StudyConfig | None = None, objectives: slice = slice(2)
-) -> tuple[SearchSpace, FeasibleSpace, Proposer]:
+) -> tuple[SearchSpace, FeasibleSpace, At]:
     """Return a study whose device holds a share of both models, or all of it; its objectives are some of both speeds
     and peak memory."""
     study_config = study_config or config()
@@ -39,10 +47,11 @@ def study(
     limits = Limits((capacity_bytes,), 0, None, n_processes=2, file_bytes={"chat": 1, "code": 1})
     feasible = FeasibleSpace(space, PLANNER, limits)
     workloads = {name: model.workload for name, model in study_config.models.items()}
-    return space, feasible, Proposer(space, feasible, study_config.resolved_objectives()[objectives], workloads)
+    models = model_engines(space, feasible, workloads)
+    return space, feasible, At(Proposer(models, study_config.resolved_objectives()[objectives]), feasible.capacities)
 
 
-def run(proposer: Proposer, space: SearchSpace, first: Sequence[SplitSettings], n_trials: int) -> list[FinishedTrial]:
+def run(proposer: At, space: SearchSpace, first: Sequence[SplitSettings], n_trials: int) -> list[FinishedTrial]:
     runner, trials, queued = FakeRunner(cap_bytes=2**60), list[FinishedTrial](), list(first)
     for number in range(n_trials):
         settings = queued.pop(0) if queued else ask(proposer, trials).settings
@@ -51,8 +60,9 @@ def run(proposer: Proposer, space: SearchSpace, first: Sequence[SplitSettings], 
     return trials
 
 
-def ask(proposer: Proposer, trials: Sequence[FinishedTrial], **changes: Any) -> Proposal:
-    proposal = proposer.propose(trials, changes.get("running", []), np.random.default_rng(changes.get("seed", 0)))
+def ask(proposer: At, trials: Sequence[FinishedTrial], **changes: Any) -> Proposal:
+    running, generator = changes.get("running", []), np.random.default_rng(changes.get("seed", 0))
+    proposal = proposer.of.propose(trials, running, proposer.capacities, generator)
     assert proposal is not None
     return proposal
 
@@ -68,7 +78,7 @@ def score(settings: SplitSettings) -> float:
 @pytest.mark.parametrize("share", [0.4, 0.7, 1.0])
 def test_a_few_trials_find_the_best_split_that_fits(share: float) -> None:
     space, feasible, proposer = study(share)
-    trials = run(proposer, space, corners(space, PLANNER, feasible.rooms_bytes()), 12)
+    trials = run(proposer, space, extreme_settings(space, PLANNER, feasible.capacities), 12)
     assert max(score(trial.settings) for trial in trials) > 0.97 * best_score(space, feasible)
     assert not any(feasible.exceeded(trial.settings) for trial in trials)
 
@@ -76,7 +86,7 @@ def test_a_few_trials_find_the_best_split_that_fits(share: float) -> None:
 def test_what_is_fast_comes_before_what_is_lean() -> None:
     space, feasible, by_speed = study(0.6)
     _space, _feasible, by_all = study(0.6, objectives=slice(3))
-    trials = run(by_speed, space, corners(space, PLANNER, feasible.rooms_bytes()), 30)
+    trials = run(by_speed, space, extreme_settings(space, PLANNER, feasible.capacities), 30)
     proposals = [ask(by_all, trials[:n_trials]) for n_trials in range(4, 31)]
     n_fast = [each.outlook is not None and each.outlook.of_speeds for each in proposals].index(False)
     assert n_fast >= 3
@@ -87,7 +97,7 @@ def test_what_is_fast_comes_before_what_is_lean() -> None:
 
 def test_where_memory_is_all_that_counts_the_leanest_is_next() -> None:
     space, feasible, proposer = study(0.6, objectives=slice(2, 3))
-    largest = corners(space, PLANNER, feasible.rooms_bytes())[-1]
+    largest = extreme_settings(space, PLANNER, feasible.capacities)[-1]
     settings = ask(proposer, run(proposer, space, [largest], 1)).settings
     assert space.canonical(settings) == space.canonical(space.smallest())
 
@@ -114,10 +124,10 @@ def test_once_everything_was_tried_nothing_is_left() -> None:
     limits = Limits((), 0, None, n_processes=1, file_bytes={"chat": 1})
     feasible = FeasibleSpace(space, replace(PLANNER, models={"chat": PLANNER.models["chat"]}), limits)
     workloads = {"chat": small.models["chat"].workload}
-    proposer = Proposer(space, feasible, small.resolved_objectives(), workloads)
+    proposer = At(Proposer(model_engines(space, feasible, workloads), small.resolved_objectives()), feasible.capacities)
     trials = run(proposer, space, [], 2)
     assert {trial.settings["chat"].n_gpu_layers for trial in trials} == {0, 13}
-    assert proposer.propose(trials, [], np.random.default_rng(0)) is None
+    assert proposer.of.propose(trials, [], proposer.capacities, np.random.default_rng(0)) is None
 
 
 def test_where_models_take_long_to_load_the_split_changes_less_often() -> None:

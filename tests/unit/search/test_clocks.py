@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 from sqlalchemy import create_engine, text
 
 from layertune.search.search import Search
+from layertune.search.sharing import Fleet
 from layertune.search.storage import open_url
-from layertune.search.unclaimed import Unclaimed
 from layertune.testing import FakeRunner
 from small_study import quiet, search, space, task
 
@@ -69,7 +69,7 @@ def test_a_trial_that_has_an_owner_is_left_alone_however_old_it_looks(ahead: tim
 def test_a_trial_that_nobody_claims_is_run_by_another_machine_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("layertune.search.unclaimed._UNCLAIMED_FOR_S", 0.0)
+    monkeypatch.setattr("layertune.search.sharing._UNCLAIMED_FOR_S", 0.0)
     queued = space().settings({"chat.n_gpu_layers": 3, "code.n_gpu_layers": 7})
     machine(tmp_path, "one", 1)
     raw(tmp_path).enqueue_trial(space().params(queued))
@@ -85,10 +85,10 @@ def test_only_this_process_s_own_clock_makes_a_trial_old(tmp_path: Path, monkeyp
     first = asked(tmp_path, timedelta(hours=-19))
     now_s = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now_s)
-    unclaimed = Unclaimed()
+    fleet = Fleet("this machine")
 
     def abandoned() -> list[int]:
-        return unclaimed.abandoned(raw(tmp_path).get_trials(states=(TrialState.RUNNING,)))
+        return fleet.abandoned(raw(tmp_path))
 
     assert abandoned() == []
     now_s += 200

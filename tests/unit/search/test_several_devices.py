@@ -16,8 +16,8 @@ from layertune.sampler.distributions import distributions
 from layertune.search.search import Search
 from layertune.search.storage import open_journal
 from layertune.settings import SplitSettings
-from layertune.space.baselines import corners
-from layertune.space.feasible import FeasibleSpace
+from layertune.space.feasible import FeasibleSpace, learned_correction
+from layertune.space.initial_design import extreme_settings
 from layertune.space.limits import VRAM, Limits
 from layertune.space.search_space import SearchSpace
 from layertune.space.tensor_splits import tensor_splits
@@ -105,22 +105,22 @@ def test_nothing_fits_says_what_each_device_would_have_to_hold() -> None:
         FeasibleSpace(space, PLANNER, limits(1024, 2048)).check()
 
 
-def test_a_corner_is_reached_by_whichever_split_holds_most() -> None:
+def test_an_extreme_setting_uses_the_split_that_holds_most_layers() -> None:
     space = space_of(MIB, MIB)
     wanted = space.settings({"code.n_gpu_layers": 9, "code.tensor_split": "0,1"})
-    smallest, _, code = corners(space, PLANNER, device_bytes(wanted))
+    smallest, _, code = extreme_settings(space, PLANNER, device_bytes(wanted))
     assert smallest == space.smallest()
     assert (code["code"].n_gpu_layers, code["code"].tensor_split) == (9, (0.0, 1.0))
 
 
-def test_a_device_s_overhead_and_growth_leave_room_on_all_of_them() -> None:
+def test_the_overhead_of_one_device_is_reserved_on_every_device() -> None:
     space = space_of(*ROOMY)
     each = space.settings({"chat.n_gpu_layers": 6, "code.n_gpu_layers": 9})
     first, second = device_bytes(each)
     feasible = FeasibleSpace(space, PLANNER, limits(*ROOMY, n_processes=2))
     outcome = replace(measured(each), vram=report([first + 1000, second + 3000], scope="process"))
-    feasible.learn([FinishedTrial.of(0, each, outcome, {})])
-    assert feasible.rooms_bytes() == tuple(room - 2 * 3000 for room in ROOMY)
+    correction = learned_correction(PLANNER, [FinishedTrial.of(0, each, outcome, {})])
+    assert feasible.corrected(correction).capacities == tuple(n_bytes - 2 * 3000 for n_bytes in ROOMY)
 
 
 def test_a_measured_trial_is_over_where_one_of_its_devices_is() -> None:
@@ -145,7 +145,7 @@ def test_a_search_over_two_devices_runs_to_its_end_and_keeps_both_budgets(tmp_pa
             objectives=study.resolved_objectives(),
             workloads={name: model.workload for name, model in study.models.items()},
             sampler=sampler,
-            initial_design=corners(space, PLANNER, capacities),
+            initial_design=extreme_settings(space, PLANNER, capacities),
             n_trials=25,
         ),
         open_journal(tmp_path),

@@ -100,7 +100,7 @@ def test_a_measurement_keeps_everything_it_had() -> None:
 
 def test_in_a_shared_storage_each_machine_s_measurements_are_its_own() -> None:
     study = optuna.create_study()
-    one, other = StudyRecord(study, "one"), StudyRecord(study, "other")
+    one, other = StudyRecord(study, "one "), StudyRecord(study, "other ")
     assert isinstance(MEASURED, Measured)
     for record, n_rounds in ((one, 2), (other, 1)):
         for n_round in range(n_rounds):

@@ -5,7 +5,8 @@ import pytest
 import small_study
 from layertune.memory import GPU
 from layertune.settings import SplitSettings
-from layertune.space.baselines import baselines, corners
+from layertune.space.baselines import baselines
+from layertune.space.initial_design import extreme_settings
 from layertune.units import MIB
 from small_shapes import planner, shape
 from small_study import N_LAYERS
@@ -84,9 +85,9 @@ def test_a_model_by_itself_has_one_fit_and_no_evictions() -> None:
     assert [each.name for each in baselines(alone, single, MIB, MIB)] == ["fit", "llama-server-defaults"]
 
 
-def test_the_corners_are_the_smallest_and_each_model_with_all_that_fits() -> None:
+def test_the_extreme_settings_are_the_smallest_and_each_model_with_as_many_layers_as_fit() -> None:
     capacity_bytes = taken_bytes("code", 10) + taken_bytes("chat", 0)
-    smallest, chat, code = (layers(each) for each in corners(SPACE, PLANNER, [capacity_bytes]))
+    smallest, chat, code = (layers(each) for each in extreme_settings(SPACE, PLANNER, [capacity_bytes]))
     assert smallest == {"chat": 0, "code": 0}
     assert code == {"chat": 0, "code": 10}
     assert chat == {"chat": 10, "code": 0}
@@ -94,7 +95,7 @@ def test_the_corners_are_the_smallest_and_each_model_with_all_that_fits() -> Non
 
 def test_where_threads_are_searched_a_corner_has_all_of_them_and_nothing_else_changed() -> None:
     space = small_study.space(n_threads=[1, 4, 2])
-    smallest, threaded, *_ = corners(space, PLANNER, [BOTH_BYTES])
+    smallest, threaded, *_ = extreme_settings(space, PLANNER, [BOTH_BYTES])
     assert smallest["chat"].n_threads == 1
     assert threaded["chat"] == replace(smallest["chat"], n_threads=4)
     assert threaded["code"] == smallest["code"]

@@ -14,7 +14,7 @@ from layertune.memory.projection import Anatomy, Projection
 from layertune.memory.residuals import Correction
 from layertune.results.trials import FinishedTrial
 from layertune.settings import EngineSettings, SplitSettings
-from layertune.space.feasible import FeasibleSpace
+from layertune.space.feasible import FeasibleSpace, learned_correction
 from layertune.space.limits import VRAM, Limits
 from layertune.space.search_space import SearchSpace
 from layertune.testing import fakes
@@ -127,20 +127,22 @@ def measured(number: int, beyond_bytes: int) -> FinishedTrial:
     return FinishedTrial.of(number, each, replace(fakes.measured(each), vram=report), {})
 
 
-def test_what_trials_measure_beyond_the_plan_leaves_less_room() -> None:
+def test_a_learned_correction_makes_a_new_smaller_feasible_space_and_leaves_the_old_one() -> None:
     space = feasible(3 * MIB)
     before = space.n_settings()
-    space.learn([measured(0, MIB // 4)])
-    assert space.correction is not None
-    assert space.correction.overhead_bytes == MIB // 4
-    assert space.n_settings() < before
+    correction = learned_correction(PLANNER, [measured(0, MIB // 4)])
+    assert correction is not None
+    assert correction.overhead_bytes == MIB // 4
+    corrected = space.corrected(correction)
+    assert corrected.n_settings() < before
+    assert (space.correction, space.n_settings()) == (None, before)
     each = small_study.space().smallest()
-    assert space.violations(each)[VRAM] == needed_bytes(each) - 3 * MIB + 2 * (MIB // 4)
+    assert corrected.violations(each)[VRAM] == needed_bytes(each) - 3 * MIB + 2 * (MIB // 4)
 
 
 def test_what_llama_cpp_s_log_cannot_resolve_is_not_beyond_the_plan() -> None:
     space = feasible(3 * MIB)
     before = space.n_settings()
-    space.learn([measured(0, -10), measured(1, 0)])
-    assert space.correction == Correction(0, 0, 2)
-    assert space.n_settings() == before
+    correction = learned_correction(PLANNER, [measured(0, -10), measured(1, 0)])
+    assert correction == Correction(0, 0, 2)
+    assert space.corrected(correction).n_settings() == before
