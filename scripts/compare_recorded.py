@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compared_picture import Panel, picture
-from layertune.compare import StudiesCompared, compare_studies
+from layertune.compare import StudyComparison, compare_studies
 from layertune.compare.cost import ModelCost
-from layertune.compare.sheets import speed_words
-from layertune.compare.studies import PairCompared
-from layertune.compare.summary import StudySummary
+from layertune.compare.studies import PairComparison
+from layertune.compare.study_summary import StudySummary
+from layertune.compare.text_tables import speed_words
 from layertune.results.result import FILE_NAME, Result, read_result
 from layertune.units import format_bytes
 
@@ -91,7 +91,7 @@ def table(title: str, found: dict[str, Result]) -> str:
     models = list(next(iter(found.values())).models)
     headings = ["card", *(heading for name in models for heading in (f"{name} layers", f"{name} tokens/s", "together"))]
     headings += ["peak VRAM", "share", *(f"{name} beside the first" for name in models), "the pick flips for"]
-    pairs: list[PairCompared | None] = [None, *compared.pairs]
+    pairs: list[PairComparison | None] = [None, *compared.pairs]
     rows = [
         list(row(each, found[each.label], compared, pair, models))
         for each, pair in zip(compared.studies, pairs, strict=True)
@@ -101,7 +101,7 @@ def table(title: str, found: dict[str, Result]) -> str:
 
 
 def row(
-    study: StudySummary, result: Result, compared: StudiesCompared, pair: PairCompared | None, models: Sequence[str]
+    study: StudySummary, result: Result, compared: StudyComparison, pair: PairComparison | None, models: Sequence[str]
 ) -> Iterator[str]:
     pick = study.picks["balanced"]
     yield f"[{card(result)}](studies/{study.label})"

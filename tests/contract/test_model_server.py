@@ -12,7 +12,7 @@ from layertune.models.known import KnownModel
 from layertune.models.standin import plan_standin
 from layertune.testing import FakeServer, serving
 from layertune.verify.client import Endpoint, ModelClient, open_http
-from layertune.verify.outcome import Answered, Failed
+from layertune.verify.requests import Answered, Failed
 from served import TOOLS, WITHOUT_GPU, served
 
 T = TypeVar("T")

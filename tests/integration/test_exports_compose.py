@@ -13,7 +13,7 @@ import yaml
 
 from deployments import WORKSHEET, demo, recorded, study, worksheet
 from layertune.errors import UsageError
-from layertune.export import EXPORTERS, picked_for_worksheet, quote
+from layertune.export import EXPORTERS, pick_for_case_study, quote
 from layertune.results.result import Result
 from names import AWKWARD
 from readers import shell_words
@@ -157,7 +157,7 @@ def test_what_compose_makes_of_it_starts_the_server(made: Any, demo_pair: dict[s
 @needs_server
 def test_the_worksheets_own_compose_runs_its_env(demo_pair: dict[str, Path], tmp_path: Path) -> None:
     made = worksheet(20, 22)
-    trial = picked_for_worksheet(made, "code")
+    trial = pick_for_case_study(made, "code")
     repaired = with_images(without_comments(WORKSHEETS))
     found = services(tmp_path, {"compose.yml": repaired}, EXPORTERS["env"](made, trial, "/models"))
     for name, engine in trial.settings.items():

@@ -9,12 +9,12 @@ from finished_study import result
 from layertune.testing import FakeServer, serving
 from layertune.units import MIB
 from layertune.verify.client import Endpoint
-from layertune.verify.record import Load, PlanVerdict
+from layertune.verify.record import Load, PlanCheck
 from layertune.verify.servers import ServerFailed
 from layertune.verify.stack import ServedModel, Stack, stack_of
 from layertune.vram.vram_report import VramReport
 
-FITS = PlanVerdict(True, "100.0 MiB of 200.0 MiB", None, 200 * MIB, {"chat": 60 * MIB, "code": 40 * MIB})
+FITS = PlanCheck(True, "100.0 MiB of 200.0 MiB", None, 200 * MIB, {"chat": 60 * MIB, "code": 40 * MIB})
 LOAD = Load(3, 0.3, {"chat": (64, 16), "code": (64, 16)})
 
 

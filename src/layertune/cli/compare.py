@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from layertune.cli.console import Table, show, show_heading, show_json, show_table
-from layertune.compare import StudiesCompared, compare_studies
-from layertune.compare.sheets import Sheet, pair_lines, remarks, sheets
+from layertune.compare import StudyComparison, compare_studies
+from layertune.compare.text_tables import TextTable, pair_lines, remarks, text_tables
 from layertune.errors import UsageError
 from layertune.prediction.prediction import is_prediction, load_prediction
 from layertune.regular_files import is_folder, is_there
@@ -44,10 +44,10 @@ def labels(studies: Sequence[Path]) -> list[str]:
     ]
 
 
-def print_comparison(compared: StudiesCompared) -> None:
-    for sheet in sheets(compared):
+def print_comparison(compared: StudyComparison) -> None:
+    for each in text_tables(compared):
         show("")
-        show_table(_table(sheet))
+        show_table(_table(each))
     for pair in compared.pairs:
         show("")
         show_heading(f"{pair.first} → {pair.other}")
@@ -55,11 +55,11 @@ def print_comparison(compared: StudiesCompared) -> None:
     show("", *remarks(compared))
 
 
-def markdown(compared: StudiesCompared) -> str:
+def markdown(compared: StudyComparison) -> str:
     parts = []
-    for sheet in sheets(compared):
-        lines = [_row(sheet.headings), "|" + "---|" * len(sheet.headings), *map(_row, sheet.rows)]
-        parts.append(f"### {markdown_text(sheet.title)}\n\n" + "\n".join(lines))
+    for each in text_tables(compared):
+        lines = [_row(each.headings), "|" + "---|" * len(each.headings), *map(_row, each.rows)]
+        parts.append(f"### {markdown_text(each.title)}\n\n" + "\n".join(lines))
     for pair in compared.pairs:
         heading = f"### {markdown_text(pair.first)} → {markdown_text(pair.other)}"
         parts.append("\n\n".join([heading, *map(markdown_text, pair_lines(pair))]))
@@ -84,11 +84,11 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(map(markdown_text, cells))} |"
 
 
-def _table(sheet: Sheet) -> Table:
-    table = Table(sheet.title)
-    for heading in sheet.headings:
+def _table(each: TextTable) -> Table:
+    table = Table(each.title)
+    for heading in each.headings:
         table.column(heading, wraps=True)
-    for row in sheet.rows:
+    for row in each.rows:
         table.row(*row)
     return table
 

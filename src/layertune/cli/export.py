@@ -4,7 +4,14 @@ from pathlib import Path
 
 from layertune.cli.console import say, show_file, warn
 from layertune.errors import UsageError
-from layertune.export import MODELS_DIR, REPAIRS, check_format, export_files, ignored_keys, picked_for_worksheet
+from layertune.export import (
+    COMPOSE_REPAIRS,
+    MODELS_DIR,
+    check_format,
+    export_files,
+    pick_for_case_study,
+    unread_variables,
+)
 from layertune.results.result import Result, TrialInfo, read_result
 from layertune.study.other_files import other_files
 from layertune.study.outputs import write_files
@@ -24,7 +31,7 @@ def run(
     result = read_result(study)
     for sentence in other_files(study if study.is_dir() else study.parent, result):
         warn(sentence)
-    trial = None if compat is None else picked_for_worksheet(result, pick)
+    trial = None if compat is None else pick_for_case_study(result, pick)
     pick = pick if trial is None else str(trial.number)
     files = export_files(result, format, pick, MODELS_DIR if models_dir is None else models_dir)
     if output is not None:
@@ -44,7 +51,7 @@ def _as_one(files: dict[str, str]) -> str:
 
 
 def _warn(result: Result, trial: TrialInfo) -> None:
-    for sentence in ignored_keys(result, trial):
+    for sentence in unread_variables(result, trial):
         warn(sentence)
-    for line in REPAIRS:
+    for line in COMPOSE_REPAIRS:
         say(line)

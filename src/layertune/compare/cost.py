@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import exp, log, sqrt
 
-from layertune.compare.summary import Speed, balanced, speed
+from layertune.compare.study_summary import Speed, balanced, speed
 from layertune.results.result import Result
 from layertune.results.trial_info import MeasuredIn, last_in_common
 

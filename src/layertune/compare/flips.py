@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
-from layertune.compare.summary import balanced, speed
+from layertune.compare.study_summary import balanced, speed
 from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import last_in_common
 from layertune.settings import EngineSettings

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from layertune.compare.comparability import Difference, hardware_differences, refuse_unlike
 from layertune.compare.cost import Cost, cost
 from layertune.compare.flips import Flips, flips
-from layertune.compare.fronts import Overlap, Reference, hypervolumes, overlap
-from layertune.compare.likeness import Difference, hardware_differences, refuse_unlike
-from layertune.compare.summary import StudySummary, predicted_summary, summary
+from layertune.compare.front_comparison import Overlap, Reference, hypervolumes, overlap
+from layertune.compare.study_summary import StudySummary, predicted_summary, summary
 from layertune.prediction import Prediction
 from layertune.results.result import Result
 
 
 @dataclass(frozen=True, slots=True)
-class PairCompared:
+class PairComparison:
     """One study beside the first one."""
 
     first: str
@@ -25,7 +25,7 @@ class PairCompared:
 
 
 @dataclass(frozen=True, slots=True)
-class StudiesCompared:
+class StudyComparison:
     """`hypervolumes` by label, all between the same `reference`; None where there is nothing in common to measure.
 
     Predictions come last in `studies`, and are in no hypervolume and no pair: nothing of them was measured.
@@ -34,12 +34,12 @@ class StudiesCompared:
     studies: tuple[StudySummary, ...]
     reference: Reference | None
     hypervolumes: dict[str, float | None]
-    pairs: tuple[PairCompared, ...]
+    pairs: tuple[PairComparison, ...]
 
 
 def compare_studies(
     studies: Sequence[tuple[str, Result]], predictions: Sequence[tuple[str, Prediction]] = ()
-) -> StudiesCompared:
+) -> StudyComparison:
     """Compare studies and predictions, two or more, each with the label to call it by; labels are unlike each other.
 
     Raises:
@@ -52,7 +52,7 @@ def compare_studies(
         refuse_unlike(first_label, first, label, prediction)
     reference, volumes = hypervolumes([result for _, result in studies])
     labels = [label for label, _ in studies]
-    return StudiesCompared(
+    return StudyComparison(
         studies=(
             *(summary(label, result) for label, result in studies),
             *(predicted_summary(label, prediction) for label, prediction in predictions),
@@ -60,7 +60,7 @@ def compare_studies(
         reference=reference,
         hypervolumes=dict(zip(labels, volumes, strict=True)),
         pairs=tuple(
-            PairCompared(
+            PairComparison(
                 first=first_label,
                 other=label,
                 hardware=tuple(hardware_differences(first, other)),

@@ -1,10 +1,10 @@
 """What a pick is worth: what one step of each of its settings gives and costs, and whether its models should share the
 device at all. Every figure says whether it was measured, modelled or planned."""
 
+from layertune.explain.coexist import Alone, Case, Swap, coexist_or_swap
 from layertune.explain.explanation import Explanation, engines_to_plan, explain
 from layertune.explain.line import Change, Gives, Line, Memory
 from layertune.explain.steps import NoStep
-from layertune.explain.swap import Alone, Case, Swap, coexist_or_swap
 
 __all__ = [
     "Alone",

@@ -7,7 +7,7 @@ from layertune.explain.changes import measured_memory, planned_memory, recorded_
 from layertune.explain.line import Change, Line, Memory, Over, gives, ordered
 from layertune.explain.measured import measured_change, measured_steps
 from layertune.explain.modelled import ModelledSpeeds
-from layertune.explain.steps import NoStep, Step, engine_of, steps, value, with_it
+from layertune.explain.steps import NoStep, Step, canonical_engine, linked_settings, steps, value
 from layertune.memory import EngineMemory
 from layertune.results.result import Result, TrialInfo
 from layertune.settings import EngineSettings
@@ -37,7 +37,7 @@ def explain(result: Result, pick: TrialInfo, memory: Mapping[str, EngineMemory])
     lines: list[Line] = []
     no_steps: list[NoStep] = []
     for model in result.models:
-        engine = engine_of(result, pick, model)
+        engine = canonical_engine(result, pick, model)
         found = list(steps(result, model, engine))
         wanted = [each for each in found if isinstance(each, Step)]
         no_steps += [each for each in found if isinstance(each, NoStep)]
@@ -53,7 +53,7 @@ def engines_to_plan(result: Result, picks: Sequence[TrialInfo]) -> dict[str, lis
     wanted: dict[str, list[EngineSettings]] = {name: [] for name in result.models}
     for pick in picks:
         for model in result.models:
-            engine = engine_of(result, pick, model)
+            engine = canonical_engine(result, pick, model)
             for step in steps(result, model, engine):
                 if isinstance(step, Step) and recorded_memory(result, model, engine, step.engine) is None:
                     wanted[model] += [engine, step.engine]
@@ -97,7 +97,7 @@ class _Lines:
             knob=step.knob,
             before=value(self._engine, step.knob),
             to=step.to,
-            along=tuple(with_it(self._engine, step)),
+            along=tuple(linked_settings(self._engine, step)),
             speed=speed,
             no_speed=no_speed if speed is None else None,
             memory=memory,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import hypot
 
 from layertune.explain.line import Change
-from layertune.explain.steps import KNOBS, Step, engine_of, turned, value
+from layertune.explain.steps import KNOBS, Step, canonical_engine, value, with_setting
 from layertune.results.bounds import LOAD_SPREAD
 from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import MeasuredIn, is_disturbed, last_in_common
@@ -26,7 +26,7 @@ def measured_steps(result: Result, pick: TrialInfo, model: str) -> Iterator[tupl
     """
     found = [pair for trial in result.trials if (pair := _difference(result, pick, trial, model)) is not None]
     for knob in KNOBS:
-        now = value(engine_of(result, pick, model), knob)
+        now = value(canonical_engine(result, pick, model), knob)
         of_knob = [pair for pair in found if pair[0].knob == knob]
         below = [pair for pair in of_knob if pair[0].to < now]
         above = [pair for pair in of_knob if pair[0].to > now]
@@ -51,14 +51,14 @@ def measured_change(pick: TrialInfo, other: TrialInfo, model: str) -> Change | N
 def _difference(result: Result, pick: TrialInfo, trial: TrialInfo, model: str) -> tuple[Step, TrialInfo] | None:
     if trial.state != "measured" or is_disturbed(trial):
         return None
-    there = {name: engine_of(result, trial, name) for name in result.models}
-    here = {name: engine_of(result, pick, name) for name in result.models}
+    there = {name: canonical_engine(result, trial, name) for name in result.models}
+    here = {name: canonical_engine(result, pick, name) for name in result.models}
     if any(there[name] != here[name] for name in result.models if name != model) or there[model] == here[model]:
         return None
     n_layer = result.models[model].n_layer
     for knob in KNOBS:
         to = value(there[model], knob)
-        if to != value(here[model], knob) and turned(here[model], knob, to, n_layer) == there[model]:
+        if to != value(here[model], knob) and with_setting(here[model], knob, to, n_layer) == there[model]:
             return Step(model, knob, there[model]), trial
     return None
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from layertune.config.study import Workload
 from layertune.explain.line import Change
+from layertune.explain.recorded_weights import RecordedWeights
 from layertune.explain.steps import KNOBS, value
-from layertune.explain.weights import RecordedWeights
 from layertune.results.result import Result
 from layertune.sampler.observations import observations
 from layertune.sampler.posterior import ModelEngines

@@ -37,7 +37,7 @@ class NoStep:
     why: str
 
 
-def engine_of(result: Result, trial: TrialInfo, model: str) -> EngineSettings:
+def canonical_engine(result: Result, trial: TrialInfo, model: str) -> EngineSettings:
     """Return a model of a trial in canonical form."""
     return trial.settings[model].canonical(result.models[model].n_layer)
 
@@ -47,7 +47,7 @@ def value(engine: EngineSettings, knob: str) -> int:
     return found
 
 
-def turned(engine: EngineSettings, knob: str, to: int, n_layer: int) -> EngineSettings:
+def with_setting(engine: EngineSettings, knob: str, to: int, n_layer: int) -> EngineSettings:
     """Return the engine with one setting changed, in canonical form. A physical batch takes the logical one along,
     which it cannot exceed; llama.cpp's own order of clamping does the rest."""
     n_batch = max(engine.n_batch, to) if knob == "n_ubatch" else engine.n_batch
@@ -55,7 +55,7 @@ def turned(engine: EngineSettings, knob: str, to: int, n_layer: int) -> EngineSe
     return replace(engine, **changes).canonical(n_layer)
 
 
-def with_it(before: EngineSettings, step: Step) -> list[str]:
+def linked_settings(before: EngineSettings, step: Step) -> list[str]:
     """Return the names of the settings that go along with a step: a batch with the other one, or with its context."""
     return [knob for knob in KNOBS if knob != step.knob and getattr(before, knob) != getattr(step.engine, knob)]
 
@@ -64,11 +64,11 @@ def steps(result: Result, model: str, engine: EngineSettings) -> Iterator[Step |
     """Give a step down and a step up of every setting, or why there is none; `engine` is in canonical form."""
     n_layer = result.models[model].n_layer
     for knob in KNOBS:
-        tried = {value(engine_of(result, trial, model), knob) for trial in result.trials}
+        tried = {value(canonical_engine(result, trial, model), knob) for trial in result.trials}
         for up in (False, True):
             to = _next(engine, knob, tried, up=up)
             why = _RULES[knob](result, model, engine, to)
-            changed = None if why else turned(engine, knob, to, n_layer)
+            changed = None if why else with_setting(engine, knob, to, n_layer)
             if changed is None or value(changed, knob) == value(engine, knob):
                 yield NoStep(model, knob, up, why or "llama.cpp would run it as it is")
             else:
@@ -104,7 +104,7 @@ def _context(result: Result, model: str, engine: EngineSettings, to: int) -> str
         return f"llama.cpp makes no context of less than {N_CTX_PADDING} tokens a slot"
     workload = result.workload[model]
     n_needed = workload.n_prompt + workload.n_generate
-    n_slot = turned(engine, "n_ctx", to, result.models[model].n_layer).n_ctx // engine.n_parallel
+    n_slot = with_setting(engine, "n_ctx", to, result.models[model].n_layer).n_ctx // engine.n_parallel
     return f"the workload's {n_needed} tokens would not fit" if n_slot < n_needed else ""
 
 

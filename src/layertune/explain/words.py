@@ -1,8 +1,8 @@
 """What an explanation says in words, the same on the page and in a terminal."""
 
+from layertune.explain.coexist import Alone, Case, Swap
 from layertune.explain.line import Change, Gives, Line
 from layertune.explain.steps import NoStep
-from layertune.explain.swap import Alone, Case, Swap
 from layertune.results.trial_info import MeasuredIn
 from layertune.units import format_bytes
 

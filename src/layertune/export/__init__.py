@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from layertune.errors import UsageError
 from layertune.export import env, record
+from layertune.export.case_study import COMPOSE_REPAIRS, pick_for_case_study, unread_variables
 from layertune.export.compose import render_compose
 from layertune.export.env import quote, render_env
 from layertune.export.llama_server import render_llama_server
@@ -16,7 +17,6 @@ from layertune.export.paths import MODELS_DIR
 from layertune.export.preset import render_preset
 from layertune.export.record import render_json
 from layertune.export.systemd import render_systemd
-from layertune.export.worksheet import REPAIRS, ignored_keys, picked_for_worksheet
 from layertune.results.result import Result, TrialInfo
 
 Exporter = Callable[[Result, TrialInfo, str], dict[str, str]]
@@ -58,15 +58,15 @@ def check_format(format: str) -> None:
 
 
 __all__ = [
+    "COMPOSE_REPAIRS",
     "EXPORTERS",
     "MODELS_DIR",
-    "REPAIRS",
     "Exporter",
     "check_format",
     "export_files",
-    "ignored_keys",
-    "picked_for_worksheet",
+    "pick_for_case_study",
     "quote",
     "render_env",
     "render_json",
+    "unread_variables",
 ]

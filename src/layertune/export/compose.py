@@ -5,8 +5,8 @@ A list holds the command, so no argument is split, and no comment can become one
 """
 
 from layertune.export.flags import Flag, address_flags, ports, server_flags
+from layertune.export.header import comment
 from layertune.export.paths import is_plain, model_path
-from layertune.export.provenance import comment
 from layertune.export.yaml_text import double_quoted
 from layertune.results.result import Result, TrialInfo
 

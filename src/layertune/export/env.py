@@ -10,8 +10,8 @@ are plain words, which `Result` sees to.
 import re
 
 from layertune.export.flags import server_flags
+from layertune.export.header import comment
 from layertune.export.paths import cannot_hold
-from layertune.export.provenance import comment
 from layertune.results.result import Result, TrialInfo
 
 FILE_NAME = ".env"

@@ -6,8 +6,8 @@ Both are for a POSIX shell, whose single quotes hold every character but a quote
 import shlex
 
 from layertune.export.flags import Flag, address_flags, ports, server_flags
+from layertune.export.header import comment
 from layertune.export.paths import model_path
-from layertune.export.provenance import comment
 from layertune.results.result import Result, TrialInfo
 
 _HOST = "127.0.0.1"

@@ -8,8 +8,8 @@ expanding anything. So `${` is taken apart by closing and opening its quotes, an
 import shlex
 
 from layertune.export.flags import Flag, address_flags, server_flags
+from layertune.export.header import comment
 from layertune.export.paths import cannot_hold, model_path
-from layertune.export.provenance import comment
 from layertune.export.yaml_text import double_quoted, escaped
 from layertune.results.result import Result, TrialInfo
 

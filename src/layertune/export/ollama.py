@@ -8,8 +8,8 @@ is not printable (parser/parser.go).
 
 from layertune.errors import UsageError
 from layertune.export.flags import flash_attention
+from layertune.export.header import comment
 from layertune.export.paths import cannot_hold, model_path
-from layertune.export.provenance import comment
 from layertune.results.result import Result, TrialInfo
 
 

@@ -5,8 +5,8 @@ A value ends at a line break and at every `;` and `#`, and loses the blanks arou
 """
 
 from layertune.export.flags import server_flags
+from layertune.export.header import comment
 from layertune.export.paths import cannot_hold, model_path
-from layertune.export.provenance import comment
 from layertune.results.result import Result, TrialInfo
 
 FILE_NAME = "preset.ini"

@@ -4,9 +4,9 @@ A word of ExecStart in double quotes holds every character by C's escapes; `%` a
 "Command lines"; systemd.syntax(7), "Quoting").
 """
 
+from layertune.export.header import comment
 from layertune.export.llama_server import command
 from layertune.export.paths import is_plain
-from layertune.export.provenance import comment
 from layertune.results.result import Result, TrialInfo
 
 

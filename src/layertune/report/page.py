@@ -11,20 +11,20 @@ from importlib.resources import files
 from string import Template
 
 from layertune.memory import EngineMemory
-from layertune.report.exports import exports_section
-from layertune.report.front import front_section
-from layertune.report.history import history_section
-from layertune.report.importance import importance_section
-from layertune.report.layers import layers_section
+from layertune.report.exports_section import exports_section
+from layertune.report.front_section import front_section
+from layertune.report.history_section import history_section
+from layertune.report.importance_section import importance_section
+from layertune.report.layers_section import layers_section
 from layertune.report.markup import Html, escape, join, paragraph
-from layertune.report.memory import memory_section
-from layertune.report.noise import noise_section
+from layertune.report.memory_section import memory_section
+from layertune.report.noise_section import noise_section
 from layertune.report.numbers import count, size
-from layertune.report.picks import picks_section
-from layertune.report.provenance import provenance_section
-from layertune.report.steps import steps_section
-from layertune.report.swap import swap_section
-from layertune.report.trials import trials_section
+from layertune.report.picks_section import picks_section
+from layertune.report.provenance_section import provenance_section
+from layertune.report.steps_section import steps_section
+from layertune.report.swap_section import swap_section
+from layertune.report.trials_section import trials_section
 from layertune.results.result import Result
 
 _NO_MEMORY: Mapping[str, EngineMemory] = {}

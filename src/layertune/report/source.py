@@ -43,7 +43,7 @@ class Source:
     def settings(self, model: str) -> Html:
         parts = [
             Html(f"{escape(short)}\xa0{_value(value, self.at + pointer('settings', model, field))}")
-            for field, short, value in told_settings(self.trial.settings[model])
+            for field, short, value in shown_settings(self.trial.settings[model])
         ]
         return join(parts, "\xa0· ")
 
@@ -65,7 +65,7 @@ def measured(result: Result) -> list[Source]:
     return [source for source in sources(result) if source.trial.state == "measured"]
 
 
-def told_settings(engine: EngineSettings) -> Iterator[tuple[str, str, int | str]]:
+def shown_settings(engine: EngineSettings) -> Iterator[tuple[str, str, int | str]]:
     """Give each setting's name, short name and value."""
     for field, short in _ALWAYS.items():
         yield field, short, getattr(engine, field)
@@ -76,7 +76,7 @@ def told_settings(engine: EngineSettings) -> Iterator[tuple[str, str, int | str]
 
 
 def settings_text(engine: EngineSettings) -> str:
-    return " ".join(f"{short}={value}" for _, short, value in told_settings(engine))
+    return " ".join(f"{short}={value}" for _, short, value in shown_settings(engine))
 
 
 def speed_text(metric: MetricInfo, unit: str) -> str:

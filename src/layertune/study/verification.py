@@ -22,12 +22,12 @@ from layertune.study.models_on_device import ModelsOnDevice, models_of
 from layertune.study.verified import VerifiedStudy, plan_verdict
 from layertune.units import format_bytes
 from layertune.verify import checklist
+from layertune.verify.checklist_run import ChecklistRun
 from layertune.verify.gauge import Gauge
 from layertune.verify.programs import Program, check_device, find_program
-from layertune.verify.record import Check, Load, PlanVerdict, Subject, Verification
+from layertune.verify.record import Check, Load, PlanCheck, Subject, Verification
 from layertune.verify.servers import GivenServers, OwnServers, Servers
 from layertune.verify.stack import Stack, stack_of, unread
-from layertune.verify.walk import Walk
 from layertune.vram.probe_selection import open_outside_probe
 
 
@@ -94,7 +94,7 @@ def _run(
     stack: Stack,
     load: Load,
     checks: list[Check],
-    plan: PlanVerdict,
+    plan: PlanCheck,
     models: ModelsOnDevice,
     request: Request,
 ) -> Verification:
@@ -114,7 +114,7 @@ def _run(
         if program is not None:
             servers = _own(program, target, ledger, request.api_key, open_)
         probe = open_outside_probe(target, None if ledger is None else ledger.descriptor)
-        walk = Walk(
+        run = ChecklistRun(
             stack,
             servers,
             plan,
@@ -125,7 +125,7 @@ def _run(
             HostWatch(sum(engine.n_threads for _, engine in stack.settings.items()) + (target.n_threads or 0)),
         )
         started = datetime.now(UTC)
-        asyncio.run(walk.run())
+        asyncio.run(run.run())
     return Verification(
         started=f"{started:%Y-%m-%d %H:%M:%S}",
         layertune_version=layertune.__version__,
@@ -135,15 +135,15 @@ def _run(
             _device(study, target),
             "given by --url" if program is None else program.words,
             program,
-            walk.builds,
+            run.builds,
         ),
         load=load,
         plan=plan,
-        checks=(*checks, *walk.checks),
-        compared=tuple(walk.compared),
-        memory=walk.memory(),
-        phases=tuple(walk.phases),
-        meanwhile=walk.meanwhile,
+        checks=(*checks, *run.checks),
+        compared=tuple(run.compared),
+        memory=run.memory(),
+        phases=tuple(run.phases),
+        meanwhile=run.meanwhile,
     )
 
 
@@ -158,11 +158,11 @@ def _own(program: Program, target: Target, ledger: Ledger | None, api_key: str |
 
 
 def _nothing_started(
-    study: VerifiedStudy, stack: Stack, load: Load, checks: list[Check], plan: PlanVerdict | None = None
+    study: VerifiedStudy, stack: Stack, load: Load, checks: list[Check], plan: PlanCheck | None = None
 ) -> Verification:
     info = study.result.hardware.device
     device = info.name if info.vram_bytes is None else f"{info.name}, {format_bytes(info.vram_bytes)}"
-    nobody = PlanVerdict(None, "no plan", None, study.result.budget.capacity_bytes(), dict.fromkeys(stack.models))
+    nobody = PlanCheck(None, "no plan", None, study.result.budget.capacity_bytes(), dict.fromkeys(stack.models))
     return Verification(
         started=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
         layertune_version=layertune.__version__,

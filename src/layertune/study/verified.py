@@ -12,8 +12,8 @@ from layertune.results.result import Result, read_result
 from layertune.study.estimate import Estimate, estimate
 from layertune.study.models_on_device import ModelsOnDevice
 from layertune.units import format_bytes
-from layertune.verify.foreign_words import without_folders
-from layertune.verify.record import PlanVerdict
+from layertune.verify.record import PlanCheck
+from layertune.verify.server_output import without_folders
 from layertune.verify.stack import Stack
 
 
@@ -76,15 +76,15 @@ def open_verified(study: Path, models_dir: Path | None) -> VerifiedStudy:
     return VerifiedStudy(result, config)
 
 
-def plan_verdict(config: StudyConfig, models: ModelsOnDevice) -> PlanVerdict:
+def plan_verdict(config: StudyConfig, models: ModelsOnDevice) -> PlanCheck:
     """Plan a config whose settings are all fixed."""
     try:
         found = estimate(config, models)
     except BuildError as error:
         nobody = dict.fromkeys(config.models)
         capacity_bytes = next(iter(models.budgets_bytes(config)), None)
-        return PlanVerdict(None, without_folders(f"no plan: {error}"), None, capacity_bytes, nobody)
-    return PlanVerdict(
+        return PlanCheck(None, without_folders(f"no plan: {error}"), None, capacity_bytes, nobody)
+    return PlanCheck(
         fits=False if found.plan.needed_bytes is None else found.fits(),
         words=_words(found),
         advice=_advice(found),

@@ -7,10 +7,10 @@ from layertune.models import file_sha256
 from layertune.models.shape import part_files
 from layertune.regular_files import is_file
 from layertune.units import format_bytes, format_duration
-from layertune.verify.client import About
+from layertune.verify.client import ServerInfo
 from layertune.verify.gauge import Drift
-from layertune.verify.outcome import Phase
-from layertune.verify.record import Check, PlanVerdict
+from layertune.verify.record import Check, PlanCheck
+from layertune.verify.requests import Phase
 from layertune.verify.servers import ServerFailed
 from layertune.verify.stack import ServedModel, Stack
 
@@ -40,7 +40,7 @@ def _file(model: ServedModel) -> Check:
     return Check(what, "passed", f"{model.file.name}, {format_bytes(size_bytes)}, its sha256 is the study's")
 
 
-def plan(verdict: PlanVerdict) -> Check:
+def plan(verdict: PlanCheck) -> Check:
     what = "the settings fit the budget by plan"
     if verdict.fits is None:
         return Check(what, "not walked", verdict.words)
@@ -55,7 +55,7 @@ def before(n_bytes: int, source: str) -> Check:
     return Check(what, "failed", evidence, "end the programs that hold it; nvidia-smi names them")
 
 
-def applied(model: ServedModel, about: About, *, given: bool) -> Check:
+def applied(model: ServedModel, about: ServerInfo, *, given: bool) -> Check:
     """Does the server run this file with these settings, as far as it tells?
 
     Of a `given` server that is all that is known: its other flags are whoever's started it.
@@ -86,7 +86,7 @@ def not_started(model: ServedModel, failure: ServerFailed, advice: str | None) -
     return Check(what, "failed", f"{failure}; out of memory: {failure.out_of_memory}", advice or _LESS)
 
 
-def after_start(model: str, held_bytes: int, taken_bytes: int, verdict: PlanVerdict) -> Check:
+def after_start(model: str, held_bytes: int, taken_bytes: int, verdict: PlanCheck) -> Check:
     what = f"VRAM after {model} has started"
     planned = verdict.device_bytes.get(model)
     by_plan = "" if planned is None else f", {format_bytes(planned)} by plan"
@@ -110,13 +110,13 @@ def inferred_at_once(questions: Mapping[str, str], answers: Sequence[str | BaseE
 
 
 def answered(
-    what: str, phases: Sequence[Phase], peak_bytes: int | None, verdict: PlanVerdict, ended: ServerFailed | None
+    what: str, phases: Sequence[Phase], peak_bytes: int | None, verdict: PlanCheck, ended: ServerFailed | None
 ) -> Check:
     """Was every request answered, did the memory stay in the budget, and are all servers still there?"""
     whys = _whys(phases)
     n_all = sum(len(outcomes) for phase in phases for outcomes in phase.outcomes.values())
     n_failed = sum(whys.values())
-    n_reused = sum(phase.figures(name).n_reused for phase in phases for name in phase.outcomes)
+    n_reused = sum(phase.stats(name).n_reused for phase in phases for name in phase.outcomes)
     evidence = (
         f"{n_all - n_failed} of {n_all} requests answered in {format_duration(sum(each.wall_s for each in phases))}"
     )
@@ -162,7 +162,7 @@ def returned(left_bytes: int, *, is_back: bool) -> Check:
     return Check(what, "failed", evidence, "see who holds it: nvidia-smi")
 
 
-def _within(what: str, n_bytes: int | None, verdict: PlanVerdict, evidence: str) -> Check:
+def _within(what: str, n_bytes: int | None, verdict: PlanCheck, evidence: str) -> Check:
     capacity_bytes = verdict.capacity_bytes
     if n_bytes is None or capacity_bytes is None or n_bytes <= capacity_bytes:
         return Check(what, "passed", evidence)
@@ -173,7 +173,7 @@ def _file_name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _of(verdict: PlanVerdict) -> str:
+def _of(verdict: PlanCheck) -> str:
     return "" if verdict.capacity_bytes is None else f" of {format_bytes(verdict.capacity_bytes)}"
 
 

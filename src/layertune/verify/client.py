@@ -14,8 +14,8 @@ from typing import Any, Literal
 import httpx
 
 from layertune.redaction import without_password, without_password_of
-from layertune.verify.foreign_words import as_recorded
-from layertune.verify.outcome import Answered, Failed, RequestOutcome
+from layertune.verify.requests import Answered, Failed, RequestOutcome
+from layertune.verify.server_output import as_recorded
 
 Dialect = Literal["llama-server", "llama_cpp.server"]
 Http = httpx.AsyncClient
@@ -41,7 +41,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class ServerInfo:
     """What a server says of itself; None is what it does not say. `n_ctx` is a slot's."""
 
     alias: str
@@ -79,11 +79,11 @@ class _Seen:
     n_generated: int
 
 
-class BadAnswer(Exception):
+class BadResponse(Exception):
     """A server answered, and not with what was asked for."""
 
 
-class NotYet(BadAnswer):
+class NotReady(BadResponse):
     """No server answers there yet, or it is loading its model."""
 
 
@@ -96,24 +96,24 @@ class ModelClient:
         self.endpoint = endpoint
         self.patience_s = 600.0
 
-    async def about(self) -> About:
-        """Raises BadAnswer where the server is none of the kind, or does not answer yet."""
+    async def about(self) -> ServerInfo:
+        """Raises BadResponse where the server is none of the kind, or does not answer yet."""
         try:
             if self.endpoint.dialect == "llama-server":
                 props = await self._ask("GET", "/props")
-                return About(
+                return ServerInfo(
                     alias=str(props["model_alias"]),
                     file=str(props["model_path"]),
                     n_ctx=int(props["default_generation_settings"]["n_ctx"]),
                     n_slots=int(props["total_slots"]),
                     build=str(props["build_info"]),
                 )
-            return About(alias=str((await self._ask("GET", "/v1/models"))["data"][0]["id"]))
+            return ServerInfo(alias=str((await self._ask("GET", "/v1/models"))["data"][0]["id"]))
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise BadAnswer(f"{self.endpoint.shown} does not answer as a {self.endpoint.dialect} does") from error
+            raise BadResponse(f"{self.endpoint.shown} does not answer as a {self.endpoint.dialect} does") from error
 
     async def prompt_parts(self, text: str) -> PromptParts:
-        """Return what `complete` takes prompts of, for this model and text. Raises BadAnswer."""
+        """Return what `complete` takes prompts of, for this model and text. Raises BadResponse."""
         if self.endpoint.dialect == "llama-server":
             return PromptParts(await self._tokens("/tokenize", {"content": text, "add_special": False}), 1.0)
         # It takes text only, and what it makes of tokens that cut a character is an error.
@@ -121,16 +121,16 @@ class ModelClient:
         return PromptParts([ord(char) for char in text], len(text) / n_tokens)
 
     async def chat(self, message: str, n_predict: int) -> str:
-        """Return what the model says to a message, as the worksheet's curl asks it. Raises BadAnswer."""
+        """Return what the model says to a message, as the worksheet's curl asks it. Raises BadResponse."""
         body = {"messages": [{"role": "user", "content": message}], "max_tokens": n_predict}
         answer = await self._ask("POST", "/v1/chat/completions", body, timeout_s=self.patience_s)
         try:
             said = answer["choices"][0]["message"]
             text = str(said.get("content") or said.get("reasoning_content") or "")
         except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise BadAnswer(f"no message in the answer to a chat: {str(answer)[:200]}") from error
+            raise BadResponse(f"no message in the answer to a chat: {str(answer)[:200]}") from error
         if not text:
-            raise BadAnswer("the answer to a chat is empty")
+            raise BadResponse("the answer to a chat is empty")
         return text
 
     async def complete(self, prompt: Sequence[int], n_predict: int, phase_started_s: float) -> RequestOutcome:
@@ -144,7 +144,7 @@ class ModelClient:
                 if response.status_code != httpx.codes.OK:
                     raise self._refusal(response.status_code, await response.aread())
                 return await self._follow(response, n_predict, started_s, phase_started_s)
-        except BadAnswer as error:
+        except BadResponse as error:
             why = str(error)
         except httpx.TimeoutException:
             why = f"stalled: no sign of the server for {self.patience_s:.0f} s"
@@ -176,14 +176,14 @@ class ModelClient:
             if event.has_token:
                 seen.append(_Seen(perf_counter(), len(seen) + 1 if event.n_generated is None else event.n_generated))
         else:
-            raise BadAnswer(f"the answer broke off after {seen[-1].n_generated if seen else 0} tokens")
+            raise BadResponse(f"the answer broke off after {seen[-1].n_generated if seen else 0} tokens")
         n_generated = event.n_generated
         if n_generated is None:  # tokens that are no text on their own have no event
             n_generated = n_predict if has_full_length else len(seen)
         if self.endpoint.dialect == "llama-server" and n_generated != n_predict:
-            raise BadAnswer(f"the answer has {n_generated} tokens of {n_predict}")
+            raise BadResponse(f"the answer has {n_generated} tokens of {n_predict}")
         if n_generated == 0:
-            raise BadAnswer("the answer has no token")
+            raise BadResponse("the answer has no token")
         return Answered(
             started_s=started_s - phase_started_s,
             ttft_s=seen[0].at_s - started_s if seen else None,
@@ -199,9 +199,9 @@ class ModelClient:
         try:
             tokens = [int(token) for token in answer["tokens"]]
         except (KeyError, TypeError, ValueError) as error:
-            raise BadAnswer(f"{self.endpoint.shown}{path} does not answer with tokens") from error
+            raise BadResponse(f"{self.endpoint.shown}{path} does not answer with tokens") from error
         if not tokens:
-            raise BadAnswer(f"{self.endpoint.shown}{path} makes no token of a text")
+            raise BadResponse(f"{self.endpoint.shown}{path} makes no token of a text")
         return tokens
 
     async def _ask(
@@ -214,17 +214,17 @@ class ModelClient:
                 raise self._refusal(response.status_code, response.content)
             return response.json()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise NotYet(f"{self.endpoint.shown} does not answer: {self._words(error)}") from error
+            raise NotReady(f"{self.endpoint.shown} does not answer: {self._words(error)}") from error
         except ValueError as error:
-            raise BadAnswer(f"{self.endpoint.shown}{path} does not answer in JSON") from error
+            raise BadResponse(f"{self.endpoint.shown}{path} does not answer in JSON") from error
 
     def _headers(self) -> dict[str, str]:
         return {} if self.endpoint.api_key is None else {"Authorization": f"Bearer {self.endpoint.api_key}"}
 
-    def _refusal(self, status: int, body: bytes) -> BadAnswer:
+    def _refusal(self, status: int, body: bytes) -> BadResponse:
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             wants = "wants an API key" if self.endpoint.api_key is None else "does not accept the API key"
-            return BadAnswer(
+            return BadResponse(
                 f"{self.endpoint.shown} {wants} (status {status}): give it in LLAMA_API_KEY, or name the variable that "
                 "has it with --api-key-env"
             )
@@ -232,7 +232,7 @@ class ModelClient:
             words = _error_words(json.loads(body)["error"], self.endpoint.api_key)
         except (ValueError, KeyError, TypeError):
             words = as_recorded(body[:200].decode(errors="replace"), self.endpoint.api_key)
-        kind = NotYet if status == httpx.codes.SERVICE_UNAVAILABLE else BadAnswer
+        kind = NotReady if status == httpx.codes.SERVICE_UNAVAILABLE else BadResponse
         return kind(f"status {status}: {words}")
 
     def _words(self, error: Exception) -> str:
@@ -253,13 +253,13 @@ def _tpot_s(seen: Sequence[_Seen]) -> float | None:
 
 
 def _read(data: str, endpoint: Endpoint) -> _Event:
-    """Raises BadAnswer where an event tells of an error, or is none that is known."""
+    """Raises BadResponse where an event tells of an error, or is none that is known."""
     if data == "[DONE]":
         return _Event(has_token=False, is_last=True)
     try:
         event = json.loads(data)
         if "error" in event:
-            raise BadAnswer(f"the server says: {_error_words(event['error'], endpoint.api_key)}")
+            raise BadResponse(f"the server says: {_error_words(event['error'], endpoint.api_key)}")
         if endpoint.dialect == "llama-server":
             timings = event.get("timings") or {}
             n_generated, is_last = int(event["tokens_predicted"]), bool(event["stop"])
@@ -268,7 +268,7 @@ def _read(data: str, endpoint: Endpoint) -> _Event:
         has_full_length = choice.get("finish_reason") == "length"
         return _Event(bool(choice.get("text")), is_last=False, has_full_length=has_full_length)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise BadAnswer(f"an event of the stream is none: {data[:80]!r}") from error
+        raise BadResponse(f"an event of the stream is none: {data[:80]!r}") from error
 
 
 def _error_words(error: Any, api_key: str | None) -> str:

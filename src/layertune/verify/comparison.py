@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from layertune.results.result import TrialInfo
-from layertune.verify.outcome import Phase
-from layertune.verify.record import Compared, How
+from layertune.verify.record import How, SpeedComparison
+from layertune.verify.requests import Phase
 
 
-def compared(alone: Mapping[str, Phase], together: Phase, trial: TrialInfo | None) -> list[Compared]:
+def compared(alone: Mapping[str, Phase], together: Phase, trial: TrialInfo | None) -> list[SpeedComparison]:
     """Return each model alone and, of several, with all of them at once."""
     rows = [_row(name, "alone", phase, trial, "tokens_per_s") for name, phase in alone.items()]
     if len(alone) > 1:
@@ -15,12 +15,12 @@ def compared(alone: Mapping[str, Phase], together: Phase, trial: TrialInfo | Non
     return [row for row in rows if row is not None]
 
 
-def _row(name: str, how: How, phase: Phase, trial: TrialInfo | None, quantity: str) -> Compared | None:
-    figures = phase.figures(name)
+def _row(name: str, how: How, phase: Phase, trial: TrialInfo | None, quantity: str) -> SpeedComparison | None:
+    figures = phase.stats(name)
     if figures.tokens_per_s is None:
         return None
     metrics = trial.metrics if trial is not None else None
-    return Compared(
+    return SpeedComparison(
         model=name,
         how=how,
         here=figures.tokens_per_s,

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from layertune.verify.client import ModelClient
-from layertune.verify.outcome import Failed, Phase, RequestOutcome
+from layertune.verify.requests import Failed, Phase, RequestOutcome
 
 # A server that refuses at once would else be asked thousands of times a second.
 _AFTER_FAILURE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class ModelLoad:
     """One model under load: whom to ask, what, and for how many tokens."""
 
     client: ModelClient
@@ -24,7 +24,7 @@ class Loaded:
         return await self.client.complete(next(self.prompts), self.n_generate, phase_started_s)
 
 
-Models = Mapping[str, Loaded]
+Models = Mapping[str, ModelLoad]
 
 
 async def alone(models: Models, name: str, n_requests: int) -> Phase:

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 
 from layertune.text import markdown_text
 from layertune.units import format_bytes, format_duration
-from layertune.verify.outcome import Phase
 from layertune.verify.percentiles import Percentiles
-from layertune.verify.record import Check, Compared, Memory, Verification
+from layertune.verify.record import Check, Memory, SpeedComparison, Verification
+from layertune.verify.requests import Phase
 
 _MARKS = {"passed": "[x]", "failed": "[ ] **failed:**", "not walked": "[ ] *not walked:*"}
 _MS = 1000
@@ -77,7 +77,7 @@ def _builds(found: Verification) -> str:
     return f", llama.cpp {markdown_text(', '.join(builds))}{other}"
 
 
-def _comparison(rows: Iterable[Compared]) -> Iterator[str]:
+def _comparison(rows: Iterable[SpeedComparison]) -> Iterator[str]:
     yield "Tokens/s of the workload, n / (TTFT + n · TPOT) of each request: here over HTTP, there without a server."
     yield ""
     yield "| model | | here (median, range) | requests | study (median, 95 %) | here / study |"
@@ -106,7 +106,7 @@ def _phase(phase: Phase) -> Iterator[str]:
     yield "| model | answered | failed | tokens/s in all | TTFT p50 / p95 / p99, s | TPOT p50 / p95 / p99, ms |"
     yield "|---|--:|--:|--:|--:|--:|"
     for name in phase.outcomes:
-        each = phase.figures(name)
+        each = phase.stats(name)
         rate = f"{each.throughput_tokens_per_s:.2f}"
         ttft, tpot = _percentiles(each.ttft_s, 1, 2), _percentiles(each.tpot_s, _MS, 0)
         yield f"| {markdown_text(name)} | {each.n_answered} | {each.n_failed} | {rate} | {ttft} | {tpot} |"

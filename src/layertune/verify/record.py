@@ -7,14 +7,14 @@ from typing import Literal
 from layertune.results.trial_info import MetricInfo
 from layertune.settings import EngineSettings
 from layertune.verify.gauge import Drift
-from layertune.verify.outcome import Phase
+from layertune.verify.requests import Phase
 
 How = Literal["alone", "together"]
 State = Literal["passed", "failed", "not walked"]
 
 
 @dataclass(frozen=True, slots=True)
-class PlanVerdict:
+class PlanCheck:
     """What the memory plan says of the settings: whether they fit (None: nobody knows), in words, and what would.
 
     `capacity_bytes` is what all models may take of the device, None without one; `device_bytes` what each takes by
@@ -39,7 +39,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class SpeedComparison:
     """One model's speed beside the study's of the same settings, `how` it ran: the median of the tokens/s of its
     requests (`Answered.tokens_per_s`), which are in `rates`. `study` is None where no trial has these settings."""
 
@@ -100,9 +100,9 @@ class Verification:
     layertune_version: str
     subject: Subject
     load: Load
-    plan: PlanVerdict
+    plan: PlanCheck
     checks: tuple[Check, ...]
-    compared: tuple[Compared, ...]
+    compared: tuple[SpeedComparison, ...]
     memory: Memory | None
     phases: tuple[Phase, ...]
     meanwhile: Mapping[str, Sequence[str]]

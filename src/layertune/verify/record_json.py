@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from layertune.verify.outcome import Failed, Phase
 from layertune.verify.record import Verification
+from layertune.verify.requests import Failed, Phase
 
 _DIGITS = 4  # tenths of a millisecond
 
@@ -51,7 +51,7 @@ def _phase(phase: Phase) -> dict[str, Any]:
         "wall_s": phase.wall_s,
         "failures": phase.failures(),
         "models": {
-            name: {**asdict(phase.figures(name)), "requests": _requests(phase, name), "failed": _failed(phase, name)}
+            name: {**asdict(phase.stats(name)), "requests": _requests(phase, name), "failed": _failed(phase, name)}
             for name in phase.outcomes
         },
     }

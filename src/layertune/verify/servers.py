@@ -15,9 +15,9 @@ from layertune.devices.emulated.server import CardServer
 from layertune.devices.lifetime import bound_command, end, how_ended, wait
 from layertune.devices.target import Target
 from layertune.trial.evidence import out_of_memory_line
-from layertune.verify.client import About, Dialect, Endpoint, ModelClient, NotYet
-from layertune.verify.foreign_words import as_recorded
+from layertune.verify.client import Dialect, Endpoint, ModelClient, NotReady, ServerInfo
 from layertune.verify.programs import HOST, Program, flags_of_device
+from layertune.verify.server_output import as_recorded
 from layertune.verify.stack import ServedModel
 
 _START_S = 600.0  # a large model from a slow disk
@@ -148,19 +148,19 @@ class OwnServers:
             card_server.close()
 
 
-async def answering(client: ModelClient, check: Callable[[], None]) -> About:
+async def answering(client: ModelClient, check: Callable[[], None]) -> ServerInfo:
     """Return what a server says of itself once it answers.
 
     Raises:
         ServerFailed: it ended, does not answer in time, or somebody else answers.
-        BadAnswer: it refuses to answer, as without its API key.
+        BadResponse: it refuses to answer, as without its API key.
     """
     deadline_s = time.monotonic() + (_START_S if client.endpoint.alias is not None else 0.0)
     while True:
         check()
         try:
             about = await client.about()
-        except NotYet as error:
+        except NotReady as error:
             if time.monotonic() >= deadline_s:
                 raise ServerFailed(str(error)) from error
             await asyncio.sleep(_POLL_S)

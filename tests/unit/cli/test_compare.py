@@ -11,7 +11,7 @@ import pytest
 
 from compared import Row, study
 from layertune.cli.compare import labels, markdown, print_comparison
-from layertune.compare import StudiesCompared, compare_studies
+from layertune.compare import StudyComparison, compare_studies
 from layertune.results.result import read_result
 from layertune.search.search import Search
 from layertune.search.storage import open_url
@@ -129,7 +129,7 @@ def test_studies_of_the_same_name_are_numbered(tmp_path: Path) -> None:
     assert labels(paths) == ["demo (1)", "demo (2)", "mine"]
 
 
-def compared() -> StudiesCompared:
+def compared() -> StudyComparison:
     return compare_studies(
         [
             ("6 GiB", study([BIG])),

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from compared import Row, study
 from layertune.compare.cost import cost, model_cost
-from layertune.compare.fronts import hypervolumes
-from layertune.compare.summary import Speed
+from layertune.compare.front_comparison import hypervolumes
+from layertune.compare.study_summary import Speed
 from layertune.results.result import Result
 
 LARGE = study([Row((37, 29), (10, 5), 900)])

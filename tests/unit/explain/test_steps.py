@@ -2,7 +2,7 @@ import pytest
 
 from compared import engine
 from explained import pair, study
-from layertune.explain.steps import KNOBS, NoStep, Step, steps, turned, with_it
+from layertune.explain.steps import KNOBS, NoStep, Step, linked_settings, steps, with_setting
 from layertune.results.result import HostLimitsInfo, Result, WorkloadInfo
 from layertune.settings import EngineSettings
 
@@ -48,9 +48,9 @@ def test_batches_go_together_where_llama_cpp_would_clamp_one() -> None:
     up, down = found["n_ubatch", True], found["n_batch", False]
     assert isinstance(up, Step)
     assert isinstance(down, Step)
-    assert (up.engine.n_ubatch, up.engine.n_batch, with_it(now, up)) == (512, 512, ["n_batch"])
-    assert (down.engine.n_ubatch, down.engine.n_batch, with_it(now, down)) == (128, 128, ["n_ubatch"])
-    assert with_it(now, Step("chat", "n_batch", turned(now, "n_batch", 512, N_LAYER))) == []
+    assert (up.engine.n_ubatch, up.engine.n_batch, linked_settings(now, up)) == (512, 512, ["n_batch"])
+    assert (down.engine.n_ubatch, down.engine.n_batch, linked_settings(now, down)) == (128, 128, ["n_ubatch"])
+    assert linked_settings(now, Step("chat", "n_batch", with_setting(now, "n_batch", 512, N_LAYER))) == []
 
 
 def test_the_ends_of_a_setting_are_named() -> None:

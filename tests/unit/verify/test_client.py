@@ -10,8 +10,8 @@ import pytest
 
 from layertune.testing import FakeServer, serving
 from layertune.testing.fake_server import Mishap
-from layertune.verify.client import BadAnswer, Dialect, Endpoint, ModelClient, NotYet, open_http
-from layertune.verify.outcome import Answered, Failed, RequestOutcome
+from layertune.verify.client import BadResponse, Dialect, Endpoint, ModelClient, NotReady, open_http
+from layertune.verify.requests import Answered, Failed, RequestOutcome
 
 T = TypeVar("T")
 
@@ -117,20 +117,20 @@ def test_an_answer_without_a_token_is_none() -> None:
 
 @pytest.mark.parametrize("message", [{"content": ""}, {"content": None}, None])
 def test_a_chat_without_a_word_is_no_answer(message: Any) -> None:
-    with pytest.raises(BadAnswer, match="the answer to a chat"):
+    with pytest.raises(BadResponse, match="the answer to a chat"):
         told({"choices": [{"message": message}]}, "llama-server", lambda client: client.chat("안녕하세요", 4))
 
 
 @pytest.mark.parametrize("answer", [{"tokens": []}, {"tokens": ["a"]}, {"tokens": None}, {}, []])
 @pytest.mark.parametrize("dialect", ["llama-server", "llama_cpp.server"])
 def test_a_text_that_becomes_no_tokens_is_a_bad_answer(answer: Any, dialect: Dialect) -> None:
-    with pytest.raises(BadAnswer, match="token"):
+    with pytest.raises(BadResponse, match="token"):
         told(answer, dialect, lambda client: client.prompt_parts("안녕하세요"))
 
 
 def test_a_server_whose_numbers_are_none_is_no_model_server() -> None:
     props = FakeServer().props() | {"total_slots": "many"}
-    with pytest.raises(BadAnswer, match="does not answer as a llama-server does"):
+    with pytest.raises(BadResponse, match="does not answer as a llama-server does"):
         told(props, "llama-server", lambda client: client.about())
 
 
@@ -139,7 +139,7 @@ def test_another_program_on_the_port_is_no_model_server() -> None:
         def props(self) -> dict[str, Any]:
             return {"hello": "world"}
 
-    with serving(Stranger()) as url, pytest.raises(BadAnswer, match="does not answer as a llama-server does"):
+    with serving(Stranger()) as url, pytest.raises(BadResponse, match="does not answer as a llama-server does"):
         ask(url, lambda client: client.about())
 
 
@@ -153,7 +153,7 @@ def test_a_server_with_a_key_is_asked_with_it_and_nobody_repeats_it() -> None:
                 return (await ModelClient(http, endpoint).about()).alias
 
         assert asyncio.run(run()) == "chat-1"
-        with pytest.raises(BadAnswer, match=r"wants an API key \(status 401\): give it in LLAMA_API_KEY, or"):
+        with pytest.raises(BadResponse, match=r"wants an API key \(status 401\): give it in LLAMA_API_KEY, or"):
             ask(url, lambda client: client.about())
         outcome = ask(url, lambda client: client.complete([1], 1, perf_counter()))
         assert isinstance(outcome, Failed)
@@ -168,14 +168,14 @@ def test_an_answer_repeats_neither_key_nor_password(status: int) -> None:
         async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: said)) as http:
             await ModelClient(http, Endpoint("http://u:pw@server", "llama-server", api_key="k3y")).about()
 
-    with pytest.raises(BadAnswer) as raised:
+    with pytest.raises(BadResponse) as raised:
         asyncio.run(run())
     assert "k3y" not in str(raised.value)
     assert "pw" not in str(raised.value)
-    assert type(raised.value) is BadAnswer
+    assert type(raised.value) is BadResponse
 
 
 def test_a_server_that_does_not_answer_is_named_without_its_password() -> None:
-    with pytest.raises(NotYet) as raised:
+    with pytest.raises(NotReady) as raised:
         ask("http://u:pw@127.0.0.1:9", lambda client: client.about())
     assert str(raised.value).startswith("http://***@127.0.0.1:9 does not answer")

@@ -5,8 +5,8 @@ from itertools import count
 
 from layertune.testing import FakeServer, serving
 from layertune.verify.client import Endpoint, ModelClient, open_http
-from layertune.verify.load import Loaded, Models, alone, burst, patience_s, side_by_side, soak
-from layertune.verify.outcome import Answered, Failed, Phase, RequestOutcome
+from layertune.verify.load import ModelLoad, Models, alone, burst, patience_s, side_by_side, soak
+from layertune.verify.requests import Answered, Failed, Phase, RequestOutcome
 
 
 def ignore(_outcome: RequestOutcome) -> None:
@@ -23,7 +23,7 @@ def put(load: Callable[[Models], Awaitable[Phase]], **fakes: FakeServer) -> Phas
     async def run(urls: Mapping[str, str]) -> Phase:
         async with open_http() as http:
             models = {
-                name: Loaded(ModelClient(http, Endpoint(url, "llama-server")), ([at] for at in count()), 3)
+                name: ModelLoad(ModelClient(http, Endpoint(url, "llama-server")), ([at] for at in count()), 3)
                 for name, url in urls.items()
             }
             return await load(models)

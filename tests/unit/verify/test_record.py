@@ -6,11 +6,11 @@ from layertune.results.trial_info import MetricInfo
 from layertune.units import MIB
 from layertune.verify.gauge import Drift, MemoryReading
 from layertune.verify.markdown import render_markdown
-from layertune.verify.outcome import Answered, Failed, Phase
-from layertune.verify.record import Check, Compared, Load, Memory, PlanVerdict, Subject, Verification
+from layertune.verify.record import Check, Load, Memory, PlanCheck, SpeedComparison, Subject, Verification
 from layertune.verify.record_json import as_json
+from layertune.verify.requests import Answered, Failed, Phase
 
-PLAN = PlanVerdict(True, "100.0 MiB of 200.0 MiB", None, 200 * MIB, {"chat": 100 * MIB})
+PLAN = PlanCheck(True, "100.0 MiB of 200.0 MiB", None, 200 * MIB, {"chat": 100 * MIB})
 FIRST = Answered(0.0, 0.25, 0.05, 1.0, 16, n_reused=0)
 SOAK = Phase("soak", 10, 60.0, {"chat": [FIRST, replace(FIRST, ttft_s=0.75, tpot_s=None), Failed(1.0, "stalled")]})
 FOUND = Verification(
@@ -35,7 +35,9 @@ FOUND = Verification(
         Check("VRAM", "not walked", "a CPU has none"),
         Check("60.0 s of load without out-of-memory", "failed", "2 of 3 answered", "look at the logs"),
     ),
-    compared=(Compared("chat", "alone", 30.0, (29.0, 31.0), MetricInfo(median=40.0, mad=1.0, n=1, samples=[40.0])),),
+    compared=(
+        SpeedComparison("chat", "alone", 30.0, (29.0, 31.0), MetricInfo(median=40.0, mad=1.0, n=1, samples=[40.0])),
+    ),
     memory=Memory(
         "card",
         "ledger",

@@ -12,7 +12,7 @@ import pytest
 
 from layertune.devices.target import Target
 from layertune.export.flags import Flag
-from layertune.verify.client import BadAnswer, Dialect, Endpoint, ModelClient, open_http
+from layertune.verify.client import BadResponse, Dialect, Endpoint, ModelClient, open_http
 from layertune.verify.servers import GivenServers, OwnServers, ServerFailed, answering
 from layertune.verify.stack import ServedModel
 from played import stack
@@ -149,7 +149,7 @@ def test_a_server_that_wants_another_key_is_not_waited_for(children: list[psutil
     script = Script(NEEDS_KEY.replace("__import__('os').environ['LLAMA_API_KEY']", "'another'"))
     with (
         closing(OwnServers(script, CPU, None, None, "k3y")) as servers,
-        pytest.raises(BadAnswer, match="does not accept the API key") as raised,
+        pytest.raises(BadResponse, match="does not accept the API key") as raised,
     ):
         wait_for(servers, servers.start(CHAT))
     assert "k3y" not in str(raised.value)

@@ -4,10 +4,10 @@ from layertune.report.chart import figure
 from layertune.report.columns import model_cells, model_headings
 from layertune.report.commands import command_text
 from layertune.report.front_figure import pictures
+from layertune.report.html_table import table
 from layertune.report.markup import Html, details, escape, join, paragraph, section
 from layertune.report.numbers import NOT_RECORDED, count, number, pointer, size
 from layertune.report.source import Source, chosen, measured, pick_names
-from layertune.report.table import table
 from layertune.results.remarks import baseline_words, finals_words, gain_words, over_words
 from layertune.results.result import BaselineInfo, Result
 

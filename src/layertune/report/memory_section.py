@@ -5,11 +5,11 @@ from functools import partial
 from layertune.report.axis import axis
 from layertune.report.chart import both_widths, figure, mark, path, svg, text
 from layertune.report.front_figure import memory_unit
+from layertune.report.html_table import table
 from layertune.report.markup import Html, escape, join, paragraph, section
 from layertune.report.memory_parts import MemoryPart, memory_parts
 from layertune.report.numbers import NOT_RECORDED, number, size
 from layertune.report.source import Source, chosen
-from layertune.report.table import table
 from layertune.results.result import Result
 from layertune.units import format_bytes
 

@@ -1,12 +1,12 @@
 """Whether the models of the balanced pick should share the device, or take turns on it."""
 
 from layertune.explain import Alone, Case, Swap, coexist_or_swap
-from layertune.explain.swap import Seconds
+from layertune.explain.coexist import Seconds
 from layertune.explain.words import case_words, in_a_row_words, missing_words
+from layertune.report.html_table import table
 from layertune.report.markup import Html, escape, join, paragraph, section
 from layertune.report.numbers import count, number, pointer
 from layertune.report.source import Source, chosen
-from layertune.report.table import table
 from layertune.results.result import Result
 
 _NOTE = (

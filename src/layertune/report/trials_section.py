@@ -1,10 +1,10 @@
 """Every trial, with all its settings and figures."""
 
 from layertune.report.columns import model_cells, model_headings
+from layertune.report.html_table import table
 from layertune.report.markup import Html, details, escape, section
 from layertune.report.numbers import count, duration
 from layertune.report.source import Source, sources
-from layertune.report.table import table
 from layertune.results.result import Result
 
 

@@ -76,11 +76,11 @@ class Phase:
         """Return what each answered request saw, in tokens/s."""
         return [rate for each in self.answered(model) if (rate := each.tokens_per_s()) is not None]
 
-    def figures(self, model: str) -> "Figures":
+    def stats(self, model: str) -> "PhaseStats":
         answered, rates = self.answered(model), self.rates(model)
         n_tokens = sum(each.n_generated for each in answered)
         own_s = max((each.started_s + each.duration_s for each in answered), default=0.0)
-        return Figures(
+        return PhaseStats(
             n_answered=len(answered),
             n_failed=len(self.outcomes[model]) - len(answered),
             n_tokens=n_tokens,
@@ -93,7 +93,7 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class PhaseStats:
     """One model in one phase.
 
     `throughput_tokens_per_s` is all generated tokens over the time from the phase's start to the end of this model's

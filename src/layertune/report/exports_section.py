@@ -3,7 +3,7 @@
 from layertune.errors import UsageError
 from layertune.export import EXPORTERS, MODELS_DIR
 from layertune.report.markup import Html, details, escape, join, paragraph, section
-from layertune.report.memory import distinct_picks
+from layertune.report.memory_section import distinct_picks
 from layertune.report.source import Source
 from layertune.results.result import Result
 

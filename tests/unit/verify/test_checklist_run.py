@@ -10,10 +10,10 @@ import pytest
 from layertune.devices.host_watch import HostWatch
 from layertune.errors import DeviceError
 from layertune.testing import FakeServer
+from layertune.verify.checklist_run import ChecklistRun
 from layertune.verify.gauge import Gauge
 from layertune.verify.record import Check
 from layertune.verify.servers import ServerFailed
-from layertune.verify.walk import Walk
 from layertune.vram.vram_report import VramReport
 from played import FITS, LOAD, Card, PlayedServers, fakes, served, stack
 
@@ -27,18 +27,18 @@ TAKES = {"chat": 60, "code": 40}
 
 def walk(
     card: Card | None = None, changed: Mapping[str, FakeServer] | None = None, **changes: Any
-) -> tuple[Walk, PlayedServers]:
-    """Walk it to its end; `changes` are of the servers."""
+) -> tuple[ChecklistRun, PlayedServers]:
+    """ChecklistRun it to its end; `changes` are of the servers."""
     card = card or Card(TAKES)
     with served(fakes() | dict(changed or {})) as urls:
         servers = PlayedServers(urls, card, **changes)
         gauge = Gauge(card)
-        walked = Walk(stack(), servers, FITS, LOAD, gauge, "", quiet, HostWatch(1), return_s=0.05)
+        walked = ChecklistRun(stack(), servers, FITS, LOAD, gauge, "", quiet, HostWatch(1), return_s=0.05)
         asyncio.run(walked.run())
     return walked, servers
 
 
-def failed(walked: Walk) -> list[Check]:
+def failed(walked: ChecklistRun) -> list[Check]:
     return [check for check in walked.checks if check.state == "failed"]
 
 
@@ -98,7 +98,7 @@ def test_out_of_memory_at_a_start_comes_with_what_would_fit() -> None:
     with served(fakes()) as urls:
         servers = PlayedServers(urls, card, fails={"code": failure})
         plan = replace(FITS, advice="lower CODE_N_GPU_LAYERS to 17")
-        walked = Walk(stack(), servers, plan, LOAD, Gauge(card), "", quiet, HostWatch(1))
+        walked = ChecklistRun(stack(), servers, plan, LOAD, Gauge(card), "", quiet, HostWatch(1))
         asyncio.run(walked.run())
     (check,) = failed(walked)
     assert check.evidence.endswith("out of memory: unable to allocate RPC0")
@@ -225,7 +225,7 @@ def test_servers_that_were_there_are_left_there_and_their_memory_is_not_ours_to_
 def test_without_anything_that_tells_memory_the_rest_is_walked() -> None:
     with served(fakes()) as urls:
         servers = PlayedServers(urls, Card(TAKES))
-        walked = Walk(stack(), servers, FITS, LOAD, None, "a CPU has none", quiet, HostWatch(1))
+        walked = ChecklistRun(stack(), servers, FITS, LOAD, None, "a CPU has none", quiet, HostWatch(1))
         asyncio.run(walked.run())
     assert failed(walked) == []
     assert walked.memory() is None

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from layertune.explain.measured import figure
-from layertune.explain.steps import turned
+from layertune.explain.steps import with_setting
 from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import MeasuredIn, is_disturbed, last_in_common
 from layertune.settings import EngineSettings
@@ -143,7 +143,7 @@ def _trial_alone(result: Result, pick: TrialInfo, model: str) -> TrialInfo | str
     n_most = result.models[model].n_layer + 1
     fitting = _fit_alone(result, pick, model)
     for n_layers in dict.fromkeys(each for each in (n_most, fitting) if each is not None):
-        engine = turned(pick.settings[model], "n_gpu_layers", n_layers, n_most - 1)
+        engine = with_setting(pick.settings[model], "n_gpu_layers", n_layers, n_most - 1)
         there = [trial for trial in result.trials if _ran(trial, model, engine, n_most - 1)]
         if there:
             return pick if pick in there else max(there, key=lambda trial: (trial.n_all_rounds(), -trial.number))
@@ -158,7 +158,7 @@ def _fit_alone(result: Result, pick: TrialInfo, model: str) -> int | None:
     if baseline is None or baseline.settings is None or model not in baseline.settings:
         return None
     n_layer, engine = result.models[model].n_layer, baseline.settings[model]
-    mine = turned(pick.settings[model], "n_gpu_layers", engine.n_gpu_layers, n_layer)
+    mine = with_setting(pick.settings[model], "n_gpu_layers", engine.n_gpu_layers, n_layer)
     return engine.n_gpu_layers if mine.memory_key(n_layer) == engine.memory_key(n_layer) else None
 
 

@@ -2,10 +2,10 @@
 
 from statistics import median
 
+from layertune.report.html_table import table
 from layertune.report.markup import Html, details, escape, join, paragraph, section
 from layertune.report.numbers import count, duration, percent, pointer, rate
 from layertune.report.source import Source, measured, sources, speed_unit
-from layertune.report.table import table
 from layertune.results.remarks import study_remarks
 from layertune.results.result import ClockInfo, Result
 

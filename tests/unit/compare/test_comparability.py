@@ -4,7 +4,7 @@ import pytest
 
 from compared import Row, study
 from layertune.compare import compare_studies
-from layertune.compare.likeness import hardware_differences
+from layertune.compare.comparability import hardware_differences
 from layertune.errors import UnlikeStudies
 from layertune.results.result import Result, WorkloadInfo
 

@@ -1,8 +1,8 @@
 """Where the figures come from."""
 
+from layertune.report.html_table import table
 from layertune.report.markup import Html, escape, section
 from layertune.report.numbers import NOT_RECORDED, count, number, pointer, size
-from layertune.report.table import table
 from layertune.results.result import Result
 
 

@@ -1,10 +1,10 @@
 """What the study recommends, first."""
 
 from layertune.report.columns import model_cells, model_headings
+from layertune.report.html_table import table
 from layertune.report.markup import Html, escape, paragraph, section
-from layertune.report.memory import distinct_picks, headroom_cell
+from layertune.report.memory_section import distinct_picks, headroom_cell
 from layertune.report.source import Source
-from layertune.report.table import table
 from layertune.results.result import Result
 
 _MEANINGS = (

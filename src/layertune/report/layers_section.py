@@ -4,11 +4,11 @@ from functools import partial
 
 from layertune.report.axis import axis
 from layertune.report.chart import Chart, both_widths, circle, figure, mark, path, text
+from layertune.report.html_table import table
 from layertune.report.layer_fit import LayerFit, fit_layers
 from layertune.report.markup import Html, details, escape, join, paragraph, section
 from layertune.report.numbers import count, number, percent, pointer
 from layertune.report.source import Source, measured, speed_unit
-from layertune.report.table import table
 from layertune.report.tips import model_lines, trial_name
 from layertune.results.result import Result
 

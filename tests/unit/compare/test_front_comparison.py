@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compared import Row, study
-from layertune.compare.fronts import Overlap, hypervolumes, overlap
+from layertune.compare.front_comparison import Overlap, hypervolumes, overlap
 from layertune.config import Objective
 
 BIG = Row((37, 29), (10, 5), 900)

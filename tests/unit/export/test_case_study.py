@@ -7,7 +7,7 @@ import pytest
 
 from deployments import DEMO_FILES, WORKSHEET, recorded, study, worksheet
 from layertune.errors import UsageError
-from layertune.export import ignored_keys, picked_for_worksheet
+from layertune.export import pick_for_case_study, unread_variables
 from layertune.settings import EngineSettings
 
 
@@ -17,8 +17,8 @@ def both(engine: EngineSettings) -> dict[str, EngineSettings]:
 
 def test_picks_are_chosen_again_among_the_trials_it_can_run() -> None:
     mixed = study([both(replace(WORKSHEET, n_threads=6)), both(WORKSHEET)], DEMO_FILES)
-    assert picked_for_worksheet(mixed, "balanced").number == 1
-    assert picked_for_worksheet(mixed, "1").number == 1
+    assert pick_for_case_study(mixed, "balanced").number == 1
+    assert pick_for_case_study(mixed, "1").number == 1
 
 
 def test_a_trial_of_other_values_is_none_that_it_can_run() -> None:
@@ -26,7 +26,7 @@ def test_a_trial_of_other_values_is_none_that_it_can_run() -> None:
     with pytest.raises(
         UsageError, match="trial 0 is none within the budget that the worksheet's compose can run; choose one of 1"
     ):
-        picked_for_worksheet(mixed, "0")
+        pick_for_case_study(mixed, "0")
 
 
 @pytest.mark.parametrize(
@@ -34,28 +34,28 @@ def test_a_trial_of_other_values_is_none_that_it_can_run() -> None:
 )
 def test_without_such_a_trial_the_error_names_what_to_search(changes: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"search with --set chat\.n_ctx=1024 .*--set code\.n_threads=4"):
-        picked_for_worksheet(worksheet(**changes), "balanced")
+        pick_for_case_study(worksheet(**changes), "balanced")
 
 
 def test_the_recorded_study_ran_two_threads_and_says_so() -> None:
     with pytest.raises(UsageError, match="no measured trial within the budget has the worksheet's -c 1024 -b 128 -t 4"):
-        picked_for_worksheet(recorded(), "balanced")
+        pick_for_case_study(recorded(), "balanced")
 
 
 def test_other_models_than_its_two_are_refused() -> None:
     others = worksheet().model_copy(update={"models": dict.fromkeys(("a", "b"), worksheet().models["chat"])})
     with pytest.raises(UsageError, match="serves chat and code; this study has a, b"):
-        picked_for_worksheet(others, "balanced")
+        pick_for_case_study(others, "balanced")
 
 
 def test_a_name_that_its_command_would_split_is_refused() -> None:
     spaced = study([both(WORKSHEET)], {"chat": "a b.gguf", "code": "b.gguf"})
     with pytest.raises(UsageError, match="cannot stand in the worksheet's compose; rename"):
-        picked_for_worksheet(spaced, "balanced")
+        pick_for_case_study(spaced, "balanced")
 
 
 def test_every_key_that_it_does_not_read_is_named() -> None:
-    found = ignored_keys(worksheet(), worksheet().trial(0))
+    found = unread_variables(worksheet(), worksheet().trial(0))
     assert "CHAT_N_CTX=1024 is not read by the worksheet's compose, which has -c 1024" in found
     assert any(line.startswith("CODE_CACHE_RAM=") for line in found)
     assert not any("N_GPU_LAYERS" in line for line in found)

@@ -5,10 +5,10 @@ from functools import partial
 from layertune.report.axis import axis
 from layertune.report.chart import Chart, both_widths, circle, cross, figure, mark, path
 from layertune.report.growth import Growth, growth
+from layertune.report.html_table import table
 from layertune.report.markup import Html, details, escape, paragraph, section
 from layertune.report.numbers import duration, percent
 from layertune.report.source import Source, sources
-from layertune.report.table import table
 from layertune.results.result import Result
 
 _CAPTION = (

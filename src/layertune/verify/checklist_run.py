@@ -9,12 +9,12 @@ from layertune.devices.host_watch import HostWatch
 from layertune.errors import DeviceError
 from layertune.units import format_duration
 from layertune.verify import checklist, load
-from layertune.verify.client import BadAnswer, Http, ModelClient, open_http
+from layertune.verify.client import BadResponse, Http, ModelClient, open_http
 from layertune.verify.comparison import compared
 from layertune.verify.gauge import Drift, Gauge, MemoryReading
-from layertune.verify.outcome import Failed, Phase, RequestOutcome
 from layertune.verify.prompts import QUESTIONS, TEXT, prompts
-from layertune.verify.record import Check, Compared, Load, Memory, PlanVerdict
+from layertune.verify.record import Check, Load, Memory, PlanCheck, SpeedComparison
+from layertune.verify.requests import Failed, Phase, RequestOutcome
 from layertune.verify.servers import ServerFailed, Servers, answering
 from layertune.verify.stack import ServedModel, Stack
 
@@ -42,7 +42,7 @@ class _Tally:
         return f"{self._n_answered} requests answered, {self._n_failed} failed"
 
 
-class Walk:
+class ChecklistRun:
     """One verification: `run` reads as the checklist.
 
     Without a `gauge`, `no_memory` says why there is none. Of servers that were there it is not read: its baseline has
@@ -54,7 +54,7 @@ class Walk:
         self,
         stack: Stack,
         servers: Servers,
-        plan: PlanVerdict,
+        plan: PlanCheck,
         pressure: Load,
         gauge: Gauge | None,
         no_memory: str,
@@ -72,9 +72,9 @@ class Walk:
         self._say = say
         self._watch_host = watch
         self._return_s = return_s
-        self._models: dict[str, load.Loaded] = {}
+        self._models: dict[str, load.ModelLoad] = {}
         self.checks: list[Check] = []
-        self.compared: list[Compared] = []
+        self.compared: list[SpeedComparison] = []
         self.phases: list[Phase] = []
         self.builds: dict[str, str] = {}
         self.meanwhile: dict[str, list[str]] = {}
@@ -84,7 +84,7 @@ class Walk:
         self._left_bytes: int | None = None
 
     async def run(self) -> None:
-        """Walk the items until one fails that the next ones need, or the device does not answer any more."""
+        """ChecklistRun the items until one fails that the next ones need, or the device does not answer any more."""
         try:
             await self._items()
         except DeviceError as error:
@@ -131,13 +131,13 @@ class Walk:
             about = await answering(client, self._servers.check)
             self._servers.confirm(model.name)
             text = await client.prompt_parts(TEXT)
-        except (ServerFailed, BadAnswer, DeviceError) as error:
+        except (ServerFailed, BadResponse, DeviceError) as error:
             failure = error if isinstance(error, ServerFailed) else ServerFailed(str(error))
             return self._note(checklist.not_started(model, failure, self._plan.advice))
         if about.build is not None:
             self.builds[model.name] = about.build
         n_parts = round(model.workload.n_prompt * text.per_token)
-        self._models[model.name] = load.Loaded(client, prompts(text.parts, n_parts), model.workload.n_generate)
+        self._models[model.name] = load.ModelLoad(client, prompts(text.parts, n_parts), model.workload.n_generate)
         if self._gauge is not None:
             held = self._after[model.name] = self._gauge.read()
             self._note(checklist.after_start(model.name, held, held - held_before, self._plan))

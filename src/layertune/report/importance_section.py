@@ -5,10 +5,10 @@ from functools import partial
 from layertune.report.association import LEAST_TRIALS, Association, associations, chance_share
 from layertune.report.axis import axis
 from layertune.report.chart import both_widths, figure, mark, path, svg, text
+from layertune.report.html_table import table
 from layertune.report.markup import Html, escape, paragraph, section
 from layertune.report.numbers import number, percent
 from layertune.report.source import measured
-from layertune.report.table import table
 from layertune.results.result import Result
 
 _CAPTION = (

@@ -5,8 +5,8 @@ import re
 from finished_study import result
 from layertune.memory import HOST
 from layertune.report import render_report
-from layertune.report.memory import distinct_picks, headroom_bytes, headroom_cell
 from layertune.report.memory_parts import memory_parts
+from layertune.report.memory_section import distinct_picks, headroom_bytes, headroom_cell
 from layertune.report.source import sources
 from layertune.results.result import BudgetInfo
 from layertune.units import MIB, format_bytes

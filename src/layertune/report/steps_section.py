@@ -6,11 +6,11 @@ from itertools import groupby
 from layertune.explain import Explanation, Line, explain
 from layertune.explain.words import memory_source, no_step_words, speed_source, title
 from layertune.memory import EngineMemory
+from layertune.report.html_table import table
 from layertune.report.markup import Html, details, escape, join, paragraph, section
-from layertune.report.memory import distinct_picks
+from layertune.report.memory_section import distinct_picks
 from layertune.report.numbers import count, number, pointer
 from layertune.report.source import Source, speed_unit
-from layertune.report.table import table
 from layertune.results.result import Result
 from layertune.units import format_bytes
 

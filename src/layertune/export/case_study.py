@@ -24,7 +24,7 @@ _HAS = {
     "CACHE_RAM": "llama-server's default, 8192 MiB, which may be more than its container has",
 }
 
-REPAIRS = (
+COMPOSE_REPAIRS = (
     "the worksheet's compose cannot start as written and needs two repairs:",
     "1. delete the two comments behind --n-gpu-layers: within `command: >` they are arguments of llama-server",
     "2. give both services an image and ports, like `image: ghcr.io/ggml-org/llama.cpp:server-cuda` and "
@@ -32,7 +32,7 @@ REPAIRS = (
 )
 
 
-def picked_for_worksheet(result: Result, pick: str) -> TrialInfo:
+def pick_for_case_study(result: Result, pick: str) -> TrialInfo:
     """Return what `pick` names among the trials that the worksheet's compose can run.
 
     Raises:
@@ -69,7 +69,7 @@ def picked_for_worksheet(result: Result, pick: str) -> TrialInfo:
     return trial
 
 
-def ignored_keys(result: Result, trial: TrialInfo) -> list[str]:
+def unread_variables(result: Result, trial: TrialInfo) -> list[str]:
     """Return a sentence for each variable of the `.env` that the worksheet's compose does not read."""
     return [
         f"{variable}={value} is not read by the worksheet's compose, which has {_HAS.get(key, 'the default')}"

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 from layertune.compare.cost import Cost, ModelCost
-from layertune.compare.studies import PairCompared, StudiesCompared
-from layertune.compare.summary import Pick, Speed, StudySummary
+from layertune.compare.studies import PairComparison, StudyComparison
+from layertune.compare.study_summary import Pick, Speed, StudySummary
 from layertune.results.trial_info import MeasuredIn
 from layertune.settings import EngineSettings
 from layertune.units import format_bytes
@@ -22,13 +22,13 @@ _USUAL = {field.name: field.default for field in fields(EngineSettings)}
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class TextTable:
     title: str
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
-def study_sheet(compared: StudiesCompared) -> Sheet:
+def study_table(compared: StudyComparison) -> TextTable:
     """Return a row a study: where it was made, and how good its front is."""
     headings = ("study", "device", "memory", "budget", "figures", "front", "hypervolume")
     rows = tuple(
@@ -43,10 +43,10 @@ def study_sheet(compared: StudiesCompared) -> Sheet:
         )
         for each in compared.studies
     )
-    return Sheet("Studies", headings, rows)
+    return TextTable("Studies", headings, rows)
 
 
-def pick_sheet(compared: StudiesCompared, pick: str) -> Sheet:
+def pick_table(compared: StudyComparison, pick: str) -> TextTable:
     """Return a row a study: what this pick sets, how fast that is, and what it takes."""
     models = [name for study in compared.studies for each in study.picks.values() for name in each.models]
     names = tuple(dict.fromkeys(models))
@@ -54,15 +54,15 @@ def pick_sheet(compared: StudiesCompared, pick: str) -> Sheet:
     for name in names:
         headings += [name, f"{name} tokens/s alone", "together"]
     rows = [_pick_row(study, study.picks.get(pick), names) for study in compared.studies]
-    return Sheet(f"Pick: {pick}", (*headings, "peak VRAM"), tuple(rows))
+    return TextTable(f"Pick: {pick}", (*headings, "peak VRAM"), tuple(rows))
 
 
-def sheets(compared: StudiesCompared) -> list[Sheet]:
+def text_tables(compared: StudyComparison) -> list[TextTable]:
     picks = dict.fromkeys(name for study in compared.studies for name in study.picks)
-    return [study_sheet(compared), *(pick_sheet(compared, pick) for pick in picks)]
+    return [study_table(compared), *(pick_table(compared, pick) for pick in picks)]
 
 
-def remarks(compared: StudiesCompared) -> list[str]:
+def remarks(compared: StudyComparison) -> list[str]:
     """Return what to know of all the tables."""
     found = []
     if compared.reference is not None:
@@ -90,7 +90,7 @@ def remarks(compared: StudiesCompared) -> list[str]:
     return found
 
 
-def pair_lines(pair: PairCompared) -> Iterator[str]:
+def pair_lines(pair: PairComparison) -> Iterator[str]:
     """Yield one study beside the first, in sentences."""
     if pair.hardware:
         changes = "; ".join(f"{each.what} {each.first} → {each.other}" for each in pair.hardware)

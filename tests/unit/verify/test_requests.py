@@ -1,6 +1,6 @@
 import pytest
 
-from layertune.verify.outcome import Answered, Failed, Phase
+from layertune.verify.requests import Answered, Failed, Phase
 
 
 def answered(ttft_s: float, tpot_s: float | None, n_generated: int = 4, n_reused: int | None = 0) -> Answered:
@@ -26,22 +26,22 @@ def test_a_phase_tells_of_what_was_answered_and_why_the_rest_was_not() -> None:
         Failed(0.2, "status 503"),
     ]
     phase = Phase("load test", 4, 2.0, {"chat": outcomes, "code": [Failed(0.0, "stalled")]})
-    figures = phase.figures("chat")
-    assert (figures.n_answered, figures.n_failed, figures.n_tokens, figures.n_reused) == (2, 2, 8, 2)
-    assert figures.throughput_tokens_per_s == 8.0
-    assert figures.ttft_s is not None
-    assert (figures.ttft_s.p50, figures.ttft_s.p99) == (1.0, 3.0)
+    stats = phase.stats("chat")
+    assert (stats.n_answered, stats.n_failed, stats.n_tokens, stats.n_reused) == (2, 2, 8, 2)
+    assert stats.throughput_tokens_per_s == 8.0
+    assert stats.ttft_s is not None
+    assert (stats.ttft_s.p50, stats.ttft_s.p99) == (1.0, 3.0)
     assert phase.failures() == {"chat: status 503": 2, "code: stalled": 1}
 
 
 def test_a_model_that_is_done_does_not_wait_for_the_slower_one() -> None:
     fast, slow = Answered(1.0, 0.5, 0.5, 3.0, 8), Answered(0.0, 0.5, 0.5, 16.0, 8)
     phase = Phase("load test", 1, 16.0, {"chat": [fast, Failed(2.0, "stalled")], "code": [slow]})
-    assert phase.figures("chat").throughput_tokens_per_s == 2.0
-    assert phase.figures("code").throughput_tokens_per_s == 0.5
+    assert phase.stats("chat").throughput_tokens_per_s == 2.0
+    assert phase.stats("code").throughput_tokens_per_s == 0.5
 
 
 def test_a_phase_without_an_answer_has_no_latency() -> None:
-    figures = Phase("load test", 1, 2.0, {"chat": [Failed(0.0, "stalled")]}).figures("chat")
-    assert (figures.ttft_s, figures.tpot_s, figures.tokens_per_s) == (None, None, None)
-    assert figures.throughput_tokens_per_s == 0.0
+    stats = Phase("load test", 1, 2.0, {"chat": [Failed(0.0, "stalled")]}).stats("chat")
+    assert (stats.ttft_s, stats.tpot_s, stats.tokens_per_s) == (None, None, None)
+    assert stats.throughput_tokens_per_s == 0.0
