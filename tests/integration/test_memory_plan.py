@@ -244,9 +244,9 @@ def test_a_model_that_llama_cpp_does_not_know_is_refused_in_its_words(tmp_path: 
 
 ABORTS = """
 import os, sys
-from layertune.engine import projection
-projection.read_anatomy = lambda *_: os.abort()
-from layertune.devices.projection import main
+from layertune.engine import no_alloc
+no_alloc.read_anatomy = lambda *_: os.abort()
+from layertune.devices.projection_process import main
 main([str(os.getppid())])
 """
 

@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from layertune.cli.files import check_output, write_files, write_output
 
 from layertune.errors import UsageError
+from layertune.study.outputs import check_output, write_files, write_output
 
 STUDY = Path(__file__).parents[3] / "studies" / "demo-256mib"
 KEPT = ["study.toml", "journal.log", "result.json", "warm_start.json", "owner", "study.lock"]
