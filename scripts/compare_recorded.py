@@ -1,4 +1,4 @@
-"""Hold the recorded studies against each other: tables for the README, between its two marks, and its picture.
+"""Compare the recorded studies with each other: tables for the README, between its two marks, and its picture.
 
 python scripts/compare_recorded.py [--check]      --check only says whether both are current
 """
@@ -23,7 +23,7 @@ BEGIN, END = "<!-- compare:begin -->\n", "<!-- compare:end -->\n"
 NONE_YET = "No two studies that compare are recorded yet: `make record`.\n"
 LEGEND = """\
 Each card's balanced pick, with the 95 % interval of the median; "share" is the front's hypervolume in one box over the
-cards of a table; the last columns hold a card against the first one. EMULATED: the bytes are exact, the speeds are
+cards of a table; the last columns compare a card with the first one. EMULATED: the bytes are exact, the speeds are
 those of the two-core CPU that emulated the cards, not a GPU's.
 Made by `make compare` from [`studies/`](studies/README.md).
 """
@@ -31,7 +31,7 @@ Made by `make compare` from [`studies/`](studies/README.md).
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Recorded studies that differ in their card only; the first is what the others are held against."""
+    """Recorded studies that differ in their card only; the others are compared with the first."""
 
     title: str
     names: tuple[str, ...]
@@ -90,7 +90,7 @@ def table(title: str, found: dict[str, Result]) -> str:
     compared = compare_studies(list(found.items()))
     models = list(next(iter(found.values())).models)
     headings = ["card", *(heading for name in models for heading in (f"{name} layers", f"{name} tokens/s", "together"))]
-    headings += ["peak VRAM", "share", *(f"{name} beside the first" for name in models), "the pick flips for"]
+    headings += ["peak VRAM", "share", *(f"{name} against the first" for name in models), "the pick changes for"]
     pairs: list[PairComparison | None] = [None, *compared.pairs]
     rows = [
         list(row(each, found[each.label], compared, pair, models))
