@@ -48,7 +48,7 @@ def of_tables(found: Sequence[Searched]) -> list[Beyond]:
 
 def _judge(name: str, calibration: Calibration, observed: Observed, others: Observed) -> Iterator[_Judged]:
     model = calibration.study.models[name]
-    held = {split_of(model.engines[row]): model.places.on_host[row] for row, _ in observed}
+    held = {split_of(model.engines[row]): model.features.on_host[row] for row, _ in observed}
     for direction, ordered in (("larger", _by_host(held)[::-1]), ("smaller", _by_host(held))):
         for n_known in sorted({*_N_KNOWN, 2 * len(ordered) // 3}):
             if 3 <= n_known < len(ordered):
@@ -71,14 +71,14 @@ def _judge_part(
     taught = [each for each in observed if split_of(model.engines[each[0]]) in known]
     outside = [each for each in others if split_of(model.engines[each[0]]) not in known]
     distances = beyond(model, [row for row, _ in taught])
-    least = min(model.places.on_host[row] for row, _ in taught)
+    least = min(model.features.on_host[row] for row, _ in taught)
     factor = bar_factor(scores(hold_back(name, model, taught)))
     places = {id(engine): row for row, engine in enumerate(model.engines)}
     unknown = {split_of(model.engines[row]) for row, _ in outside}
     for without in predicted(name, model, [*taught, *outside], unknown):
         for each in without.of("tokens_per_s"):
             row = places[id(each.settings)]
-            is_larger = model.places.on_host[row] < least
+            is_larger = model.features.on_host[row] < least
             if distances[row] > 0 and is_larger == (direction == "larger"):
                 yield direction, float(distances[row]), each, factor
 

@@ -145,9 +145,9 @@ def objectives(table: RecordedTable, with_vram: bool) -> list[Objective]:
 
 def stopping_at(search: Search, n_first: int) -> int | None:
     """Return after how many trials the search would have ended had it been allowed to."""
-    outlooks = search.outlooks()
-    calm = (n for n in range(1, len(outlooks) + 1) if why_stop(outlooks[:n]) is not None)
-    n_asked = next(calm, None)
+    values = search.stopping_values()
+    stops = (n for n in range(1, len(values) + 1) if why_stop(values[:n]) is not None)
+    n_asked = next(stops, None)
     return None if n_asked is None else n_first + n_asked
 
 

@@ -50,7 +50,7 @@ def check_larger(models: Mapping[str, ModelEngines], measured: Mapping[str, Obse
     least: as a larger card is."""
     found = []
     for name, model in models.items():
-        held = {split_of(model.engines[row]): model.places.on_host[row] for row, _ in measured[name]}
+        held = {split_of(model.engines[row]): model.features.on_host[row] for row, _ in measured[name]}
         ordered = sorted(held, key=lambda split: held[split], reverse=True)
         above = ordered[max(_LEAST_KNOWN, len(ordered) // 2) :]
         if not above:

@@ -66,7 +66,7 @@ def expected_picks(
     front: Rows, models: Mapping[str, ModelEngines], speeds: Mapping[str, Speeds], weights: Mapping[str, float]
 ) -> dict[str, int]:
     """Return each pick's place on the front; empty without one."""
-    rates = {name: -speeds[name].figure("tokens_per_s").mean for name in models}
+    rates = {name: -speeds[name].posterior("tokens_per_s").mean for name in models}
     candidates = [
         Candidate(
             place,
@@ -85,10 +85,10 @@ def _kept(
     for floor in floors:
         if floor.objective.subject == name:
             at_most = -floor.value if floor.objective.direction == "maximize" else floor.value
-            reaching &= speeds.figure(floor.objective.quantity).mean <= at_most
+            reaching &= speeds.posterior(floor.objective.quantity).mean <= at_most
     rows = np.flatnonzero(reaching)
     quantities = [each.quantity for each in objectives if each.subject == name]
-    costs = np.array([speeds.figure(each).mean[rows] for each in quantities]).reshape(len(quantities), len(rows)).T
+    costs = np.array([speeds.posterior(each).mean[rows] for each in quantities]).reshape(len(quantities), len(rows)).T
     there = unbeaten(np.column_stack([costs, model.device_bytes[rows]]))
     rows, costs = rows[there], costs[there]
     device_bytes = model.device_bytes[rows]
@@ -123,5 +123,5 @@ def _costs(
     if objective.name == VRAM_PEAK:
         columns = [model.device_bytes[rows[:, place]] for place, model in enumerate(models.values())]
         return np.asarray(np.sum(columns, axis=0), dtype=np.float64)
-    mean = speeds[objective.subject].figure(objective.quantity).mean
+    mean = speeds[objective.subject].posterior(objective.quantity).mean
     return np.asarray(mean[rows[:, list(models).index(objective.subject)]])

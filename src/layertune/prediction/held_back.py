@@ -92,21 +92,21 @@ def hold_back(name: str, model: ModelEngines, measured: Observed) -> Iterator[Wi
 
 def rates(speeds: Speeds, quantity: str) -> Floats:
     """Return every engine's tokens/s."""
-    return -speeds.figure(quantity).mean
+    return -speeds.posterior(quantity).mean
 
 
 def spreads(speeds: Speeds, beyond: Floats, quantity: str) -> Floats:
     """Return how unsure each is to be measured as expected: what is not known of it, the more the farther it is beyond
     what was measured, and a measurement's noise."""
-    figure = speeds.figure(quantity)
-    return np.sqrt((figure.std / figure.mean) ** 2 + speeds.noise**2 + (_BEYOND * beyond) ** 2)
+    posterior = speeds.posterior(quantity)
+    return np.sqrt((posterior.std / posterior.mean) ** 2 + speeds.noise**2 + (_BEYOND * beyond) ** 2)
 
 
 def beyond(model: ModelEngines, rows: Sequence[int]) -> Floats:
     """Return how far each engine is beyond those of `rows`, which were measured: by how much more of the model it has
     on the device than any of them, or less, as a share of its layers or of its weights, whichever is more."""
-    places = model.places
-    shares = (places.n_layers / max(1.0, places.n_layers.max()), places.on_host)
+    features = model.features
+    shares = (features.n_layers / max(1.0, features.n_layers.max()), features.on_host)
     outside = [np.maximum(share - share[rows].max(), share[rows].min() - share) for share in shares]
     return np.asarray(np.maximum(np.maximum(*outside), 0.0))
 

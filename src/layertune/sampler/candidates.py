@@ -1,11 +1,11 @@
-"""The joint settings that a proposal is chosen among: every combination of the models' engines that fits."""
+"""The candidates of a proposal: every combination of the models' engines that fits."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from layertune.sampler.posterior import Figure
+from layertune.sampler.posterior import Posterior
 
 Rows = NDArray[np.intp]
 
@@ -49,14 +49,18 @@ def combinations(
     return found
 
 
-def promising(device_bytes: NDArray[np.int64], figures: Sequence[Figure]) -> Rows:
-    """Return the rows of one model that may be on a front: those that no other clearly beats.
+def possibly_on_front(device_bytes: NDArray[np.int64], posteriors: Sequence[Posterior]) -> Rows:
+    """Return the rows of one model's engines that may be part of a front: no other engine clearly beats them.
 
-    An engine is beaten by another that needs no more of any device (`device_bytes`, shape (n, devices)), and whose
-    figures at their likely worst are nowhere worse than its own at their likely best, and somewhere better.
+    An engine clearly beats another if it needs no more of any device, is nowhere worse, and is better somewhere. Its
+    own costs count one standard deviation worse than their mean, those of the other engine one better.
+
+    Args:
+        device_bytes: the bytes of each engine on each device, shape (n, devices).
+        posteriors: the posteriors of the model's objectives.
     """
-    worst = np.stack([each.mean + each.std for each in figures], axis=1)
-    best = np.stack([each.mean - each.std for each in figures], axis=1)
+    worst = np.stack([each.mean + each.std for each in posteriors], axis=1)
+    best = np.stack([each.mean - each.std for each in posteriors], axis=1)
     kept = np.ones(len(device_bytes), dtype=bool)
     for champion in np.argsort(worst.sum(axis=1)):
         if kept[champion]:
@@ -66,7 +70,7 @@ def promising(device_bytes: NDArray[np.int64], figures: Sequence[Figure]) -> Row
 
 
 def unbeaten(costs: NDArray[np.float64]) -> Rows:
-    """Return the rows of `costs`, shape (n, m), that no other dominates; of equal ones the first."""
+    """Return the rows of `costs`, shape (n, m), that no other row dominates; of equal rows, the first."""
     order = np.lexsort(costs.T[::-1])
     left = order
     front: list[int] = []

@@ -13,7 +13,7 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
-    """Return a range for evenly spaced, rising numbers, whose order a sampler can then use; else a choice."""
+    """Return an integer range for evenly spaced, rising numbers, so that samplers use their order; else categories."""
     values = dimension.values
     if all(isinstance(value, int) for value in values):
         steps = {high - low for low, high in pairwise(values)}

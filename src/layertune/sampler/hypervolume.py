@@ -1,6 +1,6 @@
-"""The hypervolume of a set of points, exactly, and the boxes of what they leave undominated.
+"""The exact hypervolume of a set of points, and the boxes that they leave undominated.
 
-Everything here is a cost: less is better. Lacour, Klamroth, Fonseca: A box decomposition algorithm to compute the
+All objectives are costs: less is better. Lacour, Klamroth, Fonseca: A box decomposition algorithm to compute the
 hypervolume indicator, Computers & Operations Research 79, 2017.
 """
 
@@ -34,10 +34,10 @@ def hypervolume(costs: Floats, reference: Floats) -> float:
 
 
 def undominated_boxes(costs: Floats, reference: Floats, ideal: Floats) -> Boxes:
-    """Return what of the box from `ideal` to `reference`, both of shape (m,), no point dominates.
+    """Return the part of the box from `ideal` to `reference`, both of shape (m,), that no point dominates.
 
-    A box ends at a local upper bound `u`, of which coordinate j is point j's: the boxes of section 4 of the paper
-    begin, in coordinate j, at the largest that the points before j have there.
+    Each box ends at a local upper bound, whose coordinate j comes from the point j that defines it. In coordinate j the
+    box begins at the largest value of the points before j (section 4 of the paper).
     """
     m = len(reference)
     bounds = reference[None, :].copy()  # local upper bounds, shape (k, m)
@@ -51,7 +51,7 @@ def undominated_boxes(costs: Floats, reference: Floats, ideal: Floats) -> Boxes:
         new_bounds, new_defining = [bounds[~cut]], [defining[~cut]]
         for j in range(m):
             others = [k for k in range(m) if k != j]
-            # What defines the other coordinates must not lie beyond the point in this one.
+            # The points that define the other coordinates must not lie beyond this point here.
             least = defining[cut][:, others, j].max(axis=1) if others else np.full(cut.sum(), -np.inf)
             kept = point[j] >= least
             moved, replaced = bounds[cut][kept].copy(), defining[cut][kept].copy()

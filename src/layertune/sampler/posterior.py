@@ -1,7 +1,8 @@
-"""One model's engines, and what its measured trials tell of the speed of all of them.
+"""The posterior of one model's speeds, for all of its engines, from the trials that measured some of them.
 
-Every trial teaches each of its models apart: alone, a model's time does not depend on how many layers of another are
-on the device. Two times make every figure of a workload: that of its prompt and that of each generated token.
+Each trial informs the posterior of each of its models separately: alone, a model's time does not depend on how many
+layers of another model are on the device. Two times are modelled, that of the prompt and that of each generated token.
+All speeds of a workload follow from them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,25 +16,25 @@ from numpy.typing import NDArray
 
 from layertune.config.study import Workload
 from layertune.memory import EngineMemory
-from layertune.sampler.time_model import Floats, Places, TimeModel, Times
+from layertune.sampler.time_model import Features, Floats, TimeModel, Times
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.space.feasible import FeasibleSpace
 from layertune.space.search_space import SearchSpace
 from layertune.trial.outcome import ModelSamples
 
-# An engine and what was measured of it.
+# An engine, and the samples of one trial of it.
 Observation = tuple[EngineSettings, ModelSamples]
 
 _DOUBLING = ("n_batch", "n_ubatch", "n_ctx", "n_threads")
 _CHOICES = ("n_cpu_moe", "flash_attn", "type_k", "type_v")
 
-# What running together costs differs from split to split by more than it was measured to, this much at least.
+# Standard deviation of the logarithm of the contention, at least: it differs from split to split by more than was seen.
 _LEAST_CONTENTION_SPREAD = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A figure of every engine as a cost, less being better: its mean and what is not known of it."""
+class Posterior:
+    """The posterior of one quantity of every engine, as a cost (less is better): mean and standard deviation."""
 
     mean: Floats
     std: Floats
@@ -41,8 +42,17 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Speeds:
-    """The times of every engine in seconds: of the prompt, and of each generated token. `contention` is how many times
-    as long all of it takes with all models at once: its logarithm's mean and spread."""
+    """The posterior of the times of every engine.
+
+    Attributes:
+        workload: how many tokens are read and generated.
+        prompt: seconds of the whole prompt.
+        token: seconds of each generated token.
+        contention: how many times as long the workload takes while all models run: mean and standard deviation of the
+            logarithm.
+        noise: the relative noise of a measurement.
+        n_ctx: the context of every engine, in tokens.
+    """
 
     workload: Workload
     prompt: Times
@@ -52,17 +62,18 @@ class Speeds:
     n_ctx: Floats
 
     def workload_s(self) -> Floats:
+        """Return the mean seconds of the whole workload."""
         return self.prompt.mean_s + self.workload.n_generate * self.token.mean_s
 
-    def figure(self, quantity: str) -> Figure:
-        """Return one of the quantities that an objective may name."""
+    def posterior(self, quantity: str) -> Posterior:
+        """Return the posterior of a quantity that an objective may name, as a cost."""
         n_generate = self.workload.n_generate
         if quantity == "n_ctx":
-            return Figure(-self.n_ctx, np.zeros_like(self.n_ctx))
+            return Posterior(-self.n_ctx, np.zeros_like(self.n_ctx))
         if quantity == "ttft_s":
-            return Figure(self.prompt.mean_s, self.prompt.std_s)
+            return Posterior(self.prompt.mean_s, self.prompt.std_s)
         if quantity == "tpot_s":
-            return Figure(self.token.mean_s, self.token.std_s)
+            return Posterior(self.token.mean_s, self.token.std_s)
         if quantity == "pp_tokens_per_s":
             return _rate(self.workload.n_prompt, self.prompt.mean_s, self.prompt.std_s)
         if quantity == "tg_tokens_per_s":
@@ -73,11 +84,11 @@ class Speeds:
             return alone
         longer, spread = self.contention
         together = alone.mean * np.exp(-longer)
-        return Figure(together, np.abs(together) * np.hypot(alone.std / np.abs(alone.mean), spread))
+        return Posterior(together, np.abs(together) * np.hypot(alone.std / np.abs(alone.mean), spread))
 
 
 class ModelEngines:
-    """The distinct engines of one model; the first of those that run alike stands for them."""
+    """The distinct engines of one model. Of several settings that llama.cpp runs alike, the first stands for all."""
 
     def __init__(
         self,
@@ -86,33 +97,44 @@ class ModelEngines:
         device_bytes: NDArray[np.int64],
         memory: EngineMemory,
         workload: Workload,
-        elsewhere: Sequence[Observation] = (),
+        prior: Sequence[Observation] = (),
     ) -> None:
-        """`device_bytes` is what each engine takes of each device, shape (engines, devices). `elsewhere` is what other
-        hardware measured: its shape is believed until trials say otherwise."""
+        """
+        Args:
+            engines: all engines of the space.
+            n_layer: the model's repeating layers.
+            device_bytes: what each engine takes of each device, shape (engines, devices).
+            memory: plans the memory of an engine.
+            workload: how many tokens are read and generated.
+            prior: what another study measured; its shape is used until this study's trials show another.
+        """
         first: dict[EngineSettings, int] = {}
-        for place, engine in enumerate(engines):
-            first.setdefault(engine.canonical(n_layer), place)
+        for index, engine in enumerate(engines):
+            first.setdefault(engine.canonical(n_layer), index)
         self.rows = {canonical: row for row, canonical in enumerate(first)}
-        self.engines = [engines[place] for place in first.values()]
+        self.engines = [engines[index] for index in first.values()]
         self.each_device_bytes = device_bytes[list(first.values())]
         self.device_bytes: NDArray[np.int64] = self.each_device_bytes.sum(axis=1)
         self.workload = workload
         self._canonical = list(first)
-        self.places = _places(self._canonical, memory, workload.n_prompt)
-        self.leanest = _leanest(self.places, self.device_bytes)
-        self._prompt, self._token = TimeModel(self.places), TimeModel(self.places)
-        known = [(row, samples) for engine, samples in elsewhere if (row := self._nearest(engine)) is not None]
+        self.features = _features(self._canonical, memory, workload.n_prompt)
+        self.leanest = _leanest(self.features, self.device_bytes)
+        self._prompt, self._token = TimeModel(self.features), TimeModel(self.features)
+        known = [(row, samples) for engine, samples in prior if (row := self._nearest(engine)) is not None]
         if known:
-            prior = self.learn(known)
-            self._prompt = TimeModel(self.places, prior.prompt.mean_s)
-            self._token = TimeModel(self.places, prior.token.mean_s)
+            speeds = self.learn(known)
+            self._prompt = TimeModel(self.features, speeds.prompt.mean_s)
+            self._token = TimeModel(self.features, speeds.token.mean_s)
 
     def __len__(self) -> int:
         return len(self.engines)
 
     def learn(self, measured: Sequence[tuple[int, ModelSamples]]) -> Speeds:
-        """Return what the samples of engines, by row, tell of all engines; there is one measured engine at least."""
+        """Return the posterior of all engines' speeds.
+
+        Args:
+            measured: rows of engines and their samples; at least one.
+        """
         rows, prompt_s, token_s = self._times(measured)
         prompt, prompt_noise = self._prompt.learn(rows, prompt_s)
         token, token_noise = self._token.learn(rows, token_s)
@@ -121,8 +143,12 @@ class ModelEngines:
         return Speeds(self.workload, prompt, token, contention, max(prompt_noise, token_noise), n_ctx)
 
     def rates(self, measured: Sequence[tuple[int, ModelSamples]], wanted: Sequence[int]) -> tuple[Floats, Floats]:
-        """Return the tokens/s alone of the engines in rows `wanted`, and the covariance of what is not known of them,
-        to first order. There is one measured engine at least."""
+        """Return the tokens/s of engines that run alone, and their covariance, to first order.
+
+        Args:
+            measured: rows of engines and their samples; at least one.
+            wanted: the rows of the engines to return.
+        """
         rows, prompt_s, token_s = self._times(measured)
         there, n_generate = np.array(wanted, dtype=np.intp), self.workload.n_generate
         prompt_mean_s, prompt_covariance = self._prompt.joint(rows, prompt_s, there)
@@ -132,11 +158,11 @@ class ModelEngines:
         return rates, (prompt_covariance + n_generate**2 * token_covariance) * np.outer(slopes, slopes)
 
     def workload_s(self, samples: ModelSamples) -> float:
-        """Return the seconds of one workload, by the medians of its parts."""
+        """Return the seconds of one workload, from the medians of its parts."""
         return self._prompt_s(samples) + self.workload.n_generate * median(samples.tpot_s)
 
     def _nearest(self, other: EngineSettings) -> int | None:
-        """Return the row of the engine most like another study's, None where none has its layers on the device."""
+        """Return the row of the engine most like `other`; None if no engine has as many layers on the device."""
 
         def distance(engine: EngineSettings) -> float:
             doublings = (abs(log2(getattr(engine, field) / getattr(other, field))) for field in _DOUBLING)
@@ -147,7 +173,7 @@ class ModelEngines:
         return min(alike, key=lambda row: distance(self._canonical[row]), default=None)
 
     def _times(self, measured: Sequence[tuple[int, ModelSamples]]) -> tuple[NDArray[np.intp], Floats, Floats]:
-        """Return the rows that were measured, and the seconds of their prompts and of each of their tokens."""
+        """Return the measured rows, the seconds of their prompts, and the seconds of each of their tokens."""
         return (
             np.array([row for row, _ in measured], dtype=np.intp),
             np.array([self._prompt_s(each) for _, each in measured]),
@@ -159,6 +185,7 @@ class ModelEngines:
 
 
 def _contention(samples: Sequence[ModelSamples]) -> tuple[float, float]:
+    """Return mean and standard deviation of the logarithm of the contention; without measurements, 0 and 1."""
     longer = [
         float(np.log(median(each.tokens_per_s) / median(each.tokens_per_s_together)))
         for each in samples
@@ -169,23 +196,23 @@ def _contention(samples: Sequence[ModelSamples]) -> tuple[float, float]:
     return mean(longer), max(pstdev(longer), _LEAST_CONTENTION_SPREAD)
 
 
-def _rate(n_tokens: int, mean_s: Floats, std_s: Floats) -> Figure:
-    """Return tokens per second as a cost, its spread to first order."""
+def _rate(n_tokens: int, mean_s: Floats, std_s: Floats) -> Posterior:
+    """Return tokens per second as a cost, with its standard deviation to first order."""
     rate = n_tokens / mean_s
-    return Figure(-rate, rate * std_s / mean_s)
+    return Posterior(-rate, rate * std_s / mean_s)
 
 
-def _places(engines: Sequence[EngineSettings], memory: EngineMemory, n_prompt: int) -> Places:
-    """Place engines by the weights that a token reads on the host: those that the device could hold and does not.
+def _features(engines: Sequence[EngineSettings], memory: EngineMemory, n_prompt: int) -> Features:
+    """Return the features of engines; the host's share is of the weights that the device could hold.
 
-    What the host's buffers take is more, and no line: an input embedding of which a token reads a row, a mapped file
-    from its first tensor to the last, copies that were repacked. Batches that hold a whole prompt of `n_prompt` tokens
-    are alike: llama.cpp computes it at once in any of them.
+    The host's buffers take more than these weights, and not linearly: an input embedding of which each token reads one
+    row, a mapped file from its first tensor to the last, and repacked copies. Batch sizes that hold a whole prompt of
+    `n_prompt` tokens count as equal, since llama.cpp computes the prompt in one batch with any of them.
     """
     plans = [memory.plan(engine).on_devices for engine in engines]
     on_devices = np.array([[held.weights_bytes for held in each] for each in plans], dtype=float)
     on_device = on_devices.sum(axis=1)
-    most_bytes = max(1.0, on_device.max())  # a space without any layer on the device has one place
+    most_bytes = max(1.0, on_device.max())  # 0 in a space without any layer on the device
     most = {"n_batch": n_prompt, "n_ubatch": n_prompt}
     columns = [
         np.log2([min(number := getattr(engine, field), most.get(field, number)) for engine in engines])
@@ -194,18 +221,18 @@ def _places(engines: Sequence[EngineSettings], memory: EngineMemory, n_prompt: i
     for field in _CHOICES:
         chosen = [getattr(engine, field) for engine in engines]
         columns += [np.array([each == value for each in chosen], dtype=float) for value in sorted(set(chosen))[1:]]
-    # What lies on each further device instead of the first; all of it is as far as another choice.
+    # The share of the weights on each further device; all of them count as much as another choice.
     columns += list(on_devices[:, 1:].T / most_bytes)
     varying = [column for column in columns if np.ptp(column) > 0]
     others = np.stack(varying, axis=1) if varying else np.zeros((len(engines), 0))
     layers = np.array([engine.n_gpu_layers for engine in engines], dtype=float)
-    return Places(layers, 1 - on_device / most_bytes, others)
+    return Features(layers, 1 - on_device / most_bytes, others)
 
 
-def _leanest(places: Places, device_bytes: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Return the rows of one engine of each place, that which needs least: the others there are as fast."""
+def _leanest(features: Features, device_bytes: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return one row for each set of equal features, which are equally fast: the engine with the fewest bytes."""
     order = np.argsort(device_bytes, kind="stable")
-    keys = np.column_stack([places.n_layers, places.on_host, places.others])[order]
+    keys = np.column_stack([features.n_layers, features.on_host, features.others])[order]
     _, first = np.unique(keys, axis=0, return_index=True)
     return np.sort(order[first])
 
@@ -214,7 +241,7 @@ def measured_rows(
     models: Mapping[str, ModelEngines],
     trials: Sequence[tuple[SplitSettings, Mapping[str, ModelSamples]]],
 ) -> dict[str, list[tuple[int, ModelSamples]]]:
-    """Return what was measured by model: the row of each engine and its samples."""
+    """Return what was measured of each model: the row of each engine, and its samples."""
     return {
         name: [
             (model.rows[settings[name]], samples[name]) for settings, samples in trials if settings[name] in model.rows
@@ -227,9 +254,16 @@ def model_engines(
     space: SearchSpace,
     feasible: FeasibleSpace,
     workloads: Mapping[str, Workload],
-    elsewhere: Mapping[str, Sequence[Observation]] = MappingProxyType({}),
+    prior: Mapping[str, Sequence[Observation]] = MappingProxyType({}),
 ) -> dict[str, ModelEngines]:
-    """Return every model's engines; `elsewhere` is what other hardware measured, by model."""
+    """Return the engines of every model.
+
+    Args:
+        space: the settings of the study.
+        feasible: their memory plan.
+        workloads: by model.
+        prior: by model, what another study measured.
+    """
     return {
         name: ModelEngines(
             list(space.engines(name)),
@@ -237,7 +271,7 @@ def model_engines(
             feasible.engine_bytes(name),
             feasible.planner.models[name],
             workloads[name],
-            elsewhere.get(name, ()),
+            prior.get(name, ()),
         )
         for name, n_layer in space.n_layers.items()
     }

@@ -1,7 +1,7 @@
-"""Which setting to measure next: the one whose measurement is expected to add most to the front per second.
+"""Which setting to measure next: the one that is expected to add most to the front per second of measurement.
 
-What is known makes few trials enough: which settings fit is exact, by plan; peak memory is their sum; and every trial
-teaches each model's own curve. Only the curves are uncertain, so the expected improvement is over them alone.
+Which settings fit is known from the memory plan, and peak memory is the sum of the models' bytes. Only the speeds are
+uncertain. So the expected improvement is computed over the posterior of the speeds alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +16,11 @@ from scipy.special import log_ndtr
 from layertune.config import Floor, Objective
 from layertune.config.objective import VRAM_PEAK
 from layertune.results.trials import FinishedTrial
-from layertune.sampler.acquisition import Prospects
-from layertune.sampler.candidates import Rows, combinations, promising
-from layertune.sampler.improvement import Expected
+from layertune.sampler.acquisition import Acquisition
+from layertune.sampler.candidates import Rows, combinations, possibly_on_front
+from layertune.sampler.improvement import ObjectivePosterior
 from layertune.sampler.posterior import ModelEngines, Speeds, measured_rows
-from layertune.sampler.stopping import Outlook
+from layertune.sampler.stopping import StoppingValue
 from layertune.settings import SplitSettings
 from layertune.trial.outcome import Measured
 
@@ -29,10 +29,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A setting to measure; without an outlook where nothing is known yet."""
+    """A setting to measure; without a stopping value if some model was not measured yet."""
 
     settings: SplitSettings
-    outlook: Outlook | None
+    stopping_value: StoppingValue | None
 
 
 class Proposer:
@@ -61,7 +61,7 @@ class Proposer:
             generator: the source of random choices.
         """
         measured = [(each.settings, each.outcome) for each in trials if isinstance(each.outcome, Measured)]
-        # What stayed disturbed may be slow by any factor; it teaches only where there is nothing better.
+        # A disturbed trial may be slow by any factor; it is used only if there is no other.
         quiet = [each for each in measured if not each[1].disturbances] or measured
         rows = measured_rows(
             self._models,
@@ -69,7 +69,7 @@ class Proposer:
         )
         seen = self._rows_of([each.settings for each in trials] + list(running))
         if not all(rows.values()):
-            return self._any(seen, capacities, generator)
+            return self._random(seen, capacities, generator)
         speeds = {name: model.learn(rows[name]) for name, model in self._models.items()}
         return self._best(trials, seen, speeds, capacities, generator)
 
@@ -82,7 +82,7 @@ class Proposer:
         generator: np.random.Generator,
     ) -> Proposal | None:
         candidates = self._combine(
-            [self._promising(name, each) for name, each in speeds.items()], capacities, generator
+            [self._candidate_rows(name, each) for name, each in speeds.items()], capacities, generator
         )
         candidates = candidates[~_among(candidates, seen)]
         if len(candidates) == 0:
@@ -94,36 +94,40 @@ class Proposer:
             return None
         measured = self._rows_of([each.settings for each in trials if each.feasible() is not None])
         both = np.concatenate([candidates, measured])
-        log_chance, reaches = self._above_floors(both, speeds)
+        log_probability, above = self._above_floors(both, speeds)
         n_candidates = len(candidates)
-        prospects_of = partial(Prospects, chance=np.exp(log_chance), reaches=reaches, n_candidates=n_candidates)
-        prospects, of_speeds = self._sought(self._expected(both, speeds), prospects_of)
-        if self._floors and not reaches[n_candidates:].any():
-            # Nothing that was measured is above the floors: first of all, something has to be.
-            best = int(np.argmax(log_chance[:n_candidates]))
-        else:
-            best = int(np.argmax(prospects.gains / self._seconds(candidates, trials, speeds)))
-        outlook = prospects.outlook(best)
-        return Proposal(
-            self._settings(candidates[best]), None if outlook is None else replace(outlook, of_speeds=of_speeds)
+        acquisition_of = partial(
+            Acquisition, probability=np.exp(log_probability), above_floors=above, n_candidates=n_candidates
         )
+        acquisition, of_speeds = self._acquisition(self._posteriors(both, speeds), acquisition_of)
+        if self._floors and not above[n_candidates:].any():
+            # No measured setting is above the floors, so the most probable one is next.
+            best = int(np.argmax(log_probability[:n_candidates]))
+        else:
+            best = int(np.argmax(acquisition.gains / self._seconds(candidates, trials, speeds)))
+        value = acquisition.stopping_value(best)
+        if value is not None:
+            value = replace(value, of_speeds=of_speeds)
+        return Proposal(self._settings(candidates[best]), value)
 
-    def _sought(self, expected: Sequence[Expected], prospects_of: Callable[..., Prospects]) -> tuple[Prospects, bool]:
-        """Return what the next trial is chosen by, and whether memory, which is an objective, is left aside in it.
+    def _acquisition(
+        self, objectives: Sequence[ObjectivePosterior], acquisition_of: Callable[..., Acquisition]
+    ) -> tuple[Acquisition, bool]:
+        """Return the acquisition of the candidates, and whether it leaves memory out although memory is an objective.
 
-        Nearly every setting is the best of those that take no more memory, and few of them are what anyone wants: what
-        is fast under the limit is found first, and what is leaner after it.
+        Nearly every setting is the fastest of those that need no more memory, and few of these are of use. So fast
+        settings that fit are found first, and settings with less memory after them.
         """
-        others = [each for each, what in zip(expected, self._objectives, strict=True) if what.name != VRAM_PEAK]
-        if not 0 < len(others) < len(expected):
-            return prospects_of(expected), False
-        if not (fast := prospects_of(others)).is_calm():
+        others = [each for each, what in zip(objectives, self._objectives, strict=True) if what.name != VRAM_PEAK]
+        if not 0 < len(others) < len(objectives):
+            return acquisition_of(objectives), False
+        if not (fast := acquisition_of(others)).is_converged():
             return fast, True
-        # By its uncertainty the worst speed would have every lean setting tried that leaves one model as slow as it is.
-        return prospects_of(expected, worst_is_known=True), False
+        # Else the uncertain worst speed would give value to every setting with little memory that is as slow.
+        return acquisition_of(objectives, worst_is_known=True), False
 
-    def _any(self, seen: Rows, capacities: Sequence[int], generator: np.random.Generator) -> Proposal | None:
-        """Return a random setting of those that fit: nothing is known of some model's speed."""
+    def _random(self, seen: Rows, capacities: Sequence[int], generator: np.random.Generator) -> Proposal | None:
+        """Return a random setting that fits, for when some model was not measured yet."""
         everything = [np.arange(len(model)) for model in self._models.values()]
         candidates = self._combine(everything, capacities, generator)
         left = candidates[~_among(candidates, seen)]
@@ -135,48 +139,52 @@ class Proposer:
         needed = [model.each_device_bytes for model in self._models.values()]
         return combinations(needed, kept, capacities, generator)
 
-    def _promising(self, name: str, speeds: Speeds) -> Rows:
+    def _candidate_rows(self, name: str, speeds: Speeds) -> Rows:
         wanted = [*self._objectives, *(floor.objective for floor in self._floors)]
-        figures = [speeds.figure(each.quantity) for each in wanted if each.subject == name]
+        posteriors = [speeds.posterior(each.quantity) for each in wanted if each.subject == name]
         model = self._models[name]
-        return np.intersect1d(model.leanest, promising(model.each_device_bytes, figures)) if figures else model.leanest
+        if not posteriors:
+            return model.leanest
+        return np.intersect1d(model.leanest, possibly_on_front(model.each_device_bytes, posteriors))
 
-    def _expected(self, candidates: Rows, speeds: Mapping[str, Speeds]) -> list[Expected]:
+    def _posteriors(self, candidates: Rows, speeds: Mapping[str, Speeds]) -> list[ObjectivePosterior]:
         columns = {name: candidates[:, index] for index, name in enumerate(self._models)}
-        expected = []
+        found = []
         for objective in self._objectives:
             if objective.name == VRAM_PEAK:
                 taken = sum(model.device_bytes[columns[name]] for name, model in self._models.items())
-                bytes_, places = np.unique(taken, return_inverse=True)
-                expected.append(Expected(bytes_.astype(float), np.zeros(len(bytes_)), places))
+                bytes_, indices = np.unique(taken, return_inverse=True)
+                found.append(ObjectivePosterior(bytes_.astype(float), np.zeros(len(bytes_)), indices))
             else:
                 model = speeds[objective.subject]
-                figure, noise = model.figure(objective.quantity), model.noise if objective.is_clocked else 0.0
-                expected.append(Expected(figure.mean, figure.std, columns[objective.subject], noise))
-        return expected
+                posterior, noise = model.posterior(objective.quantity), model.noise if objective.is_clocked else 0.0
+                found.append(ObjectivePosterior(posterior.mean, posterior.std, columns[objective.subject], noise))
+        return found
 
     def _above_floors(self, candidates: Rows, speeds: Mapping[str, Speeds]) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return the logarithm of how probable each candidate is above all floors, and whether it is by its means.
+        """Return for each candidate the log probability that it is above all floors, and whether its means are.
 
-        The product over the floors is an approximation where two are of one model, or a floor and an objective are:
-        they share what is unknown of its times, and the improvement is not cut off at the floor.
+        Two approximations: the probabilities of several floors are multiplied, although floors of one model depend on
+        the same times; and the expected improvement includes speeds below a floor.
         """
-        log_chance, reaches = np.zeros(len(candidates)), np.ones(len(candidates), dtype=bool)
+        log_probability, above = np.zeros(len(candidates)), np.ones(len(candidates), dtype=bool)
         for floor in self._floors:
             model = floor.objective.subject
-            figure = speeds[model].figure(floor.objective.quantity)
+            posterior = speeds[model].posterior(floor.objective.quantity)
             at_most = -floor.value if floor.objective.direction == "maximize" else floor.value
-            spread = np.where(figure.std > 0, figure.std, 1.0)
-            known = np.where(figure.mean <= at_most, 0.0, -np.inf)
-            of_engines = np.where(figure.std > 0, log_ndtr((at_most - figure.mean) / spread), known)
+            spread = np.where(posterior.std > 0, posterior.std, 1.0)
+            known = np.where(posterior.mean <= at_most, 0.0, -np.inf)
+            of_engines = np.where(posterior.std > 0, log_ndtr((at_most - posterior.mean) / spread), known)
             rows = candidates[:, list(self._models).index(model)]
-            log_chance += of_engines[rows]
-            reaches &= figure.mean[rows] <= at_most
-        return log_chance, reaches
+            log_probability += of_engines[rows]
+            above &= posterior.mean[rows] <= at_most
+        return log_probability, above
 
     def _seconds(self, candidates: Rows, trials: Sequence[FinishedTrial], speeds: Mapping[str, Speeds]) -> Floats:
-        """Return how long each candidate's trial would take: the loads of the models whose split changes, and the
-        workloads as many times as a trial runs them."""
+        """Return how long each candidate's trial would take, in seconds.
+
+        It loads the models whose placement changes, and runs the workloads as often as the trials so far did.
+        """
         outcomes = [each.outcome for each in trials if isinstance(each.outcome, Measured)]
         last = [each.settings for each in trials if isinstance(each.outcome, Measured)][-1]
         loads = np.zeros(len(candidates))

@@ -1,21 +1,27 @@
-"""What more trials could bring, and when that is too little to be told from noise."""
+"""The stopping rule: a search ends when more trials are expected to add less than the noise of one measurement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# A single calm outlook may be a lucky one, and the first proposals are made knowing little. On the tables of
-# benchmarks/search_efficiency searches end with 98 to 99 % of a front of speeds (docs/searching.md).
-_N_CALM = 5
-_LEAST = 10
+# A single value below the noise may be chance, and the first proposals rest on few measurements. With these numbers,
+# searches on the tables of benchmarks/search_efficiency end with 98 to 99 % of a front of speeds (docs/searching.md).
+_N_CONVERGED = 5
+_MIN_PROPOSALS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
-    """As a trial was proposed, in shares of the hypervolume of the front so far: what it was expected to add, what all
-    settings together would add at least, and what the hypervolume changes by where one point of the front is measured
-    better by its own standard deviation.
+class StoppingValue:
+    """What the stopping rule compares. It is computed with each proposal, and stored with its trial.
 
-    `of_speeds` says that the front is that of the objectives beside memory, which is sought first.
+    All but the last are shares of the hypervolume of the present front.
+
+    Attributes:
+        gain: what the proposed trial is expected to add.
+        missing: what all untried settings together are expected to add, at least.
+        noise: by how much the hypervolume changes if one point of the front is measured better by its own standard
+            deviation.
+        of_speeds: the front is that of the speeds only. The search looks for fast settings first, and for settings
+            that need less memory after them.
     """
 
     gain: float
@@ -23,22 +29,26 @@ class Outlook:
     noise: float
     of_speeds: bool = False
 
-    def calm(self) -> bool:
-        """Say whether all that is left adds less than noise does. The best trial alone will not do: of a front of many
-        points each adds little. While speeds are sought none is calm: lean settings are still to come."""
+    def is_converged(self) -> bool:
+        """Say whether all untried settings together are expected to add less than the noise.
+
+        The gain of the best trial is not enough: on a front of many points each trial adds little. A search that still
+        looks for fast settings is never converged, since settings with less memory are still to come.
+        """
         return self.missing < self.noise and not self.of_speeds
 
     def __str__(self) -> str:
-        front = "the front's hypervolume, memory left aside" if self.of_speeds else "the front's hypervolume"
-        return (
-            f"by the model the last trial was to add {self.gain:.1%} to {front}, and all settings "
-            f"together at least {self.missing:.1%}"
-        )
+        front = "the front's hypervolume (speeds only)" if self.of_speeds else "the front's hypervolume"
+        return f"more trials might still improve {front} by about {self.missing:.1%}"
 
 
-def why_stop(outlooks: Sequence[Outlook]) -> str | None:
-    """Return why no further trial is worth its time, None while one may be; `outlooks` of all proposals in order."""
-    last = outlooks[-_N_CALM:]
-    if len(outlooks) < _LEAST or not all(each.calm() for each in last):
+def why_stop(values: Sequence[StoppingValue]) -> str | None:
+    """Return why no further trial is worth its time; None if one may be.
+
+    Args:
+        values: of all proposals, in order.
+    """
+    last = values[-_N_CONVERGED:]
+    if len(values) < _MIN_PROPOSALS or not all(each.is_converged() for each in last):
         return None
-    return f"{last[-1]}; the noise of one measurement makes {last[-1].noise:.1%}"
+    return f"converged: {last[-1]}, less than the noise of one measurement ({last[-1].noise:.1%})"

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from layertune.config import Floor, Objective
 from layertune.results.trials import FinishedTrial, objective_value
-from layertune.sampler.stopping import Outlook
+from layertune.sampler.stopping import StoppingValue
 from layertune.search.sharing import Sharing
 from layertune.search.stored_trials import (
     IMPOSSIBLE,
@@ -66,11 +66,11 @@ class Recorder:
         self._floors = tuple(floors)
         self.owner = owner
 
-    def begin(self, trial: Trial, settings: SplitSettings, outlook: Outlook | None = None) -> None:
+    def begin(self, trial: Trial, settings: SplitSettings, stopping_value: StoppingValue | None = None) -> None:
         """Store what a trial that was just asked for runs, and its owner."""
         trial.set_user_attr(OWNER, self.owner)
-        if outlook is not None:
-            trial.set_user_attr(OUTLOOK, asdict(outlook))
+        if stopping_value is not None:
+            trial.set_user_attr(OUTLOOK, asdict(stopping_value))
         trial.set_user_attr(SETTINGS, settings.as_dict())
 
     def reject(self, number: int, why: str) -> None:
@@ -130,7 +130,7 @@ class Recorder:
             self.interrupt(number)
 
     def requeue(self, trial: FrozenTrial) -> None:
-        """Queue the settings of an interrupted trial, together with its outlook.
+        """Queue the settings of an interrupted trial, together with its stopping value.
 
         A trial that was interrupted before it had all its parameters has no settings; nothing is queued then.
         """

@@ -15,7 +15,7 @@ from layertune.results.choice import MIN_ROUNDS, Choice
 from layertune.results.drift import Reference, worst_drift
 from layertune.results.result import Result
 from layertune.results.trials import FinishedTrial
-from layertune.sampler.stopping import Outlook, why_stop
+from layertune.sampler.stopping import StoppingValue, why_stop
 from layertune.search.deadline import Deadline
 from layertune.search.finals import Finals, finalists, to_validate, validation_of
 from layertune.search.identity import created, open_study
@@ -23,7 +23,7 @@ from layertune.search.recorder import Recorder, repair_trials
 from layertune.search.samplers import SamplerFactory, sampler_factory, sampler_of
 from layertune.search.sharing import sharing_of
 from layertune.search.storage import storing
-from layertune.search.stored_trials import finished_trials, read_outlooks
+from layertune.search.stored_trials import finished_trials, stopping_values
 from layertune.search.study_record import Rounds, StudyRecord, with_rounds, with_validation
 from layertune.search.task import Event, ReferenceMeasured, SearchTask, TrialFinished, TrialStarted
 from layertune.search.trial_queue import TrialQueue
@@ -130,10 +130,10 @@ class Search:
     def references(self) -> list[Reference]:
         return self._record.references()
 
-    def outlooks(self) -> list[Outlook]:
-        """Return what each proposal of layer-split promised, in order."""
+    def stopping_values(self) -> list[StoppingValue]:
+        """Return the stopping values of layer-split's proposals, in order."""
         with storing():
-            return read_outlooks(self._study)
+            return stopping_values(self._study)
 
     def run(self, runner: TrialRunner, on_event: Callable[[Event], None]) -> str:
         """Run trials until a limit is reached or the space is exhausted, then the finals; return why the trials
@@ -182,12 +182,12 @@ class Search:
                     self.feasible.check()
                 if is_least and smallest in known:
                     check_smallest(known[smallest], task.limits)
-                outlooks = read_outlooks(self._study) if task.sampler == "layer-split" else []
+                values = stopping_values(self._study) if task.sampler == "layer-split" else []
                 if len(known) >= task.n_trials:
-                    return "; ".join([f"all {task.n_trials} trials are done", *map(str, outlooks[-1:])])
+                    return "; ".join([f"all {task.n_trials} trials are done", *map(str, values[-1:])])
                 if watch.trials_are_over():
-                    return "; ".join(["the time is up", *map(str, outlooks[-1:])])
-                if task.early_stop and not self._queue.has_queued() and (enough := why_stop(outlooks)):
+                    return "; ".join(["the time is up", *map(str, values[-1:])])
+                if task.early_stop and not self._queue.has_queued() and (enough := why_stop(values)):
                     return enough
                 asked = self._queue.ask(self.feasible)
             if asked is None:

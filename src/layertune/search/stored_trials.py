@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import TypeAdapter
 
 from layertune.results.trials import FinishedTrial
-from layertune.sampler.stopping import Outlook
+from layertune.sampler.stopping import StoppingValue
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.space.limits import Limits
 from layertune.trial.outcome import OUTCOME, TrialOutcome
@@ -59,10 +59,10 @@ def finished_trials(study: Study, limits: Limits, beyond: Collection[int] = ()) 
     return finished
 
 
-def read_outlooks(study: Study) -> list[Outlook]:
-    """Return the outlooks of all proposals that came to an end, in order."""
+def stopping_values(study: Study) -> list[StoppingValue]:
+    """Return the stopping values of all proposals whose trials have ended, in order."""
     ended = [trial.user_attrs for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    return [Outlook(**each[OUTLOOK]) for each in ended if OUTLOOK in each and each.keys().isdisjoint(_NOT_RUN)]
+    return [StoppingValue(**each[OUTLOOK]) for each in ended if OUTLOOK in each and each.keys().isdisjoint(_NOT_RUN)]
 
 
 def original_numbers(study: Study) -> dict[int, int]:

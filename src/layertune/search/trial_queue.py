@@ -101,7 +101,7 @@ class TrialQueue:
         trial = self._study.ask(distributions(space))
         settings = space.canonical(space.settings(trial.params))
         proposal = sampler.proposal if isinstance(sampler, LayerSplitSampler) else None
-        self._recorder.begin(trial, settings, None if proposal is None else proposal.outlook)
+        self._recorder.begin(trial, settings, None if proposal is None else proposal.stopping_value)
         return trial.number, settings, self._is_told(trial.number, settings, feasible)
 
     def _is_told(self, number: int, settings: SplitSettings, feasible: FeasibleSpace | None) -> bool:

@@ -46,7 +46,7 @@ def costs(speeds: dict[str, Speeds], rows: NDArray[np.intp], *objectives: Object
     of_model = dict(zip(MODELS, rows.T, strict=True))
     n_bytes = sum(MODELS[name].device_bytes[of_model[name]] for name in MODELS)
     columns = [
-        n_bytes if each is VRAM else speeds[each.subject].figure(each.quantity).mean[of_model[each.subject]]
+        n_bytes if each is VRAM else speeds[each.subject].posterior(each.quantity).mean[of_model[each.subject]]
         for each in objectives
     ]
     return np.stack(columns, axis=1).astype(float)
@@ -78,7 +78,7 @@ def test_of_a_front_of_very_many_settings_an_even_part_is_kept_and_said() -> Non
     front = expected_front(models, speeds, objectives, [], 10**12)
     assert not front.whole
     assert front.rows.shape == (20_000, 4)
-    cost = speeds["m0"].figure("tokens_per_s").mean
+    cost = speeds["m0"].posterior("tokens_per_s").mean
     assert cost[front.rows[0, 0]] == cost.min()
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from layertune.results.pareto import pareto_front
 from layertune.sampler import candidates
-from layertune.sampler.posterior import Figure
+from layertune.sampler.posterior import Posterior
 
 GENERATOR = np.random.default_rng(0)
 
@@ -45,8 +45,8 @@ def test_combinations_have_to_fit_every_device(needed: list[list[tuple[int, int]
 
 
 def test_an_engine_that_needs_less_of_another_device_is_not_beaten() -> None:
-    figure = Figure(mean=np.array([1.0, 2.0, 2.0]), std=np.zeros(3))
-    assert candidates.promising(np.array([[2, 0], [0, 2], [2, 2]]), [figure]).tolist() == [0, 1]
+    figure = Posterior(mean=np.array([1.0, 2.0, 2.0]), std=np.zeros(3))
+    assert candidates.possibly_on_front(np.array([[2, 0], [0, 2], [2, 2]]), [figure]).tolist() == [0, 1]
 
 
 def test_of_very_many_combinations_some_are_returned() -> None:
@@ -57,15 +57,15 @@ def test_of_very_many_combinations_some_are_returned() -> None:
 
 
 def test_an_engine_that_another_clearly_beats_is_not_promising() -> None:
-    figure = Figure(mean=np.array([1.0, 2.0, 1.1, 2.0]), std=np.array([0.1, 0.1, 0.1, 5.0]))
+    figure = Posterior(mean=np.array([1.0, 2.0, 1.1, 2.0]), std=np.array([0.1, 0.1, 0.1, 5.0]))
     # The second is slower and larger, the third no slower by what is known, the last may be anything.
-    assert candidates.promising(np.array([[1], [2], [3], [3]]), [figure]).tolist() == [0, 2, 3]
+    assert candidates.possibly_on_front(np.array([[1], [2], [3], [3]]), [figure]).tolist() == [0, 2, 3]
 
 
 def test_of_engines_with_the_same_context_the_slower_is_not_promising() -> None:
-    speed = Figure(mean=np.array([-2.0, -1.0, -1.0]), std=np.zeros(3))
-    context = Figure(mean=np.array([-4096.0, -4096.0, -8192.0]), std=np.zeros(3))
-    assert candidates.promising(np.array([[1], [1], [2]]), [speed, context]).tolist() == [0, 2]
+    speed = Posterior(mean=np.array([-2.0, -1.0, -1.0]), std=np.zeros(3))
+    context = Posterior(mean=np.array([-4096.0, -4096.0, -8192.0]), std=np.zeros(3))
+    assert candidates.possibly_on_front(np.array([[1], [1], [2]]), [speed, context]).tolist() == [0, 2]
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=20))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from layertune.sampler.hypervolume import Boxes, hypervolume, undominated_boxes
-from layertune.sampler.improvement import Expected, expected_improvement
+from layertune.sampler.improvement import ObjectivePosterior, expected_improvement
 
 FRONT = np.array([[0.2, 0.8, 0.4], [0.6, 0.3, 0.7], [0.5, 0.5, 0.1]])
 REFERENCE, IDEAL = np.ones(3), np.full(3, -1.0)
@@ -14,7 +14,8 @@ N_QUANTILES = 24  # of each uncertain objective, all equally likely
 
 def improvement(stds: list[float]) -> list[float]:
     objectives = [
-        Expected(MEANS[:, index], np.full(len(MEANS), std), np.arange(len(MEANS))) for index, std in enumerate(stds)
+        ObjectivePosterior(MEANS[:, index], np.full(len(MEANS), std), np.arange(len(MEANS)))
+        for index, std in enumerate(stds)
     ]
     return expected_improvement(objectives, undominated_boxes(FRONT, REFERENCE, IDEAL)).tolist()
 
@@ -36,14 +37,16 @@ def test_what_is_uncertain_adds_the_mean_over_what_it_may_be() -> None:
 
 
 def test_candidates_share_the_figures_of_their_places() -> None:
-    both = [Expected(np.array([0.3, 0.1]), np.array([0.05, 0.0]), np.array([0, 0, 1])) for _ in range(2)]
+    both = [ObjectivePosterior(np.array([0.3, 0.1]), np.array([0.05, 0.0]), np.array([0, 0, 1])) for _ in range(2)]
     gains = expected_improvement(both, undominated_boxes(np.zeros((0, 2)), np.ones(2), np.full(2, -1.0)))
     assert gains[0] == gains[1] == pytest.approx(0.7**2, abs=1e-6)
     assert gains[2] == pytest.approx(0.9**2)
 
 
 def test_a_worst_that_is_known_is_worth_nothing() -> None:
-    there = Expected(np.array([3.0, 2.0, 9.0]), np.array([0.5, 0.5, 0.5]), np.array([0, 0, 1]))  # no candidate has 9
+    there = ObjectivePosterior(
+        np.array([3.0, 2.0, 9.0]), np.array([0.5, 0.5, 0.5]), np.array([0, 0, 1])
+    )  # no candidate has 9
     known = there.with_worst_known()
     assert known.std.tolist() == [0.0, 0.5, 0.0]
     whole = Boxes(np.array([[0.0]]), np.array([[3.0]]))

@@ -18,8 +18,8 @@ ENGINES = [
 ]
 
 
-def engines(elsewhere: Sequence[Observation] = ()) -> ModelEngines:
-    return ModelEngines(ENGINES, N_LAYER, np.arange(len(ENGINES))[:, None], MEMORY, WORKLOAD, elsewhere)
+def engines(prior: Sequence[Observation] = ()) -> ModelEngines:
+    return ModelEngines(ENGINES, N_LAYER, np.arange(len(ENGINES))[:, None], MEMORY, WORKLOAD, prior)
 
 
 def samples(pp: float, tg: float, together: float | None = None) -> ModelSamples:
@@ -41,11 +41,11 @@ def test_what_was_measured_is_believed() -> None:
     model = engines()
     speeds = model.learn(measured(model, 0, 6, 13))
     row = model.rows[small_shapes.engine(6).canonical(N_LAYER)]
-    assert speeds.figure("tg_tokens_per_s").mean[row] == pytest.approx(-16, rel=0.03)
-    assert speeds.figure("pp_tokens_per_s").mean[row] == pytest.approx(-220, rel=0.03)
-    assert speeds.figure("tpot_s").mean[row] == pytest.approx(1 / 16, rel=0.03)
-    assert speeds.figure("ttft_s").mean[row] == pytest.approx(64 / 220, rel=0.03)
-    assert speeds.figure("tokens_per_s").mean[row] == pytest.approx(-16 / (64 / 220 + 1), rel=0.03)
+    assert speeds.posterior("tg_tokens_per_s").mean[row] == pytest.approx(-16, rel=0.03)
+    assert speeds.posterior("pp_tokens_per_s").mean[row] == pytest.approx(-220, rel=0.03)
+    assert speeds.posterior("tpot_s").mean[row] == pytest.approx(1 / 16, rel=0.03)
+    assert speeds.posterior("ttft_s").mean[row] == pytest.approx(64 / 220, rel=0.03)
+    assert speeds.posterior("tokens_per_s").mean[row] == pytest.approx(-16 / (64 / 220 + 1), rel=0.03)
 
 
 def test_of_batches_that_hold_the_whole_prompt_the_leanest_stands_for_all() -> None:
@@ -59,7 +59,7 @@ def test_of_batches_that_hold_the_whole_prompt_the_leanest_stands_for_all() -> N
 
 
 def test_a_context_is_known_without_measuring() -> None:
-    figure = engines().learn(measured(engines(), 0)).figure("n_ctx")
+    figure = engines().learn(measured(engines(), 0)).posterior("n_ctx")
     assert set(figure.mean) == {-1024.0}
     assert not figure.std.any()
 
@@ -67,7 +67,7 @@ def test_a_context_is_known_without_measuring() -> None:
 def test_all_at_once_is_slower_by_what_was_measured() -> None:
     model = engines()
     speeds = model.learn(measured(model, 0, 13, together=0.5))
-    alone, together = speeds.figure("tokens_per_s"), speeds.figure("tokens_per_s_together")
+    alone, together = speeds.posterior("tokens_per_s"), speeds.posterior("tokens_per_s_together")
     assert together.mean == pytest.approx(alone.mean / 2)
     assert (together.std / together.mean < alone.std / alone.mean).all()  # both are negative costs
 
@@ -78,7 +78,7 @@ def test_the_rates_of_some_engines_are_those_of_all() -> None:
         measured(model, 0, 6, 13),
         [model.rows[small_shapes.engine(each).canonical(N_LAYER)] for each in (3, 9)],
     )
-    figure = model.learn(found).figure("tokens_per_s")
+    figure = model.learn(found).posterior("tokens_per_s")
     rates, covariance = model.rates(found, wanted)
     assert rates == pytest.approx(-figure.mean[wanted])
     assert np.sqrt(np.diag(covariance)) == pytest.approx(figure.std[wanted], rel=1e-6)
@@ -88,8 +88,8 @@ def test_another_study_lends_the_shape_of_its_curve() -> None:
     def kinked(n_gpu_layers: int) -> float:
         return 10 + n_gpu_layers + (6 if n_gpu_layers > 6 else 0)
 
-    elsewhere = [(small_shapes.engine(each), samples(90 * kinked(each), 9 * kinked(each))) for each in range(14)]
-    model = engines(elsewhere)
+    prior = [(small_shapes.engine(each), samples(90 * kinked(each), 9 * kinked(each))) for each in range(14)]
+    model = engines(prior)
     rows = {each: model.rows[small_shapes.engine(each).canonical(N_LAYER)] for each in (0, 4, 8, 13)}
     here = [(rows[each], samples(10 * kinked(each), kinked(each))) for each in (0, 13)]
     token_s = model.learn(here).token.mean_s
@@ -97,7 +97,7 @@ def test_another_study_lends_the_shape_of_its_curve() -> None:
 
 
 def test_an_engine_of_another_context_tells_of_the_nearest_one() -> None:
-    elsewhere = [(small_shapes.engine(each, n_ctx=8192), samples(1e6, 2.0 ** (each / 4))) for each in range(14)]
+    prior = [(small_shapes.engine(each, n_ctx=8192), samples(1e6, 2.0 ** (each / 4))) for each in range(14)]
     rows = [engines().rows[small_shapes.engine(each).canonical(N_LAYER)] for each in (0, 8)]
-    token_s = engines(elsewhere).learn([(rows[0], samples(1e6, 10.0))]).token.mean_s
+    token_s = engines(prior).learn([(rows[0], samples(1e6, 10.0))]).token.mean_s
     assert token_s[rows[1]] / token_s[rows[0]] == pytest.approx(1 / 4, rel=0.15)

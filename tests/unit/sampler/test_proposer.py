@@ -88,7 +88,7 @@ def test_what_is_fast_comes_before_what_is_lean() -> None:
     _space, _feasible, by_all = study(0.6, objectives=slice(3))
     trials = run(by_speed, space, extreme_settings(space, PLANNER, feasible.capacities), 30)
     proposals = [ask(by_all, trials[:n_trials]) for n_trials in range(4, 31)]
-    n_fast = [each.outlook is not None and each.outlook.of_speeds for each in proposals].index(False)
+    n_fast = [each.stopping_value is not None and each.stopping_value.of_speeds for each in proposals].index(False)
     assert n_fast >= 3
     fast = [ask(by_speed, trials[:n_trials]).settings for n_trials in range(4, 4 + n_fast)]
     assert [each.settings for each in proposals[:n_fast]] == fast
@@ -113,7 +113,7 @@ def test_nothing_is_proposed_twice_nor_while_it_runs_elsewhere() -> None:
 def test_a_study_without_trials_begins_somewhere_that_fits() -> None:
     _space, feasible, proposer = study(0.3)
     proposal = ask(proposer, [])
-    assert proposal.outlook is None
+    assert proposal.stopping_value is None
     assert not feasible.exceeded(proposal.settings)
 
 
@@ -155,7 +155,7 @@ def test_where_models_take_long_to_load_the_split_changes_less_often() -> None:
 def test_what_is_missing_shrinks_as_trials_find_it() -> None:
     space, _feasible, proposer = study(0.6)
     trials = run(proposer, space, [space.smallest()], 25)
-    outlooks = [ask(proposer, trials[:n_trials]).outlook for n_trials in (8, 25)]
-    assert outlooks[0] is not None
-    assert outlooks[1] is not None
-    assert outlooks[0].missing > outlooks[1].missing
+    values = [ask(proposer, trials[:n_trials]).stopping_value for n_trials in (8, 25)]
+    assert values[0] is not None
+    assert values[1] is not None
+    assert values[0].missing > values[1].missing
