@@ -186,7 +186,7 @@ def test_a_model_whose_every_setting_ends_llama_cpp_is_refused(tmp_path: Path) -
     path = tmp_path / "model.gguf"
     write("plm", path)
     settings = tuple(engine(2, n_ctx=256 * n).memory_key(6) for n in range(1, 11))
-    with pytest.raises(BuildError, match=r"cannot say what .*model\.gguf would take: .*GGML_ASSERT"):
+    with pytest.raises(BuildError, match=r"cannot project the memory of .*model\.gguf: .*GGML_ASSERT"):
         ask([Question(CARD, str(path), settings)])
 
 

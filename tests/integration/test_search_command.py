@@ -316,7 +316,7 @@ def test_what_llama_cpp_cannot_plan_is_tried_all_the_same_and_said_so(folder: Pa
     (folder / "chat.gguf").unlink()
     (folder / "chat.gguf").write_bytes(data)
     answer = run(folder, n_trials=1)
-    assert "no plan: llama.cpp cannot say what" in answer.stderr
+    assert "no plan: llama.cpp cannot project the memory" in answer.stderr
     assert "unknown model architecture: 'qwon2'" in answer.stderr
     assert "no trial was measured" in answer.stderr
     assert answer.returncode == 1

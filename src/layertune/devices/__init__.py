@@ -1,1 +1,1 @@
-"""What layers are offloaded to: a local GPU, the emulated card, or nothing."""
+"""The devices that layers are offloaded to (local GPUs or emulated cards), and the machine around them."""

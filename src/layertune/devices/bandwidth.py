@@ -1,6 +1,8 @@
-"""How fast this machine's memory is read. numpy is imported where it is used: it is slow to.
+"""Measures the memory bandwidth of the host and of a GPU.
 
-Generating a token reads every weight once, so this bounds its speed for the layers that stay on the host.
+Generating a token reads every weight once, so bandwidth bounds its speed. A GPU is measured in a child process (`python
+-m layertune.devices.bandwidth`), since a loaded backend would hold device memory here; so far that has been run on one
+GPU, an H200. numpy is imported where it is used, since importing it is slow.
 """
 
 import json
@@ -14,7 +16,7 @@ from time import perf_counter
 from layertune.devices.host import n_usable_cores
 from layertune.units import GIB, MIB, format_bytes
 
-# Larger than any processor's caches: an EPYC 9684X has 1152 MiB, over twelve dies of which a process rarely sees all.
+# Larger than the caches that one process sees: an EPYC 9684X has 1152 MiB, but spread over twelve dies.
 _SIZE_BYTES = GIB
 _MAX_SHARE_OF_FREE = 8
 _N_PASSES = 5
@@ -27,7 +29,13 @@ _TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class MeasuredBandwidth:
-    """`samples` in bytes per second, in order; `what` was done in each, `n_threads` of this machine's at once."""
+    """A measured bandwidth.
+
+    Attributes:
+        samples: Bytes per second of each pass, in order.
+        what: What one pass did, for people.
+        n_threads: The host threads that ran at once, None for a GPU.
+    """
 
     samples: tuple[float, ...]
     what: str
@@ -35,16 +43,25 @@ class MeasuredBandwidth:
 
     @property
     def bytes_per_s(self) -> float:
+        """The median of the samples."""
         return median(self.samples)
 
     def how(self) -> str:
-        """Return how it was measured and how far the samples lie apart, for people."""
+        """Return how it was measured and the range of the samples, for people."""
         low, high = min(self.samples) / 1e9, max(self.samples) / 1e9
         return f"{self.what}, median of {len(self.samples)} passes, {low:.1f} to {high:.1f} GB/s"
 
 
 def host_read_bandwidth(size_bytes: int = _SIZE_BYTES, n_passes: int = _N_PASSES) -> MeasuredBandwidth | None:
-    """Read a buffer again and again with a thread on each usable core; None where too little memory is free for it."""
+    """Measure how fast the host reads memory, with one thread per usable core.
+
+    Args:
+        size_bytes: The size of the buffer; at most an eighth of the free memory is used.
+        n_passes: How often it is read, after one unmeasured pass.
+
+    Returns:
+        None if too little memory is free.
+    """
     import numpy as np
     import psutil
 
@@ -53,14 +70,14 @@ def host_read_bandwidth(size_bytes: int = _SIZE_BYTES, n_passes: int = _N_PASSES
     n_items = size_bytes // (4 * n_threads) * n_threads
     if n_items == 0:
         return None
-    buffer = np.ones(n_items, dtype=np.int32)  # not zeros, which would all be one page
+    buffer = np.ones(n_items, dtype=np.int32)  # not zeros, which would share one page
     parts = np.split(buffer, n_threads)
     samples = []
     with ThreadPoolExecutor(n_threads) as pool:
-        # The largest value: numpy finds it with SIMD instructions of its own and without the interpreter's lock
-        # (numpy/_core/src/umath/loops_minmax.dispatch.c.src). Of its reductions it was the fastest on two cores of a
-        # Xeon, 16.6 GB/s where a sum had 6.8.
-        list(pool.map(np.max, parts))  # not counted: the threads start
+        # numpy computes the maximum with SIMD instructions and without the interpreter's lock
+        # (numpy/_core/src/umath/loops_minmax.dispatch.c.src). It was numpy's fastest reduction on two cores of a Xeon:
+        # 16.6 GB/s, and 6.8 GB/s for a sum.
+        list(pool.map(np.max, parts))  # unmeasured, since the threads start
         for _ in range(n_passes):
             started_s = perf_counter()
             list(pool.map(np.max, parts))
@@ -70,7 +87,7 @@ def host_read_bandwidth(size_bytes: int = _SIZE_BYTES, n_passes: int = _N_PASSES
 
 
 def device_bandwidth(gpu_index: int) -> MeasuredBandwidth | None:
-    """Return what llama.cpp's GPU of that number copies; None where it cannot be measured."""
+    """Measure how fast llama.cpp's GPU number `gpu_index` copies its own memory; None if that fails."""
     command = [sys.executable, "-m", "layertune.devices.bandwidth", str(gpu_index)]
     try:
         answer = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S, check=False)
@@ -80,7 +97,7 @@ def device_bandwidth(gpu_index: int) -> MeasuredBandwidth | None:
 
 
 def parse_reply(answer: bytes) -> MeasuredBandwidth | None:
-    """Return what the child process told."""
+    """Return the bandwidth from the child process's output, None if it could not measure."""
     size_bytes, samples = json.loads(answer)
     if not samples:
         return None
@@ -89,6 +106,7 @@ def parse_reply(answer: bytes) -> MeasuredBandwidth | None:
 
 
 def main(gpu_index: int) -> None:
+    """Write the buffer's size and the samples to standard output, as JSON."""
     from layertune.engine import ggml, library
     from layertune.engine.device_copy import copy_bandwidths
 

@@ -1,6 +1,6 @@
-"""A lock on an open file, the system's own: it ends when the file is closed or its process does, however that dies.
+"""Locks on open files. The system releases a lock when the file is closed or its process ends, however that happens.
 
-The text in the file says whose it is, for people only: it may outlive its writer, the lock does not.
+The text in a lock file names the owner for people. It may outlive its writer; the lock does not.
 """
 
 import errno
@@ -18,7 +18,7 @@ _NO_LINKS: int = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
 
 
 def open_lock_file(path: Path) -> IO[str]:
-    """Open a lock file, and create it if it is missing. Its content stays, and a symbolic link is not followed.
+    """Open a lock file for reading and writing, and create it if it is missing. A symbolic link is not followed.
 
     Raises:
         OSError: it cannot be opened, or is a link, a pipe or a device.
@@ -36,7 +36,7 @@ def open_lock_file(path: Path) -> IO[str]:
 
 
 def owner_of_lock(file: IO[str]) -> str | None:
-    """Return the text in a lock file, None if it has none that a lock's owner has written."""
+    """Return the owner that `sign_lock` wrote into a lock file, None if there is none."""
     with suppress(OSError):
         file.seek(0)
         text = file.read(_MOST_CHARACTERS)
@@ -46,9 +46,9 @@ def owner_of_lock(file: IO[str]) -> str | None:
 
 
 def sign_lock(file: IO[str], owner: str) -> None:
-    """Write into a lock file whose it is, unless it holds other text: that is somebody's file by the same name.
+    """Write the owner into a lock file, unless it contains other text: then it is not a lock file.
 
-    Not through the file's buffer: what a full disk refuses would be written again when the file is closed.
+    It bypasses the file's buffer, which would repeat a write that failed on a full disk when the file is closed.
     """
     with suppress(OSError):
         if os.fstat(file.fileno()).st_size == 0 or owner_of_lock(file) is not None:
@@ -61,7 +61,12 @@ if sys.platform == "win32":
     import msvcrt
 
     def lock_file(file: IO[str]) -> None:
-        """Raises BlockingIOError or PermissionError where another process has it, OSError where there are no locks."""
+        """Lock an open file without waiting.
+
+        Raises:
+            BlockingIOError, PermissionError: another process has locked it.
+            OSError: the file system has no locks.
+        """
         # A byte far behind the text, which stays readable for others: Windows locks are mandatory.
         file.seek(1 << 20)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -71,5 +76,10 @@ else:
     import fcntl
 
     def lock_file(file: IO[str]) -> None:
-        """Raises BlockingIOError or PermissionError where another process has it, OSError where there are no locks."""
+        """Lock an open file without waiting.
+
+        Raises:
+            BlockingIOError, PermissionError: another process has locked it.
+            OSError: the file system has no locks.
+        """
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

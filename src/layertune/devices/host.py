@@ -1,4 +1,7 @@
-"""This machine, as far as it decides how fast a trial runs. psutil is imported where it is used: it is slow to."""
+"""The machine that trials run on: processor, memory, battery, NVIDIA driver.
+
+psutil is imported where it is used, since importing it is slow.
+"""
 
 import os
 import platform
@@ -14,32 +17,35 @@ PowerSource = Literal["mains", "battery"]
 
 @dataclass(frozen=True, slots=True)
 class Machine:
+    """A machine. `n_cores` are the cores that this process may use."""
+
     cpu_model: str
-    n_cores: int  # those that this process may use
+    n_cores: int
     ram_bytes: int
 
 
 def this_machine() -> Machine:
+    """Return the machine that this process runs on."""
     import psutil
 
     return Machine(cpu_model(), n_usable_cores(), psutil.virtual_memory().total)
 
 
 def n_usable_cores() -> int:
-    """Count the cores this process may run on, which a container or taskset can make fewer than the machine's."""
+    """Return the number of cores that this process may use; a container or taskset can limit it."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def peak_rss_bytes() -> int:
-    """Return this process's largest resident set so far, on Linux since `reset_peak_rss`."""
+    """Return this process's largest resident set so far; on Linux, since `reset_peak_rss`."""
     if sys.platform == "win32":
         import psutil
 
         return int(psutil.Process().memory_info().peak_wset)
     if sys.platform == "linux":
-        # Not getrusage's ru_maxrss: a process inherits that from the one that started it, here the search's.
+        # Not getrusage's ru_maxrss, which a process inherits from its parent, here the search.
         for line in Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * KIB
@@ -50,7 +56,7 @@ def peak_rss_bytes() -> int:
 
 
 def reset_peak_rss() -> bool:
-    """Let `peak_rss_bytes` start anew from what is resident now; return whether this system can do that."""
+    """Restart `peak_rss_bytes` from what is resident now; return whether this system can do that."""
     if sys.platform != "linux":
         return False
     try:
@@ -61,7 +67,7 @@ def reset_peak_rss() -> bool:
 
 
 def has_nvidia_card() -> bool:
-    """Say whether an NVIDIA driver is loaded, whatever llama.cpp was built with."""
+    """Return whether an NVIDIA driver is loaded, independent of how llama.cpp was built."""
     marks = (
         Path("/proc/driver/nvidia/version"),
         Path("/usr/lib/wsl/lib/libnvidia-ml.so.1"),  # WSL2: the driver is Windows'
@@ -71,7 +77,7 @@ def has_nvidia_card() -> bool:
 
 
 def cpu_model() -> str:
-    """Return the processor's name as its maker writes it."""
+    """Return the processor's name as the system reports it."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -82,25 +88,25 @@ def cpu_model() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Battery:
-    """`plugged_in` is None where the system does not tell."""
+    """A battery. `plugged_in` is None if the system does not report it."""
 
     percent: float
     plugged_in: bool | None
 
 
 def battery() -> Battery | None:
-    """Return the battery, None where there is none or the system does not tell."""
+    """Return the battery, None if there is none or the system does not report it."""
     import psutil
 
     try:
         found = psutil.sensors_battery()
-    except (psutil.Error, OSError, NotImplementedError, AttributeError):  # AttributeError: a platform without it
+    except (psutil.Error, OSError, NotImplementedError, AttributeError):  # psutil has it on some platforms only
         return None
     return None if found is None else Battery(found.percent, found.power_plugged)
 
 
 def power_source(found: Battery | None) -> PowerSource | None:
-    """Return what `battery` says of the power; None where it says nothing, as on a machine without a battery."""
+    """Return the source of power according to the battery; None if it is not known or there is no battery."""
     if found is None or found.plugged_in is None:
         return None
     return "mains" if found.plugged_in else "battery"

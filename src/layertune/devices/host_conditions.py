@@ -1,31 +1,32 @@
-"""Conditions that make a trial's figures doubtful: what they are, and from which amount on."""
+"""Conditions of the machine that make a trial's results doubtful, and their thresholds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from layertune.units import MIB, format_bytes
 
-# The counters step by 10 ms (user_hz), and Linux counts whole timer ticks: beside the sum of all processes' own times,
-# this account gave others at most 0.07 cores too much in 0.3 s and 0.04 in 0.5 s to 3 s (2 busy cores, Linux 6.18).
+# The counters step by 10 ms (user_hz), and Linux counts whole timer ticks. Compared with the sum of all processes'
+# times, they gave other programs at most 0.07 cores too much in 0.3 s, and 0.04 in 0.5 s to 3 s (measured on 2 busy
+# cores, Linux 6.18).
 _MIN_WINDOW_S = 0.5
-# Above that error, and 5 % of two cores: less than the spread of repetitions hides (pyperf warns at 10 %).
+# Above that error, and 5 % of two cores; pyperf warns at a spread of 10 %.
 _MAX_TAKEN_CORES = 0.1
-# A program on cores that nobody computes on still shares memory bandwidth, cache and clock with the models.
+# A program on otherwise idle cores still shares memory bandwidth, cache and clock with the models.
 _MAX_NEIGHBOUR_CORES = 1.0
-# A fault waits about 0.1 ms for an SSD and 10 ms for a spinning disk: at most 0.1 % or 10 % of a thread's time, and
-# all threads of a model wait for that one. Warmed-up models in memory have none.
+# A page fault waits about 0.1 ms for an SSD and 10 ms for a hard disk. That is at most 0.1 % or 10 % of a thread's
+# time, and all threads of a model wait for that one. Models that are in memory cause none.
 _MAX_FAULTS_PER_S = 10.0
-# The whole machine's: 256 waits of 0.1 ms a second, 3 % of one thread. The trial's own count as its faults, too.
+# Of the whole machine: 256 waits of 0.1 ms per second, 3 % of one thread. The trial's own are also page faults.
 _MAX_SWAPPED_IN_BYTES_PER_S = MIB
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One condition noticed around the measured phase of a trial.
+    """A condition that was found while a trial was measured.
 
     Attributes:
-        text: One sentence fragment with figures and units.
-        disturbs: The figures measured under it have to be measured again; False is a warning that stays on the trial.
+        text: A sentence fragment with values and units.
+        disturbs: Whether the trial has to be measured again. If not, the finding is a warning of the trial.
     """
 
     text: str
@@ -34,16 +35,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class HostUse:
-    """What the machine did in one window. None is what the system does not tell.
+    """What the machine did in one time window. A value is None if the system does not report it.
 
     Attributes:
-        window_s: How long the window was.
+        window_s: Length of the window.
         own_cpu_s: CPU time of this process, its descendants (the emulated card's servers) and its parent (the search).
         foreign_cpu_s: CPU time of all other programs on the cores that this process may use.
-        stolen_cpu_s: Time for which a hypervisor kept those cores from whoever wanted to compute on them.
-        n_major_faults: Pages that this process and its descendants had to wait for a disk for.
-        swapped_in_bytes: What the whole machine read back from swap.
-        battery_percent: The battery's charge where the power was unplugged; None on mains power.
+        stolen_cpu_s: Time for which a hypervisor kept those cores from programs that were ready to run.
+        n_major_faults: Page faults of this process and its descendants that waited for a disk.
+        swapped_in_bytes: Bytes that the whole machine read back from swap.
+        battery_percent: Charge of the battery if the machine ran on it; None on mains power.
     """
 
     window_s: float
@@ -56,13 +57,13 @@ class HostUse:
 
 
 def oversubscription(threads: Mapping[str, int], n_cores: int) -> str | None:
-    """Say who computes with more threads than there are cores, as a sentence fragment; None where they fit.
+    """Return a sentence fragment if more threads compute at once than there are cores, otherwise None.
 
-    ggml's threads meet at a barrier after every node of the graph (ggml-cpu.c: ggml_barrier), so one that waits for a
-    core holds up all others of its model.
+    ggml's threads meet at a barrier after every node of the graph (ggml-cpu.c: ggml_barrier), so a thread that waits
+    for a core delays all others of its model.
 
     Args:
-        threads: The threads of all that computes at once, by what a reader calls it.
+        threads: The numbers of threads that compute at once, by a name for people.
         n_cores: The cores that this process may use.
     """
     if sum(threads.values()) <= n_cores:
@@ -72,7 +73,13 @@ def oversubscription(threads: Mapping[str, int], n_cores: int) -> str | None:
 
 
 def findings(use: HostUse, n_cores: int, n_threads_at_once: int) -> list[Finding]:
-    """Return what `use` says against figures measured meanwhile with that many threads on that many cores."""
+    """Return the findings for a measurement.
+
+    Args:
+        use: What the machine did meanwhile.
+        n_cores: The cores that this process may use.
+        n_threads_at_once: The most threads that the measurement computed with at one time.
+    """
     found = [*_cpu_findings(use, n_cores, n_threads_at_once), *_paging_findings(use)]
     if use.battery_percent is not None:
         found.append(Finding(f"the machine ran on its battery, {use.battery_percent:.0f} % charged", disturbs=False))
@@ -81,25 +88,25 @@ def findings(use: HostUse, n_cores: int, n_threads_at_once: int) -> list[Finding
 
 def _cpu_findings(use: HostUse, n_cores: int, n_threads_at_once: int) -> list[Finding]:
     if use.foreign_cpu_s is None:
-        return [Finding("this system does not tell how much CPU time other programs took", disturbs=False)]
+        return [Finding("this system does not report how much CPU time other programs took", disturbs=False)]
     if use.window_s < _MIN_WINDOW_S:
         return []
     foreign = use.foreign_cpu_s / use.window_s
     stolen = (use.stolen_cpu_s or 0.0) / use.window_s
     n_spare = max(0, n_cores - n_threads_at_once)
-    # With no core idle, whoever wants one more waits: then others took theirs from the models, spare or not.
+    # With all cores busy, other programs took their time from the models, even if the models left cores to spare.
     full = use.own_cpu_s is not None and use.own_cpu_s / use.window_s + foreign + stolen > n_cores - _MAX_TAKEN_CORES
-    # Time is stolen only from a core that somebody waits for: spare cores are no help.
+    # A hypervisor steals only from threads that are ready to run, so spare cores make no difference.
     disturbs = foreign > (0 if full else n_spare) + _MAX_TAKEN_CORES or stolen > _MAX_TAKEN_CORES
     if not disturbs and foreign + stolen <= _MAX_NEIGHBOUR_CORES:
         return []
     takers = (("other programs", foreign), ("the hypervisor", stolen))
-    taken = " and ".join(f"{who} took {cores:.2f} cores" for who, cores in takers if cores >= 0.005)
+    taken = " and ".join(f"{taker} took {cores:.2f} cores" for taker, cores in takers if cores >= 0.005)
     return [Finding(f"{taken} for {use.window_s:.1f} s, with {n_spare} of {n_cores} cores to spare", disturbs)]
 
 
 def _paging_findings(use: HostUse) -> list[Finding]:
-    window_s = max(use.window_s, _MIN_WINDOW_S)  # exact counts, but a few first touches must not make a rate
+    window_s = max(use.window_s, _MIN_WINDOW_S)  # a few faults in a short window are not a rate
     found = []
     if use.n_major_faults is not None and use.n_major_faults > _MAX_FAULTS_PER_S * window_s:
         text = f"the trial waited for a disk at {use.n_major_faults} major page faults in {use.window_s:.1f} s"

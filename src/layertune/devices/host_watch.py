@@ -1,6 +1,6 @@
-"""What else this machine did while a trial was measured.
+"""Watches what else the machine did while a trial was measured.
 
-Two readings only, before and after: a thread that samples in between would take time from the cores it watches.
+It reads the system's counters only before and after: a thread that samples would take time from the cores it watches.
 """
 
 import os
@@ -21,17 +21,19 @@ _Count = TypeVar("_Count", int, float)
 
 
 class HostWatch:
-    """Watches the machine around the measured phase, in the worker process; it can be started again and again."""
+    """Watches the machine during the measured phase, in the worker process. It can be started again."""
 
     def __init__(self, n_threads_at_once: int) -> None:
-        """`n_threads_at_once`: the most threads that the models and the emulated card compute with at one time."""
+        """Create the watch; `n_threads_at_once` is the most threads that the measurement computes with at one time."""
         self._n_threads_at_once = n_threads_at_once
         self._before: _Reading | None = None
 
     def start(self) -> None:
+        """Read the counters at the start of the window."""
         self._before = _read()
 
     def stop(self) -> list[Finding]:
+        """Return the findings since `start`."""
         return findings(self.use(), n_usable_cores(), self._n_threads_at_once)
 
     def use(self) -> HostUse:
@@ -43,7 +45,7 @@ class HostWatch:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """Counters that began some time ago, at one moment."""
+    """The system's counters at one moment."""
 
     clock_s: float
     busy_cpu_s: float | None
@@ -55,7 +57,10 @@ class _Reading:
 
 
 def _read() -> _Reading:
-    battery_percent, family = _unplugged_percent(), _family()  # the slow ones; the rest belongs to one moment
+    battery_percent, family = (
+        _unplugged_percent(),
+        _family(),
+    )  # the slow ones first
     busy_cpu_s, stolen_cpu_s = _core_times()
     return _Reading(
         perf_counter(),
@@ -74,7 +79,7 @@ def _use_between(before: _Reading, after: _Reading) -> HostUse:
     return HostUse(
         window_s=after.clock_s - before.clock_s,
         own_cpu_s=own_cpu_s,
-        # Two roundings can leave less than nothing for others.
+        # Rounding can make the difference negative.
         foreign_cpu_s=None if busy_cpu_s is None or own_cpu_s is None else max(0.0, busy_cpu_s - own_cpu_s),
         stolen_cpu_s=_growth(before.stolen_cpu_s, after.stolen_cpu_s),
         n_major_faults=_growth(before.n_major_faults, after.n_major_faults),
@@ -88,13 +93,13 @@ def _growth(before: _Count | None, after: _Count | None) -> _Count | None:
 
 
 def _core_times() -> tuple[float | None, float | None]:
-    """Return the seconds that programs computed on the usable cores, and those that a hypervisor kept from them.
+    """Return the seconds that programs computed on the usable cores, and those that a hypervisor took from them.
 
-    Interrupts are left out: nobody knows whose they are, and the emulated card's own sockets raise some.
+    Interrupts are left out: they belong to no program, and the emulated card's sockets raise some.
     """
     if sys.platform != "linux":
         return _all_cores_busy_s(), None
-    # Not psutil.cpu_times(percpu=True): it drops the cores' numbers, and an offline core shifts all that follow.
+    # psutil.cpu_times(percpu=True) drops the cores' numbers, and an offline core shifts all that follow.
     try:
         lines = [line.split() for line in Path("/proc/stat").read_text(encoding="utf-8", errors="replace").splitlines()]
     except OSError:
@@ -102,7 +107,7 @@ def _core_times() -> tuple[float | None, float | None]:
     usable = {f"cpu{core}" for core in os.sched_getaffinity(0)}
     cores = [[int(n_ticks) for n_ticks in line[1:]] for line in lines if line and line[0] in usable]
     n_busy = sum(user + nice + system for user, nice, system, *_ in cores)  # proc_stat(5); guests count in user
-    if len(cores) < len(usable) or n_busy == 0:  # renumbered (lxcfs) or all zero (gVisor): not this kernel's account
+    if len(cores) < len(usable) or n_busy == 0:  # renumbered (lxcfs) or zero (gVisor): not this kernel's counters
         return None, None
     ticks_per_s = os.sysconf("SC_CLK_TCK")
     n_stolen = sum(core[7] for core in cores) if all(len(core) > 7 for core in cores) else None
@@ -110,7 +115,7 @@ def _core_times() -> tuple[float | None, float | None]:
 
 
 def _all_cores_busy_s() -> float | None:
-    """Return what programs computed on all cores: other platforms keep no process from any."""
+    """Return the seconds that programs computed on all cores; only Linux limits a process to some of them."""
     import psutil
 
     try:
@@ -134,7 +139,7 @@ def _family() -> list["psutil.Process"]:
 
 
 def _family_cpu_s(family: Sequence["psutil.Process"]) -> float | None:
-    """Return the CPU time of `family` and of the children that ended in it, and that of the parent by itself."""
+    """Return the CPU time of `family`, of its ended children and of the parent without its other children."""
     import psutil
 
     total_s = None
@@ -142,7 +147,7 @@ def _family_cpu_s(family: Sequence["psutil.Process"]) -> float | None:
         try:
             times = process.cpu_times()
         except (psutil.Error, OSError):
-            continue  # gone: its own parent's children_user has it now
+            continue  # it ended, and its parent's children_user includes it
         total_s = (total_s or 0.0) + times.user + times.system + times.children_user + times.children_system
     if total_s is None:
         return None
@@ -153,12 +158,12 @@ def _family_cpu_s(family: Sequence["psutil.Process"]) -> float | None:
         times = parent.cpu_times()
     except (psutil.Error, OSError):
         return total_s
-    return total_s + times.user + times.system  # its other children's is not the search's own
+    return total_s + times.user + times.system  # its other children are not part of the trial
 
 
 def _major_faults(pids: Sequence[int]) -> int | None:
     if sys.platform == "win32":
-        return None  # Windows counts all faults in one, and most need no disk
+        return None  # Windows has one counter for all faults, and most need no disk
     if sys.platform != "linux":
         import resource
 
@@ -174,7 +179,7 @@ def _major_faults(pids: Sequence[int]) -> int | None:
 
 
 def _swapped_in_bytes() -> int | None:
-    """Return what Linux read from swap since it booted; others do not count it, or only with files' pages."""
+    """Return the bytes that Linux has read from swap since it booted; other systems have no such counter."""
     try:
         lines = Path("/proc/vmstat").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

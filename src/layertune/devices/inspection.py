@@ -1,6 +1,6 @@
-"""What llama.cpp sees on this machine, asked in a process of its own.
+"""Finds the GPUs that llama.cpp detects on this machine, in a child process.
 
-The search itself never loads llama.cpp: a loaded CUDA backend would hold device memory for the whole study.
+The search itself never loads llama.cpp, since a loaded CUDA backend would hold device memory for the whole study.
 """
 
 import subprocess
@@ -29,6 +29,8 @@ class GpuInfo:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
+    """The installed llama.cpp and the GPUs that it detects."""
+
     build: BuildInfo
     gpus: tuple[GpuInfo, ...]
 
@@ -37,10 +39,10 @@ _INSPECTION: TypeAdapter[Inspection] = TypeAdapter(Inspection)
 
 
 def inspect() -> Inspection:
-    """Ask a child process.
+    """Return the installed llama.cpp and its GPUs, from a child process.
 
     Raises:
-        BuildError: llama-cpp-python does not load, with the command that mends it.
+        BuildError: llama-cpp-python does not load; the remedy is the command that fixes it.
     """
     command = [sys.executable, "-m", "layertune.devices.inspection"]
     try:
@@ -58,6 +60,7 @@ def inspect() -> Inspection:
 
 
 def main() -> int:
+    """Write the inspection to standard output as JSON; return the exit status."""
     from layertune.engine import ggml
     from layertune.engine.build import build_info
 

@@ -1,9 +1,11 @@
-"""Children die with their parent, whatever kills it, and can always be ended.
+"""Makes child processes die with their parent, whatever kills it, and ends them.
 
-Two independent ways, because neither is enough: the parent holds the write end of the child's standard input, so its
-death is an end of file on every system; Linux also signals the child (PR_SET_PDEATHSIG), which works while Python
-itself is stuck. A program that is not ours knows neither; `bound_command` gives it the second, which outlives execve(2)
-(prctl(2)), so on Linux only.
+There are two independent ways, because neither is enough:
+
+- The parent holds the write end of the child's standard input. Its death is an end of file there, on every system.
+- Linux also kills the child (PR_SET_PDEATHSIG), which works even while Python is stuck.
+
+Programs other than layertune do neither. `bound_command` sets the second for them, which survives execve(2) (prctl(2)).
 """
 
 import contextlib
@@ -20,17 +22,19 @@ if sys.platform != "win32":
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-# What a killed process may take to leave. One that waits inside a hung driver leaves when the driver does, if ever.
+# Time for a killed process to end. One that waits inside a hung driver ends only with the driver.
 _END_S = 10.0
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """Ask the kernel to kill this process when its parent dies; call first thing in the child.
+    """Ask the kernel to kill this process when its parent dies. Call it first in the child.
 
-    An abort of llama.cpp leaves no core file in the user's folder.
+    The signal depends on the parent's *thread* that started this process, so parents start children from the main
+    thread. A parent that died before this call is detected by the changed process id. Core files are turned off, so
+    that an abort of llama.cpp leaves none in the user's folder.
 
-    The signal follows the parent's *thread* that spawned us, so the parent spawns from its main thread. A parent that
-    died before this call is noticed by its changed pid.
+    Args:
+        parent_pid: The process id of the parent, as it passed it to the child.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -41,7 +45,7 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def watch_standard_input(on_line: Callable[[str], None] | None = None) -> None:
-    """Hand each line of standard input to `on_line`, and end this process at its end of file."""
+    """Pass each line of standard input to `on_line`, and end this process at its end of file, in a thread."""
 
     def watch() -> None:
         for line in sys.stdin:
@@ -53,7 +57,7 @@ def watch_standard_input(on_line: Callable[[str], None] | None = None) -> None:
 
 
 def end(process: "subprocess.Popen[bytes]", *, group: bool = False) -> bool:
-    """Kill a child of ours, with `group` every process of the group that it leads; return whether it has left."""
+    """Kill a child process, and with `group` all of its process group; return whether it ended within 10 s."""
     with contextlib.suppress(OSError):
         if group and os.name == "posix":
             os.killpg(process.pid, signal.SIGKILL)
@@ -63,31 +67,35 @@ def end(process: "subprocess.Popen[bytes]", *, group: bool = False) -> bool:
 
 
 def wait(process: "subprocess.Popen[bytes]", timeout_s: float) -> int | None:
-    """Return the child's return code once it has ended, None where it has not after `timeout_s`."""
+    """Wait for a child to end; return its return code, or None after `timeout_s` seconds."""
     try:
         return process.wait(timeout_s)
     except subprocess.TimeoutExpired:
         return None
 
 
-def how_ended(return_code: int) -> str:
-    """Return how a child ended, in words: `signal SIGKILL` or `exit status 3`."""
+def describe_exit(return_code: int) -> str:
+    """Return how a child ended, for people: `signal SIGKILL` or `exit status 3`."""
     if return_code >= 0:
         return f"exit status {return_code}"
     try:
         return f"signal {signal.Signals(-return_code).name}"
-    except ValueError:  # most real-time signals have no name
+    except ValueError:  # a real-time signal without a name
         return f"signal {-return_code}"
 
 
 def bound_command(command: Sequence[str]) -> list[str]:
-    """Return the command that runs another program as this process's child for life; start it from the main thread."""
+    """Return a command that runs another program so that it dies with this process, on Linux only.
+
+    Start it from the main thread.
+    """
     if sys.platform != "linux":
         return list(command)
     return [sys.executable, "-m", "layertune.devices.lifetime", str(os.getpid()), *command]
 
 
 def main(arguments: Sequence[str]) -> None:
+    """Run a program in place of this process; the arguments are the parent's process id and the command."""
     parent_pid, *command = arguments
     die_with_parent(int(parent_pid))
     try:

@@ -1,4 +1,4 @@
-"""A study's device as one worker holds it."""
+"""A study's devices as one worker has opened them."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -10,45 +10,52 @@ from layertune.errors import DeviceError
 
 
 class OpenDevice(Protocol):
-    """Gives each model its ggml devices."""
+    """Opened devices, which give each model its ggml devices."""
 
     def devices(self, model: str) -> list[ggml.DeviceHandle]:
-        """Return what this model's layers are offloaded to; an empty list keeps them on the host."""
+        """Return the devices that this model's layers are offloaded to; an empty list keeps them on the host."""
         ...
 
     def settle(self) -> None:
-        """Return when the device has done what it was told, frees included."""
+        """Wait until the device has completed all requests, including frees."""
         ...
 
     def close(self) -> None:
-        """Release the device; every model on it must be closed before."""
+        """Release the device. Close every model on it first."""
         ...
 
 
 class LocalDevice:
-    """GPUs of this machine, or none: all models share them."""
+    """GPUs of this machine, which all models share; none for the CPU."""
 
     def __init__(self, target: Target) -> None:
+        """Load llama.cpp and find the target's GPUs.
+
+        Raises:
+            DeviceError: a GPU is not there any more.
+        """
         library.load()
         gpus = dict(enumerate(device for device in ggml.devices() if ggml.props(device).is_gpu))
         self._devices: list[ggml.DeviceHandle] = []
         for each in target.devices:
             if each.gpu_index not in gpus:
-                raise DeviceError(f"{each.name} is gone", remedy="look at the GPU driver, then run it again")
+                raise DeviceError(
+                    f"llama.cpp no longer detects {each.name}", remedy="look at the GPU driver, then run it again"
+                )
             self._devices.append(gpus[each.gpu_index])
 
     def devices(self, model: str) -> list[ggml.DeviceHandle]:
         return self._devices
 
     def settle(self) -> None:
-        """A local driver frees before it returns."""
+        """Do nothing: a local driver frees memory before it returns."""
 
     def close(self) -> None:
-        """The driver releases the device with the process."""
+        """Do nothing: the driver releases the device at the end of the process."""
 
 
 class MultiCardDevice:
-    """Several emulated cards: each model has one device on each of them."""
+    """A composite of several emulated cards: each model has one device on each of them."""
 
     def __init__(self, cards: Sequence[OpenDevice]) -> None:
         self._cards = tuple(cards)
@@ -66,7 +73,12 @@ class MultiCardDevice:
 
 
 def open_device(target: Target, model_names: Sequence[str], ledger_descriptors: Sequence[int]) -> OpenDevice:
-    """Open `target` in this process. `ledger_descriptors` are its emulated cards', inherited from the search.
+    """Open a study's devices in this process.
+
+    Args:
+        target: The devices.
+        model_names: The models that share them.
+        ledger_descriptors: File descriptors of the emulated cards' ledgers, inherited from the search.
 
     Raises:
         DeviceError: the device cannot be opened.
@@ -83,5 +95,5 @@ def open_device(target: Target, model_names: Sequence[str], ledger_descriptors: 
         for descriptor in ledger_descriptors:
             cards.append(EmulatedCard(Ledger(descriptor), model_names, target.n_threads))
             opened.callback(cards[-1].close)
-        opened.pop_all()  # all are there: whoever asked for them closes them
+        opened.pop_all()  # all cards are open: the caller closes them
     return cards[0] if len(cards) == 1 else MultiCardDevice(cards)

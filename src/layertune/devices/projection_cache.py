@@ -1,4 +1,4 @@
-"""What llama.cpp said of a model's memory, remembered: on disk by the model's shape, the device and the build."""
+"""A cache of llama.cpp's memory projections, on disk by the model's shape, the device and the build."""
 
 import contextlib
 import hashlib
@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_VERSION = 2  # of how this layertune asks
+_VERSION = 2  # changes when the cached values do
 _ANATOMY = "anatomy"
 
 
 class Projections:
-    """The projections of several models on one device. Ask for many settings at once: each question is a process."""
+    """The projections of several models on one device.
+
+    Call `learn` with many settings at once, since each call starts a process per model.
+    """
 
     def __init__(
         self,
@@ -36,12 +39,22 @@ class Projections:
         n_outputs: int | None = None,
         cache: Path | None = None,
     ) -> None:
-        """Raises BuildError where llama-cpp-python is not installed."""
+        """Read the cache.
+
+        Args:
+            target: The devices.
+            shapes: The models, by name.
+            n_outputs: As in `Context`.
+            cache: The cache folder; the user's by default.
+
+        Raises:
+            BuildError: llama-cpp-python is not installed.
+        """
         self._target = target
         self._shapes = dict(shapes)
         self._n_outputs = n_outputs
         folder = (cache or cache_folder()) / "projections"
-        # A CPU decides which weights are repacked for it.
+        # Which weights are repacked depends on the CPU.
         where = f"{_VERSION} {library_key()} {cpu_model()} {target.kind} {_names(target)} {n_outputs}"
         self._stores = {
             name: folder / f"{hashlib.sha256(f'{where} {shape.digest()}'.encode()).hexdigest()}.json"
@@ -50,17 +63,20 @@ class Projections:
         self._entries = {name: read_entries(store) for name, store in self._stores.items()}
 
     def missing(self, name: str, settings: Iterable[EngineSettings]) -> list[EngineSettings]:
-        """Return the memory keys of these settings that llama.cpp has not been asked for, split by split."""
+        """Return the memory keys of those settings that are not in the cache, in the order of their placement."""
         keys = dict.fromkeys(each.memory_key(self._shapes[name].n_layer) for each in settings)
         return sorted((key for key in keys if _text(key) not in self._entries[name]), key=attrgetter("placement"))
 
     def learn(self, wanted: Mapping[str, Iterable[EngineSettings]]) -> None:
-        """Ask llama.cpp for what is not known yet, all models at once; `wanted` by model, in any form.
+        """Project the settings that are not in the cache, all models at once.
+
+        Args:
+            wanted: The settings by model name, in any form.
 
         Raises:
-            BuildError: llama.cpp cannot load a model, in its own words.
+            BuildError: llama.cpp cannot load a model; the message is llama.cpp's.
         """
-        from layertune.devices.projection_process import Question, ask  # what is known already is told without it
+        from layertune.devices.projection_process import Question, ask  # not needed for cached values
 
         questions = {}
         for name, settings in wanted.items():
@@ -77,11 +93,15 @@ class Projections:
             add_entries(self._stores[name], new)
 
     def anatomy(self, name: str) -> Anatomy:
-        """Raises BuildError where llama.cpp cannot load the model."""
+        """Return the placement of a model's tensors.
+
+        Raises:
+            BuildError: llama.cpp cannot load the model.
+        """
         return self._read(name, _ANATOMY, _anatomy, ())
 
     def project(self, name: str, key: EngineSettings) -> Projection | None:
-        """Return the projection of a setting in the form of its `memory_key`.
+        """Return the projection of a setting, which must be in the form of `memory_key`; None if llama.cpp refuses it.
 
         Raises:
             BuildError: llama.cpp cannot load the model.
@@ -89,7 +109,7 @@ class Projections:
         return self._read(name, _text(key), _projection, (key,))
 
     def _read(self, name: str, text: str, decode: Callable[[Any], T], keys: tuple[EngineSettings, ...]) -> T:
-        """Return an entry; one that is missing, or that a damaged cache holds, is asked for."""
+        """Return an entry; project it if it is missing or damaged."""
         entries = self._entries[name]
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
             return decode(entries[text])
@@ -99,7 +119,7 @@ class Projections:
 
 
 def _entries(question: "Question", answer: "Answer") -> dict[str, Any]:
-    """Return an answer as the cache keeps it."""
+    """Return an answer in the form of the cache."""
     entries: dict[str, Any] = {_ANATOMY: asdict(answer.anatomy)}
     for key, projection in zip(question.settings, answer.projections, strict=True):
         entries[_text(key)] = None if projection is None else asdict(projection)
@@ -136,5 +156,5 @@ def _text(key: EngineSettings) -> str:
 
 
 def _names(target: Target) -> str:
-    """An emulated card's size decides nothing that llama.cpp says here."""
+    """Return the devices' names, without sizes: a projection does not depend on the size of an emulated card."""
     return " + ".join(device.name for device in target.devices) or target.name

@@ -1,5 +1,8 @@
-"""llama.cpp's own projection of a model's memory, asked in a process of its own: `python -m
-layertune.devices.projection_process`, which `ask` starts. It allocates nothing on the device but recurrent states."""
+"""Runs llama.cpp's projection of a model's memory in child processes.
+
+`ask` starts them as `python -m layertune.devices.projection_process`. Nothing is allocated on the device apart from
+recurrent states.
+"""
 
 import contextlib
 import os
@@ -19,18 +22,23 @@ from layertune.memory.projection import Anatomy, Projection
 from layertune.settings import EngineSettings
 
 _TIMEOUT_S, _TIMEOUT_PER_SETTING_S = 120.0, 0.5
-# After so many settings in a row that end llama.cpp, the model does.
+# After so many settings in a row that end llama.cpp, the model is considered the cause.
 _MOST_ABORTS = 8
 _LEDGER_BYTES = 2**60  # nothing is allocated on the card, so nothing is refused
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One model's settings to project, in the form of `EngineSettings.memory_key`; `n_outputs` as in `Context`. The
-    answer is of the shape with `shape_digest`, whatever lies at the path by now.
+    """One model's settings to project.
 
-    `whole` asks with the model's own file, which takes longer than its skeleton and is just as exact. Only Linux has
-    skeletons.
+    Attributes:
+        target: The devices.
+        path: The model file.
+        shape_digest: The digest of the model's shape; the file at `path` must still have that shape.
+        settings: The settings, in the form of `EngineSettings.memory_key`.
+        n_outputs: As in `Context`.
+        whole: Load the model file itself instead of its skeleton. It takes longer and is just as exact. Skeletons are
+            used on Linux only.
     """
 
     target: Target
@@ -43,21 +51,21 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """In the order asked; None where llama.cpp refuses the setting, or is ended by it."""
+    """The projections in the order of the settings, None for a setting that llama.cpp refuses or that ends it."""
 
     anatomy: Anatomy
     projections: tuple[Projection | None, ...]
 
 
-# The child writes a line for each: how the tensors lie, then every setting's projection as soon as it has it.
+# The child writes one line each: first the tensors' placement, then each setting's projection when it is computed.
 _QUESTION: TypeAdapter[Question] = TypeAdapter(Question)
 _ANATOMY: TypeAdapter[Anatomy] = TypeAdapter(Anatomy)
 _PROJECTION: TypeAdapter[Projection | None] = TypeAdapter(Projection | None)
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """What a child wrote before it ended: all of it where `why_not` is None."""
+class _Output:
+    """What a child wrote before it ended. It is complete if `why_not` is None."""
 
     anatomy: Anatomy | None
     projections: tuple[Projection | None, ...]
@@ -65,32 +73,34 @@ class _Said:
 
 
 def ask(questions: Sequence[Question]) -> list[Answer]:
-    """Answer each question in a process of its own, all at once. Where a model's skeleton is not enough for llama.cpp,
-    or ends it, its own file is asked. A setting that ends llama.cpp with that, too, has no projection; the others do.
+    """Return the answer to each question, each from a child process; all of them run at once.
+
+    If a model's skeleton is not enough for llama.cpp, or ends it, the model file itself is used. A setting that ends
+    llama.cpp even then has no projection, and the others do.
 
     Raises:
-        BuildError: llama.cpp cannot load a model, in its own words.
+        BuildError: llama.cpp cannot load a model; the message is llama.cpp's.
     """
-    return [_complete(question, said) for question, said in zip(questions, _ask(questions), strict=True)]
+    return [_complete(question, output) for question, output in zip(questions, _ask(questions), strict=True)]
 
 
-def _complete(question: Question, said: _Said) -> Answer:
-    """Ask on for the settings that a child did not live to answer."""
-    found, anatomy, n_aborts = list(said.projections), said.anatomy, 0
+def _complete(question: Question, output: _Output) -> Answer:
+    """Start further children for the settings that the first one did not answer before it ended."""
+    found, anatomy, n_aborts = list(output.projections), output.anatomy, 0
     while anatomy is None or len(found) < len(question.settings):
         if question.whole:
-            n_aborts = 1 if said.projections else n_aborts + 1
-            if said.anatomy is None or n_aborts > _MOST_ABORTS:
-                raise BuildError(f"llama.cpp cannot say what {question.path} would take: {said.why_not}")
+            n_aborts = 1 if output.projections else n_aborts + 1
+            if output.anatomy is None or n_aborts > _MOST_ABORTS:
+                raise BuildError(f"llama.cpp cannot project the memory of {question.path}: {output.why_not}")
             found.append(None)
         question = replace(question, whole=True)
-        (said,) = _ask([replace(question, settings=question.settings[len(found) :])])
-        found += said.projections
-        anatomy = anatomy or said.anatomy
+        (output,) = _ask([replace(question, settings=question.settings[len(found) :])])
+        found += output.projections
+        anatomy = anatomy or output.anatomy
     return Answer(anatomy, tuple(found))
 
 
-def _ask(questions: Sequence[Question]) -> list[_Said]:
+def _ask(questions: Sequence[Question]) -> list[_Output]:
     command = [sys.executable, "-m", "layertune.devices.projection_process", str(os.getpid())]
     pipe = subprocess.PIPE
     asked: list[tuple[Question, subprocess.Popen[bytes]]] = []
@@ -99,9 +109,9 @@ def _ask(questions: Sequence[Question]) -> list[_Said]:
             asked.append((question, subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)))
         for question, process in asked:
             _send(question, process)
-        return [_said(question, process) for question, process in asked]
+        return [_read_output(question, process) for question, process in asked]
     except OSError as error:
-        raise BuildError(f"llama.cpp cannot be asked what settings take: {error}", remedy="try again") from error
+        raise BuildError(f"llama.cpp cannot be started to project memory: {error}", remedy="try again") from error
     finally:
         for _, process in asked:
             lifetime.end(process)
@@ -112,30 +122,33 @@ def _ask(questions: Sequence[Question]) -> list[_Said]:
 
 def _send(question: Question, process: "subprocess.Popen[bytes]") -> None:
     if process.stdin is not None:
-        with contextlib.suppress(OSError):  # it died at once; its status will tell
+        with contextlib.suppress(OSError):  # it died at once; its status shows that
             process.stdin.write(_QUESTION.dump_json(question))
             process.stdin.close()
         process.stdin = None  # so that `communicate` leaves it alone
 
 
-def _said(question: Question, process: "subprocess.Popen[bytes]") -> _Said:
+def _read_output(question: Question, process: "subprocess.Popen[bytes]") -> _Output:
     timeout_s = _TIMEOUT_S + _TIMEOUT_PER_SETTING_S * len(question.settings)
     try:
         text, words = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired as error:
-        what = f"what {len(question.settings)} settings of {question.path} would take"
-        raise BuildError(f"llama.cpp did not say within {timeout_s:.0f} s {what}", remedy="search fewer") from error
-    lines = text.split(b"\n")[:-1]  # what follows the last one was cut off
+        what = f"the memory of {len(question.settings)} settings of {question.path}"
+        raise BuildError(
+            f"llama.cpp did not project {what} within {timeout_s:.0f} s", remedy="search fewer settings"
+        ) from error
+    lines = text.split(b"\n")[:-1]  # an incomplete last line is dropped
     anatomy = _ANATOMY.validate_json(lines[0]) if lines else None
     projections = tuple(map(_PROJECTION.validate_json, lines[1:]))
     if process.returncode == 0:
-        return _Said(anatomy, projections, None)
+        return _Output(anatomy, projections, None)
     complaints = words.decode(errors="replace").strip().splitlines()
-    why = complaints[-1] if complaints else f"it ended with {lifetime.how_ended(process.returncode)}"
-    return _Said(anatomy, projections, why)
+    why = complaints[-1] if complaints else f"it ended with {lifetime.describe_exit(process.returncode)}"
+    return _Output(anatomy, projections, why)
 
 
 def main(arguments: list[str]) -> int:
+    """Answer the question on standard input; the argument is the parent's process id."""
     from layertune.devices.open_device import open_device
     from layertune.engine import library
     from layertune.engine.no_alloc import DEBUG_WORDS, project, read_anatomy
@@ -145,7 +158,7 @@ def main(arguments: list[str]) -> int:
 
     lifetime.die_with_parent(int(arguments[0]))
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever a backend prints is no answer
+    os.dup2(2, 1)  # a backend's own output must not mix with the answer
     question = _QUESTION.validate_json(sys.stdin.read())
     try:
         library.load()
@@ -155,7 +168,7 @@ def main(arguments: list[str]) -> int:
             raise ModelFileError(f"{question.path} was replaced by another model", remedy="run the command again")
         device = open_device(question.target, ["model"], _ledger_descriptors(question.target))
         try:
-            # The file has no name: nothing stays when llama.cpp ends this process, or the search is killed.
+            # The file is unnamed, so nothing is left behind when this process or the search is killed.
             with tempfile.TemporaryFile() as unnamed:
                 file = shape.files[0]
                 if not question.whole and sys.platform == "linux":

@@ -1,4 +1,4 @@
-"""The device of a study: what the config chose, resolved against this machine. Plain data; a worker opens it."""
+"""The devices of a study: the config's choice, resolved on this machine. They are plain data; a worker opens them."""
 
 import sys
 from collections.abc import Sequence
@@ -22,11 +22,16 @@ CUDA_REMEDY = (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a worker offloads to.
+    """The device that a worker offloads to, or a composite of several devices of one kind.
 
-    `vram_bytes` is the memory the device has, None for the CPU; `gpu_index` counts llama.cpp's GPUs; `n_threads` are
-    the emulated card's own. Several devices of one kind are `parts` in the order of tensor_split; `name` and
-    `vram_bytes` are then of all together, and only the parts have an index and an address.
+    Attributes:
+        kind: The kind of device.
+        name: Its name; for a composite, the names of all parts.
+        vram_bytes: Its memory; for a composite, the sum of all parts. None for the CPU.
+        gpu_index: Its number among llama.cpp's GPUs, None otherwise and for a composite.
+        pci_bus_id: Its PCI address, None without one and for a composite.
+        n_threads: The threads of an emulated card, None otherwise.
+        parts: The devices of a composite, in the order of tensor_split.
     """
 
     kind: Literal["gpu", "emulated", "cpu"]
@@ -39,7 +44,7 @@ class Target:
 
     @classmethod
     def composite(cls, parts: Sequence["Target"]) -> "Target":
-        """Return one device, or several as one."""
+        """Return a composite of several devices, or the device itself if there is only one."""
         if len(parts) == 1:
             return parts[0]
         first = parts[0]
@@ -51,20 +56,25 @@ class Target:
 
     @property
     def devices(self) -> tuple["Target", ...]:
-        """The devices one by one; none for the CPU."""
+        """The single devices; none for the CPU."""
         return () if self.kind == "cpu" else self.parts or (self,)
 
 
 def resolve(
     choice: DeviceChoice, emulated_n_threads: int, *, gpus: tuple[GpuInfo, ...], has_rpc: bool, nvidia: bool
 ) -> Target:
-    """Return the device that `choice` means where llama.cpp sees `gpus`.
+    """Return the devices of a choice.
 
-    `has_rpc` says whether it was built with RPC, `nvidia` whether this machine has an NVIDIA driver.
+    Args:
+        choice: The config's choice.
+        emulated_n_threads: The threads of an emulated card.
+        gpus: The GPUs that llama.cpp detects.
+        has_rpc: Whether llama.cpp was built with RPC.
+        nvidia: Whether this machine has an NVIDIA driver.
 
     Raises:
-        DeviceError: the device is not here, naming what is.
-        BuildError: it could be, with another build of llama-cpp-python; the remedy is the command.
+        DeviceError: the device is not on this machine; the message names those that are.
+        BuildError: it needs another build of llama-cpp-python; the remedy is the command.
     """
     if choice.kind == "cpu":
         return Target("cpu", "CPU")
@@ -85,11 +95,15 @@ def resolve(
 
 
 def find_target(choice: DeviceChoice, emulated_n_threads: int) -> Target:
-    """Return the device that `choice` means on this machine; only for a GPU is llama.cpp asked.
+    """Return the devices of a choice on this machine; only a GPU needs llama.cpp, in a child process.
+
+    Args:
+        choice: The config's choice.
+        emulated_n_threads: The threads of an emulated card.
 
     Raises:
-        DeviceError: the device is not here, naming what is.
-        BuildError: it could be, with another build of llama-cpp-python; the remedy is the command.
+        DeviceError: the device is not on this machine; the message names those that are.
+        BuildError: it needs another build of llama-cpp-python; the remedy is the command.
     """
     gpus: tuple[GpuInfo, ...] = ()
     if choice.kind in ("auto", "gpu"):

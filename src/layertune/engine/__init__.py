@@ -1,4 +1,4 @@
-"""llama.cpp in this process: its library and log, models and contexts, and the clock around them.
+"""llama.cpp in this process: its library, log, models and contexts, and the timing of workloads.
 
-Importing this package loads no llama.cpp: `library.load()` does.
+Importing this package does not load llama.cpp; `library.load()` does.
 """

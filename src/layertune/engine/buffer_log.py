@@ -1,4 +1,4 @@
-"""llama.cpp's own buffer lines, read from its log.
+"""Reads buffer sizes from llama.cpp's log. The lines look like this:
 
 load_tensors:   CPU_Mapped model buffer size =    85.82 MiB
 llama_kv_cache: RPC0[127.0.0.1:40001] KV buffer size =    22.50 MiB
@@ -22,7 +22,7 @@ _FLASH_ATTENTION = re.compile(r"Flash Attention (?:not supported, set to )?(?P<v
 _FIELDS = {
     "model": "weights_bytes",
     "KV": "kv_bytes",
-    "RS": "kv_bytes",  # the recurrent state takes the cache's place
+    "RS": "kv_bytes",  # a recurrent model has a state instead of a cache
     "state": "kv_bytes",
     "compute": "compute_bytes",
     "output": "output_bytes",
@@ -30,10 +30,15 @@ _FIELDS = {
 
 
 def read_buffers(lines: Iterable[str], buffer_names: tuple[str, ...]) -> dict[str, BufferBytes]:
-    """Return the buffers that `lines` tell, by device: `"gpu0"`, `"gpu1"` … in the order of `buffer_names`, `"host"`.
+    """Return the buffer sizes in a log, by device.
 
-    A compute buffer may be reserved again later in the same log; the last line counts. Other kinds add up (a
-    sliding-window model logs one KV cache for each kind of layer).
+    A compute buffer may be reserved again later in the same log, so its last line counts. Sizes of the other kinds are
+    added up: a sliding-window model logs one KV cache for each kind of layer.
+
+    Args:
+        lines: Lines of llama.cpp's log, in order.
+        buffer_names: How the log names the devices' buffers: `"gpu0"` is the first of them, `"gpu1"` the second.
+            Every other buffer belongs to `"host"`.
     """
     buffers: dict[str, BufferBytes] = {}
     compute: dict[str, int] = {}
@@ -57,7 +62,15 @@ def read_buffers(lines: Iterable[str], buffer_names: tuple[str, ...]) -> dict[st
 
 
 def read_flash_attention(lines: Iterable[str], asked: FlashAttention) -> bool | None:
-    """Return whether the context uses flash attention; for `auto` llama.cpp logs what it chose, else None."""
+    """Return whether a context uses flash attention.
+
+    Args:
+        lines: The log of the context's creation. For `auto`, llama.cpp logs its choice there.
+        asked: The setting that the context was created with.
+
+    Returns:
+        None if the setting is `auto` and the log does not contain the choice.
+    """
     if asked != "auto":
         return asked == "on"
     found = [match["value"] == "enabled" for line in lines if (match := _FLASH_ATTENTION.search(line))]
@@ -65,5 +78,5 @@ def read_flash_attention(lines: Iterable[str], asked: FlashAttention) -> bool | 
 
 
 def _device(buffer: str, buffer_names: tuple[str, ...]) -> str:
-    """Whatever is no device's own is the host: `CPU`, `CPU_Mapped`, `CPU_REPACK`, the pinned `CUDA_Host`."""
+    """Return the device of a buffer. `CPU`, `CPU_Mapped`, `CPU_REPACK` and the pinned `CUDA_Host` are on the host."""
     return device_name(buffer_names.index(buffer)) if buffer in buffer_names else HOST

@@ -1,4 +1,4 @@
-"""Which llama.cpp this is, and what it was built with."""
+"""The version of the installed llama.cpp, and what it was built with."""
 
 from dataclasses import dataclass
 from importlib import metadata
@@ -8,7 +8,7 @@ from layertune.engine import ggml, library
 
 @dataclass(frozen=True, slots=True)
 class BuildInfo:
-    """Which llama.cpp this is. Two builds with equal values run a model the same way."""
+    """The version and build options of llama.cpp. Two builds with equal values run a model the same way."""
 
     llama_cpp_python: str
     version: str
@@ -18,7 +18,7 @@ class BuildInfo:
 
 
 def build_info() -> BuildInfo:
-    """Return it from the loaded library.
+    """Load llama.cpp and return its version and build options.
 
     Raises:
         BuildError: llama-cpp-python does not load here.

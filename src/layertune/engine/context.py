@@ -1,4 +1,4 @@
-"""A context over a model, with the parameters that llama-server creates it with, and decoding in it."""
+"""A context over a model, created with llama-server's parameters, and decoding in it."""
 
 import ctypes
 from collections.abc import Callable
@@ -20,10 +20,20 @@ Tokens = NDArray[np.int32]
 
 
 class Context:
-    """One context of one model. `buffers` are llama.cpp's own figures, `flash_attn` is what "auto" became."""
+    """One context of one model.
+
+    Attributes:
+        buffers: The sizes of its buffers by device, as llama.cpp logged them.
+        flash_attn: Whether it uses flash attention; None if llama.cpp did not log its choice for `auto`.
+    """
 
     def __init__(self, model: Model, settings: EngineSettings, n_outputs: int | None = None) -> None:
-        """`n_outputs` is how many tokens of a batch have logits: one per slot as in llama-server, or what is given.
+        """Create the context.
+
+        Args:
+            model: The loaded model; close the context before it.
+            settings: The model's settings.
+            n_outputs: How many tokens of a batch have logits. The default is llama-server's: one per slot.
 
         Raises:
             EngineRefused: llama.cpp does not create the context.
@@ -42,13 +52,13 @@ class Context:
         self._memory = self._llama_cpp.llama_get_memory(self._pointer)
 
     def _parameters(self, settings: EngineSettings, n_outputs: int | None) -> Any:
-        """llama-server's parameters (tools/server/server-context.cpp, load_model), not llama_cpp's defaults."""
+        """Return llama-server's parameters (tools/server/server-context.cpp, load_model), not llama_cpp's defaults."""
         parameters = self._llama_cpp.llama_context_default_params()
         parameters.n_ctx = settings.n_ctx
         parameters.n_batch = settings.n_batch
         parameters.n_ubatch = settings.n_ubatch
         parameters.n_seq_max = settings.n_parallel
-        # server_output_limits: one output per slot. 0 per slot is llama.cpp's own: as many as all together.
+        # server_output_limits: one output per slot. 0 means no limit of its own for a slot, llama.cpp's default.
         parameters.n_outputs_max = settings.n_parallel if n_outputs is None else n_outputs
         parameters.n_outputs_max_per_seq = 1 if n_outputs is None else 0
         parameters.n_threads = settings.n_threads
@@ -57,18 +67,26 @@ class Context:
         parameters.type_k = getattr(self._llama_cpp, f"GGML_TYPE_{settings.type_k.upper()}")
         parameters.type_v = getattr(self._llama_cpp, f"GGML_TYPE_{settings.type_v.upper()}")
         parameters.swa_full = False
-        parameters.kv_unified = False  # `--parallel N` given, as our exports do (tools/server/server.cpp)
+        parameters.kv_unified = False  # as with `--parallel N`, which every export sets (tools/server/server.cpp)
         parameters.offload_kqv = True
         parameters.op_offload = True
         parameters.no_perf = True
         return parameters
 
     def clear(self) -> None:
-        """Forget every token: the next prefill starts at position 0, without reuse of a prefix."""
+        """Clear the KV cache, so that the next prefill starts at position 0 and reuses no prefix."""
         self._llama_cpp.llama_memory_clear(self._memory, True)
 
     def prefill(self, tokens: Tokens, *, cut: Callable[[], bool] = lambda: False) -> None:
-        """Decode a prompt in batches of n_batch and wait until the device has finished; `cut` ends it after a batch."""
+        """Decode a prompt in batches of n_batch and wait until the device has finished.
+
+        Args:
+            tokens: The prompt, shape (n_tokens,).
+            cut: Called after each batch; the rest of the prompt is skipped once it returns True.
+
+        Raises:
+            EngineRefused: llama.cpp returned an error.
+        """
         for start in range(0, len(tokens), self._n_batch):
             self._decode(tokens[start : start + self._n_batch])
             if cut():
@@ -76,11 +94,16 @@ class Context:
         self.synchronize()
 
     def step(self, token: int) -> None:
-        """Decode one token and wait until the device has finished."""
+        """Decode one token and wait until the device has finished.
+
+        Raises:
+            EngineRefused: llama.cpp returned an error.
+        """
         self._decode(np.array([token], dtype=np.int32))
         self.synchronize()
 
     def synchronize(self) -> None:
+        """Wait until the device has finished all work of this context."""
         self._llama_cpp.llama_synchronize(self._pointer)
 
     def logits(self) -> NDArray[np.float32]:
@@ -89,6 +112,7 @@ class Context:
         return np.ctypeslib.as_array(pointer, shape=(self._n_vocab,)).copy()
 
     def close(self) -> None:
+        """Free the context; a second call does nothing."""
         if self._pointer:
             self._llama_cpp.llama_free(self._pointer)
             self._pointer = None

@@ -1,6 +1,6 @@
-"""How fast a device copies its own memory, by llama.cpp's own copy operation.
+"""Measures how fast a device copies its own memory, with ggml's copy operation.
 
-Every backend has it, so this asks for no CUDA, Vulkan or Metal of its own.
+Every ggml backend implements it, so one measurement serves CUDA, Vulkan, Metal and the others.
 """
 
 import ctypes
@@ -17,9 +17,15 @@ _SUCCESS = 0  # ggml.h: GGML_STATUS_SUCCESS
 
 
 def copy_bandwidths(device: DeviceHandle, size_bytes: int, n_copies: int) -> list[float] | None:
-    """Copy `size_bytes` on the device again and again; return the bytes read and written per second of each copy.
+    """Copy a buffer on the device several times and return the rate of each copy, after one unmeasured copy.
 
-    None where the device has no room for both sides, or cannot copy.
+    Args:
+        device: The device whose memory is measured.
+        size_bytes: The size of the source; the target takes as much again.
+        n_copies: The number of measured copies.
+
+    Returns:
+        Bytes read and written per second, in order. None if the device has no room for both buffers or cannot copy.
     """
     base = _base()
     with _backend(base, device) as backend, _context(base) as context:
@@ -33,7 +39,7 @@ def copy_bandwidths(device: DeviceHandle, size_bytes: int, n_copies: int) -> lis
         if buffer is None:
             return None
         try:
-            base.ggml_backend_buffer_clear(buffer, 0)  # memory that was never written may not be there yet
+            base.ggml_backend_buffer_clear(buffer, 0)  # the driver may not back memory that was never written
             found = []
             for n_copy in range(n_copies + 1):
                 started_s = perf_counter()

@@ -1,4 +1,4 @@
-"""The few ggml functions that llama-cpp-python does not bind: devices, their memory, and RPC servers."""
+"""The ggml functions that llama-cpp-python does not bind: devices, their memory, and RPC servers."""
 
 import ctypes
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class InitParams(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class DeviceProps:
-    """What ggml says of one device. `pci_bus_id` like "0000:01:00.0", None where it has none."""
+    """A device as ggml reports it. `pci_bus_id` looks like "0000:01:00.0"; it is None for a device without one."""
 
     name: str
     description: str
@@ -123,24 +123,28 @@ RPC_REMEDY = (
 
 
 def version() -> str:
+    """Return ggml's version."""
     return str(_base().ggml_version().decode(errors="replace"))
 
 
 def commit() -> str:
+    """Return the commit that ggml was built from."""
     return str(_base().ggml_commit().decode(errors="replace"))
 
 
 def devices() -> list[DeviceHandle]:
-    """Return the devices that llama.cpp sees, in its order."""
+    """Return the devices that llama.cpp detects, in its order."""
     ggml = _ggml()
     return [ggml.ggml_backend_dev_get(index) for index in range(ggml.ggml_backend_dev_count())]
 
 
 def cpu_device() -> DeviceHandle:
+    """Return the device of the CPU backend."""
     return int(_ggml().ggml_backend_dev_by_type(CPU_TYPE))
 
 
 def props(device: DeviceHandle) -> DeviceProps:
+    """Return a device's properties, with the memory that is free now."""
     raw = _Props()
     _base().ggml_backend_dev_get_props(device, ctypes.byref(raw))
     return DeviceProps(
@@ -166,16 +170,25 @@ def memory(device: DeviceHandle) -> tuple[int, int]:
 
 
 def buffer_type(device: DeviceHandle) -> int:
+    """Return the device's default buffer type, an opaque ggml_backend_buffer_type_t."""
     return int(_base().ggml_backend_dev_buffer_type(device))
 
 
 def alignment(buffer_type: int) -> int:
-    """Return what every tensor's address in such a buffer is a multiple of, in bytes."""
+    """Return the alignment of tensors in buffers of this type, in bytes."""
     return int(_base().ggml_backend_buft_get_alignment(buffer_type))
 
 
 def tensor_bytes(buffer_type: int, tensor_type: int, shape: Sequence[int]) -> int:
-    """Return what a tensor takes of such a buffer: backends may pad rows (ggml_backend_buft_get_alloc_size)."""
+    """Return the bytes that a tensor takes in a buffer of this type.
+
+    Backends may pad rows (ggml_backend_buft_get_alloc_size).
+
+    Args:
+        buffer_type: The buffer type.
+        tensor_type: The tensor's `ggml_type` (ggml.h).
+        shape: The tensor's extents, innermost first.
+    """
     base = _base()
     context = base.ggml_init(InitParams(2 * base.ggml_tensor_overhead(), None, True))
     try:
@@ -192,19 +205,23 @@ def backend_api_version(device: DeviceHandle) -> int:
 
 
 def allocate(buffer_type: int, size_bytes: int) -> int | None:
-    """Return a new buffer, or None where the device refuses it."""
+    """Allocate a buffer; return None if the device refuses it."""
     buffer = _base().ggml_backend_buft_alloc_buffer(buffer_type, size_bytes)
     return None if buffer is None else int(buffer)
 
 
 def free(buffer: int) -> None:
+    """Free a buffer of `allocate`."""
     _base().ggml_backend_buffer_free(buffer)
 
 
 def add_rpc_server(endpoint: str) -> DeviceHandle | None:
-    """Register the RPC server at `"127.0.0.1:PORT"` and return its first device, None where it offers none.
+    """Register the RPC server at `"127.0.0.1:PORT"` and return its first device, or None if it offers none.
 
-    llama.cpp aborts the process where nobody listens there, so be sure of the server first.
+    llama.cpp aborts this process if no server listens there, so check that first.
+
+    Raises:
+        BuildError: llama.cpp was built without RPC.
     """
     registration = _rpc().ggml_backend_rpc_add_server(endpoint.encode())
     if registration is None or _base().ggml_backend_reg_dev_count(registration) == 0:
@@ -213,6 +230,10 @@ def add_rpc_server(endpoint: str) -> DeviceHandle | None:
 
 
 def serve_rpc(endpoint: str, device: DeviceHandle, n_threads: int) -> None:
-    """Serve `device` over RPC at `endpoint`; returns only where the socket cannot be opened."""
+    """Serve `device` over RPC at `endpoint`; return only if the socket cannot be opened.
+
+    Raises:
+        BuildError: llama.cpp was built without RPC.
+    """
     served = (ctypes.c_void_p * 1)(device)
     _rpc().ggml_backend_rpc_start_server(endpoint.encode(), None, n_threads, 1, served)

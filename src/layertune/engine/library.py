@@ -1,4 +1,4 @@
-"""The one place that loads llama.cpp, and where its libraries are."""
+"""Loads llama.cpp, and finds its libraries. No other module loads it."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from layertune.engine.logs import LogCapture
 from layertune.errors import BuildError
 from layertune.models.cache import unchanged_key
 
-# Loading copies of the libraries by another file name would give each its own device registry, so they are opened
+# A library that is loaded again under another file name has a device registry of its own. So the libraries are opened
 # under the names that libllama itself links to.
 _FILE_NAMES = {
     "posix": "lib{name}.so.0",
@@ -44,12 +44,12 @@ def load() -> ModuleType:
 
 @cache
 def log() -> LogCapture:
-    """Return this process's capture of llama.cpp's log; llama.cpp has only one callback for all models."""
+    """Return this process's capture of llama.cpp's log. llama.cpp has one log callback for all models."""
     return LogCapture()
 
 
 def library_folder() -> Path | None:
-    """Return where llama.cpp's libraries are, without loading them; None where llama-cpp-python is not installed."""
+    """Return the folder of llama.cpp's libraries without loading them; None if llama-cpp-python is not installed."""
     if "LLAMA_CPP_LIB_PATH" in os.environ:  # llama-cpp-python's own variable
         return Path(os.environ["LLAMA_CPP_LIB_PATH"])
     spec = find_spec("llama_cpp")
@@ -57,19 +57,19 @@ def library_folder() -> Path | None:
 
 
 def library_path(name: str) -> Path:
-    """Return the file of one of llama.cpp's libraries, like `"ggml-rpc"`; it need not exist in every build."""
+    """Return the path of one of llama.cpp's libraries, like `"ggml-rpc"`. Not every build has every library."""
     folder = library_folder() or Path()
     platform = "darwin" if sys.platform == "darwin" else os.name
     return folder / _FILE_NAMES[platform].format(name=name)
 
 
 def has_rpc() -> bool:
-    """Say whether this build has llama.cpp's RPC backend, without loading it."""
+    """Return whether this build has llama.cpp's RPC backend, without loading it."""
     return library_path("ggml-rpc").exists()
 
 
 def library_key() -> str:
-    """Return what changes with another build of llama.cpp: its libraries' paths, sizes and times of change.
+    """Return a key that differs between builds of llama.cpp: its libraries' paths, sizes and modification times.
 
     Raises:
         BuildError: llama-cpp-python is not installed.

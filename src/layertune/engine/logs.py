@@ -1,4 +1,4 @@
-"""Capture of llama.cpp's log, which is the only place where it tells its buffer sizes and why it refused."""
+"""Captures llama.cpp's log. Buffer sizes and the reasons of refusals are reported nowhere else."""
 
 from collections import deque
 from itertools import islice
@@ -11,7 +11,10 @@ _KEPT_LINES = 4000
 
 
 class LogCapture:
-    """Keeps the last lines of llama.cpp's log, continued lines joined; debug lines only where asked for."""
+    """Keeps the last 4000 lines of llama.cpp's log.
+
+    Continued lines are joined. Debug lines are dropped, apart from those that `keep_debug` selects.
+    """
 
     def __init__(self) -> None:
         self._lines: deque[tuple[int, str]] = deque(maxlen=_KEPT_LINES)
@@ -23,6 +26,7 @@ class LogCapture:
         self._debug_words: tuple[bytes, ...] = ()
 
     def install(self, llama_cpp: ModuleType) -> None:
+        """Make this the log callback of llama.cpp, in place of the one that llama_cpp installs on import."""
         self._callback = llama_cpp.llama_log_callback(self._receive)  # kept: ctypes frees it otherwise
         llama_cpp.llama_log_set(self._callback, None)
 
@@ -31,23 +35,27 @@ class LogCapture:
         self._echo = stream
 
     def keep_debug(self, *words: str) -> None:
-        """Keep debug lines with one of `words` too, and every line however many: they tell of each tensor and layer."""
+        """Also keep debug lines that contain one of `words`.
+
+        From now on no line is dropped, since these lines come once per tensor or layer.
+        """
         self._debug_words = tuple(word.encode() for word in words)
         self._lines = deque(self._lines)
 
     def mark(self) -> int:
-        """Return the present end of the log, for `since`."""
+        """Return the current end of the log, for `since`."""
         return self._n_lines
 
     def since(self, mark: int) -> list[str]:
-        """Return the lines logged after `mark`, as far as they are still kept."""
+        """Return the lines logged after `mark` that are still kept."""
         return [text for _, text in self._since(mark)]
 
     def first_error_since(self, mark: int) -> str | None:
-        """Return the first error after `mark`; those that follow it only repeat that the whole failed."""
+        """Return the first error after `mark`, which names the cause; later ones only report that loading failed."""
         return next((text.strip() for level, text in self._since(mark) if level == ERROR), None)
 
     def tail(self, n_lines: int) -> list[str]:
+        """Return the last `n_lines` lines."""
         return [text for _, text in list(self._lines)[-n_lines:]]
 
     def _since(self, mark: int) -> list[tuple[int, str]]:

@@ -1,4 +1,4 @@
-"""A loaded model, with the parameters that llama-server loads it with."""
+"""A loaded model, with llama-server's parameters."""
 
 import ctypes
 from collections.abc import Sequence
@@ -18,14 +18,21 @@ class _Override(ctypes.Structure):
 
 
 def expert_tensors(n_cpu_moe: int) -> list[str]:
-    """Return the patterns of llama-server's --n-cpu-moe (common/common.h, llm_ffn_exps_block_regex)."""
+    """Return the tensor name patterns that llama-server's --n-cpu-moe keeps on the host.
+
+    Source: common/common.h, llm_ffn_exps_block_regex.
+    """
     return [rf"blk\.{layer}\.ffn_(up|down|gate|gate_up)_(ch|)exps" for layer in range(n_cpu_moe)]
 
 
 class Model:
-    """Weights in memory: `n_gpu_layers` of them on `devices`, the rest on the host.
+    """A model's weights in memory.
 
-    `buffers` are llama.cpp's own figures by device; `buffer_names` tell the devices apart in its log.
+    Attributes:
+        buffers: The sizes of its buffers by device, as llama.cpp logged them.
+        buffer_names: The names of the devices' buffers in llama.cpp's log, in the order of the devices.
+        n_vocab: The number of tokens in its vocabulary.
+        pointer: llama.cpp's `llama_model *`; None after `close`.
     """
 
     def __init__(
@@ -38,10 +45,15 @@ class Model:
         host_tensors: Sequence[str] = (),
         no_alloc: bool = False,
     ) -> None:
-        """Tensors whose names match a regular expression of `host_tensors` stay on the host. `tensor_split` is for
-        several devices: without it llama.cpp splits by what is free on each just then.
+        """Load the weights.
 
-        With `no_alloc`, nothing is read or allocated: llama.cpp then only says what it would allocate.
+        Args:
+            path: The GGUF file.
+            n_gpu_layers: The number of layers on `devices`; the others stay on the host.
+            devices: The devices to offload to, none for the CPU alone.
+            tensor_split: The devices' shares of the layers. Without it llama.cpp splits by their free memory.
+            host_tensors: Regular expressions; tensors whose names match one stay on the host.
+            no_alloc: Read and allocate nothing. llama.cpp then only logs what it would allocate.
 
         Raises:
             EngineRefused: llama.cpp does not load the file.
@@ -54,7 +66,7 @@ class Model:
         parameters.n_gpu_layers = n_gpu_layers
         parameters.devices = ctypes.cast(device_list, ctypes.c_void_p)
         if tensor_split:
-            # As long as llama.cpp reads it, whatever the number of devices; further proportions are 0.
+            # llama.cpp always reads llama_max_devices() proportions; those of absent devices are 0.
             parameters.tensor_split = (ctypes.c_float * self._llama_cpp.llama_max_devices())(*tensor_split)
         overrides = self._overrides(host_tensors)
         parameters.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
@@ -70,13 +82,13 @@ class Model:
         self.n_vocab: int = self._llama_cpp.llama_vocab_n_tokens(self._llama_cpp.llama_model_get_vocab(self.pointer))
 
     def _overrides(self, host_tensors: Sequence[str]) -> Any:
-        """Return llama.cpp's list of overrides, which an empty one ends."""
+        """Return llama.cpp's list of overrides; an empty entry ends it."""
         host = ggml.buffer_type(ggml.cpu_device())
         entries = [_Override(pattern.encode(), host) for pattern in host_tensors]
         return (_Override * (len(entries) + 1))(*entries, _Override(None, None))
 
     def close(self) -> None:
-        """Free the weights; every context over them must be closed before."""
+        """Free the weights. Close every context over them first."""
         if self.pointer:
             self._llama_cpp.llama_model_free(self.pointer)
             self.pointer = None

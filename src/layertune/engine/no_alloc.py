@@ -1,7 +1,7 @@
-"""Memory as llama.cpp would allocate it, with nothing allocated: models loaded with `no_alloc`, real contexts.
+"""Projects the memory that llama.cpp would allocate: models loaded with `no_alloc`, and real contexts over them.
 
-This is what llama.cpp's own --fit does (common/fit.cpp). The log is the only place where the figures come out, so the
-process that projects does nothing else with llama.cpp meanwhile.
+llama.cpp's own --fit works the same way (common/fit.cpp). The sizes are reported only in the log, so the process that
+projects uses llama.cpp for nothing else meanwhile.
 """
 
 import re
@@ -22,7 +22,7 @@ from layertune.models.types import ALIGNMENT, TENSOR_TYPE_NUMBERS
 from layertune.settings import EngineSettings
 from layertune.units import MIB, pad
 
-# The debug lines that this reads; LogCapture.keep_debug.
+# Words of the debug lines that are read here, for LogCapture.keep_debug.
 DEBUG_WORDS = ("buffer type overridden to", ": loading tensor ", ": dev = ")
 
 _LOADING = re.compile(r"create_tensor: loading tensor (?P<name>\S+)")
@@ -36,11 +36,16 @@ _CACHE_TOTAL = re.compile(
 
 
 def read_anatomy(path: Path, shape: ModelShape, devices: Sequence[ggml.DeviceHandle]) -> Anatomy:
-    """Ask where each tensor lives. All are sent to the host, and llama.cpp's log names the buffer it chose for each
-    (src/llama-model-loader.cpp, create_tensor). It is silent about a tensor that it reads lazily, which no override
-    concerns, and creates the token embedding twice where that is the output layer, too.
+    """Return the size of each tensor on a device, and the host buffer that llama.cpp chooses for it.
 
-    `path` may be the model's skeleton; `shape` is its own.
+    Every tensor is sent to the host, and llama.cpp's log names the buffer that it chose for each
+    (src/llama-model-loader.cpp, create_tensor). There is no such line for a tensor that llama.cpp reads lazily, since
+    overrides do not apply to it. A token embedding that is also the output layer is created twice.
+
+    Args:
+        path: The model file or its skeleton.
+        shape: The shape of the model file.
+        devices: The devices to offload to, none for the CPU alone.
 
     Raises:
         EngineRefused: llama.cpp does not load the model.
@@ -78,8 +83,16 @@ def read_anatomy(path: Path, shape: ModelShape, devices: Sequence[ggml.DeviceHan
 def project(
     path: Path, settings: Iterable[EngineSettings], devices: Sequence[ggml.DeviceHandle], n_outputs: int | None = None
 ) -> Iterator[tuple[EngineSettings, Projection | None]]:
-    """Yield each setting with its projection, None where llama.cpp refuses it; a model is loaded once for a run of
-    settings of the same split. `n_outputs` as in `Context`."""
+    """Yield each setting with its projection, or with None if llama.cpp refuses it.
+
+    The model is loaded once for consecutive settings of the same placement, so order them by it.
+
+    Args:
+        path: The model file or its skeleton.
+        settings: The settings to project.
+        devices: The devices to offload to, none for the CPU alone.
+        n_outputs: As in `Context`.
+    """
     for (n_gpu_layers, n_cpu_moe, tensor_split), run in groupby(settings, key=lambda each: each.placement):
         experts = expert_tensors(n_cpu_moe)
         try:
@@ -125,6 +138,9 @@ def _caches(lines: Iterable[str]) -> Iterator[CacheTotal]:
 
 
 def _on_mapped_file(buffer: str) -> str:
-    """llama.cpp maps the file where it would else use plain or pinned host memory (llama-model-loader.cpp, "avoid
-    using a host buffer when using mmap"); other buffers, like `CPU_REPACK`, hold copies."""
+    """Return the buffer that a tensor of `buffer` is in when the file is mapped.
+
+    llama.cpp maps the file instead of using plain or pinned host memory (llama-model-loader.cpp, "avoid using a host
+    buffer when using mmap"). Other buffers, like `CPU_REPACK`, hold copies.
+    """
     return MAPPED if buffer.endswith("_Host") else buffer

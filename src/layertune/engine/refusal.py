@@ -1,4 +1,4 @@
-"""What llama.cpp says when it cannot go on. Inside a worker these are exceptions; a trial turns them into outcomes."""
+"""The exception for a refusal of llama.cpp. The worker turns it into the outcome of the trial."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -7,7 +7,10 @@ Stage = Literal["load", "kv_cache", "compute", "decode"]
 
 
 class EngineRefused(Exception):
-    """llama.cpp returned no model, no context or an error code. Whether memory was why, the evidence must tell."""
+    """llama.cpp returned no model, no context or an error code.
+
+    Memory need not be the reason: `trial.evidence.classify` decides that from the log.
+    """
 
     def __init__(self, stage: Stage, detail: str) -> None:
         super().__init__(detail)
@@ -16,8 +19,11 @@ class EngineRefused(Exception):
 
 
 def refused_stage(lines: Sequence[str]) -> Stage:
-    """Say what creating a context stopped at, by the last line that names it (llama-context.cpp): the memory module's
-    "failed to allocate buffer for kv cache", or rs cache, else the compute buffers."""
+    """Return the stage at which creating a context stopped, from the last log line that names one.
+
+    llama.cpp logs "failed to allocate buffer for kv cache" (or "rs cache") for the cache, and names compute buffers
+    (llama-context.cpp). A log without either means the compute buffers.
+    """
     for line in reversed(lines):
         if "kv cache" in line or "rs cache" in line:
             return "kv_cache"

@@ -1,7 +1,7 @@
-"""The clock around a workload: llama-bench's recipe (tools/llama-bench/llama-bench.cpp, test_prompt and test_gen).
+"""Times a workload the way llama-bench does (tools/llama-bench/llama-bench.cpp, test_prompt and test_gen).
 
-Prompt processing (pp) and token generation (tg) are clocked apart, each until the device has finished; the KV cache is
-cleared and the tokens are fresh before every repetition.
+Prompt processing (pp) and token generation (tg) are timed separately, each until the device has finished. Before every
+repetition the KV cache is cleared and new tokens are drawn.
 """
 
 from dataclasses import dataclass
@@ -17,21 +17,29 @@ _NS_PER_S = 1e9
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The tokens of one repetition: a prompt, and what is "generated" after it."""
+    """The tokens of one repetition: a prompt, and the answer that is decoded after it as if it were generated."""
 
     prompt: Tokens
     answer: Tokens
 
     @classmethod
     def random(cls, n_prompt: int, n_generate: int, n_vocab: int, generator: np.random.Generator) -> "Request":
-        """Uniformly random tokens, as llama-bench feeds: the work does not depend on which tokens they are."""
+        """Draw uniformly random tokens, as llama-bench does: the work does not depend on which tokens they are."""
         tokens = generator.integers(0, n_vocab, size=n_prompt + n_generate, dtype=np.int32)
         return cls(tokens[:n_prompt], tokens[n_prompt:])
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One repetition. `first_token_ns` runs from the call to the first token chosen, the others as their names say."""
+    """The times of one repetition.
+
+    Attributes:
+        n_prompt: Tokens in the prompt.
+        n_generate: Tokens generated after it.
+        prompt_ns: Time to process the prompt.
+        first_token_ns: Time from the call until the first token is chosen.
+        generate_ns: Time to generate the tokens.
+    """
 
     n_prompt: int
     n_generate: int
@@ -41,31 +49,35 @@ class Timing:
 
     @property
     def pp_tokens_per_s(self) -> float:
+        """Prompt processing speed: n_prompt / prompt time."""
         return self.n_prompt * _NS_PER_S / self.prompt_ns
 
     @property
     def tg_tokens_per_s(self) -> float:
+        """Token generation speed: n_generate / generation time."""
         return self.n_generate * _NS_PER_S / self.generate_ns
 
     @property
     def ttft_s(self) -> float:
+        """Time to first token, from the call."""
         return self.first_token_ns / _NS_PER_S
 
     @property
     def tpot_s(self) -> float:
-        """Time per output token: from the first token on, of which n_generate more follow."""
+        """Time per output token after the first: generation time / n_generate."""
         return self.generate_ns / _NS_PER_S / self.n_generate
 
     @property
     def tokens_per_s(self) -> float:
-        """n_generate / (n_prompt / pp + n_generate / tg): the output rate a user of this workload sees."""
+        """Effective output rate of the workload: n_generate / (n_prompt / pp + n_generate / tg)."""
         return self.n_generate * _NS_PER_S / (self.prompt_ns + self.generate_ns)
 
 
 def run(context: Context, request: Request) -> Timing:
-    """Clear the context, process the prompt, generate the answer; tg is at the depth of the prompt.
+    """Clear the context, process the prompt and generate the answer; tg is at the depth of the prompt.
 
-    Raises EngineRefused where llama.cpp stops decoding.
+    Raises:
+        EngineRefused: llama.cpp stops decoding.
     """
     context.clear()
     start_ns = perf_counter_ns()
@@ -81,6 +93,6 @@ def run(context: Context, request: Request) -> Timing:
 
 
 def prefill_until(context: Context, prompt: Tokens, over: Event) -> None:
-    """Process a prompt in an empty context, unmeasured; stop at the next batch once `over` is set."""
+    """Process a prompt in an empty context without timing it; stop after the current batch once `over` is set."""
     context.clear()
     context.prefill(prompt, cut=over.is_set)

@@ -1,1 +1,1 @@
-"""One trial, isolated in a worker process."""
+"""Trials, each isolated in a worker process."""

@@ -1,4 +1,4 @@
-"""How long to measure one setting."""
+"""How many repetitions one setting is measured with."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,13 +8,18 @@ from layertune.trial.interval import median_interval
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """Repeat a workload until the 95 % interval of its median rate is within ± `target_spread` of it, relative.
+    """Repeat a workload until the 95 % interval of its median speed is narrow enough.
 
-    `min_repeats` and `max_repeats` bound the repetitions; after `max_s` seconds of them the least are enough.
-    Before them a full physical batch of each model runs unmeasured, then the workloads until `warm_up_s` have
-    passed. Without `repeat_together` all models run at once a single time, which is enough to see what they take;
-    without `together` they never do, and nothing is told of it. `n_beside_prefill` is how often each model is also
-    clocked while the others are in a long prompt.
+    Attributes:
+        min_repeats: Smallest number of repetitions.
+        max_repeats: Largest number of repetitions.
+        target_spread: Half the interval's width relative to the median, at which repeating stops.
+        warm_up_s: Seconds of unmeasured workloads before the first repetition. A full physical batch of each model runs
+            unmeasured in any case.
+        repeat_together: Whether running all models at once is repeated. A single run shows the memory they take.
+        together: Whether all models are run at once at all; without it the report has no such speeds.
+        n_beside_prefill: How often each model is also timed while the others process a long prompt.
+        max_s: After so many seconds of repetitions, `min_repeats` are enough; None for no limit.
     """
 
     min_repeats: int
@@ -27,11 +32,16 @@ class Effort:
     max_s: float | None = None
 
     def once(self) -> "Effort":
-        """Return the least effort that still gives every figure."""
+        """Return the smallest effort that still gives every speed."""
         return replace(self, min_repeats=1, max_repeats=1, n_beside_prefill=0)
 
     def enough(self, series: Iterable[Sequence[float]], elapsed_s: float = 0.0) -> bool:
-        """Say whether every series of samples, in the order measured over `elapsed_s`, needs no further one."""
+        """Return whether no series of samples needs a further repetition.
+
+        Args:
+            series: For each model the speeds so far, in the order measured.
+            elapsed_s: Seconds since the first repetition began.
+        """
         time_is_up = self.max_s is not None and elapsed_s >= self.max_s
         return all(len(samples) >= self.min_repeats if time_is_up else self._enough(samples) for samples in series)
 
@@ -42,5 +52,5 @@ class Effort:
         return interval is not None and interval.spread <= self.target_spread
 
 
-# Enough to see whether a setting runs and what it takes.
+# One repetition: enough to find out whether a setting runs, and how much memory it takes.
 ONCE = Effort(min_repeats=1, max_repeats=1, target_spread=1.0)

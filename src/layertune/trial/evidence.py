@@ -1,7 +1,8 @@
-"""Infeasible or failed? Only evidence of memory makes a trial infeasible; everything else has failed.
+"""Decides whether a trial without results was infeasible or failed.
 
-Evidence is a refusal that the device counted during the trial, or the last line that names a cause of the end, where
-that cause is memory. Both are of this trial only: llama.cpp survives some refusals, and a worker runs several trials.
+It was infeasible only with evidence that memory was the cause; otherwise it failed. Evidence is an allocation that the
+device refused during the trial, or a log whose last line with a cause names memory. Both are limited to this trial,
+since llama.cpp survives some refusals and a worker runs several trials.
 """
 
 import re
@@ -17,7 +18,7 @@ if TYPE_CHECKING:  # Windows has no emulated card
 
 # Where each is printed: llama-model.cpp (load_tensors), llama-kv-cache.cpp, llama-memory-recurrent.cpp and
 # llama-context.cpp (sched_reserve) throw; ggml-alloc.c and ggml-backend.cpp log; ggml-cuda.cu and the CUDA, HIP,
-# Vulkan, Metal and SYCL runtimes have words of their own.
+# Vulkan, Metal and SYCL runtimes have messages of their own.
 _OUT_OF_MEMORY = re.compile(
     r"(unable|failed) to allocate"
     r"|out[ _]?of[ _]?((device|host)[ _]?)?memory"
@@ -29,7 +30,7 @@ _OUT_OF_MEMORY = re.compile(
 )
 _HARMLESS = re.compile("pinned memory", re.IGNORECASE)  # ggml-cuda.cu falls back to ordinary memory
 
-# What the same places print for any other reason to stop. The C++ runtime prints what() of an exception.
+# What the same places print for other causes. The C++ runtime prints what() of an exception.
 _OTHER_CAUSE = re.compile(
     r"error loading model:"
     r"|failed to initialize the context:"
@@ -46,20 +47,25 @@ _STAGES: dict[str, RefusedStage] = {"load": "load", "kv_cache": "kv_cache", "com
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """What the device refused during a trial: how many allocations, and by how many bytes the last was too large."""
+    """Allocations that the device refused during a trial.
+
+    Attributes:
+        n_refused: Their number.
+        excess_bytes: By how many bytes the last one exceeded the device.
+    """
 
     n_refused: int
     excess_bytes: int
 
 
 class RefusalCounter:
-    """Counts what emulated cards refuse from now on; no other device counts."""
+    """Counts the allocations that emulated cards refuse from now on. No other device counts them."""
 
     def __init__(self, ledgers: Sequence["Ledger"]) -> None:
         self._before = [(ledger, ledger.state().n_refused) for ledger in ledgers]
 
     def count(self) -> Refusals | None:
-        """Return what was refused since, None without an emulated card."""
+        """Return the refusals so far, None without an emulated card."""
         if not self._before:
             return None
         refusing = [
@@ -80,10 +86,16 @@ def classify(
     reason: FailedReason,
     refused_stage: RefusedStage | None = None,
 ) -> Infeasible | Failed:
-    """Return what became of a trial that ended at `stage` without figures; `log` and `refusals` are the trial's own.
+    """Return the outcome of a trial that ended without results.
 
-    `refused_stage` is where llama.cpp itself said it stopped; without it the worker's last stage counts. `reason` is
-    what to call it without evidence of memory.
+    Args:
+        stage: The stage that the worker last announced.
+        detail: What happened, as a sentence fragment.
+        log: The lines that the worker and llama.cpp printed during the trial.
+        refusals: What the device refused during the trial, None if it does not count refusals.
+        duration_s: How long the trial took, in seconds.
+        reason: The reason to report without evidence of memory.
+        refused_stage: The stage that llama.cpp reported, if it did; it takes precedence over `stage`.
     """
     line = out_of_memory_line([detail, *log])
     counted = refusals is not None and refusals.n_refused > 0
@@ -99,12 +111,12 @@ def classify(
 
 
 def failed(reason: FailedReason, detail: str, log: Sequence[str], duration_s: float) -> Failed:
-    """Return the outcome of a trial that memory has not ended, with the end of its log."""
+    """Return the outcome of a trial that ended for another reason than memory, with the end of its log."""
     return Failed(reason, detail, tuple(log[-_LOG_TAIL_LINES:]), duration_s)
 
 
 def out_of_memory_line(log: Sequence[str]) -> str | None:
-    """Return the last line that names a cause of the end, where that cause is memory."""
+    """Return the last line that names a cause of the end if that cause is memory, otherwise None."""
     for line in reversed(log):
         if _OUT_OF_MEMORY.search(line) and not _HARMLESS.search(line):
             return line.strip()

@@ -1,4 +1,4 @@
-"""The interval of a median, from few samples: of 95 % unless another level is asked for."""
+"""Confidence intervals of a median from few samples, 95 % by default."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,17 +11,18 @@ LEVEL = 0.975  # two-sided 95 %
 _N_BISECTIONS = 60
 
 # How much wider the median's interval is than the mean's: sqrt(pi / 2) for many samples of a normal distribution
-# (Kenney and Keeping, Mathematics of Statistics, part 1, 1962, 14.5), a little less for few, so this is the safe side.
+# (Kenney and Keeping, Mathematics of Statistics, part 1, 1962, 14.5). For few samples it is a little less, so the
+# interval is never too narrow.
 _MEDIAN_FACTOR = sqrt(pi / 2)
 
-# The same of the pseudomedian (Hodges and Lehmann, Estimates of Location Based on Rank Tests, Annals of Mathematical
+# The same for the pseudomedian (Hodges and Lehmann, Estimates of Location Based on Rank Tests, Annals of Mathematical
 # Statistics 34, 1963).
 _PSEUDOMEDIAN_FACTOR = sqrt(pi / 3)
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where a median lies with the confidence that was asked for, in the unit of its samples."""
+    """The confidence interval of a median, in the unit of its samples."""
 
     median: float
     low: float
@@ -29,27 +30,33 @@ class Interval:
 
     @property
     def spread(self) -> float:
-        """Half the interval's width relative to the median, without a unit."""
+        """Half the interval's width relative to the median (no unit)."""
         return (self.high - self.low) / 2 / self.median
 
 
 def median_interval(samples: Sequence[float]) -> Interval | None:
-    """Return the interval of the samples' median, None where a single sample says nothing of its spread.
+    """Return the 95 % interval of the samples' median, None for a single sample.
 
-    median ± t(n − 1) · sqrt(pi / 2) · s / sqrt(n): Student's t, as for the mean of samples that scatter normally, wider
-    by what the median costs. An order-statistic interval would need no distribution and six samples at least.
+    median ± t(n − 1) · sqrt(pi / 2) · s / sqrt(n): Student's t as for the mean of normally distributed samples, widened
+    for the median. An order-statistic interval would assume no distribution, but needs at least six samples.
     """
     return _interval(samples, median(samples), _MEDIAN_FACTOR, LEVEL) if len(samples) >= 2 else None
 
 
 def pseudomedian_interval(samples: Sequence[float], level: float = LEVEL) -> Interval | None:
-    """Return the interval of the samples' median where they scatter symmetrically, as logarithms of ratios do; None
-    where a single sample says nothing of its spread.
+    """Return the interval of the median of symmetrically distributed samples, such as logarithms of ratios.
 
-    Pseudomedian ± t(n − 1) · sqrt(pi / 3) · s / sqrt(n), as for the median; it is the median of the means of all pairs,
-    each sample with itself among them (Hodges and Lehmann, 1963). Of many samples that scatter normally two thirds tell
-    as much as all of them of the median. One outlier among four and more cannot move it beyond the others. Either end
-    is beyond the truth with a probability of 1 − `level`.
+    pseudomedian ± t(n − 1) · sqrt(pi / 3) · s / sqrt(n). The pseudomedian is the median of the means of all pairs,
+    including each sample with itself (Hodges and Lehmann, 1963). For normally distributed samples it needs two thirds
+    as many as the median for the same precision. One outlier among four or more samples cannot move it beyond the
+    others.
+
+    Args:
+        samples: The samples.
+        level: Each end of the interval is beyond the true value with a probability of 1 − `level`.
+
+    Returns:
+        None for a single sample.
     """
     means = [(one + other) / 2 for one, other in combinations_with_replacement(samples, 2)]
     return _interval(samples, median(means), _PSEUDOMEDIAN_FACTOR, level) if len(samples) >= 2 else None
@@ -63,7 +70,7 @@ def _interval(samples: Sequence[float], middle: float, factor: float, level: flo
 
 @lru_cache
 def student_t(n_degrees: int, level: float = LEVEL) -> float:
-    """Return the quantile of Student's t distribution at `level`, which is above one half, by bisection."""
+    """Return the quantile of Student's t distribution at `level`, which must be above 0.5, by bisection."""
     low, high = 0.0, pi / 2
     for _ in range(_N_BISECTIONS):
         middle = (low + high) / 2
@@ -75,8 +82,10 @@ def student_t(n_degrees: int, level: float = LEVEL) -> float:
 
 
 def _within(angle: float, n_degrees: int) -> float:
-    """Return how probable |t| is at most sqrt(n_degrees) · tan(angle) (Abramowitz and Stegun, Handbook of Mathematical
-    Functions, 1964, 26.7.3 and 26.7.4)."""
+    """Return the probability that |t| is at most sqrt(n_degrees) · tan(angle).
+
+    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 1964, 26.7.3 and 26.7.4.
+    """
     odd = n_degrees % 2
     term = cos(angle) if odd else 1.0
     total = term if n_degrees > 1 else 0.0

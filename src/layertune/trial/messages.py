@@ -1,4 +1,4 @@
-"""What a search and its worker process say to each other, orders and messages: one JSON value per line."""
+"""The protocol between a search and its worker process: orders and messages, one JSON value per line."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -14,7 +14,7 @@ from layertune.trial.time_spent import TimeSpent
 
 @dataclass(frozen=True, slots=True)
 class ModelTask:
-    """One model of a trial: its file, its settings and the workload to clock, in tokens."""
+    """One model of a trial: its file, its settings, and the workload to time (prompt and generated tokens)."""
 
     name: str
     path: str
@@ -25,10 +25,14 @@ class ModelTask:
 
 @dataclass(frozen=True, slots=True)
 class TrialRequest:
-    """Everything a worker needs for a trial; what it opened for its first one it keeps for the next.
+    """Everything a worker needs for a trial.
 
-    `ledger_descriptors` are the inherited file descriptors of the emulated cards' ledgers. Without an effort the models
-    are loaded and run once, unclocked.
+    Attributes:
+        models: The models, in the order in which they are loaded.
+        target: The devices. A worker opens them for its first trial and keeps them for the next ones.
+        ledger_descriptors: The inherited file descriptors of the emulated cards' ledgers.
+        seed: Seed of the workloads' random tokens.
+        effort: How often to repeat; None to load the models and run them once without timing.
     """
 
     models: tuple[ModelTask, ...]
@@ -41,7 +45,7 @@ class TrialRequest:
 
 @dataclass(frozen=True, slots=True)
 class GoOn:
-    """The answer to `Progress`; `stop` is why no further repetition is needed, None where one is."""
+    """The answer to `Progress`. `stop` is the reason to end the trial early, None to go on."""
 
     stop: str | None
     kind: Literal["go_on"] = "go_on"
@@ -49,7 +53,7 @@ class GoOn:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The worker has begun something; if it dies, this is where."""
+    """The worker begins a stage. If it dies, the last one is where it died."""
 
     name: Literal["open", "load", "kv_cache", "decode", "solo", "together", "beside_prefill", "unload"]
     model: str | None = None
@@ -58,7 +62,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is measured so far, each model alone, and what is in use of the device; the worker waits for `GoOn`."""
+    """The samples so far, of each model alone, and the bytes in use on the device. The worker then waits for `GoOn`."""
 
     models: dict[str, ModelSamples]
     used_bytes: int | None
@@ -67,8 +71,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The end of a trial, None where it was not to be clocked. A worker that does not stay must be replaced: what it
-    holds or counts can no longer be told from the next trial's."""
+    """The end of a trial.
+
+    Attributes:
+        outcome: The outcome, None for a trial without timing.
+        clock: How the trial's time is divided.
+        stays: Whether the worker can run the next trial. Otherwise it must be replaced, because its memory could not
+            be separated from the next trial's.
+    """
 
     outcome: Annotated[TrialOutcome | None, Field(discriminator="state")]
     clock: TimeSpent
@@ -78,7 +88,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """The worker has not begun: memory that it freed did not come back. A fresh one has to run the trial."""
+    """The worker did not begin the trial, since memory that it freed was not returned. A new worker must run it."""
 
     why: str
     kind: Literal["stale"] = "stale"

@@ -1,6 +1,6 @@
-"""What became of one trial: `Measured`, `Infeasible` or `Failed`. Nothing stands in for a missing figure.
+"""The outcome of a trial: `Measured`, `Infeasible` or `Failed`. A missing value is None, never a number.
 
-These values cross the worker's pipe and are stored in the study as JSON, so they hold plain data only.
+Outcomes are sent through the worker's pipe and stored in the study as JSON, so they contain plain data only.
 """
 
 from dataclasses import dataclass, field
@@ -18,12 +18,16 @@ FailedReason = Literal["crashed", "hung", "protocol", "error"]
 
 @dataclass(frozen=True, slots=True)
 class ModelSamples:
-    """Raw samples of one model, in the order measured: one value per repetition.
+    """Raw samples of one model, one value per repetition, in the order measured.
 
-    `pp_tokens_per_s` and `tg_tokens_per_s` are clocked apart, after synchronising, tg at the depth of the prompt;
-    `ttft_s` runs from the call to the first token, `tpot_s` is the time of each further one; `tokens_per_s` is
-    n_generate / (n_prompt / pp + n_generate / tg) of the same repetition, and `tokens_per_s_together` the same with all
-    models running their workloads at once. The last two are TTFT and TPOT while every other model is in a long prompt.
+    Attributes:
+        pp_tokens_per_s: Prompt processing speed.
+        tg_tokens_per_s: Token generation speed at the depth of the prompt, timed separately.
+        ttft_s: Time from the call to the first token.
+        tokens_per_s: n_generate / (n_prompt / pp + n_generate / tg) of the same repetition.
+        tokens_per_s_together: The same while all models run their workloads at once.
+        ttft_s_beside_prefill: Time to first token while every other model processes a long prompt.
+        tpot_s_beside_prefill: Time per further token in the same state.
     """
 
     pp_tokens_per_s: tuple[float, ...]
@@ -36,22 +40,30 @@ class ModelSamples:
 
     @property
     def tpot_s(self) -> tuple[float, ...]:
+        """Time per output token after the first."""
         return tuple(1 / rate for rate in self.tg_tokens_per_s)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """What one model did in a trial."""
+    """The results of one model in a trial.
+
+    Attributes:
+        samples: Its speeds and latencies.
+        buffers: The sizes of its buffers by device, as llama.cpp logged them.
+        load_s: Time to load its weights and create its context, in seconds.
+        flash_attn: Whether it used flash attention; None if llama.cpp did not log its choice for `auto`.
+    """
 
     samples: ModelSamples
     buffers: dict[str, BufferBytes]
     load_s: float
-    flash_attn: bool | None  # what `auto` became, None where llama.cpp did not say
+    flash_attn: bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Which models' weights, and which models' contexts, were in memory at the end of a phase."""
+    """The models whose weights, and those whose contexts, were in memory at the end of a phase."""
 
     weights: tuple[str, ...]
     contexts: tuple[str, ...]
@@ -59,12 +71,22 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A trial's figures. `held` tells of each of the phases of `vram` what the device held; `disturbances` are why the
-    figures should be measured again, `warnings` only what to know about them; `stopped` is why a trial that was
-    clearly beaten ended early."""
+    """A trial that was measured.
+
+    Attributes:
+        models: Each model's results.
+        vram: The memory of the device; None on a CPU.
+        peak_rss_bytes: Largest resident memory of the worker.
+        duration_s: How long the trial took.
+        warnings: What to know about the results, a sentence fragment each.
+        disturbances: Reasons to measure them again.
+        held: What was in memory at the end of each phase of `vram`.
+        clock: How the trial's time is divided.
+        stopped: Why the trial ended early, if it was clearly worse than others.
+    """
 
     models: dict[str, ModelReport]
-    vram: VramReport | None  # None on a CPU-only device
+    vram: VramReport | None
     peak_rss_bytes: int
     duration_s: float
     warnings: tuple[str, ...] = ()
@@ -77,7 +99,15 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Infeasible:
-    """The memory was refused, with the evidence. `excess_bytes` is how far over the device, where it said."""
+    """A trial that did not fit into memory.
+
+    Attributes:
+        stage: Where memory was refused.
+        model: The model that was being loaded or run, None if it was several.
+        evidence: The log line or observation that shows it.
+        excess_bytes: By how much it exceeded the device, None if that is not reported.
+        duration_s: How long the trial took.
+    """
 
     stage: RefusedStage
     model: str | None
@@ -89,7 +119,14 @@ class Infeasible:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Anything else: no evidence of memory. `log_tail` is the end of what llama.cpp and the worker printed."""
+    """A trial that ended without results and without evidence of memory.
+
+    Attributes:
+        reason: The kind of failure.
+        detail: What happened, as a sentence fragment.
+        log_tail: The last lines that llama.cpp and the worker printed.
+        duration_s: How long the trial took.
+    """
 
     reason: FailedReason
     detail: str

@@ -1,4 +1,4 @@
-"""The real trial runner: trials in a worker process of their own, whose death or hang is only an outcome."""
+"""Runs trials in a worker process. Its crash or hang becomes the outcome of the trial."""
 
 import contextlib
 import sys
@@ -18,10 +18,10 @@ from layertune.trial.worker_process import Ended, WorkerNotStarted, WorkerProces
 
 WORKER_COMMAND = (sys.executable, "-m", "layertune.trial.worker")
 
-# Where the system has no process, memory or file left, it may have some once other programs have ended.
+# Pauses between attempts to start a worker. The system may be out of processes, memory or files for a short time only.
 _START_PAUSES_S = (1.0, 5.0)
 
-# A first load compiles kernels and reads the files from disk: minutes, which no trial has to answer for.
+# The first load compiles kernels and reads the files from disk, which can take minutes.
 _PREPARE_TIMEOUT_FACTOR = 10
 
 
@@ -39,10 +39,14 @@ class TrialContext:
 
 
 class ProcessTrialRunner:
-    """Runs trials one at a time, from the thread that lives as long as the search.
+    """Runs trials one at a time. Use it from the main thread.
 
-    The worker stays for the next trial as long as trials are measured; any other end, or memory that did not come
-    back, is the end of it. `spent` is where the trials' time went, an ended one's whole time counted as load.
+    The worker is kept for the next trial as long as trials end as measured and their memory is returned; otherwise the
+    next trial starts a new one.
+
+    Attributes:
+        on_stage: Called with each stage that a worker begins.
+        spent: The time of all trials. A trial without results counts as load.
     """
 
     def __init__(
@@ -59,13 +63,16 @@ class ProcessTrialRunner:
         self.spent = TimeSpent()
 
     def prepare(self, settings: SplitSettings) -> None:
+        """As in `TrialRunner`; its time limit is ten times that of a trial."""
         self._run(settings, None, never, self._context.trial_timeout_s * _PREPARE_TIMEOUT_FACTOR)
 
     def run(self, settings: SplitSettings, effort: Effort, give_up: GiveUp = never) -> TrialOutcome:
+        """As in `TrialRunner`."""
         outcome = self._run(settings, effort, give_up, self._context.trial_timeout_s)
         return outcome or Failed("protocol", "the worker measured nothing", (), 0.0)
 
     def close(self) -> None:
+        """End the worker; a later `run` starts a new one."""
         if self._worker is not None:
             self._worker.close()
             self._worker = None
@@ -88,7 +95,7 @@ class ProcessTrialRunner:
             raise
         if isinstance(answer, Stale):
             self.close()
-            return Failed("error", f"a fresh worker was not clean: {answer.why}", (), 0.0)
+            return Failed("error", f"memory was missing on the device for a new worker, too: {answer.why}", (), 0.0)
         if not isinstance(answer, Done):
             self.close()
             self.spent += TimeSpent(load_s=answer.duration_s)
@@ -109,12 +116,20 @@ class ProcessTrialRunner:
         )
 
     def _check_files(self) -> None:
-        """Raises ModelFileError."""
+        """Check that the model files are unchanged.
+
+        Raises:
+            ModelFileError: one is not the file that the study began with.
+        """
         for files in self._context.files:
             files.check()
 
     def _start(self) -> WorkerProcess:
-        """Raises WorkerNotStarted once trying again has not helped either."""
+        """Start a worker; try again after a pause.
+
+        Raises:
+            WorkerNotStarted: every attempt failed.
+        """
         for pause_s in _START_PAUSES_S:
             with contextlib.suppress(WorkerNotStarted):
                 return WorkerProcess(self._command, self._context.target)

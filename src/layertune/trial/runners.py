@@ -13,24 +13,24 @@ from layertune.trial.effort import Effort
 from layertune.trial.messages import Progress
 from layertune.trial.outcome import Measured, TrialOutcome
 
-# Told what a trial has measured so far; returns why it need not go on, or None.
+# Called with what a trial has measured so far; returns the reason to end it early, or None.
 GiveUp = Callable[[Progress], str | None]
 
 
 def never(_progress: Progress) -> str | None:
-    """Let every trial go on to its end."""
+    """A `GiveUp` that ends no trial early."""
     return None
 
 
 class TrialRunner(Protocol):
-    """Runs settings to their outcome. A real one spawns worker processes; tests replay recorded outcomes."""
+    """Measures settings. `ProcessTrialRunner` starts worker processes; tests replay recorded outcomes."""
 
     def prepare(self, settings: SplitSettings) -> None:
-        """Load and run `settings` once, unclocked: what only the first load costs is paid before any trial."""
+        """Load and run `settings` once without timing, so that no trial includes the costs of the first load."""
         ...
 
     def run(self, settings: SplitSettings, effort: Effort, give_up: GiveUp = never) -> TrialOutcome:
-        """Return what became of `settings`. Death, hang and refusal are outcomes; KeyboardInterrupt passes through.
+        """Return the outcome of `settings`. A crash, a hang and a refusal are outcomes; KeyboardInterrupt is raised.
 
         Raises:
             ModelFileError: a model file is not the one that the study began with.
@@ -38,12 +38,12 @@ class TrialRunner(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the device and of all that was kept between trials; `run` may be called again."""
+        """Release the device and everything kept between trials. `run` may be called again."""
         ...
 
 
 class PreparedRunner:
-    """Prepares the runner once, before its first trial, with `settings`; without them with the first trial's own."""
+    """Prepares a runner once before its first trial, with `settings` or else with the first trial's settings."""
 
     def __init__(self, runner: TrialRunner, settings: SplitSettings | None) -> None:
         self._runner = runner

@@ -1,4 +1,4 @@
-"""Models in memory: weights stay from one trial to the next while their split is the same, contexts do not."""
+"""The weights that a worker keeps from one trial to the next while their placement is the same."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class _Weights:
 
 
 class WeightCache:
-    """The weights that a worker holds on its device, by model."""
+    """The weights that a worker holds on its device, by model name."""
 
     def __init__(self, device: OpenDevice) -> None:
         self._device = device
@@ -27,10 +27,11 @@ class WeightCache:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The models whose weights are loaded, in the order of loading."""
         return tuple(self._weights)
 
     def keep(self, tasks: Sequence[ModelTask]) -> None:
-        """Free every model that `tasks` do not run with the same split."""
+        """Free all weights but those that `tasks` use with the same file and placement."""
         wanted = {task.name: _load(task) for task in tasks}
         for name, weights in list(self._weights.items()):
             if wanted.get(name) != weights.load:
@@ -39,7 +40,11 @@ class WeightCache:
         self._device.settle()
 
     def model(self, task: ModelTask) -> Model:
-        """Return the task's model, loaded unless it is there; raises EngineRefused where llama.cpp does not load it."""
+        """Return the task's model, and load it if it is not in memory.
+
+        Raises:
+            EngineRefused: llama.cpp does not load it.
+        """
         if task.name not in self._weights:
             settings, started_s = task.settings, perf_counter()
             model = Model(
@@ -53,28 +58,28 @@ class WeightCache:
         return self._weights[task.name].model
 
     def load_s(self, name: str) -> float:
-        """Return how long a model's weights took to load when they were."""
+        """Return how long a model's weights took to load, in seconds."""
         return self._weights[name].load_s
 
     def device_bytes(self) -> int:
-        """Return what the weights take of all devices by llama.cpp's own figures."""
+        """Return the bytes of the weights on all devices, as llama.cpp logged them."""
         return sum(device_bytes(weights.model.buffers) for weights in self._weights.values())
 
     def bytes_on(self, device: str) -> int:
-        """Return what they take of one device, like `"gpu1"`."""
+        """Return the bytes of the weights on one device, like `"gpu1"`."""
         return bytes_on(device, [weights.model.buffers for weights in self._weights.values()])
 
 
 def _load(task: ModelTask) -> tuple[object, ...]:
-    """Return what makes two loads of a model the same."""
+    """Return a key that is equal for two identical loads of a model."""
     return task.path, task.settings.placement
 
 
 def device_bytes(buffers: Mapping[str, BufferBytes]) -> int:
-    """Return the total of every device but the host."""
+    """Return one model's bytes on all devices except the host."""
     return sum(held.total_bytes for device, held in buffers.items() if device != HOST)
 
 
 def bytes_on(device: str, buffers: Iterable[Mapping[str, BufferBytes]]) -> int:
-    """Return what several models' buffers take of one device."""
+    """Return the bytes of several models' buffers on one device."""
     return sum(held[device].total_bytes for held in buffers if device in held)

@@ -24,14 +24,14 @@ from layertune.trial.outcome import Failed, TrialOutcome
 from layertune.trial.time_spent import TimeSpent
 from layertune.trial.worker_state import WorkerState
 from layertune.trial.worker_trial import measure
-from layertune.vram.probe_selection import baselines
+from layertune.vram.probe_selection import read_before_opening
 
 if TYPE_CHECKING:  # Windows has no emulated card
     from layertune.devices.emulated.ledger import Ledger
 
 
 class Channel:
-    """Messages to the search, and its orders. Keeps the last stage, which is where a refusal happened."""
+    """Sends messages to the search and receives its orders. `stage` is the last one announced."""
 
     def __init__(self) -> None:
         self._stream = TextIOWrapper(os.fdopen(os.dup(1), "wb"), encoding="utf-8", line_buffering=True)
@@ -41,23 +41,27 @@ class Channel:
         self.stage = Stage("open")
 
     def receive(self) -> Order:
+        """Wait for the next order."""
         return ORDER.validate_json(self._lines.get())
 
     def announce(self, stage: Stage) -> None:
+        """Report the stage that begins."""
         self.stage = stage
         self.send(stage)
 
-    def consult(self, progress: Progress) -> str | None:
+    def report_progress(self, progress: Progress) -> str | None:
+        """Report what is measured so far; return the reason to end the trial early, or None."""
         self.send(progress)
         answer = self.receive()
         return answer.stop if isinstance(answer, GoOn) else None
 
     def send(self, message: Message) -> None:
+        """Send a message to the search."""
         self._stream.write(MESSAGE.dump_json(message).decode() + "\n")
 
 
 class Worker:
-    """Runs the trials that it is ordered to, on the device that the first of them names."""
+    """Runs the trials that the search orders, on the device of the first one."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -65,11 +69,12 @@ class Worker:
         self._state: WorkerState | None = None
 
     def run(self, request: TrialRequest) -> Done | Stale:
+        """Run one trial; every error is its outcome."""
         started_s, log_start = perf_counter(), library.log().mark()
         refusals = RefusalCounter(_ledgers(request))
         try:
             state = self._state or self._open(request)
-            return measure(request, state, self._channel.announce, self._channel.consult)
+            return measure(request, state, self._channel.announce, self._channel.report_progress)
         except EngineRefused as refused:
             outcome: TrialOutcome = classify(
                 self._channel.stage,
@@ -85,13 +90,14 @@ class Worker:
         return Done(outcome, TimeSpent(), stays=False)
 
     def close(self) -> None:
+        """Close the device, if it was opened."""
         if self._device is not None:
             self._device.close()
 
     def _open(self, request: TrialRequest) -> WorkerState:
         self._channel.announce(Stage("open"))
         library.log().echo(sys.stderr)
-        before = baselines(request.target)
+        before = read_before_opening(request.target)
         names = [task.name for task in request.models]
         self._device = open_device(request.target, names, request.ledger_descriptors)
         self._state = WorkerState(request, self._device, before)
@@ -108,6 +114,7 @@ def _ledgers(request: TrialRequest) -> list["Ledger"]:
 
 
 def main(arguments: list[str]) -> None:
+    """Run orders until one leaves the worker unusable; the argument is the search's process id."""
     lifetime.die_with_parent(int(arguments[0]))
     channel = Channel()
     worker = Worker(channel)
@@ -118,10 +125,10 @@ def main(arguments: list[str]) -> None:
             answer = worker.run(order)
             stays = isinstance(answer, Done) and answer.stays
             channel.send(answer)
-            with suppress(OSError):  # a full disk: the log is not worth the worker
+            with suppress(OSError):  # the disk is full; the worker goes on without its log
                 sys.stderr.flush()
     worker.close()
-    os._exit(0)  # the outcome is out; llama.cpp's threads and exit handlers must not hold the search up
+    os._exit(0)  # skip llama.cpp's exit handlers, for which the search would wait
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One worker process as the search holds it: its pipes, its log, its end."""
+"""A worker process as seen by the search: its pipes, its log and its end."""
 
 import contextlib
 import os
@@ -26,17 +26,17 @@ if TYPE_CHECKING:  # Windows has no emulated card
 _EXIT_TIMEOUT_S = 10.0
 _LOG_BYTES = 64 * 1024
 
-# How a trial ended that sent no `Done`.
+# The outcome of a trial whose worker did not send `Done`.
 Ended = Infeasible | Failed
 
 
 class WorkerNotStarted(Exception):
-    """The system has no process, thread, memory or file left for a worker, or its program is gone."""
+    """A worker could not be started: the system is out of processes, threads, memory or files, or Python is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """Where a trial begins: in time, in the worker's log and in what the device refuses."""
+    """The time, the size of the worker's log and the device's refusals at the start of a trial."""
 
     at_s: float
     log_bytes: int
@@ -48,11 +48,22 @@ class _Start:
 
 
 class WorkerProcess:
-    """Started at once, and to be closed; it runs one trial after the other. The emulated cards' ledgers are made here,
-    so that their counts outlive the worker. Nothing that a worker does raises here."""
+    """A worker process that runs one trial after the other. It starts at once and must be closed.
+
+    The emulated cards' ledgers are created here, so that their counts outlive the worker. Nothing that a worker does
+    raises an exception here.
+    """
 
     def __init__(self, command: Sequence[str], target: Target) -> None:
-        """Raises WorkerNotStarted."""
+        """Start the worker.
+
+        Args:
+            command: The worker's program; this process's id is appended to its arguments.
+            target: The devices of its trials.
+
+        Raises:
+            WorkerNotStarted: it could not be started.
+        """
         self._lines: queue.Queue[bytes | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, name="worker-messages", daemon=True)
         with contextlib.ExitStack() as stack:
@@ -67,7 +78,7 @@ class WorkerProcess:
                     stdout=subprocess.PIPE,
                     stderr=self._log,
                     pass_fds=self.ledger_descriptors,
-                    start_new_session=True,  # a group of its own: Ctrl-C reaches the search only, and it dies as one
+                    start_new_session=True,  # Ctrl-C reaches only the search, and the group is killed as one
                 )
                 with contextlib.ExitStack() as process:
                     process.callback(self._end)
@@ -78,12 +89,20 @@ class WorkerProcess:
             self._stack = stack.pop_all()
 
     def is_alive(self) -> bool:
+        """Return whether the process is running."""
         return self._process.poll() is None
 
     def run(
         self, request: TrialRequest, timeout_s: float, on_stage: Callable[[Stage], None], give_up: GiveUp
     ) -> Done | Stale | Ended:
-        """Order a trial and follow it to its end; `timeout_s` is for all of it."""
+        """Order a trial and wait for its end.
+
+        Args:
+            request: The trial.
+            timeout_s: Time limit of the whole trial, in seconds.
+            on_stage: Called with each stage that the worker begins.
+            give_up: Called with what is measured so far; returns the reason to end the trial early, or None.
+        """
         start = _Start(time.monotonic(), self._log.seek(0, os.SEEK_END), RefusalCounter(self._ledgers))
         stage = Stage("open")
         self._send(request)
@@ -91,14 +110,14 @@ class WorkerProcess:
             try:
                 line = self._lines.get(timeout=max(0.0, timeout_s - start.elapsed_s))
             except queue.Empty:
-                detail = f"no result after {timeout_s:.0f} s, last seen at: {_words(stage)}"
+                detail = f"no result after {timeout_s:.0f} s, last seen at: {_describe(stage)}"
                 return self._failed("hung", detail, start)
             if line is None:
                 return self._death(stage, start)
             try:
                 message = MESSAGE.validate_json(line)
             except ValidationError:
-                detail = f"the worker wrote what is no message: {line[:80]!r}"
+                detail = f"the worker wrote an invalid message: {line[:80]!r}"
                 return self._failed("protocol", detail, start)
             if isinstance(message, Done | Stale):
                 return message
@@ -109,8 +128,10 @@ class WorkerProcess:
                 on_stage(stage)
 
     def close(self) -> None:
-        """End the worker and all its children, whatever state they are in. What a hung driver does not let go of is
-        left behind: it ends with the driver."""
+        """Kill the worker and its process group.
+
+        A process that waits inside a hung driver is left behind; it ends with the driver.
+        """
         self._end()
         self._stack.close()
 
@@ -121,18 +142,18 @@ class WorkerProcess:
                 self._process.stdin.close()
         if self._reader.ident is not None:
             self._reader.join(_EXIT_TIMEOUT_S)
-        elif self._process.stdout is not None:  # it was not started, so nobody else closes its pipe
+        elif self._process.stdout is not None:  # the thread that closes the pipe was not started
             self._process.stdout.close()
 
     def _death(self, stage: Stage, start: _Start) -> Ended:
-        """The worker closed its pipe without an outcome."""
+        """Return the outcome of a trial whose worker closed its pipe without one."""
         reason: FailedReason = "crashed"
         return_code = lifetime.wait(self._process, _EXIT_TIMEOUT_S)
         if return_code is None:
             reason, how = "hung", f"closed its pipe and did not end within {_EXIT_TIMEOUT_S:.0f} s"
         else:
-            how = f"ended with {lifetime.how_ended(return_code)}"
-        detail = f"the worker {how} at: {_words(stage)}"
+            how = f"ended with {lifetime.describe_exit(return_code)}"
+        detail = f"the worker {how} at: {_describe(stage)}"
         log = self._log_lines(start)
         return classify(stage, detail, log, start.refusals.count(), start.elapsed_s, reason=reason)
 
@@ -149,20 +170,20 @@ class WorkerProcess:
 
     def _read(self) -> None:
         if self._process.stdout is not None:
-            with contextlib.suppress(OSError), self._process.stdout as pipe:  # one that breaks has ended
+            with contextlib.suppress(OSError), self._process.stdout as pipe:  # a broken pipe has ended
                 for line in pipe:
                     self._lines.put(line)
         self._lines.put(None)
 
     def _send(self, order: Order) -> None:
         if self._process.stdin is not None:
-            with contextlib.suppress(OSError):  # it died at once; its missing outcome will tell
+            with contextlib.suppress(OSError):  # it died at once, which `run` reports
                 self._process.stdin.write(ORDER.dump_json(order) + b"\n")
                 self._process.stdin.flush()
 
 
 def _ledgers(target: Target, stack: contextlib.ExitStack) -> list["Ledger"]:
-    """Return the emulated cards' ledgers, empty; the stack closes them."""
+    """Create the emulated cards' ledgers; the stack closes them."""
     if target.kind != "emulated":
         return []
     from layertune.devices.emulated.ledger import Ledger
@@ -174,5 +195,5 @@ def _ledgers(target: Target, stack: contextlib.ExitStack) -> list["Ledger"]:
     return ledgers
 
 
-def _words(stage: Stage) -> str:
+def _describe(stage: Stage) -> str:
     return stage.name if stage.model is None else f"{stage.name} {stage.model}"

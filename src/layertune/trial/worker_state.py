@@ -1,4 +1,4 @@
-"""What a worker keeps from one trial to the next: the device, the weights on it, and what watches both."""
+"""What a worker keeps from one trial to the next: the device, the weights on it, the probe and the watches."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,29 +14,35 @@ from layertune.vram.probe_selection import open_probe, open_watch
 from layertune.vram.readings import Reading
 from layertune.vram.vram_report import VramReport
 
-# What may be missing before it counts: CUDA hands memory out in granules of 2 MiB (cuMemGetAllocationGranularity).
+# Missing memory is tolerated up to CUDA's allocation granularity of 2 MiB (cuMemGetAllocationGranularity).
 _SLACK_BYTES = 2 * MIB
 
-# Other programs' memory that changes by less is a desktop at rest; a model or a game takes hundreds of MiB.
+# An idle desktop's memory changes by less than this; a model or a game takes hundreds of MiB.
 _FOREIGN_BYTES = 16 * MIB
 
 
 class WorkerState:
-    """Opened for a worker's first trial and kept until the process ends."""
+    """Created for a worker's first trial and kept until the process ends.
+
+    Attributes:
+        device: The opened devices.
+        weights: The weights that are loaded.
+        probe: Reads the memory of the devices; None on a CPU.
+    """
 
     def __init__(self, request: TrialRequest, device: OpenDevice, before: Sequence[Reading | None]) -> None:
-        """`before` is what `baselines` gave before the device was opened."""
+        """`before` is the result of `read_before_opening`, from before the device was opened."""
         self.device = device
         self.weights = WeightCache(device)
         self.probe = open_probe(request.target, device, request.ledger_descriptors, request.models[0].name, before)
         watches = map(open_watch, request.target.devices)
         self._gpu_watches = [watch for watch in watches if watch is not None]
         self._host_watch: HostWatch | None = None
-        # What the device holds beside buffers: a driver's context, from the first look at it on.
+        # In use on the device apart from buffers, such as a driver's context; None before the first reading.
         self._overhead_bytes: int | None = None
 
     def watch(self, request: TrialRequest) -> None:
-        """Begin to look for what disturbs the clocks."""
+        """Start watching for disturbances of the measurement."""
         n_threads = max(sum(_threads(request).values()), sum(_card_threads(request).values()))
         self._host_watch = HostWatch(n_threads)
         self._host_watch.start()
@@ -44,7 +50,7 @@ class WorkerState:
             watch.start()
 
     def findings(self, request: TrialRequest) -> list[Finding]:
-        """Stop looking, and return what was found."""
+        """Stop watching and return the findings."""
         found = self._host_watch.stop() if self._host_watch is not None else []
         for watch in self._gpu_watches:
             found += watch.stop()
@@ -53,20 +59,30 @@ class WorkerState:
         return found
 
     def not_returned(self, used_bytes: int | None) -> str | None:
-        """Say what is missing where the device holds more than the resident weights; None where it does not."""
+        """Return a sentence fragment if memory was not returned to the device, otherwise None.
+
+        Args:
+            used_bytes: In use on the device while only the kept weights are loaded; None if it could not be read.
+        """
         if used_bytes is None:
             return None
-        beside_bytes = used_bytes - self.weights.device_bytes()
+        other_bytes = used_bytes - self.weights.device_bytes()
         if self._overhead_bytes is None:
-            self._overhead_bytes = beside_bytes
-        missing_bytes = beside_bytes - self._overhead_bytes
-        return f"{format_bytes(missing_bytes)} did not come back" if missing_bytes > _SLACK_BYTES else None
+            self._overhead_bytes = other_bytes
+        missing_bytes = other_bytes - self._overhead_bytes
+        return (
+            f"{format_bytes(missing_bytes)} were not returned to the device" if missing_bytes > _SLACK_BYTES else None
+        )
 
     def can_stay(self, vram: VramReport | None, buffers: Mapping[str, Mapping[str, BufferBytes]]) -> bool:
-        """Say whether the next trial's figures can be told from this one's.
+        """Return whether this worker can also run the next trial.
 
-        They cannot where the driver tells the whole device only: what other programs take in between would count as
-        ours.
+        It cannot if memory was not returned, or if the driver reports only the whole device: memory that other programs
+        take between trials would then count as the trial's.
+
+        Args:
+            vram: The probe's report of the trial, None on a CPU.
+            buffers: By model and device, the sizes of the trial's buffers.
         """
         if vram is None:
             return True
@@ -78,7 +94,7 @@ class WorkerState:
 
 
 def foreign_memory(vram: VramReport | None) -> list[Finding]:
-    """Return what other programs took of the device during a trial."""
+    """Return a finding if other programs took memory of the device during a trial."""
     if vram is None or vram.foreign_bytes is None or vram.foreign_bytes < _FOREIGN_BYTES:
         return []
     return [Finding(f"another program took {format_bytes(vram.foreign_bytes)} of the device", disturbs=True)]
@@ -89,7 +105,7 @@ def _threads(request: TrialRequest) -> dict[str, int]:
 
 
 def _card_threads(request: TrialRequest) -> dict[str, int]:
-    """Return those of an emulated card; of several, as many compute at once as there are models to keep them busy."""
+    """Return the threads of the emulated cards. At most as many cards compute at once as there are models."""
     n_threads, n_cards = request.target.n_threads, len(request.target.devices)
     if n_threads is None:
         return {}

@@ -1,4 +1,4 @@
-"""The body of a trial: load every model, let memory reach its peak, clock each alone and all together."""
+"""Runs one trial in the worker: load every model, let memory reach its peak, time each model alone and all at once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -29,30 +29,36 @@ def measure(
     request: TrialRequest,
     state: WorkerState,
     announce: Callable[[Stage], None],
-    consult: Callable[[Progress], str | None],
+    report_progress: Callable[[Progress], str | None],
 ) -> Done | Stale:
-    """Run one trial in this process; `consult` is told the figures so far and returns why to stop, or None.
+    """Run one trial in this process.
+
+    Args:
+        request: The trial.
+        state: The device and the weights that earlier trials left loaded.
+        announce: Called with each stage that begins.
+        report_progress: Called with what is measured so far; returns the reason to end the trial early, or None.
 
     Raises:
-        EngineRefused: llama.cpp gave no model, no context or stopped decoding; the last announced stage says where.
+        EngineRefused: llama.cpp created no model or no context, or stopped decoding. The last announced stage is where.
     """
-    return _Trial(request, state, announce, consult).run()
+    return _Trial(request, state, announce, report_progress).run()
 
 
 class _Trial:
-    """One trial, step by step: `run` reads as the steps."""
+    """One trial; `run` is the list of its steps."""
 
     def __init__(
         self,
         request: TrialRequest,
         state: WorkerState,
         announce: Callable[[Stage], None],
-        consult: Callable[[Progress], str | None],
+        report_progress: Callable[[Progress], str | None],
     ) -> None:
         self._request = request
         self._state = state
         self._announce = announce
-        self._consult = consult
+        self._report_progress = report_progress
         self._started_s = perf_counter()
         self._stopwatch = Stopwatch()
         self._stopped: str | None = None
@@ -78,7 +84,7 @@ class _Trial:
             with self._stopwatch.part("warm_up"):
                 self._warm_up(loaded)
             state.watch(self._request)
-            reports = self._reach_depth(loaded) if effort is None else self._clock(loaded, effort)
+            reports = self._reach_depth(loaded) if effort is None else self._time(loaded, effort)
             findings = state.findings(self._request)
             self._announce(Stage("unload"))
         with self._stopwatch.part("unload"):
@@ -112,7 +118,7 @@ class _Trial:
         context = Context(model, task.settings)
         contexts.callback(context.close)
         load_s = self._state.weights.load_s(task.name) + perf_counter() - started_s
-        # Each model draws its own tokens, the same ones whichever models it shares the device with.
+        # Each model has its own generator, so its tokens do not depend on the other models of the trial.
         generator = np.random.default_rng([self._request.seed, crc32(task.name.encode())])
         self._phases.mark(f"load {task.name}", [*self._names_until(task), task.name])
         return LoadedModel(task, model, context, load_s, generator)
@@ -122,7 +128,7 @@ class _Trial:
         return names[: names.index(task.name)]
 
     def _warm_up(self, loaded: Sequence[LoadedModel]) -> None:
-        """First what memory can still grow at, which warms all of it up too, then the workloads while time is left."""
+        """Let every buffer grow to its full size, then run the workloads for the rest of the warm-up time."""
         started_s = perf_counter()
         for each in loaded:
             self._announce(Stage("decode", each.name))
@@ -132,13 +138,13 @@ class _Trial:
             workloads.warm_up(loaded, started_s + self._request.effort.warm_up_s)
 
     def _reach_depth(self, loaded: Sequence[LoadedModel]) -> dict[str, ModelReport]:
-        """Only memory is asked for: run each workload once, unmeasured."""
+        """Run each workload once without timing, since only memory is measured."""
         for each in loaded:
             each.run()
         self._mark("depth", loaded)
         return {}
 
-    def _clock(self, loaded: Sequence[LoadedModel], effort: Effort) -> dict[str, ModelReport]:
+    def _time(self, loaded: Sequence[LoadedModel], effort: Effort) -> dict[str, ModelReport]:
         with self._stopwatch.part("measure"):
             alone = workloads.run_alone(loaded, effort, self._go_on, lambda name: self._announce(Stage("solo", name)))
             self._mark("depth", loaded)
@@ -148,14 +154,14 @@ class _Trial:
                 once = self._stopped is not None or not effort.repeat_together
                 together = workloads.run_together(loaded, effort.once() if once else effort)
                 self._mark("together", loaded)
-            beside: workloads.Timings = {each.name: [] for each in loaded}
+            during_prefill: workloads.Timings = {each.name: [] for each in loaded}
             if effort.n_beside_prefill > 0 and len(loaded) > 1:
                 self._announce(Stage("beside_prefill"))
-                beside = workloads.run_beside_prefill(loaded, effort.n_beside_prefill)
+                during_prefill = workloads.run_during_prefill(loaded, effort.n_beside_prefill)
                 self._mark("beside prefill", loaded)
         return {
             each.name: ModelReport(
-                _samples(alone[each.name], together[each.name], beside[each.name]),
+                _samples(alone[each.name], together[each.name], during_prefill[each.name]),
                 each.buffers(),
                 each.load_s,
                 each.context.flash_attn,
@@ -165,14 +171,17 @@ class _Trial:
 
     def _go_on(self, timings: workloads.Timings) -> bool:
         so_far = {name: _samples(alone, [], []) for name, alone in timings.items()}
-        self._stopped = self._consult(Progress(so_far, self._phases.used_bytes()))
+        self._stopped = self._report_progress(Progress(so_far, self._phases.used_bytes()))
         return self._stopped is None
 
     def _mark(self, phase: str, loaded: Sequence[LoadedModel]) -> None:
         self._phases.mark(phase, [each.name for each in loaded])
 
     def _free_bytes(self) -> dict[str, int]:
-        """Return each local GPU's free memory before the load; the emulated card refuses instead of spilling."""
+        """Return each local GPU's free bytes before this trial's load, counting kept weights as free.
+
+        It is empty for other devices: the emulated card refuses allocations instead of spilling.
+        """
         if self._request.target.kind != "gpu":
             return {}
         gpus = self._state.device.devices(self._request.models[0].name)
@@ -185,7 +194,10 @@ class _Trial:
     def _spilled(
         self, buffers: Sequence[Mapping[str, BufferBytes]], free_bytes: Mapping[str, int]
     ) -> Infeasible | None:
-        """WSL2 and Windows drivers put what does not fit into system RAM and say nothing."""
+        """Return an outcome if the buffers exceed a GPU's free memory.
+
+        Drivers on WSL2 and Windows silently move what does not fit into system RAM.
+        """
         for device, n_free in free_bytes.items():
             spilled_bytes = bytes_on(device, buffers) - n_free
             if spilled_bytes > 0:
@@ -195,7 +207,10 @@ class _Trial:
 
 
 class _Phases:
-    """Marks the end of each phase on the probe, and notes what was in memory then. Without a probe it does nothing."""
+    """Marks the end of each phase on the probe, and records what was in memory then.
+
+    Without a probe it does nothing.
+    """
 
     def __init__(self, probe: VramProbe | None, weights: WeightCache) -> None:
         self._probe = probe
@@ -203,7 +218,7 @@ class _Phases:
         self.held: dict[str, Held] = {}
 
     def start(self) -> None:
-        """Begin to watch, with nothing in memory but the weights that stay: before the first models are loaded."""
+        """Start the probe before the first model is loaded, while only the kept weights are in memory."""
         if self._probe is not None:
             self._probe.start()
         self.mark("idle", ())
@@ -214,7 +229,7 @@ class _Phases:
             self.held[phase] = Held(self._weights.names, tuple(contexts))
 
     def used_bytes(self) -> int | None:
-        """Return what is in use now, None without a probe and where it is not told this time."""
+        """Return the bytes in use now, None without a probe or if it cannot be read."""
         if self._probe is None:
             return None
         try:
@@ -227,7 +242,7 @@ class _Phases:
 
 
 def _samples(
-    alone: Sequence[timing.Timing], together: Sequence[timing.Timing], beside: Sequence[timing.Timing]
+    alone: Sequence[timing.Timing], together: Sequence[timing.Timing], during_prefill: Sequence[timing.Timing]
 ) -> ModelSamples:
     return ModelSamples(
         pp_tokens_per_s=tuple(each.pp_tokens_per_s for each in alone),
@@ -235,6 +250,6 @@ def _samples(
         ttft_s=tuple(each.ttft_s for each in alone),
         tokens_per_s=tuple(each.tokens_per_s for each in alone),
         tokens_per_s_together=tuple(each.tokens_per_s for each in together),
-        ttft_s_beside_prefill=tuple(each.ttft_s for each in beside),
-        tpot_s_beside_prefill=tuple(each.tpot_s for each in beside),
+        ttft_s_beside_prefill=tuple(each.ttft_s for each in during_prefill),
+        tpot_s_beside_prefill=tuple(each.tpot_s for each in during_prefill),
     )

@@ -1,4 +1,4 @@
-"""Clocking models that are in memory: each alone, all at once, and each beside the others' long prompts."""
+"""Times the workloads of loaded models: each alone, all at once, and each during the others' long prompts."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from layertune.trial.messages import ModelTask
 
 _N_WARM_UP_TOKENS = 4
 
-# Enough to tell the time of a token that waits for another model's prompt, which may be a hundred times its own.
+# Two tokens are enough to time one that waits for another model's prompt, which may take a hundred times as long.
 _N_FIRST_TOKENS = 2
 
 
@@ -26,7 +26,15 @@ Timings = dict[str, list[timing.Timing]]
 
 @dataclass(slots=True)
 class LoadedModel:
-    """One model of a trial, ready to run. `load_s` is its weights' load, whenever that was, and its context's."""
+    """One model of a trial, ready to run.
+
+    Attributes:
+        task: Its file, settings and workload.
+        model: Its weights.
+        context: Its context.
+        load_s: Seconds to load its weights, possibly for an earlier trial, and to create its context.
+        generator: Draws its random tokens.
+    """
 
     task: ModelTask
     model: Model
@@ -36,25 +44,28 @@ class LoadedModel:
 
     @property
     def name(self) -> str:
+        """The model's name."""
         return self.task.name
 
     def run(self) -> timing.Timing:
+        """Run and time the whole workload."""
         return timing.run(self.context, self._request(self.task.n_prompt, self.task.n_generate))
 
     def run_first_tokens(self) -> timing.Timing:
-        """Run the workload's prompt and the first tokens of its answer."""
+        """Run and time the workload's prompt and the first tokens of its answer."""
         return timing.run(self.context, self._request(self.task.n_prompt, min(self.task.n_generate, _N_FIRST_TOKENS)))
 
     def fill_buffers(self) -> None:
-        """One full physical batch, the largest graph there is, then a few tokens: buffers can still grow there."""
+        """Let all buffers grow to full size: decode one full physical batch, the largest graph, and a few tokens."""
         n_prompt = min(self.task.settings.n_ubatch, self._n_ctx_slot() - _N_WARM_UP_TOKENS)
         timing.run(self.context, self._request(n_prompt, _N_WARM_UP_TOKENS))
 
     def long_prompt(self) -> Tokens:
-        """Return a prompt that fills a whole slot."""
+        """Draw a prompt that fills a whole slot."""
         return self._request(self._n_ctx_slot(), 0).prompt
 
     def buffers(self) -> dict[str, BufferBytes]:
+        """Return the sizes of its buffers by device, as llama.cpp logged them."""
         weights, rest = self.model.buffers, self.context.buffers
         return {
             device: weights.get(device, BufferBytes()) + rest.get(device, BufferBytes())
@@ -69,7 +80,7 @@ class LoadedModel:
 
 
 def warm_up(loaded: Sequence[LoadedModel], until_s: float) -> None:
-    """Run the workloads unmeasured, in rounds, until `perf_counter` is at `until_s`; not at all where it is."""
+    """Run the workloads in rounds without timing them, until `perf_counter` reaches `until_s`."""
     while perf_counter() < until_s:
         for each in loaded:
             each.run()
@@ -78,9 +89,13 @@ def warm_up(loaded: Sequence[LoadedModel], until_s: float) -> None:
 def run_alone(
     loaded: Sequence[LoadedModel], effort: Effort, go_on: Callable[[Timings], bool], announce: Callable[[str], None]
 ) -> Timings:
-    """Clock each model while the others rest, in rounds, so that a drift of the machine meets them all.
+    """Time each model while the others are idle. Models alternate, so that a drift of the machine affects all of them.
 
-    `go_on` is asked after each round from the least number of repetitions on.
+    Args:
+        loaded: The models.
+        effort: When to stop repeating.
+        go_on: Called after each round from `effort.min_repeats` on; False stops.
+        announce: Called with a model's name before each of its repetitions.
     """
     timings: Timings = {each.name: [] for each in loaded}
     started_s = perf_counter()
@@ -94,8 +109,11 @@ def run_alone(
 
 
 def run_together(loaded: Sequence[LoadedModel], effort: Effort) -> Timings:
-    """Clock all models at once. A faster one goes on until the slowest has its repetitions, so all of them count
-    under contention; a repetition that ends after that is dropped."""
+    """Time all models while they run at once.
+
+    A faster model continues until the slowest has its repetitions, so that every repetition runs under contention. One
+    that ends later is dropped.
+    """
     timings: Timings = {each.name: [] for each in loaded}
     lock, over, started_s = threading.Lock(), threading.Event(), perf_counter()
     start = threading.Barrier(len(loaded))
@@ -120,12 +138,14 @@ def run_together(loaded: Sequence[LoadedModel], effort: Effort) -> Timings:
     return timings
 
 
-def run_beside_prefill(loaded: Sequence[LoadedModel], n_repeats: int) -> Timings:
-    """Clock each model's prompt and first tokens while every other one is in a long prompt, from before until after."""
-    return {each.name: _beside(each, [other for other in loaded if other is not each], n_repeats) for each in loaded}
+def run_during_prefill(loaded: Sequence[LoadedModel], n_repeats: int) -> Timings:
+    """Time each model's prompt and first tokens while every other model processes long prompts throughout."""
+    return {
+        each.name: _during_prefill(each, [other for other in loaded if other is not each], n_repeats) for each in loaded
+    }
 
 
-def _beside(victim: LoadedModel, others: Sequence[LoadedModel], n_repeats: int) -> list[timing.Timing]:
+def _during_prefill(victim: LoadedModel, others: Sequence[LoadedModel], n_repeats: int) -> list[timing.Timing]:
     over = threading.Event()
     busy = threading.Barrier(len(others) + 1)
 

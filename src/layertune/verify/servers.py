@@ -12,7 +12,7 @@ from typing import Protocol
 
 from layertune.devices.emulated.ledger import Ledger
 from layertune.devices.emulated.server import CardServer
-from layertune.devices.lifetime import bound_command, end, how_ended, wait
+from layertune.devices.lifetime import bound_command, describe_exit, end, wait
 from layertune.devices.target import Target
 from layertune.trial.evidence import out_of_memory_line
 from layertune.verify.client import Dialect, Endpoint, ModelClient, NotReady, ServerInfo
@@ -196,7 +196,7 @@ class _Process:
         lines = self._lines()
         said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
         raise ServerFailed(
-            f"the server of {self._name} ended with {how_ended(status)}; it last said: {said}",
+            f"the server of {self._name} ended with {describe_exit(status)}; it last said: {said}",
             out_of_memory_line(lines),
         )
 

@@ -1,1 +1,1 @@
-"""How much of the device's memory is in use: probes behind one protocol. Importing this loads no driver."""
+"""Probes of the memory in use on a device, behind one protocol. Importing this package loads no driver."""

@@ -1,4 +1,4 @@
-"""What the GPU's own driver saw while a trial was measured, and whether the trial's figures can be believed."""
+"""Conditions of a GPU that make a trial's results doubtful: other programs, heat, power limits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from layertune.devices.host_conditions import Finding
 
 Slowdown = Literal["hardware", "hardware heat", "power brake", "heat", "power limit"]
 
-# A share of the GPU that another program has can cost a trial as large a share of its speed. From 10 % on, pyperf
-# calls a benchmark unstable; a desktop at rest stays below.
+# Another program that uses a share of the GPU can cost a trial the same share of its speed. pyperf calls a benchmark
+# unstable from 10 % on; an idle desktop stays below that.
 _OTHERS_PERCENT = 10
 
-# Dynamic Boost moves a laptop's power between processor and GPU all the time by some watts; more than a tenth of the
-# limit is another power source or profile.
+# On laptops, Dynamic Boost constantly moves a few watts between processor and GPU. A change of more than a tenth of the
+# limit means another power source or profile.
 _POWER_LIMIT_CHANGE = 0.1
 
 _WORDS: dict[Slowdown, str] = {
@@ -26,26 +26,26 @@ _WORDS: dict[Slowdown, str] = {
 
 
 class GpuWatch(Protocol):
-    """Looks for what disturbs a GPU's figures, from `start` to `stop`; for one trial after the other."""
+    """Watches a GPU for disturbances of a measurement, from `start` to `stop`. It can be started again."""
 
     def start(self) -> None:
-        """Begin to look, and forget what was seen before."""
+        """Start watching, and drop earlier samples."""
         ...
 
     def stop(self) -> list[Finding]:
-        """Stop looking, and return what was found. A driver that stops answering is a finding, never an exception."""
+        """Stop watching and return the findings. A driver that stops answering is a finding, not an exception."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class GpuSample:
-    """One look at the GPU; None is what the driver does not tell.
+    """One sample of a GPU's state. A value is None if the driver does not report it.
 
     Attributes:
-        others_percent: The part of the GPU's time that other programs had since the look before.
-        clock_mhz: The clock of the streaming multiprocessors.
-        slowdowns: Why the clock is lower than it could be.
-        power_limit_w: What the GPU may draw now, in watts.
+        others_percent: Share of the GPU's time that other programs used since the previous sample, in percent.
+        clock_mhz: Clock of the streaming multiprocessors, in MHz.
+        slowdowns: Reasons why the clock is lower than it could be.
+        power_limit_w: Current power limit, in watts.
     """
 
     others_percent: int | None
@@ -55,12 +55,21 @@ class GpuSample:
 
 
 def judge(samples: Sequence[GpuSample], max_clock_mhz: int | None) -> list[Finding]:
-    """Return what `samples`, in the order of time, have of disturbances and of what is worth knowing."""
+    """Return the findings of a series of samples.
+
+    Args:
+        samples: The samples, in the order of time.
+        max_clock_mhz: The GPU's highest clock in MHz, None if it is not reported.
+    """
     return [*_others(samples), *_slowdowns(samples, max_clock_mhz), *_changed_power_limit(samples)]
 
 
 def judge_load_before(percent: int | None) -> list[Finding]:
-    """Judge the GPU's load from just before this process's own work."""
+    """Return a finding if the GPU was busy before this process used it.
+
+    Args:
+        percent: The GPU's load just before this process's first work, None if it is not reported.
+    """
     if percent is None or percent < _OTHERS_PERCENT:
         return []
     return [Finding(f"the GPU was busy {percent} % of the time before the first trial", disturbs=True)]
@@ -80,8 +89,8 @@ def _slowdowns(samples: Sequence[GpuSample], max_clock_mhz: int | None) -> list[
     for kind, words in _WORDS.items():
         slowed = _slowed(samples, kind)
         if slowed:
-            text = f"{words} in {len(slowed)} of {len(samples)} readings{_figures(kind, slowed, max_clock_mhz)}"
-            # A laptop's GPU under load is at its power limit as a rule: that is its speed, not a disturbance.
+            text = f"{words} in {len(slowed)} of {len(samples)} readings{_details(kind, slowed, max_clock_mhz)}"
+            # A laptop's GPU under load usually runs at its power limit. That is its normal speed, not a disturbance.
             found.append(Finding(text, disturbs=kind != "power limit"))
     return found
 
@@ -90,13 +99,13 @@ def _slowed(samples: Sequence[GpuSample], kind: Slowdown) -> list[GpuSample]:
     slowed = [kind in (each.slowdowns or ()) for each in samples]
     if kind == "hardware":
         # "May be also reported during PState or clock change" (nvml.h, nvmlClocksThrottleReasonHwSlowdown), which is
-        # over by the next reading: one alone shows nothing.
+        # over by the next sample. So a single sample is ignored.
         around = [False, *slowed, False]
         slowed = [now and (around[at] or around[at + 2]) for at, now in enumerate(slowed)]
     return [each for each, yes in zip(samples, slowed, strict=True) if yes]
 
 
-def _figures(kind: Slowdown, slowed: Sequence[GpuSample], max_clock_mhz: int | None) -> str:
+def _details(kind: Slowdown, slowed: Sequence[GpuSample], max_clock_mhz: int | None) -> str:
     clocks_mhz = [each.clock_mhz for each in slowed if each.clock_mhz is not None]
     limits_w = [each.power_limit_w for each in slowed if each.power_limit_w is not None]
     text = f", to {min(clocks_mhz)} MHz" if clocks_mhz else ""

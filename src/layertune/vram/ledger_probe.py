@@ -1,4 +1,4 @@
-"""The emulated card's own accounting: exact, and the peak cannot be missed."""
+"""A probe that reads the emulated card's ledger, which is exact and never misses the peak."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,16 @@ from layertune.vram.vram_report import VramReport
 
 
 class LedgerProbe:
-    """`settle` waits until the card's servers have done what they were told: a free has no reply over RPC."""
+    """Reports the ledger's bytes above those at the first `start`."""
 
     def __init__(self, ledger: Ledger, settle: Callable[[], None]) -> None:
+        """Create the probe.
+
+        Args:
+            ledger: The card's ledger.
+            settle: Waits until the card's servers have completed all requests. A free has no reply over RPC, so the
+                ledger may still count freed buffers.
+        """
         self._ledger = ledger
         self._settle = settle
         self._baseline_bytes: int | None = None

@@ -1,4 +1,4 @@
-"""NVIDIA's own figures, through the maintained distribution of `pynvml` (nvidia-ml-py)."""
+"""Reads the memory of NVIDIA GPUs through NVML, with the maintained distribution of `pynvml` (nvidia-ml-py)."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ import pynvml
 from layertune.errors import DeviceError
 from layertune.vram.readings import Reading
 
-# What a driver answers that will not change its mind: the query is not asked again.
+# Errors that are final for a driver: the query is not repeated.
 REFUSALS = (
     pynvml.NVMLError_NotSupported,
     pynvml.NVMLError_FunctionNotFound,
@@ -19,8 +19,8 @@ REFUSALS = (
     pynvml.NVMLError_Deprecated,
 )
 
-# A process is in one list or in both, each time with all of its memory: CUDA's contexts are in the first, those of
-# Vulkan in the second. Old drivers lack the newest form (pynvml has none before _v2).
+# A process is in one list or in both, each time with all of its memory: CUDA contexts are in the first, Vulkan contexts
+# in the second. Older drivers lack the _v3 functions, and pynvml has none older than _v2.
 _LISTS = (
     (pynvml.nvmlDeviceGetComputeRunningProcesses_v3, pynvml.nvmlDeviceGetComputeRunningProcesses_v2),
     (pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3, pynvml.nvmlDeviceGetGraphicsRunningProcesses_v2),
@@ -28,7 +28,10 @@ _LISTS = (
 
 
 class NvmlReader:
-    """Reads one card's memory; which of the driver's queries work is found out once, when it is opened."""
+    """Reads one card's memory. It finds out once, when it is created, which queries the driver supports.
+
+    `notes` are sentences on queries that are not supported.
+    """
 
     def __init__(self, card: Any) -> None:
         self.notes: tuple[str, ...] = ()
@@ -39,7 +42,11 @@ class NvmlReader:
         self._listed = False
 
     def read(self) -> Reading:
-        """Raises DeviceError where the driver does not answer now, as when the GPU is lost."""
+        """Read the memory in use.
+
+        Raises:
+            DeviceError: the driver does not answer, for example because the GPU is lost.
+        """
         try:
             # pynvml's second argument: a version asks for that struct, none for the first one.
             used_bytes = int(pynvml.nvmlDeviceGetMemoryInfo(self._card, self._version).used)
@@ -49,30 +56,33 @@ class NvmlReader:
         return Reading(used_bytes, own_bytes, why_not)
 
     def _memory_version(self) -> int | None:
-        """Return the struct to read, None for the first.
+        """Return the version of the memory struct to read, None for the oldest one.
 
-        In both, `used` is what all programs and the display hold. nvmlMemory_v2_t keeps apart what driver and firmware
-        reserve for themselves; nvmlMemory_t counts that as used ("Sum of Reserved and Allocated device memory",
-        docs.nvidia.com/deploy/nvml-api, R590; on an A100 the two differ by 904 MB, Cldfire/nvml-wrapper issue 57; the
-        documentation of R525 has v2 include it as well). Above the baseline the two are the same.
+        In both, `used` includes all programs and the display. nvmlMemory_v2_t reports the memory that driver and
+        firmware reserve separately; nvmlMemory_t counts it as used ("Sum of Reserved and Allocated device memory",
+        docs.nvidia.com/deploy/nvml-api, R590). On an A100 the two differ by 904 MB (Cldfire/nvml-wrapper issue 57).
+        According to the documentation of R525, v2 includes it as well. Above the baseline both are the same.
         """
         try:
             pynvml.nvmlDeviceGetMemoryInfo(self._card, pynvml.nvmlMemory_v2)
         except REFUSALS as error:
             pynvml.nvmlDeviceGetMemoryInfo(self._card)
             self.notes = (
-                f"this driver's NVML does not keep the memory apart that it reserves ({error}): "
-                "the baseline includes that, which leaves the figures above it as they are",
+                f"this driver's NVML does not report its reserved memory separately ({error}): "
+                "the baseline includes it, and the bytes above the baseline are unaffected",
             )
             return None
         return int(pynvml.nvmlMemory_v2)
 
     def _share(self) -> tuple[int | None, str | None]:
-        """Return this process's bytes, or None and why they are not told."""
+        """Return this process's bytes, or None and the reason why they are not reported."""
         for running in self._lists:
             mine = [process.usedGpuMemory for process in running(self._card) if process.pid == self._pid]
             if None in mine:
-                return None, "NVML does not tell this process's memory, as on WSL2 and under Windows' WDDM"
+                return (
+                    None,
+                    "NVML does not report this process's memory, as on WSL2 and with Windows' WDDM driver model",
+                )
             if mine and sum(mine) == 0:
                 # Seen with driver 560 (Project-HAMi/HAMi-core issue 112, NVIDIA/open-gpu-kernel-modules pull 614).
                 return None, "NVML lists this process without its memory, as in a container with its own process ids"
@@ -87,14 +97,14 @@ class NvmlReader:
 
 
 def open_reader(pci_bus_id: str) -> NvmlReader:
-    """Open the card on `pci_bus_id` (like "0000:01:00.0").
+    """Open the card at `pci_bus_id` (like "0000:01:00.0").
 
     Raises:
-        DeviceError: the driver does not answer, or answers for more than the part of the card that is ours.
+        DeviceError: the driver does not answer, or reports the whole of a card that MIG divides.
     """
     with _opened(pci_bus_id) as card:
         if _is_divided(card):
-            raise DeviceError(f"NVML tells the memory of all of {pci_bus_id}, which MIG divides")
+            raise DeviceError(f"NVML reports the memory of all of {pci_bus_id}, which MIG divides")
         reader = NvmlReader(card)
         reader.read()
         return reader
@@ -111,7 +121,7 @@ def open_card(pci_bus_id: str) -> Any:
 
 
 def driver_version() -> str | None:
-    """Return the NVIDIA driver's version, None where there is no driver."""
+    """Return the NVIDIA driver's version, None without a driver."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -125,7 +135,7 @@ def driver_version() -> str | None:
 
 
 def power_limit_w(pci_bus_id: str) -> float | None:
-    """Return what the card on `pci_bus_id` may draw now, in watts; None where the driver does not tell."""
+    """Return the current power limit of the card at `pci_bus_id` in watts, None if the driver does not report it."""
     try:
         with _opened(pci_bus_id) as card:
             return float(pynvml.nvmlDeviceGetEnforcedPowerLimit(card)) / 1000
@@ -135,7 +145,7 @@ def power_limit_w(pci_bus_id: str) -> float | None:
 
 @contextlib.contextmanager
 def _opened(pci_bus_id: str) -> Iterator[Any]:
-    """NVML stays initialised where the body succeeds: NVML counts, and the process's end closes what is left."""
+    """Open a card. NVML stays initialised if the body succeeds, and is shut down at the end of the process."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
@@ -159,12 +169,12 @@ def _is_divided(card: Any) -> bool:
     try:
         current, _pending = pynvml.nvmlDeviceGetMigMode(card)
     except REFUSALS:
-        return False  # what cannot be divided, or a driver from before there was MIG
+        return False  # the card cannot be divided, or the driver is older than MIG
     return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)
 
 
 def _process_lists(card: Any) -> tuple[Sequence[Callable[[Any], Any]], str]:
-    """Return the driver's lists of processes that can be asked for, and why one that cannot be is not."""
+    """Return the queries for processes that the driver supports, and the last reason why one is not."""
     lists, why_not = [], ""
     for forms in _LISTS:
         for running in forms:

@@ -1,4 +1,4 @@
-"""What NVML tells of a card's conditions: other programs' share, clocks and why they are low, the power limit."""
+"""Watches a card through NVML: other programs' share, clocks and why they are low, the power limit."""
 
 import os
 import sys
@@ -16,8 +16,8 @@ from layertune.vram.ticker import Ticker
 
 T = TypeVar("T")
 
-# The driver averages a process's use over a sixth of a second to a second (nvml.h, nvmlUtilization_st): more looks
-# would see the same figure twice.
+# The driver averages a process's use over 1/6 s to 1 s (nvml.h, nvmlUtilization_st), so sampling more
+# often would return the same value twice.
 INTERVAL_S = 0.5
 
 _ROOT_PID_NAMESPACE = 0xEFFFFFFC  # linux/proc_ns.h: PROC_PID_INIT_INO
@@ -30,19 +30,21 @@ _SLOWDOWNS: dict[int, Slowdown] = {
 }
 
 _USE, _LOAD, _REASONS, _CLOCK, _MAX_CLOCK, _LIMIT = "use", "load", "reasons", "clock", "max clock", "limit"
-_UNTOLD = {
-    _USE: "what other programs use of the GPU is not told ({}): only its load before the first trial counts",
-    _LOAD: "the GPU's load is not told ({}): whether it was idle before the first trial is not known",
-    _REASONS: "why the GPU's clock is low is not told ({}): a slowdown for heat goes unseen",
-    _CLOCK: "the GPU's clock is not told ({}): findings come without it",
-    _MAX_CLOCK: "the GPU's highest clock is not told ({}): findings come without it",
-    _LIMIT: "the GPU's power limit is not told ({}): findings come without it, and its changes go unseen",
+_NOT_REPORTED = {
+    _USE: "other programs' use of the GPU is not reported ({}): only its load before the first trial is checked",
+    _LOAD: "the GPU's load is not reported ({}): whether it was idle before the first trial is not known",
+    _REASONS: "reasons for a low GPU clock are not reported ({}): a slowdown for heat is not detected",
+    _CLOCK: "the GPU's clock is not reported ({}): findings do not include it",
+    _MAX_CLOCK: "the GPU's highest clock is not reported ({}): findings do not include it",
+    _LIMIT: "the GPU's power limit is not reported ({}): findings do not include it or its changes",
 }
 
 
 def has_host_pids() -> bool:
-    """Say whether this process's id is the one that the driver knows it by. It need not be in a container with its own
-    ids, where the driver may tell the host's (NVIDIA/nvidia-docker issue 1483)."""
+    """Return whether the driver knows this process by the id that it has here.
+
+    In a container with its own process ids the driver may use the host's ids (NVIDIA/nvidia-docker issue 1483).
+    """
     if sys.platform != "linux":
         return True
     try:
@@ -52,18 +54,24 @@ def has_host_pids() -> bool:
 
 
 class NvmlWatch:
-    """Looks twice a second from a thread of its own.
+    """A `GpuWatch` over NVML that samples twice a second in a thread.
 
-    That no other program used the GPU is believed only where the driver has named this process among the users: a list
-    without it is another container's, or none. Otherwise the GPU's load counts that was read when the watch was made,
-    which has to be before this process's own work.
+    The driver's list of programs that use the GPU is trusted only if it contains this process; otherwise it may be
+    another container's. Without the list, the GPU's load from before this process's work is judged instead. So create
+    the watch before that work.
     """
 
     def __init__(self, card: Any, *, host_pids: bool, interval_s: float = INTERVAL_S) -> None:
-        """`card` is NVML's handle; `host_pids` as `has_host_pids` says."""
+        """Create the watch.
+
+        Args:
+            card: NVML's handle of the card (`open_card`).
+            host_pids: The result of `has_host_pids`.
+            interval_s: Seconds between samples.
+        """
         self._card = card
         self._host_pids = host_pids
-        self._ticker = Ticker(self._look, interval_s, "gpu-watch")
+        self._ticker = Ticker(self._sample, interval_s, "gpu-watch")
         self._pid = os.getpid()
         self._own_use_seen = False
         self._last_us = 0
@@ -71,56 +79,56 @@ class NvmlWatch:
         self._failure = ""
         self._n_failed = 0
         self._samples: list[GpuSample] = []
-        self._max_clock_mhz = self._ask(_MAX_CLOCK, lambda: _sm_clock(pynvml.nvmlDeviceGetMaxClockInfo, card))
-        self._load_before = self._ask(_LOAD, lambda: int(pynvml.nvmlDeviceGetUtilizationRates(card).gpu))
+        self._max_clock_mhz = self._query(_MAX_CLOCK, lambda: _sm_clock(pynvml.nvmlDeviceGetMaxClockInfo, card))
+        self._load_before = self._query(_LOAD, lambda: int(pynvml.nvmlDeviceGetUtilizationRates(card).gpu))
 
     def start(self) -> None:
         self._ticker.stop()
-        self._others_percent()  # takes what the driver still holds of the time before
+        self._others_percent()  # skips the use from before now, which the driver still lists
         self._samples, self._n_failed, self._own_use_seen = [], 0, False
         self._ticker.start()
 
     def stop(self) -> list[Finding]:
         self._ticker.stop()
-        self._look()
+        self._sample()
         samples, refused = self._samples, dict(self._refused)
         if not self._own_use_seen:
-            refused.setdefault(_USE, "this process is not among those it names")
+            refused.setdefault(_USE, "this process is not in the driver's list")
             if not self._host_pids:
                 samples = [replace(sample, others_percent=None) for sample in samples]
         found = judge(samples, self._max_clock_mhz)
         if _USE in refused:
             found += judge_load_before(self._load_before)
         else:
-            refused.pop(_LOAD, None)  # nothing hangs on it
-        self._load_before = None  # once: the next trial is no worse for it
-        found += [Finding(_UNTOLD[query].format(why), disturbs=False) for query, why in refused.items()]
+            refused.pop(_LOAD, None)  # it is not needed
+        self._load_before = None  # judged once: later trials are not affected
+        found += [Finding(_NOT_REPORTED[query].format(why), disturbs=False) for query, why in refused.items()]
         if self._n_failed:
             text = f"NVML did not answer in {self._n_failed} of {len(samples)} readings ({self._failure})"
             found.append(Finding(text, disturbs=False))
         return found
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         n_failed = self._n_failed
         sample = GpuSample(
             others_percent=self._others_percent(),
-            clock_mhz=self._ask(_CLOCK, lambda: _sm_clock(pynvml.nvmlDeviceGetClockInfo, self._card)),
-            slowdowns=self._ask(_REASONS, lambda: _slowdowns(self._card)),
-            power_limit_w=self._ask(_LIMIT, lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(self._card) / 1000),
+            clock_mhz=self._query(_CLOCK, lambda: _sm_clock(pynvml.nvmlDeviceGetClockInfo, self._card)),
+            slowdowns=self._query(_REASONS, lambda: _slowdowns(self._card)),
+            power_limit_w=self._query(_LIMIT, lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(self._card) / 1000),
         )
-        self._n_failed = min(self._n_failed, n_failed + 1)  # readings, not questions
+        self._n_failed = min(self._n_failed, n_failed + 1)  # counts samples, not queries
         self._samples.append(sample)
 
     def _others_percent(self) -> int | None:
-        use = self._ask(_USE, lambda: _use(self._card, self._last_us))
+        use = self._query(_USE, lambda: _use(self._card, self._last_us))
         if use is None:
             return None
         self._last_us = max([self._last_us, *(each.timeStamp for each in use)])
         self._own_use_seen = self._own_use_seen or any(each.pid == self._pid for each in use)
         return min(100, sum(int(each.smUtil) for each in use if each.pid != self._pid))
 
-    def _ask(self, query: str, answer: Callable[[], T]) -> T | None:
-        """Return the driver's answer, None where it has none now or, remembered, never."""
+    def _query(self, query: str, answer: Callable[[], T]) -> T | None:
+        """Return the driver's answer, or None. A query that the driver does not support is not repeated."""
         if query in self._refused:
             return None
         try:
@@ -140,25 +148,25 @@ def _sm_clock(ask: Callable[[Any, int], Any], card: Any) -> int:
 def _slowdowns(card: Any) -> frozenset[Slowdown]:
     try:
         reasons = pynvml.nvmlDeviceGetCurrentClocksEventReasons(card)
-    except pynvml.NVMLError_FunctionNotFound:  # an older driver has the older name only
+    except pynvml.NVMLError_FunctionNotFound:  # an older driver has only the older name
         reasons = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(card)
     found = {kind for bit, kind in _SLOWDOWNS.items() if reasons & bit}
-    # The hardware's general bit is set beside its reason, where it tells one.
+    # The general bit of the hardware is also set when it reports a reason.
     if reasons & pynvml.nvmlClocksEventReasonHwSlowdown and not found & {"hardware heat", "power brake"}:
         found.add("hardware")
     return frozenset(found)
 
 
 def _use(card: Any, since_us: int) -> list[Any]:
-    """Return what processes used of the GPU after `since_us`, as the driver stamps time, one entry each.
+    """Return each process's use of the GPU after `since_us`, in microseconds of the driver's clock.
 
-    Entries older than asked for, or of more than 100 %, are of processes that are gone (Syllo/nvtop issue 110,
-    NVIDIA/DCGM issue 83).
+    Older entries, and entries of more than 100 %, belong to processes that have ended and are dropped (Syllo/nvtop
+    issue 110, NVIDIA/DCGM issue 83).
     """
     try:
         use = pynvml.nvmlDeviceGetProcessUtilization(card, since_us)
     except pynvml.NVMLError as error:
-        # pynvml raises its success where there are no entries to size an array for.
+        # pynvml raises NVML_SUCCESS if there are no entries.
         if error.value in (pynvml.NVML_SUCCESS, pynvml.NVML_ERROR_NOT_FOUND):
             return []
         raise

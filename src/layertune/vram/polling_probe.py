@@ -1,4 +1,4 @@
-"""A probe that asks again and again: for drivers that tell only what is in use now."""
+"""A probe that polls: for drivers that report only what is in use now."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -9,16 +9,17 @@ from layertune.vram.readings import Reading, Readings
 from layertune.vram.ticker import Ticker
 from layertune.vram.vram_report import Source, VramReport
 
-# Buffers live for seconds, a compute buffer's growth for the length of a batch; what a reading costs is measured and
-# in the report, and 50 a second of a tenth of a millisecond each are half a percent of one core.
+# A buffer lives for seconds, and the growth of a compute buffer for the length of a batch. A reading of 0.1 ms, taken
+# 50 times a second, costs 0.5 % of one core; the real cost is measured and part of the report.
 INTERVAL_S = 0.02
 
 
 class PollingProbe:
-    """Polls `read` from a thread of its own, and once more at every start and mark.
+    """Polls the memory in use in a thread, and also reads it at every start and mark.
 
-    Whether the driver tells this process's share shows only once the process holds memory, so both are kept and the
-    scope is decided at the end: `process` where the share was ever told, else `device` minus the baseline.
+    Whether the driver reports this process's share is known only once the process holds memory. So both values are
+    kept, and the scope is decided at the end: `process` if the share was ever reported, otherwise `device` minus the
+    baseline.
     """
 
     def __init__(
@@ -30,8 +31,15 @@ class PollingProbe:
         baseline: Reading | None = None,
         interval_s: float = INTERVAL_S,
     ) -> None:
-        """`read` raises DeviceError where a reading fails; `notes` are those of the probe's opening; without a
-        `baseline` the first `start` takes it."""
+        """Create the probe.
+
+        Args:
+            read: Reads the memory in use; raises DeviceError if that fails.
+            source: The source of the readings, for the report.
+            notes: Sentences for the report, from opening the source.
+            baseline: A reading from before this process used the device; by default the first `start` takes it.
+            interval_s: Seconds between readings.
+        """
         self._read = read
         self._source: Source = source
         self._notes = tuple(notes)
@@ -40,7 +48,7 @@ class PollingProbe:
         self._lock = threading.Lock()
         self._baseline = baseline
         self._begun = False
-        self._share_told = False
+        self._share_reported = False
         self._readings = Readings(interval_s, perf_counter())
 
     def start(self) -> None:
@@ -70,21 +78,21 @@ class PollingProbe:
         readings, baseline = self._readings, self._first()
         readings.finish(perf_counter())
         own_bytes, foreign_bytes = readings.peak_own_bytes, readings.peak_foreign_bytes
-        told = own_bytes is not None
+        has_share = own_bytes is not None
         return VramReport(
             peak_bytes=readings.peak_device_bytes - baseline.device_bytes if own_bytes is None else own_bytes,
-            baseline_bytes=baseline.foreign_bytes if told else baseline.device_bytes,
-            scope="process" if told else "device",
+            baseline_bytes=baseline.foreign_bytes if has_share else baseline.device_bytes,
+            scope="process" if has_share else "device",
             source=self._source,
             phases={phase: self._used_bytes(reading) for phase, reading in readings.phases.items()},
             foreign_bytes=None if foreign_bytes is None else max(0, foreign_bytes - baseline.foreign_bytes),
             sampling=readings.sampling(),
-            notes=(*self._notes, *readings.notes(baseline=baseline, device_scope=not told)),
+            notes=(*self._notes, *readings.notes(baseline=baseline, device_scope=not has_share)),
         )
 
     def _used_bytes(self, reading: Reading) -> int:
-        """A reading from before this process was first listed had no share of its own: it held nothing then."""
-        if self._share_told:
+        """Return this process's bytes in a reading. It held nothing before the driver first listed it."""
+        if self._share_reported:
             return reading.own_bytes or 0
         return reading.device_bytes - self._first().device_bytes
 
@@ -102,9 +110,9 @@ class PollingProbe:
                 self._readings.fail(error.what)
                 return error
             ended_s = perf_counter()
-            if reading.own_bytes is None and self._share_told:
-                self._readings.fail(reading.why_no_share or "this process's share is not told any more")
-                return DeviceError("the driver does not tell this process's share of the memory any more")
-            self._share_told = self._share_told or reading.own_bytes is not None
+            if reading.own_bytes is None and self._share_reported:
+                self._readings.fail(reading.why_no_share or "this process's share is no longer reported")
+                return DeviceError("the driver no longer reports this process's share of the memory")
+            self._share_reported = self._share_reported or reading.own_bytes is not None
             self._readings.add(reading, ended_s, ended_s - started_s)
             return reading

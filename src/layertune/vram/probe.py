@@ -1,4 +1,4 @@
-"""The seam between a trial and whatever can tell the device's memory."""
+"""The protocol of a memory probe, and the probe of several devices."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,11 +7,12 @@ from layertune.vram.vram_report import VramReport
 
 
 class VramProbe(Protocol):
-    """Watches one device over a worker's trials: for each `start`, a `mark` after each phase, then `stop`."""
+    """Watches the memory of one device over a worker's trials: per trial `start`, a `mark` after each phase, `stop`."""
 
     def start(self) -> None:
-        """Begin a trial. The first call takes the baseline, so the device must be empty of this worker's models; later
-        ones keep it, and forget the peak, the phases and the counters of the trial before, stopped or not.
+        """Begin a trial, and drop the peak, the phases and the counters of the trial before.
+
+        The first call takes the baseline, so this worker must not have loaded models yet. Later calls keep it.
 
         Raises:
             DeviceError: there is no baseline, because the device does not answer.
@@ -19,11 +20,11 @@ class VramProbe(Protocol):
         ...
 
     def mark(self, phase: str) -> None:
-        """Note the bytes in use now that `phase` is over."""
+        """Record the bytes in use at the end of `phase`."""
         ...
 
     def read(self) -> int:
-        """Return the bytes in use now, in the report's terms; for after the first `start`, between trials too.
+        """Return the bytes in use now, in the report's scope. Call it after the first `start`, also between trials.
 
         Raises:
             DeviceError: the device does not answer.
@@ -31,17 +32,20 @@ class VramProbe(Protocol):
         ...
 
     def stop(self) -> VramReport:
-        """Stop watching; the peak is that of the whole time since `start`.
+        """Stop watching and return the report of the time since `start`.
 
         Raises:
-            DeviceError: the device did not answer once since then, so there is no figure.
+            DeviceError: the device has not answered once since then.
         """
         ...
 
 
 class MultiDeviceProbe:
-    """One probe for each device, in their order. Every figure is their sum, and so is the peak: the devices need not
-    have been full at the same time, but each has to hold its own."""
+    """A composite of one probe per device, in their order; its values are sums over the devices.
+
+    The peak is the sum of the devices' peaks, which they need not have reached at the same time: each device has to
+    hold its own.
+    """
 
     def __init__(self, probes: Sequence[VramProbe]) -> None:
         self._probes = tuple(probes)
@@ -58,7 +62,7 @@ class MultiDeviceProbe:
         return sum(probe.read() for probe in self._probes)
 
     def stop(self) -> VramReport:
-        """The scope and the sampling are those of the device of which least is known."""
+        """Return the sums, with the scope and the sampling of the least exact device."""
         reports = tuple(probe.stop() for probe in self._probes)
         foreign = [each.foreign_bytes for each in reports if each.foreign_bytes is not None]
         widest = next((each for each in reports if each.scope == "device"), reports[0])

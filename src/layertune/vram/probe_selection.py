@@ -1,4 +1,4 @@
-"""Which probe a device gets, and which watch."""
+"""Selects the probe and the watch for a device."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,11 +12,11 @@ from layertune.vram.probe import MultiDeviceProbe, VramProbe
 from layertune.vram.readings import Reading
 
 
-def baselines(target: Target) -> list[Reading | None]:
-    """Return what is in use of each device before this process opens it, None where NVML does not tell.
+def read_before_opening(target: Target) -> list[Reading | None]:
+    """Return the memory in use on each device before this process opens it, None without NVML.
 
-    Opening a GPU makes the process a context there (518 MiB of an H200), which is the trial's own. Where the driver
-    tells only the whole device, nothing but this order tells it from what others hold.
+    Opening a GPU creates a context there (518 MiB on an H200), which belongs to the trial. If the driver reports only
+    the whole device, the context can be told from other programs' memory only by reading first.
     """
     return [None if part.pci_bus_id is None else _read_once(part.pci_bus_id) for part in target.devices]
 
@@ -37,23 +37,30 @@ def open_probe(
     model: str,
     before: Sequence[Reading | None],
 ) -> VramProbe | None:
-    """Return the best probe for `target`, None for the CPU. `model` is any model of the trial: they share the device.
-    `before` are the `baselines` of a GPU.
+    """Return the best probe for a target, None for the CPU.
 
-    The emulated card has its ledger, an NVIDIA card NVML, any other GPU what its ggml backend tells; what NVML would
-    not do is in the report's notes. Where nothing tells the memory the probe's first `start` raises DeviceError.
+    The emulated card is read from its ledger, an NVIDIA card through NVML, and any other GPU through its ggml backend.
+    The report's notes name queries that NVML does not support. If the memory cannot be read at all, the probe's first
+    `start` raises DeviceError.
+
+    Args:
+        target: The devices to watch.
+        device: The same devices as this worker has opened them.
+        ledger_descriptors: File descriptors of the emulated cards' ledgers.
+        model: The name of any model of the trial; all of them share the devices.
+        before: The result of `read_before_opening`.
     """
     if target.kind == "emulated":
         from layertune.devices.emulated.ledger import Ledger
         from layertune.vram.ledger_probe import LedgerProbe
 
-        return _together([LedgerProbe(Ledger(each), device.settle) for each in ledger_descriptors])
+        return _composite([LedgerProbe(Ledger(each), device.settle) for each in ledger_descriptors])
     devices = enumerate(zip(target.devices, before, strict=True))
-    return _together([_gpu_probe(part, device, model, index, baseline) for index, (part, baseline) in devices])
+    return _composite([_gpu_probe(part, device, model, index, baseline) for index, (part, baseline) in devices])
 
 
-def _together(probes: Sequence[VramProbe]) -> VramProbe | None:
-    """Return one probe for all devices, None where there is none."""
+def _composite(probes: Sequence[VramProbe]) -> VramProbe | None:
+    """Return one probe for all devices, None without a device."""
     if len(probes) > 1:
         return MultiDeviceProbe(probes)
     return probes[0] if probes else None
@@ -67,22 +74,23 @@ def _gpu_probe(target: Target, device: OpenDevice, model: str, index: int, basel
         try:
             reader = open_reader(target.pci_bus_id)
         except DeviceError as error:  # an AMD or Intel card has a PCI address too, and no NVML
-            notes.append(f"{error.what}: the figures of llama.cpp's own backend are used instead")
+            notes.append(f"{error.what}: the values of llama.cpp's backend are used instead")
         else:
             return PollingProbe(reader.read, "nvml", notes=reader.notes, baseline=baseline)
     return PollingProbe(_ggml_reader(target, device.devices(model)[index]), "ggml", notes=notes)
 
 
 def open_outside_probe(target: Target, ledger_descriptor: int | None) -> VramProbe | None:
-    """Return a probe for what *other* processes hold, llama-servers for one: this process loads no llama.cpp.
+    """Return a probe for the memory of other processes, such as llama-servers; this process loads no llama.cpp.
 
-    None where nobody tells: on a CPU, and on a GPU that NVML does not answer for, since ggml's figures need llama.cpp.
+    Returns:
+        None on a CPU, and on a GPU without NVML, since reading it through ggml needs llama.cpp.
     """
     if target.kind == "emulated" and ledger_descriptor is not None:
         from layertune.devices.emulated.ledger import Ledger
         from layertune.vram.ledger_probe import LedgerProbe
 
-        return LedgerProbe(Ledger(ledger_descriptor), lambda: None)  # its clients settle it, and we are none
+        return LedgerProbe(Ledger(ledger_descriptor), lambda: None)  # only a client can settle the servers
     if target.kind != "gpu" or target.pci_bus_id is None:
         return None
     from layertune.vram.nvml import open_reader
@@ -95,8 +103,11 @@ def open_outside_probe(target: Target, ledger_descriptor: int | None) -> VramPro
 
 
 def open_watch(target: Target) -> GpuWatch | None:
-    """Return a watch over an NVIDIA card's conditions, None for any other device and where NVML does not answer, which
-    the probe's notes tell. Open it before this process's own work on the card."""
+    """Return a watch over an NVIDIA card's conditions, None for any other device.
+
+    It is also None if NVML does not answer, which the probe's notes report. Open it before this process works on the
+    card.
+    """
     if target.kind != "gpu" or target.pci_bus_id is None:
         return None
     from layertune.vram.nvml import open_card
@@ -111,10 +122,10 @@ def open_watch(target: Target) -> GpuWatch | None:
 def _ggml_reader(target: Target, device: ggml.DeviceHandle) -> Callable[[], Reading]:
     def read() -> Reading:
         free_bytes, total_bytes = ggml.memory(device)
-        if total_bytes == 0:  # what a ggml backend answers that cannot tell
+        if total_bytes == 0:  # the answer of a ggml backend that does not know
             raise DeviceError(
-                f"llama.cpp's backend does not tell the memory of {target.name}",
-                remedy="use a build of it for CUDA, Vulkan, ROCm or Metal",
+                f"llama.cpp's backend does not report the memory of {target.name}",
+                remedy="use a build of llama.cpp for CUDA, Vulkan, ROCm or Metal",
             )
         return Reading(total_bytes - free_bytes, own_bytes=None)
 

@@ -1,4 +1,4 @@
-"""The readings of one trial, and what they come to."""
+"""The memory readings of one trial, and their peaks, gaps and notes."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -7,15 +7,19 @@ from layertune.errors import DeviceError
 from layertune.units import format_bytes
 from layertune.vram.vram_report import Sampling
 
-# What comes later than this many intervals after the one before has left a gap; less is the scheduler's jitter.
+# A reading that comes more than this many intervals after the previous one leaves a gap; less is scheduler jitter.
 _GAP = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Bytes in use on the whole device, and by this process where the driver tells; else why it does not.
+    """Memory in use at one moment.
 
-    A driver that has told the share before and does not list this process any more tells 0.
+    Attributes:
+        device_bytes: In use on the whole device.
+        own_bytes: In use by this process, None if the driver does not report it. It is 0 if the driver has reported
+            this process before and does not list it any more.
+        why_no_share: The reason why `own_bytes` is None.
     """
 
     device_bytes: int
@@ -24,11 +28,12 @@ class Reading:
 
     @property
     def foreign_bytes(self) -> int:
+        """In use by other programs."""
         return self.device_bytes - (self.own_bytes or 0)
 
 
 class Readings:
-    """Grows by one reading at a time. A reading that failed is counted as failed and is in no figure."""
+    """Accumulates readings. A failed reading is counted as failed and affects no other value."""
 
     def __init__(self, interval_s: float, started_s: float) -> None:
         self.phases: dict[str, Reading] = {}
@@ -46,7 +51,7 @@ class Readings:
         self._failure = ""
 
     def add(self, reading: Reading, at_s: float, cost_s: float) -> None:
-        """Count a reading that was there at `at_s` and took `cost_s`, in seconds."""
+        """Add a reading that ended at `at_s` (`perf_counter`) and took `cost_s` seconds."""
         first = not self._costs_s
         self._count_gap(at_s)
         self._costs_s.append(cost_s)
@@ -60,45 +65,55 @@ class Readings:
             self._add_foreign(reading.foreign_bytes)
 
     def fail(self, why: str) -> None:
+        """Count a reading that failed."""
         self._n_failed += 1
         self._failure = why
 
     def finish(self, at_s: float) -> None:
-        """Count what is missing between the last reading and the end of the trial.
+        """Count the readings missing between the last one and the end of the trial.
 
         Raises:
             DeviceError: no reading worked.
         """
         if not self._costs_s:
-            raise DeviceError(f"the memory of the device was not told once in the trial: {self._failure}")
+            raise DeviceError(f"the memory of the device could not be read once in the trial: {self._failure}")
         self._count_gap(at_s)
 
     def sampling(self) -> Sampling:
+        """Return the number of readings, their gaps and their cost."""
         return Sampling(self._interval_s, len(self._costs_s), self._n_missed, median(self._costs_s))
 
     def notes(self, *, baseline: Reading, device_scope: bool) -> list[str]:
+        """Return a sentence for each thing that makes the report less exact.
+
+        Args:
+            baseline: The reading from before the first model.
+            device_scope: Whether the report is of the whole device, since this process's share is not reported.
+        """
         notes = []
         if self._n_failed:
             n_readings = self._n_failed + len(self._costs_s)
             notes.append(
-                f"{self._n_failed} of {n_readings} readings failed ({self._failure}): the figures are the others'"
+                f"{self._n_failed} of {n_readings} readings failed ({self._failure}): the other readings are used"
             )
         if not device_scope:
             return notes
         if self.why_no_share is not None and self.peak_device_bytes > baseline.device_bytes:
-            notes.append(f"{self.why_no_share}: what the whole device holds above the baseline counts instead")
-        given_back_bytes = baseline.device_bytes - self._least_device_bytes
-        if given_back_bytes > 0:
+            notes.append(f"{self.why_no_share}: the whole device's memory above the baseline is used instead")
+        freed_bytes = baseline.device_bytes - self._least_device_bytes
+        if freed_bytes > 0:
             notes.append(
-                f"another program gave back {format_bytes(given_back_bytes)} or more after the baseline was taken: "
-                "the figures may be too low by that"
+                f"another program freed {format_bytes(freed_bytes)} or more after the baseline was taken: "
+                "the reported memory may be too low by that"
             )
         return notes
 
     def _add_foreign(self, foreign_bytes: int) -> None:
-        """Count what two readings in a row have shown: the driver is asked for the device first and then for this
-        process, and what this process freed in between looks like somebody else's for one reading. The first stands
-        for itself: nothing is freed at a start."""
+        """Update the peak of other programs' bytes, with the smaller value of two consecutive readings.
+
+        The driver reports the device first and then this process. Memory that this process frees in between looks like
+        another program's for one reading. The first reading counts by itself, since nothing is freed at the start.
+        """
         before = foreign_bytes if self._foreign_before is None else self._foreign_before
         held_bytes = min(before, foreign_bytes)
         self.peak_foreign_bytes = max(

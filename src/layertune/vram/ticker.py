@@ -6,10 +6,9 @@ from time import perf_counter
 
 
 class Ticker:
-    """Calls `tick` every `interval_s` seconds. May be started again after `stop`, each time with a fresh thread.
+    """Calls `tick` every `interval_s` seconds in a thread. It can be started again after `stop`.
 
-    The schedule does not drift: a late call is followed by the next one on time, and what a long call overran is
-    skipped, not made up for in a burst.
+    The schedule does not drift: after a late call the next one is on time. Calls that a long call overran are skipped.
     """
 
     def __init__(self, tick: Callable[[], object], interval_s: float, name: str) -> None:
@@ -20,13 +19,14 @@ class Ticker:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
+        """Start calling; stop an earlier thread first."""
         self.stop()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(self._over,), name=self._name, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Return when no further call will come; without a `start` before, do nothing."""
+        """Stop calling, and wait for a call in progress; do nothing without a `start` before."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()

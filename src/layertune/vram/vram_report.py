@@ -1,4 +1,4 @@
-"""What a probe saw over one trial."""
+"""The report of a probe over one trial."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -9,13 +9,13 @@ Source = Literal["nvml", "ggml", "ledger"]
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a polling probe sampled: its cost and its gaps are part of what it measured.
+    """How a polling probe sampled.
 
     Attributes:
-        interval_s: The schedule, in seconds.
-        n_samples: Readings that worked.
-        n_missed: Readings that the gaps between those lack: a gap over 1.5 intervals counts the intervals it skipped.
-        cost_s: The median time of one reading, in seconds.
+        interval_s: The scheduled time between readings, in seconds.
+        n_samples: Number of successful readings.
+        n_missed: Number of readings that were skipped: a gap of more than 1.5 intervals counts its skipped intervals.
+        cost_s: Median time of one reading, in seconds.
     """
 
     interval_s: float
@@ -26,21 +26,21 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class VramReport:
-    """What the models took of the device over a trial, in bytes above what was in use before the first one.
+    """The memory that the models took on the device over a trial, above what was in use before the first one.
 
     Attributes:
-        peak_bytes: The most that was in use.
-        baseline_bytes: What others had in use before the worker's first trial.
+        peak_bytes: Largest amount in use.
+        baseline_bytes: In use by other programs before the worker's first trial.
         scope: `process` (this process only), `device` (the device above the baseline: other programs' changes count)
             or `card` (the emulated card's ledger above the baseline).
-        source: Who told.
-        phases: Bytes in use after each phase; a phase at which no reading worked is missing.
-        foreign_bytes: The most by which other programs' use rose above theirs at the baseline, None where it cannot be
-            told (`device`). In `process` scope it is the device minus this process, so whatever the driver takes for
-            this process's context without counting it as the process's is in it too.
-        sampling: None where nothing is sampled: the ledger is exact.
-        notes: What could not be asked, and what is used instead, a sentence each.
-        devices: Of several devices each one's own report, in their order; the figures above are then their sums.
+        source: Where the readings come from.
+        phases: Bytes in use after each phase; a phase without a successful reading is missing.
+        foreign_bytes: Largest rise of other programs' use above their baseline; None in `device` scope, where it cannot
+            be separated. In `process` scope it is the device minus this process. So it includes memory that the driver
+            takes for this process's context without counting it as the process's.
+        sampling: How a polling probe sampled; None for the ledger, which is exact.
+        notes: Values that could not be read and what is used instead, a sentence each.
+        devices: With several devices, each one's report, in their order; the other values are then sums.
     """
 
     peak_bytes: int

@@ -55,10 +55,10 @@ class HostMemory:
 
 def probe(control: Control, steps: list[Step]) -> list[Any]:
     from layertune.devices.target import Target
-    from layertune.vram.probe_selection import baselines, open_probe
+    from layertune.vram.probe_selection import open_probe, read_before_opening
 
     gpu = Target("gpu", "GPU", pci_bus_id=PCI_BUS_ID)
-    before = baselines(gpu)
+    before = read_before_opening(gpu)
     if steps and steps[0][0] == "context":  # what the driver tells once the device is open
         control.set(*steps.pop(0)[1:])
     opened = open_probe(gpu, HostMemory(), (), "model", before)

@@ -79,7 +79,7 @@ def test_a_window_too_short_for_the_clock_says_nothing_of_cores() -> None:
 
 def test_a_system_that_does_not_tell_of_other_programs_is_warned_of() -> None:
     assert findings(replace(QUIET, foreign_cpu_s=None), 2, 2) == [
-        Finding("this system does not tell how much CPU time other programs took", disturbs=False)
+        Finding("this system does not report how much CPU time other programs took", disturbs=False)
     ]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from layertune.devices import projection_process
-from layertune.devices.projection_process import Question, _Said, ask
+from layertune.devices.projection_process import Question, _Output, ask
 from layertune.devices.target import Target
 from layertune.errors import BuildError
 from layertune.memory.projection import Anatomy, Projection
@@ -23,17 +23,17 @@ class Children:
         self.deadly, self.deadly_hollow = deadly, deadly_hollow
         self.n_asked = 0
 
-    def __call__(self, questions: Sequence[Question]) -> list[_Said]:
+    def __call__(self, questions: Sequence[Question]) -> list[_Output]:
         self.n_asked += len(questions)
         return [self._said(question) for question in questions]
 
-    def _said(self, question: Question) -> _Said:
+    def _said(self, question: Question) -> _Output:
         found: list[Projection | None] = []
         for each in question.settings:
             if each in self.deadly or (not question.whole and each in self.deadly_hollow):
-                return _Said(ANATOMY, tuple(found), "GGML_ASSERT(n_outputs) failed")
+                return _Output(ANATOMY, tuple(found), "GGML_ASSERT(n_outputs) failed")
             found.append(projected(each))
-        return _Said(ANATOMY, tuple(found), None)
+        return _Output(ANATOMY, tuple(found), None)
 
 
 def projected(settings: EngineSettings) -> Projection:
@@ -68,14 +68,14 @@ def test_a_model_that_ends_llama_cpp_again_and_again_is_refused(monkeypatch: pyt
     every = settings(100)
     children = Children(every)
     monkeypatch.setattr(projection_process, "_ask", children)
-    with pytest.raises(BuildError, match=r"cannot say what a\.gguf would take: GGML_ASSERT"):
+    with pytest.raises(BuildError, match=r"cannot project the memory of a\.gguf: GGML_ASSERT"):
         ask([Question(CPU, "a.gguf", every)])
     assert children.n_asked < 20
 
 
 def test_a_model_that_does_not_load_is_refused_in_llama_cpp_s_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        projection_process, "_ask", lambda questions: [_Said(None, (), "unknown architecture")] * len(questions)
+        projection_process, "_ask", lambda questions: [_Output(None, (), "unknown architecture")] * len(questions)
     )
     with pytest.raises(BuildError, match="unknown architecture"):
         ask([Question(CPU, "a.gguf", settings(1))])

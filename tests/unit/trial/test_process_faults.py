@@ -23,10 +23,10 @@ if sys.platform == "win32":
 
 
 def test_every_signal_that_ends_a_process_is_an_outcome() -> None:
-    assert lifetime.how_ended(-signal.SIGSEGV) == "signal SIGSEGV"
-    assert lifetime.how_ended(3) == "exit status 3"
+    assert lifetime.describe_exit(-signal.SIGSEGV) == "signal SIGSEGV"
+    assert lifetime.describe_exit(3) == "exit status 3"
     for number in range(1, 128):
-        assert lifetime.how_ended(-number).startswith("signal ")
+        assert lifetime.describe_exit(-number).startswith("signal ")
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="no real-time signals here")

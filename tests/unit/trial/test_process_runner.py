@@ -158,7 +158,10 @@ def test_a_fresh_worker_that_is_not_clean_has_failed(tmp_path: Path) -> None:
     stale = MESSAGE.dump_json(Stale("300 MiB did not come back")).decode()
     ((outcome,), n_workers) = numbered_runs(f"print({stale!r}, flush=True)", tmp_path, 1)
     assert isinstance(outcome, Failed)
-    assert (outcome.detail, n_workers) == ("a fresh worker was not clean: 300 MiB did not come back", 2)
+    assert (outcome.detail, n_workers) == (
+        "memory was missing on the device for a new worker, too: 300 MiB did not come back",
+        2,
+    )
 
 
 def test_a_worker_is_told_whether_to_go_on(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ class FakeChannel:
     def announce(self, stage: Stage) -> None:
         self.stage = stage
 
-    def consult(self, _progress: object) -> None:
+    def report_progress(self, _progress: object) -> None:
         """Nobody asks to stop."""
 
 

@@ -51,7 +51,7 @@ BUFFERS = {"chat": {"gpu0": BufferBytes(weights_bytes=100 * MIB), HOST: BufferBy
 def test_what_is_there_before_the_first_load_is_the_driver_s_and_not_missing(state: WorkerState) -> None:
     assert state.not_returned(300 * MIB) is None
     assert state.not_returned(300 * MIB) is None
-    assert state.not_returned(310 * MIB) == "10.0 MiB did not come back"
+    assert state.not_returned(310 * MIB) == "10.0 MiB were not returned to the device"
 
 
 def test_a_worker_stays_while_memory_comes_back(state: WorkerState) -> None:

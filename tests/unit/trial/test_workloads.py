@@ -6,7 +6,7 @@ from time import perf_counter
 
 from layertune.engine.timing import Timing
 from layertune.trial.effort import Effort
-from layertune.trial.workloads import run_alone, run_beside_prefill, run_together, warm_up
+from layertune.trial.workloads import run_alone, run_during_prefill, run_together, warm_up
 
 
 def timing(tokens_per_s: float) -> Timing:
@@ -104,6 +104,6 @@ def test_together_every_model_has_its_repetitions() -> None:
 def test_each_model_runs_while_all_others_are_in_a_prompt() -> None:
     log: list[str] = []
     models = [FakeModel(name, log, 10.0) for name in ("chat", "code", "draft")]
-    timings = run_beside_prefill(models, 2)
+    timings = run_during_prefill(models, 2)
     assert {name: len(of_model) for name, of_model in timings.items()} == {"chat": 2, "code": 2, "draft": 2}
     assert not any(model.context.in_prompt.is_set() for model in models)

@@ -83,7 +83,7 @@ def test_memory_of_this_process_at_the_baseline_is_not_others(machine: Machine) 
             "NVML does not answer for 0000:01:00.0: Not Supported",
         ),
         ({"nvmlDeviceGetMigMode": UNKNOWN}, "NVML does not answer for 0000:01:00.0: Unknown Error"),
-        ({"mig": 1}, "NVML tells the memory of all of 0000:01:00.0, which MIG divides"),
+        ({"mig": 1}, "NVML reports the memory of all of 0000:01:00.0, which MIG divides"),
     ],
     ids=lambda value: "" if isinstance(value, str) else " ".join(value),
 )
@@ -92,7 +92,7 @@ def test_where_nvml_cannot_be_opened_llama_cpps_own_figures_are_used(
 ) -> None:
     report = machine.trial(["mark", "load"], **control)
     assert (report.scope, report.source) == ("device", "ggml")
-    assert report.notes[0] == f"{why}: the figures of llama.cpp's own backend are used instead"
+    assert report.notes[0] == f"{why}: the values of llama.cpp's backend are used instead"
 
 
 def test_a_machine_without_nvidias_library_uses_llama_cpps_own_figures(bare_machine: Machine) -> None:
@@ -104,7 +104,10 @@ def test_a_machine_without_nvidias_library_uses_llama_cpps_own_figures(bare_mach
 @pytest.mark.parametrize(
     ("control", "why"),
     [
-        ({"compute": ["self na"]}, "NVML does not tell this process's memory, as on WSL2 and under Windows' WDDM"),
+        (
+            {"compute": ["self na"]},
+            "NVML does not report this process's memory, as on WSL2 and with Windows' WDDM driver model",
+        ),
         (
             {"compute": ["self 0"]},
             "NVML lists this process without its memory, as in a container with its own process ids",
@@ -123,7 +126,7 @@ def test_where_this_processs_memory_is_not_told_the_devices_counts(
     report = in_use(machine, **control)
     assert (report.scope, report.peak_bytes, report.phases) == ("device", 900, {"load": 900})
     assert report.foreign_bytes is None
-    assert report.notes == (f"{why}: what the whole device holds above the baseline counts instead",)
+    assert report.notes == (f"{why}: the whole device's memory above the baseline is used instead",)
 
 
 def test_the_context_of_this_process_is_no_part_of_the_baseline(machine: Machine) -> None:
@@ -142,7 +145,7 @@ def test_where_processes_are_not_listed_the_devices_memory_counts(machine: Machi
     assert (report.scope, report.peak_bytes) == ("device", 900)
     assert report.notes == (
         f"NVML does not list this card's processes ({words}): "
-        "what the whole device holds above the baseline counts instead",
+        "the whole device's memory above the baseline is used instead",
     )
 
 
@@ -151,7 +154,7 @@ def test_an_old_driver_is_read_in_its_older_forms(old_machine: Machine) -> None:
     assert (report.scope, report.peak_bytes, report.phases) == ("process", 700, {"load": 700})
     assert report.baseline_bytes == 400  # with the 300 that the driver reserves
     [note] = report.notes
-    assert note.startswith("this driver's NVML does not keep the memory apart that it reserves (Function Not Found): ")
+    assert note.startswith("this driver's NVML does not report its reserved memory separately (Function Not Found): ")
 
 
 def test_memory_that_the_driver_reserves_is_in_neither_figure_above_the_baseline(
@@ -167,7 +170,7 @@ def test_a_gpu_that_is_lost_in_a_trial_leaves_what_was_seen_and_says_so(machine:
     assert report.sampling is not None
     assert report.sampling.n_missed >= 5
     [note] = report.notes
-    assert "readings failed (NVML does not answer: GPU is lost): the figures are the others'" in note
+    assert "readings failed (NVML does not answer: GPU is lost): the other readings are used" in note
 
 
 def test_a_gpu_that_comes_back_is_measured_again(machine: Machine) -> None:
@@ -180,14 +183,14 @@ def test_a_gpu_that_comes_back_is_measured_again(machine: Machine) -> None:
 def test_a_share_that_is_not_told_any_more_is_no_zero(machine: Machine) -> None:
     report = machine.trial(LOADED, ["mark", "load"], ["set", {"compute": ["self na"]}], ["mark", "together"])
     assert (report.peak_bytes, report.phases) == (700, {"load": 700})
-    assert "NVML does not tell this process's memory" in report.notes[0]
+    assert "NVML does not report this process's memory" in report.notes[0]
 
 
 def test_without_one_reading_there_is_no_report(machine: Machine) -> None:
     lost = ["set", {"nvmlDeviceGetMemoryInfo_v2": GPU_IS_LOST}]
     _first, read, stopped = machine.probe(["start"], ["stop"], lost, ["start"], ["read"], ["stop"])
     assert read.startswith("NVML does not answer: GPU is lost")
-    assert stopped == "the memory of the device was not told once in the trial: NVML does not answer: GPU is lost"
+    assert stopped == "the memory of the device could not be read once in the trial: NVML does not answer: GPU is lost"
 
 
 def test_without_a_baseline_no_trial_begins(machine: Machine) -> None:

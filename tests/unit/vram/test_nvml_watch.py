@@ -65,11 +65,11 @@ def test_another_power_limit_in_the_middle_is_a_warning(machine: Machine) -> Non
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        ("nvmlDeviceGetProcessUtilization", "what other programs use of the GPU is not told (Not Supported): "),
-        ("nvmlDeviceGetCurrentClocksEventReasons", "why the GPU's clock is low is not told (Not Supported): "),
-        ("nvmlDeviceGetClockInfo", "the GPU's clock is not told (Not Supported): "),
-        ("nvmlDeviceGetMaxClockInfo", "the GPU's highest clock is not told (Not Supported): "),
-        ("nvmlDeviceGetEnforcedPowerLimit", "the GPU's power limit is not told (Not Supported): "),
+        ("nvmlDeviceGetProcessUtilization", "other programs' use of the GPU is not reported (Not Supported): "),
+        ("nvmlDeviceGetCurrentClocksEventReasons", "reasons for a low GPU clock are not reported (Not Supported): "),
+        ("nvmlDeviceGetClockInfo", "the GPU's clock is not reported (Not Supported): "),
+        ("nvmlDeviceGetMaxClockInfo", "the GPU's highest clock is not reported (Not Supported): "),
+        ("nvmlDeviceGetEnforcedPowerLimit", "the GPU's power limit is not reported (Not Supported): "),
     ],
 )
 def test_each_query_that_a_card_does_not_support_is_a_warning(machine: Machine, function: str, words: str) -> None:
@@ -82,8 +82,8 @@ def test_without_permission_for_other_programs_use_the_load_before_the_first_tri
     texts = found(machine, nvmlDeviceGetProcessUtilization=NO_PERMISSION, load=37)
     assert texts == {
         "the GPU was busy 37 % of the time before the first trial": True,
-        "what other programs use of the GPU is not told (Insufficient Permissions): "
-        "only its load before the first trial counts": False,
+        "other programs' use of the GPU is not reported (Insufficient Permissions): "
+        "only its load before the first trial is checked": False,
     }
 
 
@@ -97,17 +97,17 @@ def test_the_load_before_the_first_trial_disturbs_no_later_one(machine: Machine)
 def test_where_neither_use_nor_load_is_told_both_are_said_to_be_unknown(machine: Machine) -> None:
     refused = {"nvmlDeviceGetProcessUtilization": NOT_SUPPORTED, "nvmlDeviceGetUtilizationRates": NOT_SUPPORTED}
     texts = found(machine, **refused)
-    assert [text.partition(" is not told")[0] for text in texts] == [
+    assert [text.partition(" is not reported")[0] for text in texts] == [
         "the GPU's load",
-        "what other programs use of the GPU",
+        "other programs' use of the GPU",
     ]
     assert not any(texts.values())
 
 
 def test_a_list_of_users_without_this_process_proves_nothing(machine: Machine) -> None:
     unknown = (
-        "what other programs use of the GPU is not told (this process is not among those it names): "
-        "only its load before the first trial counts"
+        "other programs' use of the GPU is not reported (this process is not in the driver's list): "
+        "only its load before the first trial is checked"
     )
     assert found(machine, use=None) == {unknown: False}
     assert found(machine, use=None, quiet_success=1) == {unknown: False}

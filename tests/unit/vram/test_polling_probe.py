@@ -113,7 +113,7 @@ def test_a_reading_that_fails_is_no_zero_and_does_not_end_the_thread() -> None:
     report = probe.stop()
     assert (report.peak_bytes, report.phases) == (699, {"load": 500})
     [note] = report.notes
-    assert note.endswith("readings failed (the GPU is lost): the figures are the others'")
+    assert note.endswith("readings failed (the GPU is lost): the other readings are used")
 
 
 def test_a_device_that_never_answers_gives_no_baseline_and_no_report() -> None:
@@ -131,7 +131,7 @@ def test_a_trial_without_one_reading_has_no_report() -> None:
     probe.stop()
     answers.clear()
     probe.start()
-    with pytest.raises(DeviceError, match="not told once in the trial: the GPU is lost"):
+    with pytest.raises(DeviceError, match="could not be read once in the trial: the GPU is lost"):
         probe.stop()
 
 
@@ -143,7 +143,7 @@ def test_memory_that_others_give_back_is_told_where_it_hides_ours() -> None:
     probe.mark("load")
     assert probe.stop().notes == (
         "opened in another way",
-        "another program gave back 200 B or more after the baseline was taken: the figures may be too low by that",
+        "another program freed 200 B or more after the baseline was taken: the reported memory may be too low by that",
     )
 
 

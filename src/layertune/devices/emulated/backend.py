@@ -1,4 +1,4 @@
-"""Turns this process's ggml CPU device into a card with a cap, by wrapping three of its functions in place.
+"""Turns this process's ggml CPU device into a card with a memory cap, by wrapping its functions in place.
 
 ggml keeps each backend's functions in plain C structs (ggml/src/ggml-backend-impl.h). The members used here, by index:
 
@@ -7,7 +7,7 @@ ggml keeps each backend's functions in plain C structs (ggml/src/ggml-backend-im
     ggml_backend_device_i        2 get_memory   5 init_backend
     ggml_backend                 13 graph_compute   (a guid pointer, then ggml_backend_i)
 
-`check` proves the wrapping on this very build before anything is served.
+`CardBackend.install` checks that the wrapping works with the loaded build before anything is served.
 """
 
 import ctypes
@@ -31,22 +31,26 @@ _GraphCompute: Final = ctypes.CFUNCTYPE(ctypes.c_int, _Pointer, _Pointer)
 
 
 class CardBackend:
-    """The wrapped functions of one server; it must live as long as the process computes."""
+    """The wrapped functions of one server. Keep a reference to it for as long as the process computes."""
 
     def __init__(self, ledger: Ledger, server: int) -> None:
         self._ledger = ledger
         self._server = server
         self._sizes: dict[int, int] = {}
         self._free_buffer: Any = None
-        self._kept: list[Any] = []  # ctypes callbacks, freed by Python where nothing refers to them
+        self._kept: list[Any] = []  # ctypes callbacks, which Python would free without a reference
         self.device = ggml.cpu_device()
 
     def install(self) -> None:
-        """Raises BuildError where this build's ggml is laid out in another way."""
+        """Wrap the functions, and check that the ledger counts.
+
+        Raises:
+            BuildError: the structs of this build's ggml have another layout.
+        """
         version = ggml.backend_api_version(self.device)
         if version != _API_VERSION:
             raise BuildError(
-                f"the emulated card knows ggml's backend interface {_API_VERSION} and this build has {version}",
+                f"the emulated card needs ggml's backend interface {_API_VERSION} and this build has {version}",
                 remedy="use the pinned llama-cpp-python of requirements.txt",
             )
         self._wrap(ggml.buffer_type(self.device), _ALLOC_BUFFER, _AllocBuffer, self._alloc_wrapper)
@@ -76,7 +80,7 @@ class CardBackend:
         return alloc_buffer
 
     def _wrap_free(self, buffer: int) -> None:
-        """Every buffer carries its own pointer to the one function that frees them; wrap that function once."""
+        """Make a buffer use the wrapped free function. It is wrapped once."""
         if self._free_buffer is None:
             self._free_buffer = self._wrap(buffer, _FREE_BUFFER, _FreeBuffer, self._free_wrapper)
         else:
@@ -116,7 +120,7 @@ class CardBackend:
         return graph_compute
 
     def _check(self) -> None:
-        """Allocate and free one small buffer and see that the ledger noticed both."""
+        """Allocate and free one small buffer, and check that the ledger counts both."""
         before = self._ledger.state()
         buffer = ggml.allocate(ggml.buffer_type(self.device), 4096)
         held = self._ledger.state().used_bytes - before.used_bytes

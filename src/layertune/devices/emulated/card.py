@@ -1,4 +1,4 @@
-"""The emulated card as a worker opens it: one server process per model, reached through llama.cpp's RPC backend."""
+"""The emulated card as a worker uses it: one server process per model, behind llama.cpp's RPC backend."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,20 @@ from layertune.errors import DeviceError
 
 
 class EmulatedCard:
-    """A card shared by `model_names`, one server each. Close it after the models."""
+    """An emulated card that several models share, with one server for each. Close the models first."""
 
     def __init__(self, ledger: Ledger, model_names: Sequence[str], n_threads: int) -> None:
-        """Raises DeviceError where a server does not start or is not this card's, BuildError without RPC."""
+        """Start the servers.
+
+        Args:
+            ledger: The card's ledger.
+            model_names: The models that share the card.
+            n_threads: The threads that each server computes with.
+
+        Raises:
+            DeviceError: a server does not start, or another server answers at its address.
+            BuildError: llama.cpp was built without RPC.
+        """
         library.load()
         self._ledger = ledger
         self._servers: list[CardServer] = []
@@ -25,14 +35,16 @@ class EmulatedCard:
             raise
 
     def devices(self, model: str) -> list[ggml.DeviceHandle]:
+        """Return the device of the model's server."""
         return [self._devices[model]]
 
     def settle(self) -> None:
-        """Return when every server has done what it was told: a free has no reply, a memory query has one."""
+        """Wait until every server has completed its requests, by a memory query: a free has no reply over RPC."""
         for device in self._devices.values():
             ggml.memory(device)
 
     def close(self) -> None:
+        """End the servers."""
         for server in self._servers:
             server.close()
 
@@ -45,5 +57,5 @@ class EmulatedCard:
             raise DeviceError("the emulated card's server offers no device", remedy="run layertune doctor")
         ggml.memory(device)
         if self._ledger.n_queries(server) == queries_before:
-            raise DeviceError(f"{endpoint} is answered by a server that is not this card's", remedy="run it again")
+            raise DeviceError(f"another card's server answers at {endpoint}", remedy="run it again")
         return device

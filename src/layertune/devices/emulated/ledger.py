@@ -1,7 +1,7 @@
-"""The emulated card's memory: one shared page that every server of the card writes and the search reads.
+"""The memory accounting of an emulated card: a shared page that the card's servers write and the search reads.
 
-It lives in a file without a name whose descriptor is inherited: nothing is left behind whoever is killed, and an
-orphan of an earlier run cannot write into a later card.
+It is in an unnamed file whose descriptor is inherited. So nothing is left behind if a process is killed, and a process
+left over from an earlier run cannot write into a later card.
 """
 
 import fcntl
@@ -18,15 +18,23 @@ MAX_SERVERS = 16  # ggml-rpc.h: GGML_RPC_MAX_SERVERS
 
 _CARD = struct.Struct("<5Q")  # cap, used, peak, n_refused, excess
 _SERVER = struct.Struct("<2Q")  # used, n_queries
-_FOREIGN = struct.Struct("<Q")  # peak of the bytes that are none of the card's own models'
+_FOREIGN = struct.Struct("<Q")  # peak of other programs' bytes
 _FOREIGN_OFFSET = _CARD.size + MAX_SERVERS * _SERVER.size
 SIZE_BYTES = _FOREIGN_OFFSET + _FOREIGN.size
-_BYTES_LOCK, _COMPUTE_LOCK, _TURN_LOCK = 0, 1, 2  # which byte of the file is locked
+_BYTES_LOCK, _COMPUTE_LOCK, _QUEUE_LOCK = 0, 1, 2  # which byte of the file is locked
 
 
 @dataclass(frozen=True, slots=True)
 class CardState:
-    """The card's memory in bytes. `excess_bytes` is by how much the last refused allocation was too large."""
+    """The card's memory at one moment.
+
+    Attributes:
+        cap_bytes: The card's size.
+        used_bytes: In use by all servers.
+        peak_bytes: Largest use since the last `reset_peak`.
+        n_refused: Number of refused allocations.
+        excess_bytes: By how much the last refused allocation exceeded the cap.
+    """
 
     cap_bytes: int
     used_bytes: int
@@ -36,7 +44,10 @@ class CardState:
 
 
 class Ledger:
-    """A view of the shared page. Locks are POSIX record locks: per process, gone with it, kept over no fork."""
+    """A view of the shared page.
+
+    Its locks are POSIX record locks: they belong to a process, end with it, and are not inherited by a fork.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -44,6 +55,7 @@ class Ledger:
 
     @classmethod
     def create(cls, cap_bytes: int) -> "Ledger":
+        """Create the ledger of a new card of `cap_bytes`."""
         descriptor = _unnamed_file()
         os.truncate(descriptor, SIZE_BYTES)
         ledger = cls(descriptor)
@@ -51,10 +63,11 @@ class Ledger:
         return ledger
 
     def state(self) -> CardState:
+        """Return the card's memory now."""
         return CardState(*_CARD.unpack_from(self._page, 0))
 
     def take(self, server: int, size_bytes: int) -> bool:
-        """Count `size_bytes` against the cap; return whether they fit."""
+        """Count an allocation of a server against the cap; return whether it fits."""
         with self._locked(_BYTES_LOCK):
             card = self.state()
             excess_bytes = card.used_bytes + size_bytes - card.cap_bytes
@@ -67,56 +80,63 @@ class Ledger:
             return True
 
     def give_back(self, server: int, size_bytes: int) -> None:
+        """Count a free of a server."""
         with self._locked(_BYTES_LOCK):
             self._add(self.state(), server, -size_bytes)
 
     def restore(self, card: CardState) -> None:
-        """Forget what happened since `card`, before the first model: a card that was only checked was never used."""
+        """Restore an earlier state, so that a check before the first model leaves no trace."""
         with self._locked(_BYTES_LOCK):
             self._write(card)
             self._write_foreign_peak(self.foreign_bytes())
 
     def reset_peak(self) -> None:
-        """Begin a trial: the peaks are what is in use now."""
+        """Begin a trial: set the peaks to what is in use now."""
         with self._locked(_BYTES_LOCK):
             card = self.state()
             self._write(CardState(card.cap_bytes, card.used_bytes, card.used_bytes, card.n_refused, card.excess_bytes))
             self._write_foreign_peak(self.foreign_bytes())
 
     def server_bytes(self, server: int) -> int:
+        """Return the bytes in use by one server."""
         return self._server(server)[0]
 
     def foreign_bytes(self) -> int:
-        """Return the bytes of programs that are none of the card's own servers: the card asks each of those for its
-        memory when it starts it (`EmulatedCard`), and nobody asks a foreign one."""
+        """Return the bytes in use by other programs.
+
+        Those are servers without a memory query: `EmulatedCard` queries each of its servers when it starts it.
+        """
         return sum(used_bytes for used_bytes, n_queries in map(self._server, range(MAX_SERVERS)) if n_queries == 0)
 
     def foreign_peak_bytes(self) -> int:
+        """Return the largest use by other programs since the last `reset_peak`."""
         (peak_bytes,) = _FOREIGN.unpack_from(self._page, _FOREIGN_OFFSET)
         return int(peak_bytes)
 
     def count_query(self, server: int) -> None:
-        """Note that `server` was asked for its memory: how a client knows that the server it reached is this card's."""
+        """Count a memory query of a server. It shows a client that the server it reached belongs to this card."""
         with self._locked(_BYTES_LOCK):
             used_bytes, n_queries = self._server(server)
             self._write_server(server, used_bytes, n_queries + 1)
 
     def n_queries(self, server: int) -> int:
+        """Return the number of a server's memory queries."""
         return self._server(server)[1]
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Hold the card's compute units: one graph at a time, whichever server's, and in turns.
+        """Hold the card's compute lock: the servers compute one graph at a time, and alternate.
 
-        Who waits for the units holds the turn, so a server that has just computed comes after it. With the units' lock
-        alone the server of a long prompt took them again before the other woke up, for seconds.
+        The server that waits next holds the queue lock, so a server that has just computed comes after it. With the
+        compute lock alone, the server of a long prompt took it again before the other woke up, for seconds.
         """
         with ExitStack() as units:
-            with self._locked(_TURN_LOCK):
+            with self._locked(_QUEUE_LOCK):
                 units.enter_context(self._locked(_COMPUTE_LOCK))
             yield
 
     def close(self) -> None:
+        """Close this view and its descriptor."""
         self._page.close()
         os.close(self.descriptor)
 
@@ -155,8 +175,10 @@ class Ledger:
 
 
 def _unnamed_file() -> int:
-    """Return a file in memory where the system has them. On a full disk, the first write to a mapped page would end the
-    process with SIGBUS."""
+    """Return the descriptor of an unnamed file, in memory on Linux.
+
+    On a full disk, the first write to a mapped page of an ordinary file would end the process with SIGBUS.
+    """
     if sys.platform != "linux":
         with tempfile.TemporaryFile() as file:
             return os.dup(file.fileno())

@@ -1,4 +1,4 @@
-"""One server process of an emulated card, for whoever will be its client."""
+"""One server process of an emulated card: `CardServer` starts it as `python -m layertune.devices.emulated.server`."""
 
 import os
 import socket
@@ -14,26 +14,31 @@ from layertune.errors import DeviceError, LayertuneError
 _START_TIMEOUT_S = 60.0
 _POLL_S = 0.02
 
-# GNU OpenMP's threads spin for milliseconds after a graph, on the core that the host's next layers need: where cores
-# are few, a split model's rates scatter. Microseconds of it are enough to bridge the gaps between a graph's operations.
+# GNU OpenMP's threads spin for milliseconds after a graph, on cores that the host's next layers need. With few cores,
+# the speeds of a split model then vary. Spinning for microseconds is enough between the operations of a graph.
 _SHORT_SPIN = {"GOMP_SPINCOUNT": "5000"}
 
 
 class CardServer:
-    """Serves its share of a card at `endpoint`, to one client process at a time; it dies with this process.
+    """A server of a card at `endpoint`, for one client process at a time. It dies with this process.
 
-    Start it from the main thread (`devices.lifetime`), and close it after its client.
+    Start it from the main thread (`devices.lifetime`), and close its client first.
     """
 
     def __init__(self, ledger: Ledger, server: int, n_threads: int, *, own_group: bool = False) -> None:
-        """`server` numbers the card's servers in its ledger. With `own_group` a terminal's Ctrl-C does not reach it,
-        and its words do not reach the terminal; a trial's worker and its servers are one group, which ends as one and
-        has one log.
+        """Start the server and wait until it listens.
+
+        Args:
+            ledger: The card's ledger.
+            server: The server's number in the ledger.
+            n_threads: The threads that it computes with.
+            own_group: Give it a process group and a log of its own, so that a terminal's Ctrl-C and its output are
+                separate. A trial's worker and its servers share one group, which is killed as one, and one log.
 
         Raises:
             DeviceError: it does not start.
         """
-        # The port stays bound here, not listening, until the server listens on it: nobody else can take it meanwhile.
+        # The port stays bound here until the server listens on it, so that no other program can take it meanwhile.
         with socket.socket() as reserved:
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             reserved.bind(("127.0.0.1", 0))
@@ -44,7 +49,7 @@ class CardServer:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "layertune.devices.emulated.server", *map(str, numbers)],
                     stdin=subprocess.PIPE,
-                    stdout=subprocess.DEVNULL,  # llama.cpp's RPC server talks there; the rest goes to standard error
+                    stdout=subprocess.DEVNULL,  # llama.cpp's RPC server prints there; all else goes to standard error
                     stderr=self._log,
                     pass_fds=(ledger.descriptor,),
                     process_group=0 if own_group else None,
@@ -60,6 +65,7 @@ class CardServer:
         self.endpoint = f"127.0.0.1:{port}"
 
     def close(self) -> None:
+        """Kill the server."""
         lifetime.end(self._process)
         if self._process.stdin is not None:
             self._process.stdin.close()
@@ -76,18 +82,20 @@ class CardServer:
             else:
                 return
         raise DeviceError(
-            f"the emulated card's server did not start{self._last_words()}", remedy="ask layertune doctor"
+            f"the emulated card's server did not start{self._last_log_line()}", remedy="run layertune doctor"
         )
 
-    def _last_words(self) -> str:
+    def _last_log_line(self) -> str:
         if self._log is None:
-            return ""  # they are in the log of its trial
+            return ""  # its output is in the log of the trial
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return f"; it last said: {lines[-1]}" if lines else ""
+        return f"; its last output was: {lines[-1]}" if lines else ""
 
 
 def main(arguments: list[str]) -> int:
+    """Serve a card; the arguments are the parent's process id, the ledger's descriptor, the server's number, the port
+    and the number of threads."""
     from layertune.devices.emulated.backend import CardBackend
     from layertune.engine import ggml, library
 
