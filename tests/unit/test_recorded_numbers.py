@@ -1,4 +1,4 @@
-"""The recorded studies read, export, explain, compare and report to the numbers in recorded_numbers.json.
+"""The recorded studies read, choose, export, explain, compare and report to the numbers in recorded_numbers.json.
 
 The file holds a SHA-256 of the numbers per study and kind. Where a change is meant to alter them, rewrite it:
 
@@ -9,23 +9,35 @@ and say in the commit message which numbers changed and why.
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
 from hashlib import sha256
 from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import optuna
 import pytest
 
 from layertune.cli.front import front_json
 from layertune.compare import compare_studies
+from layertune.config import load_config
 from layertune.errors import UnlikeStudies
 from layertune.explain import coexist_or_swap, explain
 from layertune.export import EXPORTERS
 from layertune.report import render_report
+from layertune.results.choice import Choice
 from layertune.results.result import Result, read_result
+from layertune.results.trial_summary import trial_info
+from layertune.search.finals import to_validate, validation_of
+from layertune.search.folder import JOURNAL_NAME
+from layertune.search.recorder import finished_trials
+from layertune.search.storage import open_journal
+from layertune.search.study_record import StudyRecord, with_rounds, with_validation
+from layertune.space.limits import Limits
 
 ROOT = Path(__file__).parents[2]
 DIGESTS = Path(__file__).with_name("recorded_numbers.json")
@@ -33,7 +45,7 @@ STUDIES = sorted(path.parent for path in ROOT.glob("studies/*/result.json"))
 
 # Drawn coordinates and all that is written, but for the page's own style, script and Content-Security-Policy.
 _DRAWN = ("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "d", "points", "width", "height")
-_NUMBER = re.compile(r"[-−+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+_NUMBER = re.compile(r"(?<!\w)[-−+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
 class _Page(HTMLParser):
@@ -80,7 +92,8 @@ def exported(result: Result) -> list[str]:
     for pick in result.picks:
         for name, export in EXPORTERS.items():
             for file, text in sorted(export(result, result.picked(pick), "/models").items()):
-                found += [f"{pick} {name} {file}", *_NUMBER.findall(text)]
+                numbers = leaves(json.loads(text)) if file.endswith(".json") else _NUMBER.findall(text)
+                found += [f"{pick} {name} {file}", *numbers]
     return found
 
 
@@ -99,6 +112,31 @@ def reported(result: Result) -> list[str]:
     return page.numbers
 
 
+def chosen_again(folder: Path, result: Result) -> Iterator[str]:
+    """Return all trials with the front, the stand-ins and the picks, as the journal and this version give them.
+
+    An older version measured some of the studies, so they may differ from what result.json holds.
+    """
+    config = load_config(folder / "study.toml")
+    with TemporaryDirectory() as copy:
+        journal = shutil.copy(folder / JOURNAL_NAME, copy)
+        study = optuna.load_study(study_name=result.study.name, storage=open_journal(Path(journal).parent))
+        sizes = {name: model.file_bytes for name, model in result.models.items()}
+        vram = () if result.budget.vram_bytes is None else (result.budget.vram_bytes,)
+        limits = Limits(vram, result.budget.margin_bytes, None, len(sizes), sizes)
+        trials, record = finished_trials(study, limits), StudyRecord(study)
+        finals, runs = record.rounds("finals", str(len(trials))), record.validations(len(trials))
+        held = [with_rounds(each, limits, finals.get(each.number, {}), runs.get(each.number, ())) for each in trials]
+        wanted = config.resolved_objectives(), config.resolved_floors(), config.resolved_weights()
+        choice = Choice.of(held, *wanted, config.finals.target_spread)
+        baselines = {each.trial for each in result.baselines.values()}
+        kept = to_validate(held, choice, {each.settings for each in held if each.number in baselines})
+        validation = record.rounds("validation", validation_of(len(trials), kept))
+    reported = [with_validation(each, validation.get(each.number, {})) for each in held]
+    infos = [trial_info(each, None, choice.stand_ins.get(each.number)).model_dump(mode="json") for each in reported]
+    yield from leaves({"trials": infos, "picks": choice.picks, "front": [each.number for each in choice.front]})
+
+
 def compared(one: str, first: Result, other: str, second: Result) -> Iterator[str]:
     try:
         yield from leaves(asdict(compare_studies([(one, first), (other, second)])))
@@ -115,6 +153,7 @@ def digests() -> dict[str, dict[str, str]]:
             "export": digest(exported(result)),
             "explain": digest(explained(result)),
             "report": digest(reported(result)),
+            "journal": digest(chosen_again(ROOT / "studies" / name, result)),
         }
         for name, result in results.items()
     }
