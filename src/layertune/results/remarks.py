@@ -1,4 +1,4 @@
-"""What to know about a study's figures, in sentences under its table."""
+"""The sentences under a study's table: where its speeds come from, and what may have affected them."""
 
 from collections import Counter
 
@@ -8,7 +8,7 @@ from layertune.units import format_bytes, format_duration
 
 
 def study_remarks(result: Result, interval: str = "±") -> list[str]:
-    """`interval` is how an interval is written beside its figure."""
+    """Return all sentences that apply. `interval` is the sign of an interval in the table above."""
     remarks = [finals_words(result, interval)]
     if result.plan is not None:
         remarks.append(plan_words(result.plan))
@@ -19,29 +19,29 @@ def study_remarks(result: Result, interval: str = "±") -> list[str]:
 
 
 def finals_words(result: Result, interval: str = "±") -> str:
-    """Say what the front's figures are: of the finals, or of the search alone."""
+    """Return in which stage the front and the picks were chosen, and in which the speeds of the table were measured."""
     finalists = [trial for trial in result.trials if trial.n_rounds > 0]
     if not finalists:
-        return "No finals were held: the front is of figures measured once, and includes who was lucky."
+        return "No finals were held: each trial was measured once, so some are on the front by luck."
     n_rounds = max(trial.n_rounds for trial in finalists)
     n_confirming = max(trial.n_confirming for trial in finalists)
     tied = [trial for trial in result.trials if trial.tied_with is not None]
-    equals = ", ".join(f"{trial.number} ({trial.tied_with} stands for it)" for trial in tied)
-    left_out = f" Not shown to be better than another that stands for it, so left out: {equals}." if tied else ""
-    is_open = " Noise still leaves some of that choice open." if result.decided is False else ""
-    told = (
-        f"Their figures and the baselines' are of {n_confirming} rounds more, which chose nothing"
+    equals = ", ".join(f"{trial.number} ({trial.tied_with} stands in for it)" for trial in tied)
+    left_out = f" Left out, because they are not shown to be better than another: {equals}." if tied else ""
+    is_open = " Noise could still change the choice." if result.decided is False else ""
+    reported = (
+        f"The speeds shown are from {n_confirming} further rounds, which chose nothing"
         if n_confirming
-        else "These rounds chose, so a little luck is in their figures"
+        else "The speeds shown are from these rounds, so they are a little too high by luck"
     )
     return (
-        f"Front and picks are of the finals: {len(finalists)} settings measured again in {n_rounds} rounds, in turns."
-        f"{is_open} {told}. {interval} is the 95 % interval of the median.{left_out}"
+        f"The finals chose the front and the picks: {len(finalists)} settings, measured again in {n_rounds} rounds."
+        f"{is_open} {reported}. {interval} is the 95 % interval of the median.{left_out}"
     )
 
 
 def plan_words(plan: PlanInfo) -> str:
-    """Say what was known before the first trial, and what the trials have shown the plan to lack."""
+    """Return how many settings fit by the memory plan, and how much more than planned the trials took."""
     known = f"By plan {plan.n_feasible} of {plan.n_settings} settings fit."
     if plan.n_trials == 0:
         return f"{known} No trial has checked the plan yet."
@@ -53,7 +53,7 @@ def plan_words(plan: PlanInfo) -> str:
 
 
 def drift_words(result: Result) -> str:
-    """Say how far the machine's speed moved, where it did."""
+    """Return how much faster or slower the machine became; empty where it did not."""
     moved = [ratio for each in result.references for ratio in each.relative.values()]
     farthest = max(moved, key=lambda ratio: abs(ratio - 1), default=1.0)
     if abs(farthest - 1) <= CLEAR_DRIFT:
@@ -66,7 +66,7 @@ def disturbance_words(result: Result) -> str:
     if not disturbed:
         return ""
     numbers = ", ".join(str(trial.number) for trial in disturbed)
-    return f"Disturbed although measured again: trial {numbers}; result.json says by what."
+    return f"Disturbed although measured again: trial {numbers}; the reasons are in result.json."
 
 
 def clock_words(clock: ClockInfo) -> str:
@@ -82,7 +82,7 @@ def clock_words(clock: ClockInfo) -> str:
 
 
 def gain_words(compared: ComparisonInfo | None) -> str:
-    """Say how much faster the balanced pick is, where the rounds that are told show it to differ at all."""
+    """Return how much faster the balanced pick is than a baseline, if the difference is clear."""
     if compared is None:
         return ""
     if not compared.clear:
@@ -91,14 +91,14 @@ def gain_words(compared: ComparisonInfo | None) -> str:
 
 
 def baseline_words(result: Result, baseline: BaselineInfo) -> str:
-    """Say what became of one of the result's baselines."""
+    """Return which trial measured a baseline, or why none did."""
     if baseline.trial is not None:
         return f"trial {baseline.trial}{over_words(result, baseline.trial)}"
     if baseline.settings is None:
         return "would evict a model"
     capacity_bytes = result.budget.capacity_bytes()
     room_bytes = result.plan.room_bytes if result.plan is not None else None
-    if room_bytes is None:  # older results do not say what trials took beside the plan
+    if room_bytes is None:  # older results have no overhead and headroom
         room_bytes = capacity_bytes
     if baseline.planned_bytes is None or room_bytes is None or baseline.planned_bytes <= room_bytes:
         return "not measured"
@@ -107,13 +107,13 @@ def baseline_words(result: Result, baseline: BaselineInfo) -> str:
 
 
 def over_words(result: Result, number: int) -> str:
-    """Say which limits a trial does not keep, behind its number; nothing where it keeps all."""
+    """Return the limits that a trial exceeds, to be written after its number; empty where it keeps all."""
     exceeded = [name for trial in result.trials if trial.number == number for name in trial.exceeded()]
     return f", over {' and '.join(exceeded)}" if exceeded else ""
 
 
 def _common_warnings(result: Result) -> list[str]:
-    """Return what every measured trial warns of."""
+    """Return the warnings that all measured trials have."""
     measured = [trial for trial in result.trials if trial.state == "measured"]
     counted = Counter(warning for trial in measured for warning in set(trial.warnings))
     return [f"On every trial: {warning}." for warning, n_trials in counted.items() if n_trials == len(measured) > 1]

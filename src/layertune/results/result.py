@@ -205,7 +205,7 @@ def read_result(path: Path) -> Result:
 
 
 def parse_result(data: Any, file: str) -> Result:
-    """Return the result that decoded JSON is; `file` says in errors where it is from.
+    """Return the result that decoded JSON is; errors name `file`.
 
     Raises:
         ResultFileError: it is no result, or was made by a newer layertune.

@@ -129,7 +129,7 @@ class ComparisonInfo(Part):
 
 
 class BaselineInfo(Part):
-    """A setting to beat, the trial that measured it, and what it needs by plan; None where there is none.
+    """A setting to beat, the trial that measured it, and its planned bytes; None where there is none.
 
     `balanced` is how many times as fast the balanced pick is, by model, measured in the same rounds.
     """

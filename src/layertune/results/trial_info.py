@@ -17,7 +17,7 @@ from layertune.config.objective import VRAM_PEAK, Objective
 from layertune.results.figures import Bytes, BytesMore, BytesOver, Count, Engine, Figure, NotNegative, Number
 from layertune.trial.outcome import ModelSamples
 
-# What every measured trial has; `tpot_s` came later, and both latencies beside a prefill are not of every trial.
+# What every measured trial has. Older results lack `tpot_s`, and not every trial has latencies next to a prefill.
 METRICS = frozenset(("pp_tokens_per_s", "tg_tokens_per_s", "ttft_s", "tokens_per_s", "tokens_per_s_together"))
 
 # Rates and times are never 0, and a sum or a ratio of them never overflows.
@@ -94,7 +94,7 @@ class DeviceVramInfo(Part):
 
 
 class VramInfo(OfDevices):
-    """`planned_bytes` are all models' buffers by plan; `unaccounted_bytes` the peak without llama.cpp's own buffers. Of
+    """`planned_bytes` are all models' planned buffers; `unaccounted_bytes` the peak without llama.cpp's own buffers. Of
     several `devices` all figures are sums, that of the peak of each one's own."""
 
     peak_bytes: BytesMore  # above the baseline, of which others may have given some back

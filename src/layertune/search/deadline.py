@@ -1,4 +1,4 @@
-"""The time limit of a study, of which a part is kept for the finals, and half of it for what confirms them."""
+"""The time limit of a study, of which a part is kept for the finals, half of it for the validation runs."""
 
 import time
 
@@ -8,11 +8,11 @@ _TRIALS_END, _FINALS_END = 2 / 3, 5 / 6
 class Deadline:
     """Runs from its creation. Without a timeout it is never over."""
 
-    def __init__(self, timeout_s: float | None, *, with_finals: bool, with_confirming: bool) -> None:
+    def __init__(self, timeout_s: float | None, *, with_finals: bool, with_validation: bool) -> None:
         self._started_s = time.monotonic()
         self._timeout_s = timeout_s
         self._trials_end = _TRIALS_END if with_finals else 1.0
-        self._finals_end = _FINALS_END if with_confirming else 1.0
+        self._finals_end = _FINALS_END if with_validation else 1.0
 
     def trials_are_over(self) -> bool:
         return self._spent(self._trials_end)

@@ -148,7 +148,7 @@ class Search:
         try:
             schedule = self.task.schedule
             watch = Deadline(
-                self.task.timeout_s, with_finals=schedule.n_rounds > 0, with_confirming=schedule.n_confirming > 0
+                self.task.timeout_s, with_finals=schedule.n_rounds > 0, with_validation=schedule.n_confirming > 0
             )
             prepared = PreparedRunner(runner, self.task.schedule.reference)
             why = self._run_trials(prepared, on_event, watch)

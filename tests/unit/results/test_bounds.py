@@ -65,11 +65,11 @@ def test_less_memory_at_the_same_speed_does_not_beat_beyond_noise() -> None:
     assert beaten(FAST, leaner) is None
 
 
-def test_a_faster_trial_that_takes_more_memory_beats_nobody() -> None:
+def test_a_faster_trial_that_takes_more_memory_beats_none() -> None:
     assert beaten(SLOW, trial(2, {"chat": [20.0, 20.0, 20.0]}, peak_mib=100.5)) is None
 
 
-def test_a_faster_median_within_the_noise_of_both_beats_nobody() -> None:
+def test_a_faster_median_within_the_noise_of_both_beats_none() -> None:
     assert beaten(SLOW, trial(2, {"chat": [9.0, 11.0, 13.0]}, peak_mib=100)) is None
 
 
@@ -88,14 +88,14 @@ def test_a_larger_context_is_not_beaten_by_a_faster_trial() -> None:
 
 
 @pytest.mark.parametrize("samples", [{"chat": [10.0]}, {"chat": [10.0, 10.0]}])
-def test_a_single_sample_says_too_little_to_be_beaten_or_to_beat(samples: dict[str, list[float]]) -> None:
+def test_a_trial_with_a_single_sample_neither_beats_nor_is_beaten(samples: dict[str, list[float]]) -> None:
     one = trial(2, samples, peak_mib=100)
     assert (beaten(one, FAST) is None) == (len(samples["chat"]) == 1)
     once = trial(3, {"chat": [99.0]}, peak_mib=1)
     assert beaten(SLOW, once) is None
 
 
-def test_what_keeps_no_limit_or_was_not_measured_beats_nobody() -> None:
+def test_a_trial_over_a_limit_or_not_measured_beats_none() -> None:
     refused = FinishedTrial.of(3, split(9, "chat"), Infeasible("load", "chat", "no room", 1, 0.1), {"vram": 1.0})
     assert beaten(SLOW, replace(FAST, violations={"vram": 1.0}), refused) is None
     assert trial_bounds(OBJECTIVES, refused) is None
@@ -111,7 +111,7 @@ def test_equals_are_rarely_called_beaten_by_noise() -> None:
     assert n_beaten <= 0.02 * 500
 
 
-def test_what_two_loads_of_one_setting_can_differ_by_beats_nobody() -> None:
+def test_a_difference_that_two_loads_of_one_setting_can_have_beats_none() -> None:
     """Repetitions of one load scatter less than loads do: drift.py has CLEAR_DRIFT for it."""
     lucky_load = trial(2, {"chat": [20.6, 20.61, 20.59]}, peak_mib=100)
     unlucky_load = trial(3, {"chat": [20.0, 20.01, 19.99]}, peak_mib=100)

@@ -1,4 +1,4 @@
-"""When the finals have told enough."""
+"""When noise could no longer change the choice."""
 
 import random
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def is_decided(
 LEAN = finalist(0, 100, chat=rounds(20.0, 20.2, 19.8), code=rounds(9.0, 9.1, 8.9))
 
 
-def test_without_finals_nothing_is_said() -> None:
+def test_without_finals_a_choice_is_neither_decided_nor_open() -> None:
     assert is_decided([], OBJECTIVES, 0.01) is None
     assert Choice.of([LEAN], OBJECTIVES).decided is None
 
@@ -43,7 +43,7 @@ def test_finalists_that_all_failed_are_no_finals() -> None:
     assert is_decided(failed, OBJECTIVES, 0.01) is None
 
 
-def test_one_finalist_alone_has_won() -> None:
+def test_a_single_finalist_is_a_decided_choice() -> None:
     assert is_decided([LEAN], OBJECTIVES, 0.01)
 
 
@@ -73,7 +73,7 @@ def test_a_tie_of_a_time_that_is_to_be_short_is_decided_alike() -> None:
     assert not is_decided([LEAN, far], (ttft, VRAM), 0.01)
 
 
-def test_memory_is_no_matter_of_noise() -> None:
+def test_memory_is_compared_without_noise() -> None:
     fat = finalist(1, 200, chat=rounds(22.0, 18.0, 20.0))
     assert is_decided([LEAN, fat], (VRAM,), 0.01)
     assert not is_decided([LEAN, fat], (CHAT, VRAM), 0.01)
@@ -84,12 +84,12 @@ def test_a_single_round_decides_nothing() -> None:
     assert not is_decided([one, other], (CHAT, VRAM), 0.01)
 
 
-def test_rounds_of_different_hours_decide_nothing() -> None:
+def test_trials_without_common_rounds_decide_nothing() -> None:
     early, late = finalist(0, 100, chat={0: 20.0, 1: 20.1}), finalist(1, 100, chat={2: 10.0, 3: 10.1})
     assert not is_decided([early, late], (CHAT, VRAM), 0.01)
 
 
-def test_who_misses_a_floor_is_out_whatever_noise_hides() -> None:
+def test_a_trial_below_a_floor_leaves_nothing_open() -> None:
     slow = finalist(1, 200, chat=rounds(21.0, 18.0, 19.0), code=rounds(5.0, 5.1, 4.9))
     floors = (Floor(Objective("code.tokens_per_s", "maximize"), 8.0),)
     assert not is_decided([LEAN, slow], (CHAT, VRAM), 0.01)
@@ -159,7 +159,7 @@ def test_a_choice_is_ever_called_decided_wrongly_in_no_more_than_five_percent_of
     assert n_wrong(80, n_slower=4) <= 0.05 * 80
 
 
-def test_an_error_that_is_not_shared_out_is_made_several_times(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_error_spending_choices_are_called_decided_wrongly_too_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it was: 2.5 % in every comparison of every look."""
     monkeypatch.setattr(choice, "error_of_one", lambda *_: 0.025)
     assert n_wrong(80, n_slower=4) > 2 * 0.05 * 80

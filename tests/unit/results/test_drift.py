@@ -27,7 +27,7 @@ def test_drifts_are_relative_to_the_first_reference(speeds: list[float]) -> None
 
 
 @pytest.mark.parametrize("references", [[], [reference(0, 20.0)]])
-def test_a_machine_that_was_looked_at_once_has_not_drifted(references: list[Reference]) -> None:
+def test_a_single_reference_measurement_shows_no_drift(references: list[Reference]) -> None:
     assert worst_drift(references) is None
     assert len(drifts(references)) == len(references)
 
@@ -47,12 +47,12 @@ def test_a_drift_within_the_noise_of_the_measurements_is_none() -> None:
     assert worst_drift([reference(0, 20.0, spread=0.2), reference(8, 24.0, spread=0.2)]) is None
 
 
-def test_references_of_a_single_repetition_tell_of_no_drift() -> None:
+def test_references_of_a_single_repetition_show_no_drift() -> None:
     once = [Reference(n_trials, outcome({"chat": [speed]})) for n_trials, speed in ((0, 20.0), (8, 10.0))]
     assert worst_drift(once) is None
 
 
-def test_a_drift_is_told_while_the_search_runs_and_none_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_a_drift_is_reported_while_the_search_runs(capsys: pytest.CaptureFixture[str]) -> None:
     progress = SearchProgress(task(), [])
     progress.on_event(ReferenceMeasured(None))
     assert capsys.readouterr().err == ""
@@ -60,7 +60,7 @@ def test_a_drift_is_told_while_the_search_runs_and_none_is_not(capsys: pytest.Ca
     assert capsys.readouterr().err.startswith("the machine runs at 90% of its speed at the start")
 
 
-def test_a_result_has_every_reference_with_its_speeds_and_what_became_of_them() -> None:
+def test_a_result_has_every_reference_with_its_relative_speeds() -> None:
     references = [reference(0, 20.0), reference(8, 18.0, code=11.0)]
     first, later = result(references=references).references
     assert (first.n_trials, first.relative) == (0, {"chat": 1.0, "code": 1.0})

@@ -37,7 +37,7 @@ def baseline(measured: SplitSettings) -> Baseline:
     return Baseline("theirs", measured, "a rule")
 
 
-def test_the_loads_of_every_measurement_are_told_without_an_interval() -> None:
+def test_load_times_of_every_measurement_are_kept_without_an_interval() -> None:
     found = result(trials=[BASELINE, LUCKY])
     loads = [trial.load_s["chat"] for trial in found.trials]
     assert [(load.median, load.n, load.low) for load in loads] == [(0.1, 1 + len(STEADY), None), (0.1, 1, None)]
@@ -50,7 +50,7 @@ def test_front_and_picks_are_of_finalists_only() -> None:
     assert (found.trial(1).n_rounds, found.trial(2).n_rounds) == (4, 0)
 
 
-def test_a_finalists_figures_are_those_of_the_rounds_and_the_first_ones_stand_beside_them() -> None:
+def test_a_finalist_has_the_metrics_of_the_rounds_and_those_of_the_search_as_screening() -> None:
     found = result(trials=[BASELINE, PICK, LUCKY]).trial(1)
     assert found.metrics is not None
     assert found.screening is not None
@@ -64,7 +64,7 @@ def confirmed(trial: FinishedTrial, chat: float) -> FinishedTrial:
     return in_rounds(trial, "validation", outcomes(again))
 
 
-def test_of_what_was_confirmed_these_rounds_are_told_and_chose_nothing() -> None:
+def test_validation_runs_are_reported_and_choose_nothing() -> None:
     found = result(trials=[confirmed(BASELINE, 19.0), confirmed(PICK, 10.0), LUCKY])
     assert found.pareto == [0, 1]
     assert found.picks["chat"] == 1
@@ -77,20 +77,20 @@ def test_of_what_was_confirmed_these_rounds_are_told_and_chose_nothing() -> None
     assert told.load_s["chat"].n == 9
 
 
-def test_a_finalist_that_was_not_confirmed_has_its_finals_figures_alone() -> None:
+def test_a_finalist_without_validation_runs_reports_its_finals() -> None:
     told = result(trials=[BASELINE, PICK]).trial(1)
     assert (told.last_measured_in(), told.finals) == ("finals", None)
     assert told.metrics_of("finals") == told.metrics
     assert told.metrics_of("confirming") is None
 
 
-def test_baselines_are_compared_in_the_rounds_that_are_told() -> None:
+def test_a_gain_over_a_baseline_is_that_of_the_validation_runs() -> None:
     trials = [confirmed(BASELINE, 20.0), confirmed(PICK, 40.0)]
     gain = result(trials=trials, baselines=[baseline(BASELINE.settings)]).baselines["theirs"].balanced["chat"]
     assert gain.ratio == pytest.approx(2.0, rel=0.001)
 
 
-def test_a_baseline_that_was_not_measured_after_the_finals_is_compared_with_nothing_of_that_hour() -> None:
+def test_no_gain_pairs_validation_runs_with_rounds_of_the_finals() -> None:
     """The pick is half as fast again in both; the machine is 10 % slower after the finals."""
     slowed = confirmed(PICK, 0.9 * 30.0)
     over = replace(BASELINE, violations={"vram": 5.0})
@@ -101,7 +101,7 @@ def test_a_baseline_that_was_not_measured_after_the_finals_is_compared_with_noth
     assert baseline_words(found, found.baselines["theirs"]) == "trial 0, over vram"
 
 
-def test_figures_of_a_stage_that_has_none_are_not_those_of_another() -> None:
+def test_metrics_of_a_stage_that_was_not_measured_are_none() -> None:
     told = result(trials=[confirmed(BASELINE, 19.0), confirmed(PICK, 10.0), LUCKY]).trial(1)
     assert told.model_copy(update={"finals": None}).metrics_of("finals") is None
     assert told.model_copy(update={"screening": None}).metrics_of("search") is None
@@ -140,14 +140,14 @@ def test_a_baseline_that_is_the_pick_is_compared_with_nothing() -> None:
     )
 
 
-def test_a_gain_that_was_measured_once_is_no_clear_one() -> None:
+def test_a_gain_measured_in_one_round_is_not_clear() -> None:
     single = [in_rounds(each, "finals", {0: outcomes(each)[0]}) for each in (BASELINE, PICK)]
     gain = result(trials=single, baselines=[baseline(BASELINE.settings)]).baselines["theirs"].balanced["chat"]
     assert (gain.low, gain.high) == (None, None)
     assert not gain.clear
 
 
-def test_what_disturbed_a_round_is_told_among_the_warnings() -> None:
+def test_disturbances_of_a_round_are_among_the_warnings() -> None:
     disturbed = replace(
         outcome({"chat": [30.0], "code": [15.0]}, 200),
         warnings=("measured again, since the machine was busy",),
@@ -167,7 +167,7 @@ def test_a_trial_that_ended_early_says_why() -> None:
 
 
 @pytest.mark.parametrize("phases", [{}, {"load": 5}, {"load": 5, "unload": 0}, {"prefill": 5}])
-def test_phases_that_no_reading_worked_at_are_missing_and_hinder_nothing(phases: dict[str, int]) -> None:
+def test_phases_without_a_reading_are_missing(phases: dict[str, int]) -> None:
     vram = VramReport(100, 0, "process", "nvml", phases)
     found = result(trials=[searched(LUCKY, replace(outcome({"chat": [1.0], "code": [1.0]}), vram=vram))])
     told = found.trial(2).vram
@@ -175,7 +175,7 @@ def test_phases_that_no_reading_worked_at_are_missing_and_hinder_nothing(phases:
     assert told.phases == phases
 
 
-def test_memory_that_grew_after_the_load_or_did_not_come_back_is_told() -> None:
+def test_memory_that_grew_after_the_load_or_was_not_freed_is_a_warning() -> None:
     vram = VramReport(100 * 2**20, 0, "process", "nvml", {"load": 2**20, "prefill": 9 * 2**20, "unload": 5 * 2**20})
     found = result(trials=[searched(LUCKY, replace(outcome({"chat": [1.0], "code": [1.0]}), vram=vram))])
     assert found.trial(2).warnings == [

@@ -66,7 +66,7 @@ def test_a_clearly_faster_trial_is_picked_and_the_leaner_one_is_lean() -> None:
     assert choose(candidates([LEAN, faster])) == {"balanced": 1, "chat": 1, "lean": 0}
 
 
-def test_noise_that_may_hide_five_percent_does_not_decide_for_the_leaner_one() -> None:
+def test_the_leaner_trial_is_not_picked_where_noise_may_hide_a_loss_of_five_percent() -> None:
     maybe_faster = finalist(1, 200, chat=rounds(22.0, 19.9, 22.0, 20.8))
     assert choose(candidates([LEAN, maybe_faster])) == {"balanced": 1, "chat": 1, "lean": 0}
 
@@ -76,7 +76,7 @@ def test_of_equals_in_memory_the_faster_median_is_picked() -> None:
     assert set(choose(candidates([LEAN, faster])).values()) == {1}
 
 
-def test_a_candidate_tells_the_speeds_of_each_round() -> None:
+def test_a_candidate_has_its_speeds_in_each_round() -> None:
     (candidate,) = candidates([finalist(4, 1, chat=rounds(20.0, 22.0), code={0: 9.0, 1: 8.0})])
     assert candidate.number == 4
     assert candidate.tokens_per_s == {"chat": 21.0, "code": 8.5}
@@ -98,7 +98,7 @@ def test_a_trial_that_is_clearly_faster_round_by_round_is_not_called_slower_for_
 
 
 @pytest.mark.parametrize("model", ["chat", "code"])
-def test_a_model_s_pick_does_not_look_at_the_other_model(model: str) -> None:
+def test_a_model_s_pick_does_not_depend_on_the_other_model(model: str) -> None:
     other = {"chat": "code", "code": "chat"}[model]
     fast = finalist(0, 200, **{model: rounds(30.0, 30.1, 29.9), other: rounds(1.0, 1.0, 1.0)})
     slow = finalist(1, 100, **{model: rounds(20.0, 20.1, 19.9), other: rounds(9.0, 9.0, 9.0)})

@@ -23,28 +23,28 @@ def warned(trial: FinishedTrial, **changes: tuple[str, ...]) -> FinishedTrial:
 
 def test_the_finals_say_how_many_were_measured_again_and_which_showed_no_difference() -> None:
     words = finals_words(result(trials=[PICK, EQUAL]))
-    assert "2 settings measured again in 4 rounds" in words
-    assert "Not shown to be better than another that stands for it, so left out: 1 (0 stands for it)." in words
+    assert "2 settings, measured again in 4 rounds" in words
+    assert "Left out, because they are not shown to be better than another: 1 (0 stands in for it)." in words
 
 
 @pytest.mark.parametrize(("decided", "said"), [(True, False), (False, True), (None, False)])
-def test_a_choice_that_noise_leaves_open_says_so(decided: bool | None, said: bool) -> None:
+def test_an_undecided_choice_has_a_remark(decided: bool | None, said: bool) -> None:
     held = result(trials=[PICK, EQUAL]).model_copy(update={"decided": decided})
-    assert ("Noise still leaves some of that choice open." in finals_words(held)) == said
+    assert ("Noise could still change the choice." in finals_words(held)) == said
 
 
-def test_what_was_confirmed_says_so_beside_the_finals() -> None:
-    told = "Their figures and the baselines' are of 3 rounds more, which chose nothing."
+def test_the_remarks_name_the_validation_runs_as_the_source_of_the_speeds() -> None:
+    reported = "The speeds shown are from 3 further rounds, which chose nothing."
     more = dict(list(outcomes(PICK).items())[:3])
-    assert told in finals_words(result(trials=[in_rounds(PICK, "validation", more), EQUAL]))
-    assert "These rounds chose, so a little luck is in their figures." in finals_words(result(trials=[PICK, EQUAL]))
+    assert reported in finals_words(result(trials=[in_rounds(PICK, "validation", more), EQUAL]))
+    assert "so they are a little too high by luck." in finals_words(result(trials=[PICK, EQUAL]))
 
 
-def test_a_study_without_finals_says_that_its_figures_may_be_luck() -> None:
+def test_without_finals_a_remark_warns_of_luck() -> None:
     assert finals_words(result()).startswith("No finals were held")
 
 
-def test_a_machine_that_moved_is_told_by_the_farthest_reference() -> None:
+def test_a_drift_is_reported_by_the_farthest_reference() -> None:
     at = [
         Reference(8 * n, outcome({"chat": [20.0 * speed] * 3, "code": [9.0] * 3})) for n, speed in enumerate((1, 0.8))
     ]
@@ -54,20 +54,20 @@ def test_a_machine_that_moved_is_told_by_the_farthest_reference() -> None:
     assert drift_words(result(references=at[:1])) == ""
 
 
-def test_what_stayed_disturbed_is_told_by_number() -> None:
+def test_trials_that_stayed_disturbed_are_named() -> None:
     crowded = warned(PICK, disturbances=("other programs took 1.00 cores",))
     assert disturbance_words(result(trials=[crowded, EQUAL])) == (
-        "Disturbed although measured again: trial 0; result.json says by what."
+        "Disturbed although measured again: trial 0; the reasons are in result.json."
     )
     assert disturbance_words(result(trials=[EQUAL])) == ""
 
 
-def test_what_every_trial_warns_of_is_said_once() -> None:
+def test_a_warning_that_all_trials_have_is_printed_once() -> None:
     shared = [warned(trial, warnings=("4 threads share 2 cores",)) for trial in (PICK, EQUAL)]
     assert study_remarks(result(trials=shared)).count("On every trial: 4 threads share 2 cores.") == 1
 
 
-def test_the_clock_tells_shares_of_the_whole_run() -> None:
+def test_the_time_spent_is_printed_as_shares_of_the_whole_run() -> None:
     clock = ClockInfo(wall_s=100, load_s=10, warm_up_s=15, measure_s=70, unload_s=1, overhead_s=4)
     assert clock_words(clock) == (
         "Of 1m 40s: 70.0% measuring, 15.0% warm-up, 10.0% loading, 1.0% unloading, 4.0% overhead."

@@ -208,7 +208,7 @@ def test_a_pick_that_is_not_there_names_those_that_are(pick: str, words: str) ->
         result().picked(pick)
 
 
-def test_of_one_device_nothing_is_told_one_by_one(tmp_path: Path) -> None:
+def test_a_single_device_has_no_key_devices(tmp_path: Path) -> None:
     data = json.loads(result().model_dump_json())
     assert "devices" not in data["budget"]
     assert "devices" not in data["trials"][1]["vram"]

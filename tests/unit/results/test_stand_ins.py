@@ -61,7 +61,7 @@ def test_what_is_kept_does_not_depend_on_the_order(tried: list[FinishedTrial], d
 
 @settings(deadline=None)
 @given(finalists())
-def test_of_what_is_kept_nobody_is_leaner_and_slower_in_nothing(
+def test_no_trial_that_is_kept_is_leaner_than_another_and_slower_in_nothing(
     tried: list[FinishedTrial],
 ) -> None:
     kept, _ = front_without_ties(tried, OBJECTIVES)
@@ -103,7 +103,7 @@ def test_a_trial_that_is_faster_by_more_than_a_tie_may_cost_stays_although_noise
     assert front_without_ties([LEAN, maybe_faster], (CHAT, VRAM)) == ([LEAN, maybe_faster], {})
 
 
-def test_what_only_looks_better_does_not_stand_for_what_takes_no_more_memory() -> None:
+def test_a_trial_that_is_not_clearly_better_does_not_stand_in_for_one_with_as_little_memory() -> None:
     """As on the CPU: by more than a tie may cost at the best guess, but not shown; the other's rest is as good."""
     early = finalist(0, 100, chat=rounds(20.0, 20.4, 19.8, 20.1), code=rounds(9.05, 9.0, 9.1, 9.05))
     maybe_faster = finalist(1, 100, chat=rounds(22.0, 19.0, 22.0, 20.8), code=rounds(9.0, 8.95, 9.05, 9.0))
@@ -188,7 +188,7 @@ def shown(trials: list[FinishedTrial], floors: Sequence[Floor] = ()) -> tuple[li
 STEADY = {"code": rounds(10, 10.1, 9.9, 10)}
 
 
-def test_of_equals_the_earliest_stands_for_all_however_lucky_a_later_one_was() -> None:
+def test_the_earliest_of_equal_trials_stands_in_for_all() -> None:
     slow = finalist(0, 0, chat=rounds(20, 20.2, 19.8, 20), **STEADY)
     first = finalist(1, 5, chat=rounds(40, 41, 39, 40), **STEADY)
     lucky = finalist(2, 5, chat=rounds(40.5, 40.5, 39.5, 41), **STEADY)
@@ -206,12 +206,12 @@ def test_of_equals_the_earliest_stands_for_all_however_lucky_a_later_one_was() -
     ],
     ids=["clearly faster", "more memory", "a single round in common"],
 )
-def test_what_differs_is_no_equal(other: FinishedTrial) -> None:
+def test_trials_that_differ_are_not_equal(other: FinishedTrial) -> None:
     first = finalist(1, 5, chat=rounds(40, 41, 39, 40), **STEADY)
     assert first_of_equals([first, other], OBJECTIVES) == ([first, other], {})
 
 
-def test_an_equal_below_a_floor_does_not_stand_for_one_above_it() -> None:
+def test_an_equal_below_a_floor_does_not_stand_in_for_one_above_it() -> None:
     below = finalist(1, 5, chat=rounds(39, 40, 38, 39), **STEADY)
     above = finalist(2, 5, chat=rounds(39.5, 39.5, 39, 39.8), **STEADY)
     assert first_of_equals([below, above], OBJECTIVES) == ([below], {2: 1})
@@ -221,7 +221,7 @@ def test_an_equal_below_a_floor_does_not_stand_for_one_above_it() -> None:
 
 @settings(deadline=None)
 @given(finalists())
-def test_who_stands_for_others_is_shown_and_stands_for_none_that_is(tried: list[FinishedTrial]) -> None:
+def test_a_stand_in_is_on_the_front_and_stands_in_for_none_that_is(tried: list[FinishedTrial]) -> None:
     best, tied = shown(tried)
     numbers = {each.number for each in best}
     assert best

@@ -11,7 +11,7 @@ speeds = st.lists(st.floats(1, 1000), min_size=1, max_size=6)
 rounds = st.lists(speeds, min_size=1, max_size=6)
 
 
-def test_a_metric_keeps_its_samples_and_tells_median_and_spread() -> None:
+def test_a_metric_has_its_samples_their_median_and_their_spread() -> None:
     metric = Metric.of([3.0, 1.0, 2.0, 10.0])
     assert (metric.median, metric.mad, metric.n, metric.samples) == (2.5, 1.0, 4, (3.0, 1.0, 2.0, 10.0))
 
@@ -29,7 +29,7 @@ def test_a_round_of_one_sample_each_is_the_same_as_the_samples(samples: list[flo
 
 
 @given(rounds)
-def test_the_figure_of_rounds_is_that_of_their_medians(found: list[list[float]]) -> None:
+def test_the_median_of_rounds_is_that_of_their_medians(found: list[list[float]]) -> None:
     metric, medians = Metric.of_rounds(found), Metric.of([median(each) for each in found])
     assert (metric.median, metric.low, metric.high) == (medians.median, medians.low, medians.high)
 
@@ -41,7 +41,7 @@ def test_every_sample_of_every_round_is_kept_in_its_order(found: list[list[float
     assert metric.n == len(metric.samples)
 
 
-def test_samples_of_one_round_say_nothing_of_the_spread_between_rounds() -> None:
+def test_the_interval_is_that_of_the_rounds_and_not_of_samples_within_one() -> None:
     steady_within = Metric.of_rounds([[20.0, 20.0, 20.0], [22.0, 22.0, 22.0], [24.0, 24.0, 24.0]])
     steady_between = Metric.of_rounds([[10.0, 20.0, 30.0]] * 3)
     assert steady_within.low is not None
@@ -50,7 +50,7 @@ def test_samples_of_one_round_say_nothing_of_the_spread_between_rounds() -> None
     assert steady_between.mad == 10
 
 
-def test_one_round_has_a_figure_and_no_interval() -> None:
+def test_one_round_has_a_median_and_no_interval() -> None:
     metric = Metric.of_rounds([[20.0, 21.0, 22.0]])
     assert (metric.median, metric.low, metric.high) == (21.0, None, None)
 

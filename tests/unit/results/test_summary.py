@@ -14,7 +14,7 @@ def planned(correction: Correction | None = None) -> Planned:
     return Planned(PLANNER, n_settings=100, n_feasible=40, correction=correction)
 
 
-def test_without_a_plan_nothing_is_claimed() -> None:
+def test_without_a_plan_nothing_is_planned() -> None:
     trial = result().trial(1)
     assert result().plan is None
     assert trial.planned is None
@@ -22,7 +22,7 @@ def test_without_a_plan_nothing_is_claimed() -> None:
     assert trial.vram.planned_bytes is None
 
 
-def test_every_trial_has_its_plan_beside_what_was_measured() -> None:
+def test_every_trial_has_its_planned_and_its_measured_bytes() -> None:
     found = result(planned=planned())
     for trial, split in ((0, settings(0, 0)), (1, settings(37, 20)), (2, settings(37, 29))):
         plan = PLANNER.plan(split)
@@ -34,7 +34,7 @@ def test_every_trial_has_its_plan_beside_what_was_measured() -> None:
     assert measured.planned_bytes == PLANNER.plan(settings(37, 20)).device_bytes
 
 
-def test_what_no_buffer_accounts_for_is_told() -> None:
+def test_bytes_outside_all_buffers_are_unaccounted() -> None:
     trial = result().trial(1)
     assert trial.buffers is not None
     assert trial.vram is not None
@@ -47,7 +47,7 @@ def test_what_no_buffer_accounts_for_is_told() -> None:
     assert trial.vram.unaccounted_bytes == trial.vram.peak_bytes - held_bytes
 
 
-def test_what_corrected_the_plan_is_told_and_nothing_where_nothing_did() -> None:
+def test_a_result_has_the_correction_of_the_plan() -> None:
     learned = result(planned=planned(Correction(10, 20, 3))).plan
     assert learned is not None
     assert (learned.n_settings, learned.n_feasible) == (100, 40)
@@ -71,7 +71,7 @@ def test_a_baseline_names_the_trial_that_measured_it() -> None:
     assert (found["evicts"].settings, found["evicts"].trial, found["evicts"].planned_bytes) == (None, None, None)
 
 
-def test_a_result_tells_what_an_export_needs_beside_the_settings() -> None:
+def test_a_result_has_what_an_export_needs_besides_the_settings() -> None:
     limits = HostLimitsInfo(n_cpus=4, ram_per_model_bytes=6_000_000_000)
     found = result(host_limits=limits)
     assert found.host_limits == limits
@@ -79,7 +79,7 @@ def test_a_result_tells_what_an_export_needs_beside_the_settings() -> None:
     assert found.trial(2).flash_attn == {}
 
 
-def test_a_result_of_before_that_was_kept_is_still_read() -> None:
+def test_an_older_result_without_host_limits_is_read() -> None:
     data = result().model_dump()
     del data["host_limits"]
     for trial in data["trials"]:

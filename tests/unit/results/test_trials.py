@@ -1,4 +1,4 @@
-"""Which figures of a trial count, and which trials."""
+"""Which measurements of a trial count, and which trials."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def test_of_a_finalist_only_the_rounds_count() -> None:
     assert AGAIN.by_round("chat", "tokens_per_s") == {("finals", 0): 20.0, ("finals", 1): 22.0, ("finals", 2): 21.0}
 
 
-def test_a_trial_that_is_no_finalist_has_its_first_figures() -> None:
+def test_without_finals_the_search_s_own_measurement_counts() -> None:
     assert objective_value(CHAT, ONCE) == 98.0
     assert ONCE.by_round("chat", "tokens_per_s") == {("search", 0): 98.0}
 
@@ -35,7 +35,7 @@ def test_the_round_of_several_repetitions_counts_once() -> None:
     assert objective_value(CHAT, twice) == 20.5
 
 
-def test_a_figure_that_only_some_rounds_have_is_of_those_rounds() -> None:
+def test_a_quantity_that_only_some_rounds_have_is_of_those_rounds() -> None:
     """Latencies beside a prefill are measured in the first rounds only."""
     rounds_of = outcomes(AGAIN)
     samples = replace(rounds_of[1].models["chat"].samples, ttft_s_beside_prefill=(4.0, 6.0))
@@ -56,7 +56,7 @@ def test_the_peak_is_the_most_that_any_round_took(peaks_mib: list[float]) -> Non
     assert objective_value(VRAM, found) == found.peak_bytes()
 
 
-def test_once_there_are_finalists_nobody_else_comes_onto_the_front() -> None:
+def test_after_finals_only_finalists_are_on_the_front() -> None:
     other = finalist(2, 30, chat=rounds(30.0, 30.0, 30.0))
     assert contenders([ONCE, AGAIN, other]) == [AGAIN, other]
     assert front([ONCE, AGAIN, other], (CHAT, VRAM)) == [AGAIN, other]
@@ -74,13 +74,13 @@ def test_a_dominated_finalist_is_not_on_the_front() -> None:
 
 
 @pytest.mark.parametrize("objective", [CODE, Objective("code.ttft_s", "minimize")])
-def test_a_figure_that_was_not_measured_is_an_error_not_a_number(objective: Objective) -> None:
+def test_a_quantity_that_was_not_measured_is_an_error(objective: Objective) -> None:
     empty = trial(0, {"chat": [1.0], "code": []})
     with pytest.raises(ValueError, match=rf"trial 0 has no {objective.name}"):
         objective_value(objective, empty)
 
 
-def test_a_trial_that_was_not_measured_has_no_figures_to_ask_for() -> None:
+def test_a_trial_that_was_not_measured_has_no_values() -> None:
     crashed = FinishedTrial.of(7, split(1, "chat"), Failed("crashed", "SIGSEGV", (), 0.1), {})
     with pytest.raises(ValueError, match="trial 7 was not measured"):
         objective_value(CHAT, crashed)

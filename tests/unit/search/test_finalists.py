@@ -67,7 +67,7 @@ def test_the_front_comes_before_what_noise_may_have_kept_off_it(trials: list[Fin
 
 
 @given(searched())
-def test_without_trials_that_keep_the_limits_nobody_is_measured_again(trials: list[FinishedTrial]) -> None:
+def test_no_trial_over_a_limit_is_measured_again(trials: list[FinishedTrial]) -> None:
     over = [replace(each, violations={"vram": 1.0}) for each in trials]
     assert finalists(over, OBJECTIVES, {each.settings for each in over}, 4) == []
 
@@ -111,12 +111,12 @@ numbers = st.lists(st.integers(0, 999), unique=True, max_size=12)
 
 
 @given(numbers, st.integers(0, 9), st.sampled_from(["1 finals", "2 finals", "1 confirming"]))
-def test_every_finalist_has_one_turn_in_a_round(order: list[int], n_round: int, seed: str) -> None:
+def test_every_finalist_is_once_in_the_order_of_a_round(order: list[int], n_round: int, seed: str) -> None:
     assert sorted(round_order(order, n_round, seed)) == sorted(order)
     assert round_order(order, n_round, seed) == round_order(order, n_round, seed)
 
 
-def test_turns_differ_from_round_to_round_and_from_seed_to_seed() -> None:
+def test_orders_differ_from_round_to_round_and_from_seed_to_seed() -> None:
     orders = {
         tuple(round_order(range(8), n_round, seed))
         for n_round in range(6)
@@ -125,7 +125,7 @@ def test_turns_differ_from_round_to_round_and_from_seed_to_seed() -> None:
     assert len(orders) == 18
 
 
-def test_no_finalist_has_its_turn_at_the_same_place_in_all_rounds() -> None:
+def test_no_finalist_is_at_the_same_place_in_all_rounds() -> None:
     places = [round_order(range(8), n_round, "1 finals") for n_round in range(6)]
     for number in range(8):
         assert len({order.index(number) for order in places}) > 1

@@ -142,7 +142,7 @@ def test_finals_do_not_end_early_while_noise_may_decide_the_choice() -> None:
     assert len(runner.ran) == 5 * 4
 
 
-def test_finals_whose_figures_are_not_told_end_with_the_choice() -> None:
+def test_finals_with_validation_runs_after_them_end_with_the_choice() -> None:
     runner = FakeRunner(noise=WILD)
     hold(runner, 6, n_confirming=3)
     assert len(runner.ran) == MIN_ROUNDS * 4
@@ -168,7 +168,7 @@ def test_a_round_that_has_begun_is_finished_after_the_time_is_up() -> None:
     assert len(runner.ran) == 4 * 4
 
 
-def test_events_tell_how_much_of_a_round_is_left() -> None:
+def test_events_have_how_much_of_a_round_is_left() -> None:
     events: list[Event] = []
     hold(FakeRunner(), 3, on_round=events.append)
     rounds = [event for event in events if isinstance(event, RoundMeasured)]

@@ -1,4 +1,4 @@
-"""The rounds after the finals: of what was chosen, told in the place of those that chose, all of it or nothing."""
+"""Validation runs after the finals: reported instead of the rounds that chose, for all of the choice or for none."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -50,7 +50,7 @@ def failures(trial: FinishedTrial) -> list[TrialOutcome]:
     return [each.outcome for each in trial.measurements if not isinstance(each.outcome, Measured)]
 
 
-def test_what_the_finals_chose_and_the_baselines_are_measured_once_more(tmp_path: Path) -> None:
+def test_validation_runs_measure_what_the_finals_chose_and_the_baselines(tmp_path: Path) -> None:
     events: list[Event] = []
     held, runner = study(tmp_path), FakeRunner(noise=WILD)
     held.run(runner, events.append)
@@ -63,7 +63,7 @@ def test_what_the_finals_chose_and_the_baselines_are_measured_once_more(tmp_path
     assert kinds == ["finals"] * N_FINALS * n_finalists + ["validation"] * N_CONFIRMING * len(chosen(finished))
 
 
-def test_their_figures_are_told_and_choose_nothing(tmp_path: Path) -> None:
+def test_validation_runs_are_reported_and_choose_nothing(tmp_path: Path) -> None:
     runner = FakeRunner()
     study(tmp_path, n_confirming=0).run(runner, quiet)
     before = study(tmp_path).finished()
@@ -80,26 +80,26 @@ def test_their_figures_are_told_and_choose_nothing(tmp_path: Path) -> None:
         assert reported.median == pytest.approx(chose.median / 2)
 
 
-def test_without_them_those_of_the_finals_are_told(tmp_path: Path) -> None:
+def test_without_validation_runs_the_finals_are_reported(tmp_path: Path) -> None:
     held = study(tmp_path, n_confirming=0)
     held.run(FakeRunner(), quiet)
     assert confirmed(held.finished()) == []
     assert all(trial.reported_by == trial.chosen_by for trial in held.finished())
 
 
-def test_without_finals_there_is_nothing_to_confirm(tmp_path: Path) -> None:
+def test_without_finals_there_are_no_validation_runs(tmp_path: Path) -> None:
     runner = FakeRunner()
     study(tmp_path, schedule=with_finals(0, n_confirming=N_CONFIRMING)).run(runner, quiet)
     assert len(runner.ran) == N_TRIALS
 
 
-def test_they_end_early_when_all_speeds_are_known(tmp_path: Path) -> None:
+def test_validation_runs_end_early_when_all_speeds_are_known(tmp_path: Path) -> None:
     held = study(tmp_path, n_confirming=9)
     held.run(FakeRunner(), quiet)
     assert {len(runs) for trial in held.finished() if (runs := trial.rounds("validation"))} == {MIN_ROUNDS}
 
 
-def test_latencies_beside_a_prefill_are_measured_in_the_rounds_that_are_told(tmp_path: Path) -> None:
+def test_latencies_next_to_a_prefill_are_measured_in_validation_runs(tmp_path: Path) -> None:
     held, runner = study(tmp_path), FakeRunner(noise=WILD)
     held.run(runner, quiet)
     n_confirmed = len(confirmed(held.finished()))
@@ -109,7 +109,7 @@ def test_latencies_beside_a_prefill_are_measured_in_the_rounds_that_are_told(tmp
     assert last == [ROUNDS] * 3 * n_confirmed + [without] * (N_CONFIRMING - 3) * n_confirmed
 
 
-def test_where_the_time_is_up_after_the_finals_their_figures_are_told(tmp_path: Path) -> None:
+def test_where_the_time_is_up_after_the_finals_these_are_reported(tmp_path: Path) -> None:
     study(tmp_path, schedule=with_finals(0)).run(FakeRunner(), quiet)
     late, runner = study(tmp_path, timeout_s=0.0), FakeRunner(noise=WILD)
     late.run(runner, quiet)
@@ -119,7 +119,7 @@ def test_where_the_time_is_up_after_the_finals_their_figures_are_told(tmp_path: 
 
 
 @pytest.mark.parametrize("into", [0, 1, 5])
-def test_a_study_that_is_interrupted_in_them_goes_on_and_tells_all_of_them_or_none(into: int, tmp_path: Path) -> None:
+def test_a_study_interrupted_in_its_validation_runs_goes_on_and_reports_all_or_none(into: int, tmp_path: Path) -> None:
     straight, cut = tmp_path / "straight", tmp_path / "cut"
     straight.mkdir()
     cut.mkdir()
@@ -147,7 +147,7 @@ def test_a_study_that_is_interrupted_in_them_goes_on_and_tells_all_of_them_or_no
     assert resumed.finished() == study(straight).finished()
 
 
-def test_a_round_that_breaks_a_limit_changes_the_choice_which_is_then_confirmed_anew(tmp_path: Path) -> None:
+def test_a_validation_run_that_breaks_a_limit_changes_the_choice_and_this_has_its_own_runs(tmp_path: Path) -> None:
     study(tmp_path, n_confirming=0).run(FakeRunner(), quiet)
     held = study(tmp_path, n_confirming=3)
     before = chosen(held.finished())
@@ -164,7 +164,7 @@ def test_a_round_that_breaks_a_limit_changes_the_choice_which_is_then_confirmed_
     assert study(tmp_path, n_confirming=3).finished() == finished
 
 
-def test_a_peak_that_is_higher_only_in_them_chooses_nothing_and_is_told(tmp_path: Path) -> None:
+def test_a_peak_that_is_higher_only_in_validation_is_reported_and_chooses_nothing(tmp_path: Path) -> None:
     study(tmp_path, n_confirming=0).run(FakeRunner(), quiet)
     held = study(tmp_path)
     before = chosen(held.finished())
@@ -181,7 +181,7 @@ def test_a_peak_that_is_higher_only_in_them_chooses_nothing_and_is_told(tmp_path
         assert finished[number].peak_bytes(("validation",)) == finished[number].peak_bytes() + 3 * MIB
 
 
-def test_one_that_crashes_in_some_of_them_says_so_and_is_told_by_the_others(tmp_path: Path) -> None:
+def test_a_trial_that_crashes_in_one_validation_run_is_reported_by_the_others(tmp_path: Path) -> None:
     study(tmp_path, n_confirming=0).run(FakeRunner(), quiet)
     crashed = Failed("crashed", "SIGSEGV", (), 0.1)
     held = study(tmp_path, n_confirming=3)
@@ -195,7 +195,7 @@ def test_one_that_crashes_in_some_of_them_says_so_and_is_told_by_the_others(tmp_
     assert [each for trial in finished for each in failures(trial)] == [crashed]
 
 
-def test_where_one_crashes_in_all_of_them_the_finals_are_told_of_all(tmp_path: Path) -> None:
+def test_where_one_trial_crashes_in_all_validation_runs_the_finals_are_reported_for_all(tmp_path: Path) -> None:
     study(tmp_path, n_confirming=0).run(FakeRunner(), quiet)
     held = study(tmp_path, n_confirming=3)
     runner = FakeRunner()
@@ -212,8 +212,8 @@ def test_where_one_crashes_in_all_of_them_the_finals_are_told_of_all(tmp_path: P
     assert len(failures(held.finished()[lost.number])) == 3
 
 
-def test_no_gain_pairs_the_pick_s_rounds_after_the_finals_with_a_baseline_s_in_them(tmp_path: Path) -> None:
-    """The baseline breaks the budget in the finals; from the first confirming round on the machine is 10 % slower."""
+def test_no_gain_pairs_the_pick_s_validation_runs_with_a_baseline_s_finals(tmp_path: Path) -> None:
+    """The baseline breaks the budget in the finals; from the first validation run on the machine is 10 % slower."""
     runner = FakeRunner()
 
     def fuller(settings: SplitSettings) -> None:
@@ -240,7 +240,7 @@ def true_gain(pick: FinishedTrial, baseline: FinishedTrial) -> float:
     return true_tokens_per_s(pick.settings, "chat") / true_tokens_per_s(baseline.settings, "chat")
 
 
-def test_those_of_an_earlier_run_are_not_told_where_none_are_wanted(tmp_path: Path) -> None:
+def test_earlier_validation_runs_are_not_reported_where_none_are_wanted(tmp_path: Path) -> None:
     study(tmp_path).run(FakeRunner(), quiet)
     assert confirmed(study(tmp_path).finished())
     assert confirmed(study(tmp_path, n_confirming=0).finished()) == []
@@ -254,7 +254,7 @@ def test_without_a_front_no_baseline_is_measured_again(tmp_path: Path) -> None:
     assert to_validate(finished, Choice.of(finished, task().objectives, [unreached]), BASELINES) == []
 
 
-def test_of_two_machines_each_confirms_its_own_choice(tmp_path: Path) -> None:
+def test_each_of_two_machines_validates_its_own_choice(tmp_path: Path) -> None:
     storage = InMemoryStorage()
     folders = [tmp_path / name for name in ("one", "other")]
     for folder in folders:
