@@ -34,8 +34,8 @@ from layertune.results.result import Result, read_result
 from layertune.results.trial_summary import trial_info
 from layertune.search.finals import to_validate, validation_of
 from layertune.search.folder import JOURNAL_NAME
-from layertune.search.recorder import finished_trials
 from layertune.search.storage import open_journal
+from layertune.search.stored_trials import finished_trials
 from layertune.search.study_record import StudyRecord, with_rounds, with_validation
 from layertune.space.limits import Limits
 

@@ -1,10 +1,8 @@
 """Which settings the speeds went with."""
 
-from dataclasses import replace
-
 import pytest
 
-from finalists import outcome, trial
+from finalists import in_rounds, outcome, trial
 from finished_study import result
 from layertune.report.association import LEAST_TRIALS, associations, chance_share
 from layertune.report.source import Source, measured
@@ -26,7 +24,7 @@ def test_a_speed_that_rises_with_the_layers_goes_with_them_wholly() -> None:
 
 def test_a_machine_that_is_slower_in_later_rounds_is_no_setting_s_doing() -> None:
     slowest_rounds = {0: outcome({"chat": [1.0], "code": [1.0]})}
-    trials = [replace(each, rounds=slowest_rounds) if each.number > 5 else each for each in RISING]
+    trials = [in_rounds(each, "finals", slowest_rounds) if each.number > 5 else each for each in RISING]
     found = associations(measured(result(trials=trials)), "chat")
     assert [each.rho for each in found] == pytest.approx([1.0, 1.0])
 

@@ -19,13 +19,13 @@ def test_every_finished_trial_is_kept_and_the_one_that_ran_is_run_again(n_ran: i
             raise ModelFileError("chat.gguf was replaced or changed")
 
     runner.before = replaced
-    study = search(tmp_path, n_trials=4, measuring=with_finals(2))
+    study = search(tmp_path, n_trials=4, schedule=with_finals(2))
     with pytest.raises(ModelFileError, match=r"chat\.gguf was replaced"):
         study.run(runner, quiet)
     kept = study.finished()
     assert len(kept) == min(n_ran - 1, 4)
     again = FakeRunner()
-    resumed = search(tmp_path, n_trials=4, measuring=with_finals(2))
+    resumed = search(tmp_path, n_trials=4, schedule=with_finals(2))
     resumed.run(again, quiet)
     assert [trial.settings for trial in resumed.finished()][: len(kept)] == [trial.settings for trial in kept]
     assert len(resumed.finished()) == 4
