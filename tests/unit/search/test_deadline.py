@@ -23,7 +23,7 @@ def hands(monkeypatch: pytest.MonkeyPatch) -> Hands:
 
 @pytest.mark.parametrize("with_finals", [True, False])
 def test_without_a_timeout_a_study_is_never_over(with_finals: bool, hands: Hands) -> None:
-    deadline = Deadline(None, with_finals=with_finals, with_confirming=False)
+    deadline = Deadline(None, with_finals=with_finals, with_validation=False)
     hands.now_s += 1e9
     assert not deadline.trials_are_over()
     assert not deadline.is_over()
@@ -35,7 +35,7 @@ def test_without_a_timeout_a_study_is_never_over(with_finals: bool, hands: Hands
 def test_a_third_of_the_time_is_kept_for_the_finals(
     passed_s: float, trials: bool, all_of_it: bool, hands: Hands
 ) -> None:
-    deadline = Deadline(300.0, with_finals=True, with_confirming=False)
+    deadline = Deadline(300.0, with_finals=True, with_validation=False)
     hands.now_s += passed_s
     assert (deadline.trials_are_over(), deadline.finals_are_over(), deadline.is_over()) == (
         trials,
@@ -50,19 +50,19 @@ def test_a_third_of_the_time_is_kept_for_the_finals(
 def test_half_of_that_third_is_kept_for_the_rounds_after_the_finals(
     passed_s: float, finals: bool, all_of_it: bool, hands: Hands
 ) -> None:
-    deadline = Deadline(300.0, with_finals=True, with_confirming=True)
+    deadline = Deadline(300.0, with_finals=True, with_validation=True)
     hands.now_s += passed_s
     assert (deadline.finals_are_over(), deadline.is_over()) == (finals, all_of_it)
 
 
 @pytest.mark.parametrize(("passed_s", "over"), [(0, False), (299, False), (300, True)])
 def test_without_finals_all_of_the_time_is_the_trials(passed_s: float, over: bool, hands: Hands) -> None:
-    deadline = Deadline(300.0, with_finals=False, with_confirming=False)
+    deadline = Deadline(300.0, with_finals=False, with_validation=False)
     hands.now_s += passed_s
     assert (deadline.trials_are_over(), deadline.is_over()) == (over, over)
 
 
 def test_no_time_at_all_is_over_at_once() -> None:
-    deadline = Deadline(0.0, with_finals=True, with_confirming=False)
+    deadline = Deadline(0.0, with_finals=True, with_validation=False)
     assert deadline.trials_are_over()
     assert deadline.is_over()
