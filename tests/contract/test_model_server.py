@@ -42,7 +42,7 @@ def ask(url: str, question: Callable[[ModelClient], Coroutine[Any, Any, T]]) -> 
     return asyncio.run(run())
 
 
-def test_it_says_what_it_runs(url: str) -> None:
+def test_a_server_reports_its_model_and_settings(url: str) -> None:
     about = ask(url, lambda client: client.about())
     assert (about.alias, about.n_ctx, about.n_slots) == ("tiny", 256, 1)
     assert about.file is not None
@@ -50,30 +50,30 @@ def test_it_says_what_it_runs(url: str) -> None:
     assert about.build
 
 
-def test_it_makes_tokens_of_korean_text(url: str) -> None:
+def test_a_server_tokenizes_korean_text(url: str) -> None:
     found = ask(url, lambda client: client.prompt_parts("안녕하세요"))
     assert len(found.parts) >= 5
     assert found.per_token == 1.0
 
 
-def test_it_answers_a_chat(url: str) -> None:
+def test_a_server_answers_a_chat_request(url: str) -> None:
     assert isinstance(ask(url, lambda client: client.chat("안녕하세요", 4)), str)
 
 
-def test_it_answers_tokens_with_as_many_as_it_was_asked_for(url: str) -> None:
+def test_a_completion_has_the_requested_number_of_tokens(url: str) -> None:
     outcome = ask(url, lambda client: client.complete([40, 41, 42], 7, perf_counter()))
     assert isinstance(outcome, Answered), outcome
     assert (outcome.n_generated, outcome.n_reused) == (7, 0)
 
 
-def test_the_same_prompt_again_is_computed_again(url: str) -> None:
+def test_a_repeated_prompt_is_processed_again(url: str) -> None:
     for _ in range(2):
         outcome = ask(url, lambda client: client.complete(list(range(40, 80)), 2, perf_counter()))
         assert isinstance(outcome, Answered), outcome
         assert outcome.n_reused == 0
 
 
-def test_a_prompt_that_is_longer_than_a_slot_is_refused_in_words(url: str) -> None:
+def test_a_prompt_longer_than_a_slot_is_refused_with_a_message(url: str) -> None:
     outcome = ask(url, lambda client: client.complete([40] * 300, 2, perf_counter()))
     assert isinstance(outcome, Failed)
     assert outcome.why.startswith("status 400: ")

@@ -1,7 +1,7 @@
 """Models that share a device must not disturb each other: on the emulated card and on the CPU alone.
 
 The numbers of a run are compared step by step: the same tokens must give the same logits, whether a model runs alone,
-beside the other, or after the other's context was made anew.
+together with the other, or after the other's context was created again.
 """
 
 import sys

@@ -47,7 +47,7 @@ def runner(request: pytest.FixtureRequest) -> Iterator[TrialRunner]:
         yield real
 
 
-def test_what_fits_is_measured_with_figures_for_every_model(runner: TrialRunner) -> None:
+def test_settings_that_fit_are_measured_for_every_model(runner: TrialRunner) -> None:
     outcome = runner.run(split(5, 2), EFFORT)
     assert isinstance(outcome, Measured)
     assert outcome.models.keys() == {"chat", "code"}
@@ -57,7 +57,7 @@ def test_what_fits_is_measured_with_figures_for_every_model(runner: TrialRunner)
     assert OUTCOME.validate_json(OUTCOME.dump_json(outcome)) == outcome
 
 
-def test_what_does_not_fit_is_infeasible_by_how_many_bytes(runner: TrialRunner) -> None:
+def test_settings_that_do_not_fit_are_infeasible_with_the_excess_bytes(runner: TrialRunner) -> None:
     outcome = runner.run(split(31, 19), EFFORT)
     assert isinstance(outcome, Infeasible)
     assert outcome.model in {"chat", "code"}
@@ -84,7 +84,7 @@ def test_repetitions_stay_within_the_effort(runner: TrialRunner) -> None:
         assert report.samples.ttft_s_beside_prefill == ()
 
 
-def test_models_never_run_at_once_where_that_is_not_asked_for(runner: TrialRunner) -> None:
+def test_models_do_not_run_at_once_unless_requested(runner: TrialRunner) -> None:
     outcome = runner.run(split(5, 2), replace(EFFORT, together=False))
     assert isinstance(outcome, Measured)
     for report in outcome.models.values():
@@ -92,14 +92,14 @@ def test_models_never_run_at_once_where_that_is_not_asked_for(runner: TrialRunne
         assert report.samples.tokens_per_s_together == ()
 
 
-def test_each_model_is_clocked_beside_the_others_prompts_where_asked(runner: TrialRunner) -> None:
+def test_each_model_is_timed_during_the_others_prompts_if_requested(runner: TrialRunner) -> None:
     outcome = runner.run(split(5, 2), replace(EFFORT, n_beside_prefill=2))
     assert isinstance(outcome, Measured)
     for report in outcome.models.values():
         assert len(report.samples.ttft_s_beside_prefill) == len(report.samples.tpot_s_beside_prefill) == 2
 
 
-def test_a_trial_that_need_not_go_on_stops_after_the_least_repetitions_with_every_figure(runner: TrialRunner) -> None:
+def test_a_trial_that_is_given_up_ends_after_the_minimum_of_repetitions_with_all_speeds(runner: TrialRunner) -> None:
     asked = []
 
     def give_up(progress: Progress) -> str:
@@ -114,7 +114,7 @@ def test_a_trial_that_need_not_go_on_stops_after_the_least_repetitions_with_ever
         assert len(report.samples.tokens_per_s_together) >= 1
 
 
-def test_preparing_changes_no_figure(runner: TrialRunner) -> None:
+def test_preparing_does_not_change_the_measured_memory(runner: TrialRunner) -> None:
     runner.close()
     runner.prepare(split(5, 2))
     prepared = runner.run(split(5, 2), EFFORT)

@@ -27,11 +27,11 @@ class Device(Protocol):
 class PolledDevice:
     """Tells its use when asked, and this process's share of it or not."""
 
-    def __init__(self, *, tells_share: bool) -> None:
+    def __init__(self, *, reports_share: bool) -> None:
         self._used_bytes = 0
         self._others_bytes = 100
         self._listed = False
-        self._tells_share = tells_share
+        self._reports_share = reports_share
         self.probe: VramProbe = PollingProbe(self._read, "nvml")
 
     def use(self, size_bytes: int) -> None:
@@ -43,7 +43,7 @@ class PolledDevice:
     def _read(self) -> Reading:
         used_bytes = self._used_bytes
         self._listed = self._listed or used_bytes > 0
-        return Reading(self._others_bytes + used_bytes, used_bytes if self._tells_share and self._listed else None)
+        return Reading(self._others_bytes + used_bytes, used_bytes if self._reports_share and self._listed else None)
 
 
 class CardDevice:
@@ -74,7 +74,7 @@ class CardDevice:
 @pytest.fixture(params=["ledger", "device", "process"])
 def device(request: pytest.FixtureRequest) -> Iterator[Device]:
     if request.param != "ledger":
-        yield PolledDevice(tells_share=request.param == "process")
+        yield PolledDevice(reports_share=request.param == "process")
         return
     if sys.platform == "win32":
         pytest.skip("the emulated card needs POSIX record locks")
@@ -83,7 +83,7 @@ def device(request: pytest.FixtureRequest) -> Iterator[Device]:
     card.ledger.close()
 
 
-def test_a_probe_tells_the_peak_and_the_phases_above_what_was_there_before(device: Device) -> None:
+def test_the_peak_and_the_phases_are_reported_above_the_baseline(device: Device) -> None:
     device.probe.start()
     device.use(700)
     device.probe.mark("load")
@@ -96,14 +96,14 @@ def test_a_probe_tells_the_peak_and_the_phases_above_what_was_there_before(devic
     assert (report.scope, report.source) in {("card", "ledger"), ("device", "nvml"), ("process", "nvml")}
 
 
-def test_a_probe_over_an_idle_device_tells_nothing_in_use(device: Device) -> None:
+def test_an_idle_device_reports_zero_bytes(device: Device) -> None:
     device.probe.start()
     device.probe.mark("idle")
     report = device.probe.stop()
     assert (report.peak_bytes, report.phases) == (0, {"idle": 0})
 
 
-def test_a_later_trial_keeps_the_baseline_and_forgets_the_rest(device: Device) -> None:
+def test_a_later_trial_keeps_only_the_baseline(device: Device) -> None:
     device.probe.start()
     device.use(900)
     device.probe.mark("load")
@@ -120,7 +120,7 @@ def test_a_later_trial_keeps_the_baseline_and_forgets_the_rest(device: Device) -
         assert report.phases == {"idle": 400, "load": 600}
 
 
-def test_a_trial_that_was_refused_and_never_stopped_is_forgotten_too(device: Device) -> None:
+def test_a_trial_that_was_never_stopped_does_not_affect_the_next(device: Device) -> None:
     device.probe.start()
     device.use(900)
     device.probe.mark("load")
@@ -132,7 +132,7 @@ def test_a_trial_that_was_refused_and_never_stopped_is_forgotten_too(device: Dev
     assert (report.baseline_bytes, report.peak_bytes, report.phases) == (100, 300, {"load": 300})
 
 
-def test_what_is_in_use_can_be_read_in_a_trial_and_between_two(device: Device) -> None:
+def test_the_bytes_in_use_can_be_read_during_and_between_trials(device: Device) -> None:
     device.probe.start()
     assert device.probe.read() == 0
     device.use(700)
@@ -142,14 +142,14 @@ def test_what_is_in_use_can_be_read_in_a_trial_and_between_two(device: Device) -
     assert device.probe.read() == 200
 
 
-def test_without_a_baseline_nothing_is_told(device: Device) -> None:
+def test_reading_or_stopping_without_a_baseline_is_an_error(device: Device) -> None:
     with pytest.raises(DeviceError, match="start the probe first"):
         device.probe.read()
     with pytest.raises(DeviceError, match="start the probe first"):
         device.probe.stop()
 
 
-def test_what_others_take_above_the_baseline_is_told_apart_or_not_at_all(device: Device) -> None:
+def test_other_programs_memory_is_reported_separately_or_not_at_all(device: Device) -> None:
     device.probe.start()
     device.use(700)
     device.probe.mark("load")
@@ -162,7 +162,7 @@ def test_what_others_take_above_the_baseline_is_told_apart_or_not_at_all(device:
     assert report.foreign_bytes == (None if report.scope == "device" else 250)
 
 
-def test_others_that_take_nothing_are_zero_in_the_next_trial(device: Device) -> None:
+def test_other_programs_that_take_nothing_count_as_zero_in_the_next_trial(device: Device) -> None:
     device.use(1)  # the driver lists this process
     device.probe.start()
     device.others_use(500)
@@ -176,7 +176,7 @@ def test_others_that_take_nothing_are_zero_in_the_next_trial(device: Device) -> 
     assert report.foreign_bytes == (None if report.scope == "device" else 0)
 
 
-def test_a_probe_that_samples_tells_how_and_one_that_does_not_tells_none(device: Device) -> None:
+def test_only_a_probe_that_samples_reports_its_sampling(device: Device) -> None:
     device.probe.start()
     device.probe.mark("load")
     report = device.probe.stop()
@@ -186,7 +186,7 @@ def test_a_probe_that_samples_tells_how_and_one_that_does_not_tells_none(device:
         assert report.sampling.interval_s > report.sampling.cost_s > 0
 
 
-def test_a_report_crosses_a_pipe_as_it_is(device: Device) -> None:
+def test_a_report_is_equal_after_a_round_trip_through_json(device: Device) -> None:
     device.probe.start()
     device.use(700)
     device.probe.mark("load")

@@ -16,7 +16,7 @@ def read_before_opening(target: Target) -> list[Reading | None]:
     """Return the memory in use on each device before this process opens it, None without NVML.
 
     Opening a GPU creates a context there (518 MiB on an H200), which belongs to the trial. If the driver reports only
-    the whole device, the context can be told from other programs' memory only by reading first.
+    the whole device, the context can be separated from other programs' memory only by reading first.
     """
     return [None if part.pci_bus_id is None else _read_once(part.pci_bus_id) for part in target.devices]
 

@@ -38,7 +38,7 @@ class Control:
 
 
 class HostMemory:
-    """A device for llama.cpp's own figures: its CPU backend's, which tells this machine's memory."""
+    """A device for llama.cpp's own values: its CPU backend, which reports this machine's memory."""
 
     def devices(self, model: str) -> list[int]:
         from layertune.engine import ggml, library
@@ -59,7 +59,7 @@ def probe(control: Control, steps: list[Step]) -> list[Any]:
 
     gpu = Target("gpu", "GPU", pci_bus_id=PCI_BUS_ID)
     before = read_before_opening(gpu)
-    if steps and steps[0][0] == "context":  # what the driver tells once the device is open
+    if steps and steps[0][0] == "context":  # what the driver reports once the device is open
         control.set(*steps.pop(0)[1:])
     opened = open_probe(gpu, HostMemory(), (), "model", before)
     assert opened is not None

@@ -25,7 +25,7 @@ def copied(size_bytes: int) -> list[float] | None:
     return found
 
 
-def test_memory_is_read_with_every_usable_core_and_says_so() -> None:
+def test_host_bandwidth_is_measured_with_every_usable_core() -> None:
     measured = host_read_bandwidth(16 * MIB, n_passes=3)
     assert measured is not None
     assert measured.n_threads == n_usable_cores()
@@ -34,30 +34,30 @@ def test_memory_is_read_with_every_usable_core_and_says_so() -> None:
     assert measured.what.startswith("16.0 MiB read by ")
 
 
-def test_too_little_memory_measures_nothing() -> None:
+def test_host_bandwidth_is_none_with_too_little_memory() -> None:
     assert host_read_bandwidth(0) is None
 
 
-def test_the_figure_is_the_median_and_says_how_far_the_passes_lie_apart() -> None:
+def test_the_bandwidth_is_the_median_and_the_text_gives_the_range() -> None:
     measured = MeasuredBandwidth((3e9, 1e9, 2e9), "8 B read by 1 thread", 1)
     assert measured.bytes_per_s == 2e9
     assert measured.how() == "8 B read by 1 thread, median of 3 passes, 1.0 to 3.0 GB/s"
 
 
-def test_llama_cpp_copies_on_its_own_device() -> None:
+def test_copies_on_the_cpu_device_are_timed() -> None:
     found = copied(16 * MIB)
     assert found is not None
     assert len(found) == 3
     assert min(found) > 1e8
 
 
-def test_a_device_without_room_for_both_sides_measures_nothing() -> None:
+def test_device_bandwidth_is_none_without_room_for_both_buffers() -> None:
     if sys.platform != "linux":
         pytest.skip("only Linux refuses so much memory at once")
     assert copied(2**50) is None
 
 
-def test_what_the_child_process_could_not_measure_is_not_known() -> None:
+def test_a_reply_without_samples_is_none() -> None:
     assert parse_reply(b"[1048576, null]") is None
     measured = parse_reply(b"[1048576, [2e11, 4e11, 3e11]]")
     assert measured is not None

@@ -28,7 +28,7 @@ def test_programs_that_take_the_models_cores_disturb() -> None:
     ]
 
 
-def test_what_the_hypervisor_took_is_said_apart() -> None:
+def test_stolen_time_is_reported_separately() -> None:
     assert findings(replace(QUIET, foreign_cpu_s=0.3, stolen_cpu_s=0.5), 4, 4) == [
         Finding(
             "other programs took 0.15 cores and the hypervisor took 0.25 cores for 2.0 s, with 0 of 4 cores to spare",
@@ -40,7 +40,7 @@ def test_what_the_hypervisor_took_is_said_apart() -> None:
     ]
 
 
-def test_stolen_time_disturbs_however_many_cores_are_spare() -> None:
+def test_stolen_time_disturbs_regardless_of_spare_cores() -> None:
     assert [found.disturbs for found in findings(replace(QUIET, stolen_cpu_s=0.3), 16, 2)] == [True]
     assert findings(replace(QUIET, stolen_cpu_s=0.15), 16, 2) == []
 
@@ -49,7 +49,7 @@ def test_programs_on_spare_cores_do_not_disturb() -> None:
     assert findings(replace(QUIET, foreign_cpu_s=2.0), 4, 2) == []
 
 
-def test_programs_that_fill_spare_cores_are_warned_of() -> None:
+def test_programs_that_fill_spare_cores_are_a_warning() -> None:
     assert findings(replace(QUIET, foreign_cpu_s=3.0), 4, 2) == [
         Finding("other programs took 1.50 cores for 2.0 s, with 2 of 4 cores to spare", disturbs=False)
     ]
@@ -61,29 +61,29 @@ def test_programs_that_need_more_than_the_spare_cores_disturb() -> None:
     assert [found.disturbs for found in findings(replace(half_waiting, foreign_cpu_s=4.1), 4, 2)] == [False]
 
 
-def test_programs_that_leave_no_core_idle_disturb_although_some_seemed_spare() -> None:
+def test_programs_disturb_if_no_core_was_idle() -> None:
     crowded = replace(QUIET, own_cpu_s=1.9, foreign_cpu_s=2.1)
     assert [found.disturbs for found in findings(crowded, 2, 1)] == [True]
     assert findings(replace(crowded, foreign_cpu_s=1.5), 2, 1) == []
 
 
-def test_more_threads_than_cores_leave_none_to_spare() -> None:
+def test_more_threads_than_cores_leave_no_spare_core() -> None:
     assert findings(replace(QUIET, foreign_cpu_s=0.1), 2, 8) == []
     assert findings(replace(QUIET, foreign_cpu_s=1.0), 2, 8) == findings(replace(QUIET, foreign_cpu_s=1.0), 2, 2)
 
 
-def test_a_window_too_short_for_the_clock_says_nothing_of_cores() -> None:
+def test_a_window_too_short_for_the_counters_gives_no_cpu_finding() -> None:
     assert findings(replace(QUIET, window_s=0.49, foreign_cpu_s=0.49), 2, 2) == []
     assert len(findings(replace(QUIET, window_s=0.5, foreign_cpu_s=0.5), 2, 2)) == 1
 
 
-def test_a_system_that_does_not_tell_of_other_programs_is_warned_of() -> None:
+def test_a_system_that_does_not_report_other_programs_is_a_warning() -> None:
     assert findings(replace(QUIET, foreign_cpu_s=None), 2, 2) == [
         Finding("this system does not report how much CPU time other programs took", disturbs=False)
     ]
 
 
-def test_what_else_a_system_does_not_tell_is_no_finding() -> None:
+def test_other_values_that_a_system_does_not_report_are_no_finding() -> None:
     silent = replace(QUIET, own_cpu_s=None, stolen_cpu_s=None, n_major_faults=None, swapped_in_bytes=None)
     assert findings(silent, 2, 2) == []
 
@@ -102,7 +102,7 @@ def test_swapping_disturbs() -> None:
     ]
 
 
-def test_a_few_pages_in_a_short_window_are_no_rate() -> None:
+def test_a_few_page_faults_in_a_short_window_do_not_disturb() -> None:
     short = replace(QUIET, window_s=0.01)
     assert findings(replace(short, n_major_faults=5, swapped_in_bytes=MIB // 2), 2, 2) == []
     assert [found.disturbs for found in findings(replace(short, n_major_faults=6), 2, 2)] == [True]

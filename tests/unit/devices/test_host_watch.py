@@ -109,7 +109,7 @@ def watcher(core: int | None = None) -> Iterator[Watcher]:
     ],
     ids=["a child that lives", "a child that ended"],
 )
-def test_a_childs_time_is_our_own_and_foreign_to_a_sibling(and_ended: bool) -> None:
+def test_a_childs_cpu_time_is_own_time_and_foreign_to_a_sibling(and_ended: bool) -> None:
     # The sibling's window holds ours, so whatever else the machine does counts in its foreign time, too.
     with watcher() as sibling:
         watch = HostWatch(1)
@@ -124,13 +124,13 @@ def test_a_childs_time_is_our_own_and_foreign_to_a_sibling(and_ended: bool) -> N
     assert theirs.foreign_cpu_s - ours.foreign_cpu_s >= BURNT_S - TOLERANCE_S
 
 
-def test_a_hog_beside_models_on_all_cores_disturbs() -> None:
+def test_a_busy_program_disturbs_models_that_use_all_cores() -> None:
     with watcher() as sibling, burnt():
         found = sibling.stop()
     assert [each.disturbs for each in found if "other programs took" in each.text] == [True]
 
 
-def test_the_parents_time_is_not_foreign() -> None:
+def test_the_parents_cpu_time_is_not_foreign() -> None:
     with watcher() as worker:
         end_s = time.process_time() + BURNT_S
         while time.process_time() < end_s:
@@ -141,7 +141,7 @@ def test_the_parents_time_is_not_foreign() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux" or n_usable_cores() < 2, reason="needs two cores to choose from")
-def test_a_program_on_a_core_that_we_may_not_use_is_not_counted() -> None:
+def test_a_program_on_an_unusable_core_is_not_counted() -> None:
     here, elsewhere, *_ = os.sched_getaffinity(0)
     with watcher() as wide, watcher(core=here) as narrow, burnt(core=elsewhere):
         counted_narrow = narrow.use().foreign_cpu_s
@@ -173,15 +173,15 @@ def test_pages_read_from_a_disk_are_counted(tmp_path: Path) -> None:
     assert use.n_major_faults >= n_faults
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells all of it")
-def test_linux_tells_all_but_the_battery() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports all values")
+def test_linux_reports_every_value_except_the_battery() -> None:
     watch = HostWatch(1)
     watch.start()
     use = watch.use()
     assert None not in (use.own_cpu_s, use.foreign_cpu_s, use.stolen_cpu_s, use.n_major_faults, use.swapped_in_bytes)
 
 
-def test_a_watch_that_starts_again_forgets_what_was() -> None:
+def test_a_restarted_watch_drops_earlier_findings() -> None:
     watch = HostWatch(1)
     watch.start()
     with burnt():
@@ -193,6 +193,6 @@ def test_a_watch_that_starts_again_forgets_what_was() -> None:
     assert second.own_cpu_s < first.own_cpu_s
 
 
-def test_a_watch_stops_only_after_it_started() -> None:
+def test_stopping_a_watch_that_was_not_started_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="not started"):
         HostWatch(1).stop()

@@ -21,7 +21,7 @@ def ledger() -> Iterator[Ledger]:
     ledger.close()
 
 
-def test_bytes_are_counted_up_to_the_cap_and_refused_past_it(ledger: Ledger) -> None:
+def test_allocations_are_counted_up_to_the_cap_and_refused_above_it(ledger: Ledger) -> None:
     assert ledger.take(0, 600)
     assert ledger.take(1, 400)
     assert not ledger.take(0, 50)
@@ -29,7 +29,7 @@ def test_bytes_are_counted_up_to_the_cap_and_refused_past_it(ledger: Ledger) -> 
     assert (card.used_bytes, card.peak_bytes, card.n_refused, card.excess_bytes) == (1000, 1000, 1, 50)
 
 
-def test_the_peak_outlives_what_was_given_back(ledger: Ledger) -> None:
+def test_the_peak_includes_memory_that_was_freed(ledger: Ledger) -> None:
     ledger.take(0, 700)
     ledger.give_back(0, 700)
     ledger.take(0, 100)
@@ -42,7 +42,7 @@ def test_queries_are_counted_for_each_server(ledger: Ledger) -> None:
     assert [ledger.n_queries(server) for server in (0, 3)] == [0, 2]
 
 
-def test_a_new_trials_peak_is_what_is_in_use(ledger: Ledger) -> None:
+def test_a_reset_peak_is_what_is_in_use(ledger: Ledger) -> None:
     ledger.take(0, 700)
     ledger.give_back(0, 500)
     assert not ledger.take(0, 900)
@@ -51,7 +51,7 @@ def test_a_new_trials_peak_is_what_is_in_use(ledger: Ledger) -> None:
     assert (card.used_bytes, card.peak_bytes, card.n_refused) == (200, 200, 1)
 
 
-def test_bytes_of_a_server_that_the_card_never_asked_are_foreign(ledger: Ledger) -> None:
+def test_bytes_of_a_server_without_a_query_are_foreign(ledger: Ledger) -> None:
     ledger.count_query(0)
     ledger.take(0, 300)
     ledger.take(7, 200)
@@ -63,7 +63,7 @@ def test_bytes_of_a_server_that_the_card_never_asked_are_foreign(ledger: Ledger)
     assert (ledger.foreign_bytes(), ledger.foreign_peak_bytes()) == (100, 100)
 
 
-def test_a_card_that_was_only_checked_was_used_by_nobody(ledger: Ledger) -> None:
+def test_restoring_a_ledger_removes_the_traces_of_a_check(ledger: Ledger) -> None:
     before = ledger.state()
     ledger.take(0, 4)
     ledger.give_back(0, 4)
@@ -71,7 +71,7 @@ def test_a_card_that_was_only_checked_was_used_by_nobody(ledger: Ledger) -> None
     assert (ledger.state().peak_bytes, ledger.foreign_peak_bytes()) == (0, 0)
 
 
-def test_two_views_of_one_ledger_see_the_same_card(ledger: Ledger) -> None:
+def test_two_views_of_one_ledger_have_the_same_state(ledger: Ledger) -> None:
     Ledger(ledger.descriptor).take(0, 10)
     assert ledger.state().used_bytes == 10
 
@@ -83,7 +83,7 @@ def _take_and_give(descriptor: int, server: int) -> None:
             ledger.give_back(server, 7)
 
 
-def test_processes_that_share_a_ledger_lose_no_byte(ledger: Ledger) -> None:
+def test_concurrent_processes_lose_no_bytes_of_a_shared_ledger(ledger: Ledger) -> None:
     fork = multiprocessing.get_context("fork")
     processes = [fork.Process(target=_take_and_give, args=(ledger.descriptor, server)) for server in range(3)]
     for process in processes:
@@ -95,7 +95,7 @@ def test_processes_that_share_a_ledger_lose_no_byte(ledger: Ledger) -> None:
 
 
 @given(st.lists(st.integers(1, 600), max_size=30))
-def test_what_is_in_use_never_exceeds_the_cap(sizes: list[int]) -> None:
+def test_the_bytes_in_use_never_exceed_the_cap(sizes: list[int]) -> None:
     ledger = Ledger.create(1000)
     held = [size for size in sizes if ledger.take(0, size)]
     card = ledger.state()

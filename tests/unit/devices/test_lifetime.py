@@ -32,13 +32,13 @@ def test_a_foreign_program_is_killed_with_its_parent() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a POSIX program")
-def test_its_words_and_exit_status_are_its_own() -> None:
+def test_a_bound_program_keeps_its_output_and_exit_status() -> None:
     command = bound_command(["/bin/sh", "-c", 'echo "$0 $1"; exit 3', "a b", "$c"])
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (answer.returncode, answer.stdout) == (3, "a b $c\n")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the program is started as it is")
-def test_a_program_that_is_not_there_is_one_sentence() -> None:
+def test_a_missing_program_is_reported_in_one_sentence() -> None:
     answer = subprocess.run(bound_command(["/no/such"]), capture_output=True, text=True, check=False)
     assert (answer.returncode, answer.stderr) == (1, "cannot start /no/such: No such file or directory\n")

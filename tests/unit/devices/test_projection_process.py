@@ -1,4 +1,4 @@
-"""Asking llama.cpp for projections, with children that live and die as they are told."""
+"""Projections by child processes that answer or die as each test needs."""
 
 from collections.abc import Sequence
 
@@ -17,10 +17,10 @@ CPU = Target("cpu", "CPU")
 
 
 class Children:
-    """Answer each setting until one of `deadly`, which ends the child; a skeleton's child ends at `deadly_hollow`."""
+    """Answer each setting until one of `deadly`, which ends the child; a skeleton's child ends at `deadly_skeleton`."""
 
-    def __init__(self, deadly: Sequence[EngineSettings], deadly_hollow: Sequence[EngineSettings] = ()) -> None:
-        self.deadly, self.deadly_hollow = deadly, deadly_hollow
+    def __init__(self, deadly: Sequence[EngineSettings], deadly_skeleton: Sequence[EngineSettings] = ()) -> None:
+        self.deadly, self.deadly_skeleton = deadly, deadly_skeleton
         self.n_asked = 0
 
     def __call__(self, questions: Sequence[Question]) -> list[_Output]:
@@ -30,7 +30,7 @@ class Children:
     def _said(self, question: Question) -> _Output:
         found: list[Projection | None] = []
         for each in question.settings:
-            if each in self.deadly or (not question.whole and each in self.deadly_hollow):
+            if each in self.deadly or (not question.whole and each in self.deadly_skeleton):
                 return _Output(ANATOMY, tuple(found), "GGML_ASSERT(n_outputs) failed")
             found.append(projected(each))
         return _Output(ANATOMY, tuple(found), None)
@@ -45,7 +45,7 @@ def settings(n: int) -> tuple[EngineSettings, ...]:
 
 
 @pytest.mark.parametrize("deadly", [[0], [3], [0, 1], [1, 3], [0, 1, 2, 3]])
-def test_a_setting_that_ends_llama_cpp_loses_its_own_plan_only(
+def test_a_setting_that_ends_llama_cpp_loses_only_its_own_projection(
     monkeypatch: pytest.MonkeyPatch, deadly: list[int]
 ) -> None:
     every = settings(4)
@@ -55,16 +55,18 @@ def test_a_setting_that_ends_llama_cpp_loses_its_own_plan_only(
     assert answer.projections == tuple(None if index in deadly else projected(each) for index, each in enumerate(every))
 
 
-def test_a_setting_that_only_ends_the_skeleton_s_llama_cpp_has_its_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_that_fails_with_the_skeleton_is_projected_with_the_whole_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     every = settings(4)
-    children = Children([], deadly_hollow=every[2:])
+    children = Children([], deadly_skeleton=every[2:])
     monkeypatch.setattr(projection_process, "_ask", children)
     (answer,) = ask([Question(CPU, "a.gguf", every)])
     assert answer.projections == tuple(map(projected, every))
     assert children.n_asked == 2
 
 
-def test_a_model_that_ends_llama_cpp_again_and_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_repeatedly_ends_llama_cpp_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     every = settings(100)
     children = Children(every)
     monkeypatch.setattr(projection_process, "_ask", children)
@@ -73,7 +75,7 @@ def test_a_model_that_ends_llama_cpp_again_and_again_is_refused(monkeypatch: pyt
     assert children.n_asked < 20
 
 
-def test_a_model_that_does_not_load_is_refused_in_llama_cpp_s_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_does_not_load_is_refused_with_llama_cpps_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         projection_process, "_ask", lambda questions: [_Output(None, (), "unknown architecture")] * len(questions)
     )

@@ -19,7 +19,7 @@ def resolved(text: str, inspection: Inspection, *, nvidia: bool = False) -> Targ
     return resolve(DeviceChoice.parse(text), 2, gpus=inspection.gpus, has_rpc=has_rpc, nvidia=nvidia)
 
 
-def test_auto_is_the_first_gpu_that_llama_cpp_sees() -> None:
+def test_auto_is_the_first_gpu_that_llama_cpp_detects() -> None:
     target = resolved("auto", Inspection(BUILD, (RTX,)), nvidia=True)
     assert target == Target("gpu", RTX.description, RTX.total_bytes, 0, RTX.pci_bus_id)
 
@@ -30,7 +30,7 @@ def test_auto_without_a_gpu_stops_and_names_the_alternatives() -> None:
 
 
 @pytest.mark.parametrize("choice", ["auto", "gpu:0"])
-def test_an_nvidia_card_with_a_cpu_only_build_prints_the_command_that_mends_it(choice: str) -> None:
+def test_an_nvidia_card_with_a_cpu_only_build_prints_the_command_that_fixes_it(choice: str) -> None:
     with pytest.raises(BuildError, match=r'CMAKE_ARGS="-DGGML_CUDA=ON" pip install') as caught:
         resolved(choice, Inspection(BUILD, ()), nvidia=True)
     assert caught.value.exit_status == 2
@@ -46,7 +46,7 @@ def test_the_emulated_card_needs_rpc_and_names_the_command_that_adds_it() -> Non
         resolved("emulated:1GiB", Inspection(NO_RPC, ()))
 
 
-def test_the_emulated_card_has_the_size_and_threads_asked_for() -> None:
+def test_the_emulated_card_has_the_configured_size_and_threads() -> None:
     target = resolved("emulated:1GiB", Inspection(BUILD, ()))
     assert (target.kind, target.vram_bytes, target.n_threads) == ("emulated", GIB, 2)
 
@@ -62,7 +62,7 @@ def test_several_emulated_cards_are_one_target_of_as_many_devices() -> None:
     assert target.name == "emulated cards of 4096.0 MiB + 2048.0 MiB"
 
 
-def test_several_gpus_keep_the_order_they_were_named_in() -> None:
+def test_several_gpus_keep_their_configured_order() -> None:
     second = replace(RTX, index=1, description="NVIDIA RTX A2000", pci_bus_id="0000:02:00.0")
     target = resolved("gpu:1+0", Inspection(BUILD, (RTX, second)))
     assert [each.gpu_index for each in target.devices] == [1, 0]
@@ -71,11 +71,11 @@ def test_several_gpus_keep_the_order_they_were_named_in() -> None:
     assert (target.gpu_index, target.pci_bus_id) == (None, None)
 
 
-def test_of_several_gpus_the_one_that_is_not_there_is_named() -> None:
+def test_a_missing_gpu_of_several_is_named() -> None:
     with pytest.raises(DeviceError, match=r"no gpu:1 here; choose one of gpu:0 \(NVIDIA GeForce RTX 4050"):
         resolved("gpu:0+1", Inspection(BUILD, (RTX,)))
 
 
-def test_one_device_is_its_own_only_part_and_the_cpu_has_none() -> None:
+def test_a_single_device_is_its_only_part_and_the_cpu_has_none() -> None:
     assert resolved("auto", Inspection(BUILD, (RTX,))).devices == (resolved("gpu:0", Inspection(BUILD, (RTX,))),)
     assert resolved("cpu", Inspection(BUILD, ())).devices == ()

@@ -27,7 +27,7 @@ def test_a_compute_buffer_that_is_reserved_again_counts_once() -> None:
     assert read_buffers(LOG, NAMES)["gpu0"].compute_bytes == round(18.52 * MIB)
 
 
-def test_pinned_and_repacked_buffers_are_the_hosts() -> None:
+def test_pinned_and_repacked_buffers_belong_to_the_host() -> None:
     lines = [f"load_tensors: {name} model buffer size = 1.00 MiB" for name in ("CUDA_Host", "CPU_REPACK", "CUDA0")]
     buffers = read_buffers(lines, ("CUDA0",))
     assert (buffers["host"].weights_bytes, buffers["gpu0"].weights_bytes) == (2 * MIB, MIB)
@@ -46,7 +46,7 @@ def test_buffers_add_up() -> None:
     assert (total, total.total_bytes) == (BufferBytes(11, 22, 33, 44), 110)
 
 
-def test_what_auto_flash_attention_became_is_read_from_the_log() -> None:
+def test_the_choice_of_auto_flash_attention_is_read_from_the_log() -> None:
     enabled = ["resolve_fused_ops: Flash Attention enabled"]
     disabled = ["resolve_fused_ops: Flash Attention not supported, set to disabled"]
     assert read_flash_attention(enabled, "auto") is True

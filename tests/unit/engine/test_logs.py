@@ -30,7 +30,7 @@ def test_continued_lines_are_joined_and_debug_lines_left_out() -> None:
     assert log.since(0) == ["loading ...", "done"]
 
 
-def test_lines_after_a_mark_are_told_apart() -> None:
+def test_only_lines_after_the_mark_are_returned() -> None:
     log, library = LogCapture(), FakeLibrary()
     log.install(library)
     library.say(INFO, b"before\n", None)
@@ -57,7 +57,7 @@ def test_lines_are_echoed_so_that_they_outlive_the_process() -> None:
     assert echo.getvalue() == "half line\n"
 
 
-def test_text_that_is_not_utf8_is_kept_readable() -> None:
+def test_text_that_is_not_utf8_is_decoded_with_replacements() -> None:
     log, library = LogCapture(), FakeLibrary()
     log.install(library)
     library.say(INFO, b"\xff\xfe name\n", None)

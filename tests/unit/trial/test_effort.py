@@ -20,9 +20,7 @@ efforts = st.builds(
 
 
 @given(efforts, speeds)
-def test_a_series_is_enough_between_its_bounds_where_its_interval_is_narrow(
-    effort: Effort, samples: list[float]
-) -> None:
+def test_a_series_is_complete_if_its_interval_is_narrow_within_the_bounds(effort: Effort, samples: list[float]) -> None:
     interval = median_interval(samples)
     narrow = interval is not None and interval.spread <= effort.target_spread
     n = len(samples)
@@ -30,12 +28,12 @@ def test_a_series_is_enough_between_its_bounds_where_its_interval_is_narrow(
 
 
 @given(efforts, st.lists(speeds, max_size=4))
-def test_several_series_are_enough_where_each_of_them_is(effort: Effort, series: list[list[float]]) -> None:
+def test_several_series_are_complete_if_each_of_them_is(effort: Effort, series: list[list[float]]) -> None:
     assert effort.enough(series) == all(effort.enough([samples]) for samples in series)
 
 
 @given(efforts, speeds)
-def test_once_the_time_is_up_the_least_repetitions_are_enough(effort: Effort, samples: list[float]) -> None:
+def test_after_the_time_limit_the_minimum_of_repetitions_is_enough(effort: Effort, samples: list[float]) -> None:
     limited = replace(effort, max_s=5.0)
     assert limited.enough([samples], 5.0) == (len(samples) >= effort.min_repeats)
     assert limited.enough([samples], 4.9) == effort.enough([samples])
@@ -58,18 +56,18 @@ def test_a_wider_target_never_needs_more_repetitions(effort: Effort, samples: li
         ([*WILD, *WILD, 15.0], True),
     ],
 )
-def test_repetitions_go_on_until_the_median_is_known_or_they_are_too_many(samples: list[float], enough: bool) -> None:
+def test_repetitions_end_at_the_target_spread_or_at_the_maximum(samples: list[float], enough: bool) -> None:
     assert EFFORT.enough([samples]) is enough
     assert EFFORT.enough([STEADY, samples]) is enough
 
 
-def test_a_single_repetition_is_never_known_well_enough() -> None:
+def test_a_single_repetition_never_reaches_the_target_spread() -> None:
     assert not replace(EFFORT, min_repeats=1).enough([[20.0]])
 
 
 @given(efforts, st.floats(1, 1000))
-def test_the_least_effort_ends_after_one_repetition(effort: Effort, speed: float) -> None:
+def test_the_smallest_effort_ends_after_one_repetition(effort: Effort, speed: float) -> None:
     assert not effort.once().enough([[]])
     assert effort.once().enough([[speed]])
-    beside = replace(effort, n_beside_prefill=2)
-    assert beside.once() == replace(effort, min_repeats=1, max_repeats=1, n_beside_prefill=0)
+    repeated = replace(effort, n_beside_prefill=2)
+    assert repeated.once() == replace(effort, min_repeats=1, max_repeats=1, n_beside_prefill=0)

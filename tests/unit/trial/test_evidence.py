@@ -19,32 +19,32 @@ SEEN_REFUSALS = [
 
 
 @pytest.mark.parametrize("line", SEEN_REFUSALS)
-def test_a_line_that_says_memory_was_refused_makes_a_trial_infeasible(line: str) -> None:
+def test_a_log_line_about_refused_memory_makes_a_trial_infeasible(line: str) -> None:
     outcome = classify(Stage("load", "code"), "no model", ["fine", line], None, 1.0, reason="error")
     assert isinstance(outcome, Infeasible)
     assert (outcome.stage, outcome.model, outcome.evidence) == ("load", "code", line)
 
 
-def test_a_refusal_counted_by_the_device_is_evidence_without_any_line() -> None:
+def test_a_refusal_counted_by_the_device_is_evidence_without_a_log_line() -> None:
     outcome = classify(Stage("solo", "chat"), "SIGABRT", [], Refusals(1, 4096), 1.0, reason="crashed")
     assert outcome == Infeasible("decode", "chat", "the device refused an allocation", 4096, 1.0)
 
 
-def test_a_death_without_evidence_of_memory_has_failed_and_keeps_the_last_log_lines() -> None:
+def test_a_crash_without_evidence_of_memory_has_failed_with_the_last_log_lines() -> None:
     log = [f"line {number}" for number in range(100)]
     outcome = classify(Stage("solo", "chat"), "SIGSEGV", log, Refusals(0, 0), 1.0, reason="crashed")
     assert isinstance(outcome, Failed)
     assert (outcome.reason, outcome.log_tail[-1], len(outcome.log_tail)) == ("crashed", "line 99", 20)
 
 
-def test_where_llama_cpp_says_it_stopped_counts_more_than_the_workers_last_stage() -> None:
+def test_the_stage_from_llama_cpp_takes_precedence_over_the_workers_last_stage() -> None:
     line = SEEN_REFUSALS[3]
     outcome = classify(Stage("kv_cache", "chat"), line, [], None, 1.0, reason="error", refused_stage="compute")
     assert isinstance(outcome, Infeasible)
     assert outcome.stage == "compute"
 
 
-def test_falling_back_from_pinned_memory_is_harmless() -> None:
+def test_a_fallback_from_pinned_memory_is_no_evidence() -> None:
     assert out_of_memory_line(["failed to allocate 96.00 MiB of pinned memory: out of memory"]) is None
 
 
@@ -59,11 +59,11 @@ def test_the_last_line_that_names_a_cause_decides() -> None:
 @pytest.mark.parametrize(
     "line", ["CUBLAS_STATUS_ALLOC_FAILED", "UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY", "  what():  std::bad_alloc"]
 )
-def test_each_runtime_has_words_of_its_own_for_memory(line: str) -> None:
+def test_out_of_memory_messages_of_every_runtime_are_recognized(line: str) -> None:
     assert out_of_memory_line(["fine", line]) == line.strip()
 
 
-def test_the_last_such_line_is_the_evidence() -> None:
+def test_the_last_out_of_memory_line_is_the_evidence() -> None:
     log = ["ggml: failed to allocate buffer of size 7", "CUDA error: out of memory"]
     outcome = classify(Stage("solo", "chat"), "SIGABRT", log, None, 1.0, reason="crashed")
     assert isinstance(outcome, Infeasible)
@@ -71,7 +71,7 @@ def test_the_last_such_line_is_the_evidence() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no emulated card there")
-def test_only_what_a_card_refuses_from_then_on_is_counted() -> None:
+def test_only_refusals_after_the_counters_creation_are_counted() -> None:
     from layertune.devices.emulated.ledger import Ledger
 
     ledgers = [Ledger.create(4096), Ledger.create(4096)]

@@ -22,10 +22,10 @@ MEASURED = Measured(
         Failed("hung", "no result after 5 s", ("last line",), 5.0),
     ],
 )
-def test_every_outcome_survives_the_way_through_json(outcome: TrialOutcome) -> None:
+def test_every_outcome_is_equal_after_a_round_trip_through_json(outcome: TrialOutcome) -> None:
     assert OUTCOME.validate_json(OUTCOME.dump_json(outcome)) == outcome
 
 
-def test_what_is_no_outcome_is_refused() -> None:
+def test_json_that_is_not_an_outcome_is_refused() -> None:
     with pytest.raises(ValidationError):
         OUTCOME.validate_json('{"state": "splendid"}')

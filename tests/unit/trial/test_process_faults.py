@@ -22,7 +22,7 @@ if sys.platform == "win32":
     pytest.skip("signals and process groups are POSIX'", allow_module_level=True)
 
 
-def test_every_signal_that_ends_a_process_is_an_outcome() -> None:
+def test_a_worker_killed_by_any_signal_is_an_outcome() -> None:
     assert lifetime.describe_exit(-signal.SIGSEGV) == "signal SIGSEGV"
     assert lifetime.describe_exit(3) == "exit status 3"
     for number in range(1, 128):
@@ -50,16 +50,16 @@ def test_a_worker_that_closes_its_pipe_and_does_not_end_is_hung(
     assert (outcome.reason, outcome.detail) == ("hung", expected)
 
 
-def test_a_hung_worker_whose_last_word_is_memory_is_infeasible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hung_worker_whose_last_log_line_is_about_memory_is_infeasible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(worker_process, "_EXIT_TIMEOUT_S", 0.3)
     outcome = outcome_of("print('CUDA error: out of memory', file=sys.stderr, flush=True);" + CLOSES_ITS_PIPE, tmp_path)
     assert isinstance(outcome, Infeasible)
     assert outcome.stage == "decode"
 
 
-def test_a_worker_that_the_system_does_not_let_go_of_costs_its_trial_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_that_cannot_be_killed_costs_only_its_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process inside a hung driver takes no signal and cannot be waited for."""
     held: list[subprocess.Popen[bytes]] = []
 
@@ -76,7 +76,7 @@ def test_a_worker_that_the_system_does_not_let_go_of_costs_its_trial_only(
     assert held[0].wait(10) == -signal.SIGKILL
 
 
-def test_a_process_outside_the_group_that_holds_the_pipe_does_not_hold_the_search(
+def test_a_process_outside_the_group_that_keeps_the_pipe_open_does_not_block_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_process, "_EXIT_TIMEOUT_S", 0.3)
@@ -124,7 +124,7 @@ def test_a_worker_that_cannot_be_started_is_an_outcome_and_the_next_trial_runs(
         assert runner.run(SETTINGS, EFFORT) == MEASURED
 
 
-def test_no_thread_for_a_worker_is_an_outcome_and_leaves_no_process(
+def test_a_thread_that_cannot_be_started_is_an_outcome_and_leaves_no_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_runner, "_START_PAUSES_S", (0.0,))
@@ -136,7 +136,7 @@ def test_no_thread_for_a_worker_is_an_outcome_and_leaves_no_process(
     assert not [each for each in psutil.Process().children() if "worker.py" in " ".join(each.cmdline())]
 
 
-def test_a_system_that_is_full_for_a_moment_costs_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_temporary_lack_of_resources_costs_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_runner, "_START_PAUSES_S", (0.0, 0.0))
     start, refusals = subprocess.Popen, iter([errno.EAGAIN, errno.ENOMEM])
 
@@ -153,13 +153,13 @@ def test_a_system_that_is_full_for_a_moment_costs_no_trial(tmp_path: Path, monke
 @pytest.mark.parametrize(
     "line", [b"\xff\xfe\n", b'{"kind": "stage", "name": "\xc3\x28"}\n', b"[" * 5000 + b"\n", b"\n"]
 )
-def test_bytes_that_are_no_text_are_no_message(line: bytes, tmp_path: Path) -> None:
+def test_a_message_that_is_not_utf8_is_a_protocol_failure(line: bytes, tmp_path: Path) -> None:
     outcome = outcome_of(f"sys.stdout.buffer.write({line!r}); sys.stdout.flush(); time.sleep(600)", tmp_path)
     assert isinstance(outcome, Failed)
     assert outcome.reason == "protocol"
 
 
-def test_a_log_that_is_no_text_is_kept_as_far_as_it_is(tmp_path: Path) -> None:
+def test_a_log_that_is_not_utf8_is_decoded_with_replacements(tmp_path: Path) -> None:
     outcome = outcome_of("sys.stderr.buffer.write(b'\\xff boom\\n'); sys.stderr.flush(); os.abort()", tmp_path)
     assert isinstance(outcome, Failed)
     assert outcome.log_tail == ("\ufffd boom",)
@@ -180,7 +180,7 @@ SURVIVES_A_REFUSAL_THEN_ABORTS = f"""
 """
 
 
-def test_what_the_device_refused_in_an_earlier_trial_is_no_evidence_in_a_later_one(tmp_path: Path) -> None:
+def test_a_refusal_in_an_earlier_trial_is_no_evidence_in_a_later_one(tmp_path: Path) -> None:
     with scripted(SURVIVES_A_REFUSAL_THEN_ABORTS, tmp_path, target=CARD) as runner:
         assert runner.run(SETTINGS, EFFORT) == MEASURED
         outcome = runner.run(SETTINGS, EFFORT)
@@ -188,7 +188,7 @@ def test_what_the_device_refused_in_an_earlier_trial_is_no_evidence_in_a_later_o
     assert (outcome.reason, outcome.log_tail) == ("crashed", ())
 
 
-def test_a_refusal_that_was_survived_is_no_evidence_where_the_log_ends_with_another_cause(tmp_path: Path) -> None:
+def test_a_survived_refusal_is_no_evidence_if_the_log_ends_with_another_cause(tmp_path: Path) -> None:
     script = """
         print("failed to allocate CUDA0 buffer; trying again", file=sys.stderr)
         print("GGML_ASSERT(n_tokens > 0) failed", file=sys.stderr, flush=True)

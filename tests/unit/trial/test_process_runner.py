@@ -24,7 +24,7 @@ if sys.platform == "win32":
     pytest.skip("signals and process groups are POSIX'", allow_module_level=True)
 
 
-def test_an_outcome_comes_back_as_it_was_sent(tmp_path: Path) -> None:
+def test_an_outcome_is_received_as_it_was_sent(tmp_path: Path) -> None:
     assert outcome_of(f"print({DECODE!r}); print({DONE!r}, flush=True); time.sleep(60)", tmp_path) == MEASURED
 
 
@@ -35,7 +35,7 @@ def test_a_worker_that_dies_by_a_signal_has_failed_at_its_last_stage(name: str, 
     assert (outcome.reason, outcome.detail) == ("crashed", f"the worker ended with signal {name} at: decode chat")
 
 
-def test_a_worker_that_says_out_of_memory_and_aborts_is_infeasible(tmp_path: Path) -> None:
+def test_a_worker_that_logs_out_of_memory_and_aborts_is_infeasible(tmp_path: Path) -> None:
     script = (
         f"print({DECODE!r}, flush=True); print('CUDA error: out of memory', file=sys.stderr, flush=True); os.abort()"
     )
@@ -79,7 +79,7 @@ def test_a_worker_that_prints_garbage_has_failed(tmp_path: Path) -> None:
     assert outcome.reason == "protocol"
 
 
-def test_a_worker_that_ends_quietly_has_failed_with_what_it_last_logged(tmp_path: Path) -> None:
+def test_a_worker_that_ends_without_an_outcome_has_failed_with_its_last_log_lines(tmp_path: Path) -> None:
     outcome = outcome_of("print('Traceback: boom', file=sys.stderr); sys.exit(3)", tmp_path)
     assert isinstance(outcome, Failed)
     assert (outcome.reason, outcome.log_tail) == ("crashed", ("Traceback: boom",))
@@ -125,7 +125,7 @@ def numbered_runs(script: str, tmp_path: Path, n_runs: int) -> tuple[list[TrialO
     return outcomes, len(started.read_text())
 
 
-def test_a_worker_that_stays_runs_the_next_trial_too(tmp_path: Path) -> None:
+def test_a_worker_that_stays_also_runs_the_next_trial(tmp_path: Path) -> None:
     assert numbered_runs(f"print({done()!r}, flush=True)", tmp_path, 3) == ([MEASURED] * 3, 1)
 
 
@@ -148,13 +148,13 @@ def test_a_trial_that_is_not_measured_ends_its_worker(tmp_path: Path) -> None:
     assert (outcomes, n_workers) == ([refused, refused], 2)
 
 
-def test_a_worker_whose_memory_did_not_come_back_is_replaced_before_the_trial(tmp_path: Path) -> None:
+def test_a_worker_whose_memory_was_not_returned_is_replaced_before_the_trial(tmp_path: Path) -> None:
     stale = MESSAGE.dump_json(Stale("300 MiB did not come back")).decode()
     outcomes, n_workers = numbered_runs(f"print({done()!r} if n == 0 else {stale!r}, flush=True)", tmp_path, 3)
     assert (outcomes, n_workers) == ([MEASURED] * 3, 3)
 
 
-def test_a_fresh_worker_that_is_not_clean_has_failed(tmp_path: Path) -> None:
+def test_a_trial_fails_if_memory_is_missing_for_a_new_worker_too(tmp_path: Path) -> None:
     stale = MESSAGE.dump_json(Stale("300 MiB did not come back")).decode()
     ((outcome,), n_workers) = numbered_runs(f"print({stale!r}, flush=True)", tmp_path, 1)
     assert isinstance(outcome, Failed)
@@ -164,12 +164,12 @@ def test_a_fresh_worker_that_is_not_clean_has_failed(tmp_path: Path) -> None:
     )
 
 
-def test_a_worker_is_told_whether_to_go_on(tmp_path: Path) -> None:
+def test_a_worker_receives_the_decision_to_give_up(tmp_path: Path) -> None:
     progress = MESSAGE.dump_json(Progress({}, 7)).decode()
-    told = tmp_path / "told"
+    received = tmp_path / "received"
     script = f"""
         print({progress!r}, flush=True)
-        open({str(told)!r}, "w").write(sys.stdin.readline())
+        open({str(received)!r}, "w").write(sys.stdin.readline())
         print({DONE!r}, flush=True)
         time.sleep(60)
     """
@@ -178,7 +178,7 @@ def test_a_worker_is_told_whether_to_go_on(tmp_path: Path) -> None:
     place = TrialContext(Target("cpu", "CPU"), {"chat": "a.gguf"}, {"chat": (8, 8)}, 0, 30.0)
     with closing(ProcessTrialRunner(place, command=(sys.executable, str(file)))) as runner:
         assert runner.run(SETTINGS, EFFORT, lambda seen: f"beaten at {seen.used_bytes} bytes") == MEASURED
-    assert ORDER.validate_json(told.read_text()) == GoOn("beaten at 7 bytes")
+    assert ORDER.validate_json(received.read_text()) == GoOn("beaten at 7 bytes")
 
 
 def test_the_time_of_every_trial_is_added_up(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_the_time_of_every_trial_is_added_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM", "SIGINT"])
-def test_children_die_with_their_parent_whatever_kills_it(how: str, tmp_path: Path) -> None:
+def test_children_die_with_their_parent_even_if_it_is_killed(how: str, tmp_path: Path) -> None:
     """A parent like the search starts a worker like ours, which starts a child like a card's server."""
     watch = "import os, sys, time; from layertune.devices import lifetime; lifetime.die_with_parent(int(sys.argv[1])); "
     grandchild = watch + "lifetime.watch_standard_input(); time.sleep(600)"

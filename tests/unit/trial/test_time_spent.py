@@ -18,7 +18,7 @@ def spend() -> None:
 
 
 @given(st.lists(clocks))
-def test_the_sum_of_clocks_is_the_sum_of_their_parts(each: list[TimeSpent]) -> None:
+def test_times_are_added_part_by_part(each: list[TimeSpent]) -> None:
     total = sum(each, start=TimeSpent())
     assert total.load_s == sum(clock.load_s for clock in each)
     assert total.warm_up_s == sum(clock.warm_up_s for clock in each)
@@ -27,11 +27,11 @@ def test_the_sum_of_clocks_is_the_sum_of_their_parts(each: list[TimeSpent]) -> N
     assert total.total_s == sum(clock.total_s for clock in each)
 
 
-def test_a_stopwatch_that_timed_nothing_reads_zero() -> None:
+def test_an_unused_stopwatch_reads_zero() -> None:
     assert Stopwatch().read() == TimeSpent()
 
 
-def test_time_counts_for_the_part_it_was_spent_in_and_for_no_other() -> None:
+def test_time_counts_only_for_its_own_part() -> None:
     watch = Stopwatch()
     with watch.part("measure"):
         spend()
@@ -40,7 +40,7 @@ def test_time_counts_for_the_part_it_was_spent_in_and_for_no_other() -> None:
     assert spent == TimeSpent(measure_s=spent.measure_s)
 
 
-def test_a_part_adds_up_over_its_times() -> None:
+def test_a_repeated_part_adds_up() -> None:
     watch = Stopwatch()
     with watch.part("load"):
         spend()
@@ -50,7 +50,7 @@ def test_a_part_adds_up_over_its_times() -> None:
     assert watch.read().load_s > once.load_s > 0
 
 
-def test_a_part_that_ends_in_an_exception_counts_too() -> None:
+def test_a_part_that_ends_with_an_exception_counts() -> None:
     watch = Stopwatch()
 
     def interrupted() -> None:

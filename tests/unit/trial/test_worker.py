@@ -50,9 +50,7 @@ def outcomes(log: LogCapture, monkeypatch: pytest.MonkeyPatch, trials: list[list
     return [answer.outcome for _ in trials if isinstance(answer := process.run(REQUEST), Done)]
 
 
-def test_memory_that_an_earlier_trial_was_refused_is_no_evidence(
-    log: LogCapture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_refused_in_an_earlier_trial_is_no_evidence(log: LogCapture, monkeypatch: pytest.MonkeyPatch) -> None:
     survived = ["graph_reserve: failed to allocate compute buffers", "retrying without pipeline parallelism"]
     refused = EngineRefused("decode", "llama_decode returned 1: could not find a KV slot")
     _, outcome = outcomes(log, monkeypatch, [survived, refused])
@@ -60,14 +58,14 @@ def test_memory_that_an_earlier_trial_was_refused_is_no_evidence(
     assert outcome.log_tail == (refused.detail,)
 
 
-def test_memory_is_found_however_much_was_logged_after_it(log: LogCapture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_out_of_memory_line_is_found_before_a_long_log(log: LogCapture, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = EngineRefused("kv_cache", "failed to allocate buffer for kv cache")
     (outcome,) = outcomes(log, monkeypatch, [refused])
     assert isinstance(outcome, Infeasible)
     assert (outcome.stage, outcome.evidence) == ("kv_cache", refused.detail)
 
 
-def test_a_context_stopped_at_the_last_buffer_that_the_log_names() -> None:
+def test_the_refused_stage_is_the_last_buffer_in_the_log() -> None:
     assert refused_stage(["failed to allocate buffer for kv cache"]) == "kv_cache"
     assert refused_stage(["failed to allocate buffer for rs cache"]) == "kv_cache"
     assert refused_stage(["a kv cache of 7 MiB", "failed to allocate compute pp buffers"]) == "compute"

@@ -19,7 +19,7 @@ from layertune.vram.vram_report import VramReport
 
 
 class NoDevice:
-    """A device that holds nothing and is told nothing."""
+    """A device without memory."""
 
     def devices(self, model: str) -> list[int]:
         return []
@@ -48,32 +48,32 @@ def report(scope: str = "process", **phases: int) -> VramReport:
 BUFFERS = {"chat": {"gpu0": BufferBytes(weights_bytes=100 * MIB), HOST: BufferBytes(weights_bytes=7 * MIB)}}
 
 
-def test_what_is_there_before_the_first_load_is_the_driver_s_and_not_missing(state: WorkerState) -> None:
+def test_memory_in_use_before_the_first_load_is_not_missing(state: WorkerState) -> None:
     assert state.not_returned(300 * MIB) is None
     assert state.not_returned(300 * MIB) is None
     assert state.not_returned(310 * MIB) == "10.0 MiB were not returned to the device"
 
 
-def test_a_worker_stays_while_memory_comes_back(state: WorkerState) -> None:
+def test_a_worker_stays_if_its_memory_is_returned(state: WorkerState) -> None:
     loaded = 400 * MIB  # 100 of buffers, 300 of the driver's
     assert state.can_stay(report(load=loaded, unload=300 * MIB), BUFFERS)
     assert not state.can_stay(report(load=loaded, unload=303 * MIB), BUFFERS)
 
 
-def test_a_worker_stays_where_there_is_no_device_to_count_on(state: WorkerState) -> None:
+def test_a_worker_stays_without_a_device(state: WorkerState) -> None:
     assert state.can_stay(None, BUFFERS)
 
 
-def test_a_worker_does_not_stay_where_others_memory_would_count_as_its_own(state: WorkerState) -> None:
+def test_a_worker_does_not_stay_if_only_the_whole_device_is_reported(state: WorkerState) -> None:
     assert not state.can_stay(report("device", load=100 * MIB, unload=0), BUFFERS)
 
 
-def test_a_worker_does_not_stay_where_a_reading_is_missing(state: WorkerState) -> None:
+def test_a_worker_does_not_stay_if_a_reading_is_missing(state: WorkerState) -> None:
     assert not state.can_stay(report(load=100 * MIB), BUFFERS)
 
 
 @pytest.mark.parametrize(("foreign_bytes", "n_found"), [(None, 0), (0, 0), (15 * MIB, 0), (16 * MIB, 1)])
-def test_memory_that_another_program_took_disturbs_from_16_mib_on(foreign_bytes: int | None, n_found: int) -> None:
+def test_another_programs_memory_disturbs_from_16_mib_on(foreign_bytes: int | None, n_found: int) -> None:
     found = foreign_memory(VramReport(0, 0, "process", "nvml", foreign_bytes=foreign_bytes))
     assert [each.disturbs for each in found] == [True] * n_found
     assert foreign_memory(None) == []

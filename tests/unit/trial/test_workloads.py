@@ -1,4 +1,4 @@
-"""The order in which models are clocked; no model is loaded."""
+"""The order in which models are timed; no model is loaded."""
 
 import threading
 from collections.abc import Callable
@@ -58,7 +58,7 @@ def test_the_warm_up_runs_every_workload_in_rounds_while_time_is_left() -> None:
     assert log == ["chat", "code"] * (len(log) // 2)
 
 
-def test_models_are_clocked_in_rounds_until_every_median_is_known_well_enough() -> None:
+def test_models_are_timed_in_rounds_until_every_median_has_the_target_spread() -> None:
     log: list[str] = []
     steady, settling = FakeModel("chat", log, 10.0), FakeModel("code", log, 5.0, 6.0, 5.4, 5.5)
     asked: list[int] = []
@@ -73,7 +73,7 @@ def test_models_are_clocked_in_rounds_until_every_median_is_known_well_enough() 
     assert asked == list(range(2, len(timings["chat"])))
 
 
-def test_once_the_time_is_up_the_least_repetitions_are_enough() -> None:
+def test_after_the_time_limit_the_minimum_of_repetitions_is_enough() -> None:
     log: list[str] = []
     restless = FakeModel("chat", log, *(10.0 * factor for factor in (1, 2) * 9))
     slow, fast = Effort(2, 9, 0.01, max_s=0.0), Effort(2, 9, 0.01, max_s=3600.0)
@@ -82,26 +82,26 @@ def test_once_the_time_is_up_the_least_repetitions_are_enough() -> None:
     assert len(run_alone([restless], fast, lambda _seen: True, lambda _name: None)["chat"]) == 9
 
 
-def test_a_model_that_never_settles_is_clocked_as_often_as_allowed() -> None:
+def test_a_model_with_varying_speed_is_timed_up_to_the_maximum() -> None:
     restless = FakeModel("chat", [], *(10.0 * factor for factor in (1, 2) * 9))
     timings = run_alone([restless], Effort(2, 5, 0.01), lambda _seen: True, lambda _name: None)
     assert [each.tokens_per_s for each in timings["chat"]] == [10, 20, 10, 20, 10]
 
 
-def test_clocking_ends_after_the_least_repetitions_where_nobody_wants_more() -> None:
+def test_timing_ends_after_the_minimum_of_repetitions_if_the_trial_is_given_up() -> None:
     restless = FakeModel("chat", [], 10.0, 20.0, 10.0, 20.0)
     timings = run_alone([restless], Effort(2, 9, 0.01), lambda _seen: False, lambda _name: None)
     assert len(timings["chat"]) == 2
 
 
-def test_together_every_model_has_its_repetitions() -> None:
+def test_every_model_has_its_repetitions_when_all_run_at_once() -> None:
     log: list[str] = []
     models = [FakeModel(name, log, 10.0) for name in ("chat", "code", "draft")]
     timings = run_together(models, Effort(3, 5, 0.5))
     assert all(len(of_model) >= 3 for of_model in timings.values())
 
 
-def test_each_model_runs_while_all_others_are_in_a_prompt() -> None:
+def test_each_model_is_timed_while_all_others_process_a_prompt() -> None:
     log: list[str] = []
     models = [FakeModel(name, log, 10.0) for name in ("chat", "code", "draft")]
     timings = run_during_prefill(models, 2)

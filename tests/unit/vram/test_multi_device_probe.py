@@ -20,7 +20,7 @@ def nothing_to_settle() -> None:
     """A ledger by itself is exact at once."""
 
 
-def test_every_figure_is_the_sum_and_each_device_keeps_its_own() -> None:
+def test_values_are_sums_and_each_device_keeps_its_own() -> None:
     with closing(Ledger.create(1000)) as first, closing(Ledger.create(500)) as second:
         second.take(0, 7)
         probe = MultiDeviceProbe([LedgerProbe(each, nothing_to_settle) for each in (first, second)])
@@ -36,7 +36,7 @@ def test_every_figure_is_the_sum_and_each_device_keeps_its_own() -> None:
     assert (report.scope, report.source) == ("card", "ledger")
 
 
-def test_of_a_device_without_a_share_the_whole_is_told_and_notes_say_whose_they_are() -> None:
+def test_the_scope_is_that_of_the_least_exact_device_and_notes_name_their_device() -> None:
     shared = PollingProbe(lambda: Reading(50, own_bytes=20), "nvml")
     whole = PollingProbe(lambda: Reading(50, own_bytes=None), "ggml", notes=["NVML does not answer"])
     probe = MultiDeviceProbe([shared, whole])

@@ -16,20 +16,20 @@ def in_use(machine: Machine, **control: Any) -> VramReport:
     return machine.trial(["set", {"used": 1000}], ["mark", "load"], **control)
 
 
-def test_where_the_driver_tells_this_processs_memory_it_is_the_figure(machine: Machine) -> None:
+def test_this_processs_memory_is_used_if_the_driver_reports_it(machine: Machine) -> None:
     report = machine.trial(LOADED, ["mark", "load"])
     assert (report.scope, report.source) == ("process", "nvml")
     assert (report.baseline_bytes, report.peak_bytes, report.phases) == (100, 700, {"load": 700})
     assert report.notes == ()
 
 
-def test_a_rise_is_seen_by_the_polling_thread_alone(machine: Machine) -> None:
+def test_the_polling_thread_alone_detects_a_rise(machine: Machine) -> None:
     rise = [["set", {"used": 1000, "compute": ["self 900"]}], ["sleep", 0.3]]
     report = machine.trial(*rise, ["set", {"used": 200, "compute": ["self 100"]}], ["sleep", 0.1])
     assert report.peak_bytes == 900
 
 
-def test_what_the_sampling_cost_is_measured(machine: Machine) -> None:
+def test_the_cost_of_sampling_is_measured(machine: Machine) -> None:
     report = machine.trial(["sleep", 0.5], delay_us=30_000)
     assert report.sampling is not None
     assert report.sampling.interval_s == 0.02
@@ -38,7 +38,7 @@ def test_what_the_sampling_cost_is_measured(machine: Machine) -> None:
     assert report.sampling.n_samples > 1
 
 
-def test_a_process_of_vulkan_is_found_in_the_other_list(machine: Machine) -> None:
+def test_a_vulkan_process_is_found_in_the_graphics_list(machine: Machine) -> None:
     report = machine.trial(["set", {"used": 800, "graphics": ["self 700"]}], ["mark", "load"])
     assert (report.scope, report.peak_bytes) == ("process", 700)
 
@@ -48,20 +48,20 @@ def test_a_process_in_both_lists_is_counted_once(machine: Machine) -> None:
     assert report.peak_bytes == 700
 
 
-def test_a_process_that_was_listed_and_is_not_any_more_holds_nothing(machine: Machine) -> None:
+def test_a_process_that_is_no_longer_listed_holds_nothing(machine: Machine) -> None:
     gone = ["set", {"used": 100, "compute": None}]
     report = machine.trial(LOADED, ["mark", "load"], gone, ["mark", "unload"])
     assert report.phases == {"load": 700, "unload": 0}
     assert report.scope == "process"
 
 
-def test_what_other_programs_take_is_told_apart(machine: Machine) -> None:
+def test_other_programs_memory_is_reported_separately(machine: Machine) -> None:
     grown = ["set", {"used": 1500, "compute": ["self 700", f"{ANOTHER} 600"]}]
     report = machine.trial(LOADED, ["mark", "load"], grown, ["mark", "a"], ["mark", "b"])
     assert (report.peak_bytes, report.foreign_bytes) == (700, 700)
 
 
-def test_memory_of_this_process_at_the_baseline_is_not_others(machine: Machine) -> None:
+def test_memory_of_this_process_at_the_baseline_is_not_foreign(machine: Machine) -> None:
     grown = ["set", {"used": 350}]
     report = machine.trial(["mark", "idle"], grown, ["mark", "a"], ["mark", "b"], used=300, compute=["self 200"])
     assert (report.baseline_bytes, report.peak_bytes, report.foreign_bytes) == (100, 200, 50)
@@ -87,7 +87,7 @@ def test_memory_of_this_process_at_the_baseline_is_not_others(machine: Machine) 
     ],
     ids=lambda value: "" if isinstance(value, str) else " ".join(value),
 )
-def test_where_nvml_cannot_be_opened_llama_cpps_own_figures_are_used(
+def test_without_nvml_the_values_of_llama_cpps_backend_are_used(
     machine: Machine, control: dict[str, Any], why: str
 ) -> None:
     report = machine.trial(["mark", "load"], **control)
@@ -95,7 +95,7 @@ def test_where_nvml_cannot_be_opened_llama_cpps_own_figures_are_used(
     assert report.notes[0] == f"{why}: the values of llama.cpp's backend are used instead"
 
 
-def test_a_machine_without_nvidias_library_uses_llama_cpps_own_figures(bare_machine: Machine) -> None:
+def test_without_nvidias_library_the_values_of_llama_cpps_backend_are_used(bare_machine: Machine) -> None:
     report = bare_machine.trial(["mark", "load"])
     assert report.source == "ggml"
     assert report.notes[0].startswith("NVML does not start: NVML Shared Library Not Found: ")
@@ -118,9 +118,9 @@ def test_a_machine_without_nvidias_library_uses_llama_cpps_own_figures(bare_mach
         ),
         ({}, "NVML does not list this process, as in a container with its own process ids"),
     ],
-    ids=["without figures", "with zero", "under another id", "not at all"],
+    ids=["without bytes", "with zero", "under another id", "not at all"],
 )
-def test_where_this_processs_memory_is_not_told_the_devices_counts(
+def test_the_whole_device_counts_if_this_processs_memory_is_not_reported(
     machine: Machine, control: dict[str, Any], why: str
 ) -> None:
     report = in_use(machine, **control)
@@ -129,7 +129,7 @@ def test_where_this_processs_memory_is_not_told_the_devices_counts(
     assert report.notes == (f"{why}: the whole device's memory above the baseline is used instead",)
 
 
-def test_the_context_of_this_process_is_no_part_of_the_baseline(machine: Machine) -> None:
+def test_the_baseline_excludes_the_context_of_this_process(machine: Machine) -> None:
     loaded = [["mark", "idle"], ["set", {"used": 1000}], ["mark", "load"]]
     [report] = machine.probe(["context", {"used": 600}], ["start"], *loaded, ["stop"])
     assert (report.scope, report.baseline_bytes, report.peak_bytes) == ("device", 100, 900)
@@ -139,7 +139,7 @@ def test_the_context_of_this_process_is_no_part_of_the_baseline(machine: Machine
 @pytest.mark.parametrize(
     ("code", "words"), [(NOT_SUPPORTED, "Not Supported"), (NO_PERMISSION, "Insufficient Permissions")]
 )
-def test_where_processes_are_not_listed_the_devices_memory_counts(machine: Machine, code: int, words: str) -> None:
+def test_the_whole_device_counts_if_processes_are_not_listed(machine: Machine, code: int, words: str) -> None:
     lists = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses")
     report = in_use(machine, **{f"{name}_v{version}": code for name in lists for version in (2, 3)})
     assert (report.scope, report.peak_bytes) == ("device", 900)
@@ -149,7 +149,7 @@ def test_where_processes_are_not_listed_the_devices_memory_counts(machine: Machi
     )
 
 
-def test_an_old_driver_is_read_in_its_older_forms(old_machine: Machine) -> None:
+def test_an_old_driver_is_read_with_the_older_functions(old_machine: Machine) -> None:
     report = old_machine.trial(LOADED, ["mark", "load"])
     assert (report.scope, report.peak_bytes, report.phases) == ("process", 700, {"load": 700})
     assert report.baseline_bytes == 400  # with the 300 that the driver reserves
@@ -157,13 +157,13 @@ def test_an_old_driver_is_read_in_its_older_forms(old_machine: Machine) -> None:
     assert note.startswith("this driver's NVML does not report its reserved memory separately (Function Not Found): ")
 
 
-def test_memory_that_the_driver_reserves_is_in_neither_figure_above_the_baseline(
+def test_memory_that_the_driver_reserves_does_not_count_above_the_baseline(
     machine: Machine, old_machine: Machine
 ) -> None:
     assert in_use(machine).peak_bytes == in_use(old_machine).peak_bytes == 900
 
 
-def test_a_gpu_that_is_lost_in_a_trial_leaves_what_was_seen_and_says_so(machine: Machine) -> None:
+def test_a_gpu_that_is_lost_during_a_trial_leaves_earlier_readings_and_a_note(machine: Machine) -> None:
     lost = {"nvmlDeviceGetMemoryInfo_v2": GPU_IS_LOST}
     report = machine.trial(LOADED, ["mark", "load"], ["set", lost], ["sleep", 0.3], ["mark", "together"])
     assert (report.peak_bytes, report.phases) == (700, {"load": 700})
@@ -180,13 +180,13 @@ def test_a_gpu_that_comes_back_is_measured_again(machine: Machine) -> None:
     assert report.peak_bytes == 1900
 
 
-def test_a_share_that_is_not_told_any_more_is_no_zero(machine: Machine) -> None:
+def test_a_share_that_is_no_longer_reported_is_not_zero(machine: Machine) -> None:
     report = machine.trial(LOADED, ["mark", "load"], ["set", {"compute": ["self na"]}], ["mark", "together"])
     assert (report.peak_bytes, report.phases) == (700, {"load": 700})
     assert "NVML does not report this process's memory" in report.notes[0]
 
 
-def test_without_one_reading_there_is_no_report(machine: Machine) -> None:
+def test_a_gpu_that_never_answers_has_no_report(machine: Machine) -> None:
     lost = ["set", {"nvmlDeviceGetMemoryInfo_v2": GPU_IS_LOST}]
     _first, read, stopped = machine.probe(["start"], ["stop"], lost, ["start"], ["read"], ["stop"])
     assert read.startswith("NVML does not answer: GPU is lost")
@@ -199,18 +199,18 @@ def test_without_a_baseline_no_trial_begins(machine: Machine) -> None:
     assert why == "NVML does not answer: GPU is lost; run nvidia-smi"
 
 
-def test_the_drivers_version_is_told_and_its_absence_is_none(machine: Machine, bare_machine: Machine) -> None:
+def test_the_drivers_version_is_none_without_a_driver(machine: Machine, bare_machine: Machine) -> None:
     assert machine.ask("driver_version") == "560.35.03"
     assert machine.ask("driver_version", nvmlInitWithFlags=DRIVER_NOT_LOADED) is None
     assert machine.ask("driver_version", nvmlSystemGetDriverVersion=UNKNOWN) is None
     assert bare_machine.ask("driver_version") is None
 
 
-def test_the_power_limit_is_in_watts_and_its_absence_is_none(machine: Machine, bare_machine: Machine) -> None:
+def test_the_power_limit_is_in_watts_and_none_without_a_driver(machine: Machine, bare_machine: Machine) -> None:
     assert machine.ask("power_limit_w", limit=35_500) == 35.5
     assert machine.ask("power_limit_w", nvmlDeviceGetEnforcedPowerLimit=NOT_SUPPORTED) is None
     assert bare_machine.ask("power_limit_w") is None
 
 
-def test_importing_the_room_loads_no_driver(machine: Machine) -> None:
+def test_importing_the_package_loads_no_driver(machine: Machine) -> None:
     assert machine.ask("imports") == {"libnvidia-ml loaded": False, "pynvml imported": False}

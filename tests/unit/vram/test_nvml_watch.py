@@ -13,7 +13,7 @@ HW_SLOWDOWN, SW_POWER_CAP, SW_THERMAL, HW_THERMAL = 0x08, 0x04, 0x20, 0x40
 
 
 def found(machine: Machine, *steps: Sequence[Any], host_pids: bool = True, **control: Any) -> dict[str, bool]:
-    """What a watch finds over some readings; this process uses the GPU throughout, unless `use` says otherwise."""
+    """What a watch finds over some readings; this process uses the GPU throughout, unless `use` is given."""
     control.setdefault("use", ["self 95"])
     [findings] = machine.watch(["start"], *steps, ["sleep", 0.1], ["stop"], host_pids=host_pids, **control)
     return {finding.text: finding.disturbs for finding in findings}
@@ -24,7 +24,7 @@ def starts(texts: dict[str, bool]) -> dict[str, bool]:
     return {text.partition(", in ")[0].partition(" in ")[0]: disturbs for text, disturbs in texts.items()}
 
 
-def test_a_gpu_of_ones_own_at_full_clock_is_no_finding(machine: Machine) -> None:
+def test_an_undisturbed_gpu_at_full_clock_gives_no_finding(machine: Machine) -> None:
     assert found(machine) == {}
 
 
@@ -33,15 +33,15 @@ def test_another_program_on_the_gpu_disturbs(machine: Machine) -> None:
     assert starts(texts) == {"another program used up to 37 % of the GPU": True}
 
 
-def test_a_desktop_at_rest_does_not(machine: Machine) -> None:
+def test_an_idle_desktop_does_not_disturb(machine: Machine) -> None:
     assert found(machine, use=["self 95", "77 3"]) == {}
 
 
-def test_use_from_before_the_trial_and_of_processes_that_are_gone_does_not_count(machine: Machine) -> None:
+def test_use_before_the_trial_and_by_ended_processes_does_not_count(machine: Machine) -> None:
     assert found(machine, use=["self 95", f"77 80 {10 * US}", "78 2147483632"]) == {}
 
 
-def test_a_gpu_slowed_for_heat_disturbs_and_tells_the_clock(machine: Machine) -> None:
+def test_a_gpu_slowed_for_heat_disturbs_and_the_clock_is_reported(machine: Machine) -> None:
     hot = found(machine, reasons=HW_SLOWDOWN | HW_THERMAL | SW_THERMAL, clock=1005)
     assert starts(hot) == {
         "the hardware slowed the GPU down for heat": True,
@@ -57,7 +57,7 @@ def test_a_gpu_at_its_power_limit_is_a_warning(machine: Machine) -> None:
     assert not disturbs
 
 
-def test_another_power_limit_in_the_middle_is_a_warning(machine: Machine) -> None:
+def test_a_change_of_the_power_limit_is_a_warning(machine: Machine) -> None:
     texts = found(machine, ["sleep", 0.1], ["set", {"limit": 35_000}])
     assert texts == {"the GPU's power limit changed between 35 W and 80 W": False}
 
@@ -78,7 +78,7 @@ def test_each_query_that_a_card_does_not_support_is_a_warning(machine: Machine, 
     assert not disturbs
 
 
-def test_without_permission_for_other_programs_use_the_load_before_the_first_trial_counts(machine: Machine) -> None:
+def test_without_permission_to_list_programs_the_load_before_the_first_trial_is_checked(machine: Machine) -> None:
     texts = found(machine, nvmlDeviceGetProcessUtilization=NO_PERMISSION, load=37)
     assert texts == {
         "the GPU was busy 37 % of the time before the first trial": True,
@@ -94,7 +94,7 @@ def test_the_load_before_the_first_trial_disturbs_no_later_one(machine: Machine)
     assert [finding.disturbs for finding in second] == [False]
 
 
-def test_where_neither_use_nor_load_is_told_both_are_said_to_be_unknown(machine: Machine) -> None:
+def test_use_and_load_that_are_not_reported_are_both_warnings(machine: Machine) -> None:
     refused = {"nvmlDeviceGetProcessUtilization": NOT_SUPPORTED, "nvmlDeviceGetUtilizationRates": NOT_SUPPORTED}
     texts = found(machine, **refused)
     assert [text.partition(" is not reported")[0] for text in texts] == [
@@ -104,7 +104,7 @@ def test_where_neither_use_nor_load_is_told_both_are_said_to_be_unknown(machine:
     assert not any(texts.values())
 
 
-def test_a_list_of_users_without_this_process_proves_nothing(machine: Machine) -> None:
+def test_a_list_of_programs_without_this_process_is_not_trusted(machine: Machine) -> None:
     unknown = (
         "other programs' use of the GPU is not reported (this process is not in the driver's list): "
         "only its load before the first trial is checked"
@@ -117,25 +117,25 @@ def test_a_list_of_users_without_this_process_proves_nothing(machine: Machine) -
     assert True in found(machine, use=["77 95"]).values()
 
 
-def test_a_container_whose_driver_knows_its_process_ids_is_believed(machine: Machine) -> None:
+def test_a_list_with_this_processs_id_is_trusted_in_a_container(machine: Machine) -> None:
     texts = found(machine, use=["self 60", "77 30"], host_pids=False)
     assert starts(texts) == {"another program used up to 30 % of the GPU": True}
 
 
-def test_an_old_driver_is_asked_for_the_reasons_by_their_old_name(old_machine: Machine) -> None:
+def test_an_old_driver_is_queried_with_the_old_function_name(old_machine: Machine) -> None:
     assert starts(found(old_machine, reasons=SW_THERMAL)) == {"the driver slowed the GPU down for heat": True}
 
 
-def test_a_gpu_that_is_lost_in_a_trial_is_a_warning_and_no_silence(machine: Machine) -> None:
+def test_a_gpu_that_is_lost_during_a_trial_is_a_warning(machine: Machine) -> None:
     lost = ["set", {"nvmlDeviceGetProcessUtilization": GPU_IS_LOST, "nvmlDeviceGetClockInfo": GPU_IS_LOST}]
     [(text, disturbs)] = found(machine, ["sleep", 0.1], lost).items()
-    told = re.fullmatch(r"NVML did not answer in (\d+) of (\d+) readings \(GPU is lost\)", text)
-    assert told is not None, text
-    assert 0 < int(told[1]) < int(told[2])
+    counts = re.fullmatch(r"NVML did not answer in (\d+) of (\d+) readings \(GPU is lost\)", text)
+    assert counts is not None, text
+    assert 0 < int(counts[1]) < int(counts[2])
     assert not disturbs
 
 
-def test_each_trial_is_judged_by_itself(machine: Machine) -> None:
+def test_each_trial_is_judged_separately(machine: Machine) -> None:
     hot = [["set", {"reasons": HW_THERMAL}], ["start"], ["stop"]]
     cool = [["set", {"reasons": 0}], ["start"], ["stop"]]
     first, second, third = machine.watch(*hot, *cool, *hot, use=["self 95"])
@@ -144,7 +144,7 @@ def test_each_trial_is_judged_by_itself(machine: Machine) -> None:
     assert third == first
 
 
-def test_a_worker_opens_the_watch_where_nvml_answers(machine: Machine) -> None:
+def test_the_watch_is_opened_if_nvml_answers(machine: Machine) -> None:
     trial = [["start"], ["sleep", 0.7], ["stop"]]
     [[hot]] = machine.watch(*trial, host_pids=None, use=["self 95"], reasons=HW_THERMAL)
     assert hot.text.startswith("the hardware slowed the GPU down for heat in ")

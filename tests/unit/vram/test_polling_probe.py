@@ -20,7 +20,7 @@ def lost() -> Reading:
     raise DeviceError("the GPU is lost", remedy="look at it")
 
 
-def test_without_a_share_of_its_own_the_device_minus_the_baseline_counts() -> None:
+def test_without_a_share_the_device_minus_the_baseline_counts() -> None:
     used = [Reading(300, None)]
     probe = PollingProbe(script(used), "ggml")
     probe.start()
@@ -34,7 +34,7 @@ def test_without_a_share_of_its_own_the_device_minus_the_baseline_counts() -> No
     assert report.phases == {"load": 600, "unload": 200}
 
 
-def test_what_was_in_use_before_the_device_was_opened_is_the_baseline() -> None:
+def test_a_reading_from_before_opening_the_device_is_the_baseline() -> None:
     probe = PollingProbe(script([Reading(900, None)]), "nvml", baseline=Reading(300, None))
     probe.start()
     probe.mark("idle")
@@ -42,7 +42,7 @@ def test_what_was_in_use_before_the_device_was_opened_is_the_baseline() -> None:
     assert (report.baseline_bytes, report.peak_bytes, report.phases) == (300, 600, {"idle": 600})
 
 
-def test_this_processs_share_counts_as_soon_as_the_driver_tells_it() -> None:
+def test_this_processs_share_counts_once_the_driver_reports_it() -> None:
     used = [Reading(300, None)]
     probe = PollingProbe(script(used), "nvml")
     probe.start()
@@ -54,7 +54,7 @@ def test_this_processs_share_counts_as_soon_as_the_driver_tells_it() -> None:
     assert (report.scope, report.peak_bytes, report.phases) == ("process", 700, {"load": 700, "together": 650})
 
 
-def test_a_peak_between_two_marks_is_seen_by_the_polling_thread() -> None:
+def test_the_polling_thread_detects_a_peak_between_two_marks() -> None:
     seen = threading.Event()
     readings = iter([Reading(0, None), Reading(10, None), Reading(999, None)])
 
@@ -71,7 +71,7 @@ def test_a_peak_between_two_marks_is_seen_by_the_polling_thread() -> None:
     assert probe.stop().peak_bytes == 999
 
 
-def test_samples_and_misses_together_are_the_schedule() -> None:
+def test_samples_and_missed_readings_add_up_to_the_schedule() -> None:
     def read() -> Reading:
         time.sleep(0.012)
         return Reading(0, None)
@@ -88,7 +88,7 @@ def test_samples_and_misses_together_are_the_schedule() -> None:
     assert sampling.n_samples + sampling.n_missed == pytest.approx(n_slots, rel=0.2)
 
 
-def test_a_reading_that_fails_is_no_zero_and_does_not_end_the_thread() -> None:
+def test_a_failed_reading_is_not_zero_and_does_not_end_the_thread() -> None:
     fail, back = threading.Event(), threading.Event()
     used = [Reading(300, None)]
 
@@ -135,7 +135,7 @@ def test_a_trial_without_one_reading_has_no_report() -> None:
         probe.stop()
 
 
-def test_memory_that_others_give_back_is_told_where_it_hides_ours() -> None:
+def test_memory_that_other_programs_free_is_noted_in_device_scope() -> None:
     used = [Reading(300, None)]
     probe = PollingProbe(script(used), "ggml", notes=["opened in another way"], interval_s=NEVER_S)
     probe.start()
@@ -147,7 +147,7 @@ def test_memory_that_others_give_back_is_told_where_it_hides_ours() -> None:
     )
 
 
-def test_one_reading_amid_our_own_freeing_is_not_another_program() -> None:
+def test_memory_that_this_process_frees_does_not_count_as_foreign() -> None:
     used = [Reading(1000, 900)]
     probe = PollingProbe(script(used), "nvml", interval_s=NEVER_S)
     probe.start()
@@ -158,7 +158,7 @@ def test_one_reading_amid_our_own_freeing_is_not_another_program() -> None:
     assert probe.stop().foreign_bytes == 0
 
 
-def test_each_trial_has_a_thread_and_leaves_none() -> None:
+def test_each_trial_starts_a_thread_and_ends_it() -> None:
     def n_threads() -> int:
         return [thread.name for thread in threading.enumerate()].count("vram-probe")
 

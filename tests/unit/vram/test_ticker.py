@@ -6,7 +6,7 @@ from time import perf_counter
 from layertune.vram.ticker import Ticker
 
 
-def test_the_schedule_does_not_drift_with_what_a_call_takes() -> None:
+def test_the_schedule_does_not_drift_with_the_duration_of_calls() -> None:
     called_s: list[float] = []
     enough = threading.Event()
 
@@ -27,7 +27,7 @@ def test_the_schedule_does_not_drift_with_what_a_call_takes() -> None:
     assert late[len(late) // 2] < 0.3
 
 
-def test_what_a_long_call_overran_is_skipped() -> None:
+def test_calls_that_a_long_call_overran_are_skipped() -> None:
     called_s: list[float] = []
 
     def tick() -> None:
@@ -45,7 +45,7 @@ def test_what_a_long_call_overran_is_skipped() -> None:
     assert len(called_s) <= n_slots - 4  # which the long call took
 
 
-def test_it_starts_and_stops_many_times_and_calls_in_between_only() -> None:
+def test_a_ticker_can_be_restarted_and_calls_only_while_started() -> None:
     calls = threading.Semaphore(0)
     ticker = Ticker(calls.release, 0.01, "test")
     ticker.stop()
