@@ -1,4 +1,4 @@
-"""The time limit of a study, of which a part is kept for the finals, half of it for the validation runs."""
+"""The time limit of a search: a third is kept for the finals, and half of that third for the validation runs."""
 
 import time
 
@@ -6,7 +6,7 @@ _TRIALS_END, _FINALS_END = 2 / 3, 5 / 6
 
 
 class Deadline:
-    """Runs from its creation. Without a timeout it is never over."""
+    """A time limit that begins at its creation; without a timeout it is never over."""
 
     def __init__(self, timeout_s: float | None, *, with_finals: bool, with_validation: bool) -> None:
         self._started_s = time.monotonic()

@@ -40,7 +40,7 @@ class RoundMeasured:
 
 
 class Finals:
-    """The rounds over the finalists of `n_trials` trials; those that the record has are not run again."""
+    """The rounds over the finalists of `n_trials` trials. Rounds that are stored already are not run again."""
 
     def __init__(self, schedule: Schedule, record: StudyRecord, n_trials: int, seed: int) -> None:
         self._schedule = schedule
@@ -185,5 +185,5 @@ def _settled(rounds: Sequence[TrialOutcome], target_spread: float) -> bool:
 
 
 def _speed(trial: FinishedTrial) -> float:
-    """Return the product of the models' speeds: an order in which none counts more for being the faster one."""
+    """Return the product of the models' speeds, in which a fast model counts no more than a slow one."""
     return prod(metric.median for name in trial.settings if (metric := trial.metric(name, "tokens_per_s")))

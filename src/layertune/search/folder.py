@@ -1,4 +1,4 @@
-"""The names of the files in a study's folder that a search needs to go on."""
+"""The names of the files in a study's folder that a search needs to resume."""
 
 JOURNAL_NAME = "journal.log"
 LOCK_NAME = "study.lock"

@@ -28,8 +28,8 @@ def accepting_experimental() -> Iterator[None]:
 def sampler_factory(name: str) -> SamplerFactory:
     """Return what makes the samplers of a study.
 
-    `layer-split` is not made here, since it needs to know which settings fit. Where llama.cpp cannot tell, it searches
-    as `tpe` does.
+    `layer-split` itself is not made here, since it needs to know which settings fit. If memory cannot be planned, it
+    searches as `tpe` does.
 
     Args:
         name: `layer-split`, `tpe`, `random`, or the import path of a sampler class, such as

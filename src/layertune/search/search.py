@@ -1,4 +1,4 @@
-"""A study's life: opened or resumed, asked and told until something stops it."""
+"""The search of a study: opened or resumed, trial after trial until something stops it, then the finals."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -36,14 +36,24 @@ from layertune.trial.runners import PreparedRunner, TrialRunner, measure_undistu
 
 
 class Search:
-    """One study, opened by the process that holds its folder's lock. `is_new` says that the storage had no trial."""
+    """The search of one study, by the process that holds the study folder's lock.
+
+    Attributes:
+        task: what is searched.
+        is_new: whether the storage had no trial when the search was opened.
+        feasible: the settings that fit, as far as the search has learned; None if memory cannot be planned.
+    """
 
     def __init__(
         self, task: SearchTask, storage: BaseStorage, folder: Path, make_sampler: SamplerFactory | None = None
     ) -> None:
-        """Create the study, or take up the one that the storage has.
+        """Create the study, or resume the one that the storage has.
 
-        `make_sampler` takes the place of the one that the plan names.
+        Args:
+            task: what is searched.
+            storage: where the trials are.
+            folder: the study folder, which this process has locked.
+            make_sampler: used instead of the sampler that the task names.
 
         Raises:
             StudyMismatch: it was made on other hardware, models, settings or another llama.cpp.
@@ -71,7 +81,7 @@ class Search:
             self._queue.queue_initial_design()
 
     def created(self) -> datetime:
-        """Return when the study was created; one that is resumed keeps its date."""
+        """Return when the study was created; a resumed study keeps its date."""
         with storing():
             return created(self._study)
 
@@ -83,8 +93,8 @@ class Search:
         """Return the study's trials in order, and the choice among them.
 
         Finals count once every finalist has enough rounds, and validation runs once all that was chosen has enough.
-        After the finals the trials are those that the finals were held over: what another machine finishes meanwhile is
-        for its own finals.
+        After the finals, the trials are those that the finalists were chosen from. Trials that another machine finishes
+        meanwhile are left to that machine's finals.
         """
         limits, schedule = self.task.limits, self.task.schedule
         with storing():
@@ -128,6 +138,7 @@ class Search:
             self._sharing.publish(self._study, result)
 
     def references(self) -> list[Reference]:
+        """Return the reference measurements, in order."""
         return self._record.references()
 
     def stopping_values(self) -> list[StoppingValue]:
@@ -136,8 +147,10 @@ class Search:
             return stopping_values(self._study)
 
     def run(self, runner: TrialRunner, on_event: Callable[[Event], None]) -> str:
-        """Run trials until a limit is reached or the space is exhausted, then the finals; return why the trials
-        stopped, in words.
+        """Run trials until a limit is reached or no setting is left, then the finals.
+
+        Returns:
+            Why the trials stopped, as a sentence.
 
         Raises:
             Interrupted: Ctrl-C; every finished trial is kept and the interrupted one is queued again.
@@ -164,7 +177,7 @@ class Search:
             ) from interrupt
 
     def _repair(self) -> None:
-        """Queue the trial that was cut off again."""
+        """Queue the interrupted trial again."""
         with storing():
             repair_trials(self._study, self._recorder, self._sharing)
             self._learn()
@@ -172,7 +185,7 @@ class Search:
     def _run_trials(self, runner: TrialRunner, on_event: Callable[[Event], None], watch: Deadline) -> str:
         task, space, known = self.task, self.task.space, self._known
         smallest = space.canonical(space.smallest())
-        # Layers on several devices may fit by another split of them.
+        # On several devices, layers that do not fit with one tensor_split may fit with another.
         is_least = not any(engine.tensor_split for _, engine in smallest.items())
         while True:
             with storing():
@@ -202,7 +215,7 @@ class Search:
             on_event(TrialFinished(finished, len(known)))
 
     def _measure(self, runner: TrialRunner, number: int, settings: SplitSettings) -> TrialOutcome:
-        """Measure a trial in quiet, and only as long as it may still be on the front."""
+        """Measure a trial, again if something disturbed it, and only as long as it may still be on the front."""
         schedule, known = self.task.schedule, list(self._known.values())
         objectives = with_floors(self.task.objectives, self.task.floors)
 
@@ -215,7 +228,7 @@ class Search:
         return measure_undisturbed(runner, settings, schedule.effort, schedule.n_attempts, keep, give_up)
 
     def _measure_reference(self, runner: TrialRunner, on_event: Callable[[Event], None]) -> None:
-        """Now and then look whether the machine is still the same."""
+        """Measure the reference again if enough trials have finished since the last time."""
         schedule, n_trials = self.task.schedule, len(self._known)
         reference = schedule.reference
         if reference is None or schedule.n_between == 0 or n_trials % schedule.n_between != 0:
@@ -243,7 +256,7 @@ class Search:
         chosen, validated = self._to_validate(), None
         while (of := validation_of(len(trials), chosen)) != validated:
             finals.validate(chosen, runner, on_event, watch.is_over)
-            # A limit that is broken only now changes the choice.
+            # A validation run that exceeds a limit changes the choice.
             chosen, validated = self._to_validate(), of
 
     def _to_validate(self) -> list[FinishedTrial]:
@@ -255,7 +268,7 @@ class Search:
             self._recorder.take_over(number)
 
     def _learn(self) -> None:
-        """Read what finished since the last time, other machines' trials in a shared storage among it."""
+        """Read the trials of all machines that finished since the last call, and correct the memory plan."""
         learned = False
         for trial in finished_trials(self._study, self.task.limits, beyond=self._read):
             self._read.add(trial.number)

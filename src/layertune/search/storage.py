@@ -41,14 +41,14 @@ _REPLAY_ERRORS = (LookupError, TypeError, ValueError, AssertionError, AttributeE
 
 
 def open_journal(folder: Path) -> BaseStorage:
-    """Open the folder's journal, mended after a kill; the caller holds the study lock, so no one else writes.
+    """Open the folder's journal and repair it after a kill. The caller holds the study lock.
 
     Raises:
         StorageError: the journal is damaged in its middle, or cannot be read or written.
     """
     journal = folder / JOURNAL_NAME
     try:
-        mend_journal(journal)
+        repair_journal(journal)
         # Optuna's own lock next to the journal is left behind by an owner that was killed in a write.
         for left_behind in folder.glob(f"{JOURNAL_NAME}.lock*"):
             if left_behind.suffix in (".lock", ".rename"):
@@ -66,8 +66,8 @@ def open_journal(folder: Path) -> BaseStorage:
         ) from error
 
 
-def mend_journal(journal: Path) -> None:
-    """Cut a journal to its last whole record: Optuna cannot load past a torn line. A power cut may leave zeros there.
+def repair_journal(journal: Path) -> None:
+    """Cut a journal after its last whole record, since Optuna cannot load a torn line. A power cut may leave zeros.
 
     Raises:
         StorageError: a line before the last is no record, the beginning is missing, or the file is no journal. A kill

@@ -1,4 +1,4 @@
-"""One search at a time in a study folder. The lock is the system's, so it goes with its owner, however that dies."""
+"""The lock of a study folder: one search at a time. The system releases it when its process ends, however it ends."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""What a study is about, and what it tells while it runs."""
+"""What a search is given, and the events that it reports while it runs."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +18,27 @@ from layertune.trial.messages import Stage
 
 @dataclass(frozen=True, slots=True)
 class SearchTask:
-    """What a study is about. `identity` is all that must be the same for its figures to be comparable.
+    """What a search is given.
 
-    `baselines` are the canonical settings that the finals measure in any case. Without `feasible`, nobody knows what
-    fits before it is loaded. `prior` is what another study measured of the same models, for a warm start.
+    Attributes:
+        name: of the study.
+        space: all settings that may be tried.
+        objectives: what is optimised.
+        limits: what the models may take of the devices and of the host.
+        identity: everything that must be the same for two trials of the study to be comparable.
+        sampler: the name or the import path of the sampler.
+        seed: of everything random.
+        n_trials: the search stops after so many trials.
+        early_stop: whether it may stop before that, by the stopping rule.
+        timeout_s: the search stops after so many seconds, its finals included.
+        initial_design: the settings that are measured before the sampler chooses.
+        feasible: the settings that fit; None if memory cannot be planned.
+        baselines: canonical settings that take part in the finals in any case.
+        workloads: by model, how many tokens are read and generated.
+        floors: the least speeds that a setting of the front must have.
+        weights: by model, how much its speed counts in the pick `balanced`.
+        prior: by model, what another study measured, for a warm start.
+        schedule: how trials, reference and finals are measured.
     """
 
     name: str
@@ -46,7 +63,7 @@ class SearchTask:
 
 @dataclass(frozen=True, slots=True)
 class SearchOpened:
-    """The search begins; `finished` are the trials that a resumed study has already."""
+    """The search was opened; `finished` are the trials that a resumed study has already."""
 
     task: SearchTask
     finished: tuple[FinishedTrial, ...]
@@ -54,6 +71,8 @@ class SearchOpened:
 
 @dataclass(frozen=True, slots=True)
 class TrialStarted:
+    """A trial begins, after `n_finished` others."""
+
     number: int
     settings: SplitSettings
     n_finished: int
@@ -61,27 +80,33 @@ class TrialStarted:
 
 @dataclass(frozen=True, slots=True)
 class TrialFinished:
+    """A trial has ended and is stored; `n_finished` includes it."""
+
     trial: FinishedTrial
     n_finished: int
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceMeasured:
-    """`drift` is the relative speed of the machine farthest from the first reference's, None where it is the same."""
+    """The reference was measured again.
+
+    `drift` is the speed relative to the first reference measurement, of the measurement that differs most; None if none
+    clearly differs.
+    """
 
     drift: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceAwaited:
-    """Another process, `owner`, measures on the device; the search waits for it."""
+    """The search waits for the device, which the process `owner` uses."""
 
     owner: str
 
 
 @dataclass(frozen=True, slots=True)
 class SearchStopped:
-    """The search has ended, all its measurements included; `why` says what ended the trials."""
+    """The search has ended, with its finals; `why` is why the trials stopped."""
 
     why: str
 

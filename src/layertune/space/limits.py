@@ -1,4 +1,4 @@
-"""The limits of a study, as Optuna constraints: bytes over each limit, kept where at most 0."""
+"""The limits of a study, as Optuna constraints: the bytes over each limit, at most 0 if it is kept."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from layertune.units import join_bytes
 
 VRAM = "vram"
 
-# A refused trial violates the budget by an amount nobody measured; one byte says that it does.
+# A refused trial exceeds the budget by an unknown amount; one byte marks it as over.
 _UNKNOWN_EXCESS_BYTES = 1.0
 
 
@@ -20,8 +20,12 @@ _UNKNOWN_EXCESS_BYTES = 1.0
 class Limits:
     """What the deployed models may take, in bytes.
 
-    `vram` is the budget of each device, empty without one, of which `margin_bytes` are kept free. `n_processes` is how
-    many server processes will hold the models, `file_bytes` the size of each model's file.
+    Attributes:
+        vram: the budget of each device; empty without a device.
+        margin_bytes: kept free on each device.
+        ram_per_model_bytes: what each model may take of the host; None is no limit.
+        n_processes: how many server processes will hold the models.
+        file_bytes: the size of each model's file.
     """
 
     vram: tuple[int, ...]
@@ -52,7 +56,7 @@ class Limits:
         return resident_bytes(on_host, self.file_bytes[name]) - self.ram_per_model_bytes
 
     def violations(self, outcome: TrialOutcome) -> dict[str, float]:
-        """Return every limit's excess in bytes; a trial without figures has those that are known."""
+        """Return the bytes over each limit. A trial that was not measured has only those that are known."""
         if isinstance(outcome, Measured):
             return self._measured(outcome)
         if isinstance(outcome, Infeasible):
@@ -60,7 +64,7 @@ class Limits:
         return {}
 
     def deployed(self, outcome: Measured) -> list[int]:
-        """Return what the trial's models take of each device in bytes, once they are served by `n_processes`."""
+        """Return what the trial's models take of each device in bytes when `n_processes` serve them."""
         reports = () if outcome.vram is None else outcome.vram.each
         return [
             report.peak_bytes + (self.n_processes - 1) * overhead_bytes
@@ -79,15 +83,15 @@ class Limits:
 
 
 def worst_excess(taken: Sequence[int], capacities: Sequence[int]) -> int:
-    """Return by how many bytes the fullest device is over what may be taken of it; negative where all keep it."""
+    """Return the bytes over capacity of the device that exceeds its own most; negative if all keep theirs."""
     return max(n_bytes - capacity for n_bytes, capacity in zip(taken, capacities, strict=True))
 
 
 def process_overheads(outcome: Measured) -> list[int]:
-    """Return what a process takes of each device beside its buffers: a CUDA context, kernels, pools.
+    """Return what a process takes of each device in addition to its buffers: a CUDA context, kernels, pools.
 
-    Deployed in n processes, the models take it n times where one worker shows it once (DESIGN, decision 9). It is the
-    same trial's peak minus llama.cpp's own buffers; the emulated card has none.
+    It is the trial's peak minus llama.cpp's own buffers. A worker process shows it once; n server processes take it n
+    times. The emulated card has none.
     """
     reports = () if outcome.vram is None else outcome.vram.each
     return [
@@ -101,7 +105,7 @@ def _buffers_on(device: str, outcome: Measured) -> int:
 
 
 def check_smallest(trial: FinishedTrial, limits: Limits) -> None:
-    """Judge the trial of the space's smallest setting.
+    """Check that the trial of the space's smallest setting keeps the budget.
 
     Raises:
         NothingFits: it is over the device memory, and so is every other setting, which needs at least as much.

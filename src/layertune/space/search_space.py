@@ -1,7 +1,7 @@
 """The joint space of all models' settings, as Optuna parameters named like `chat.n_gpu_layers`.
 
-A dimension with a single value is not a parameter. Ranges are static: dynamic ones would drop out of a sampler's joint
-model, so feasibility is the sampler's business, never the space's.
+A dimension with a single value is not a parameter. The ranges do not change during a search, since Optuna's samplers
+leave dynamic ranges out of their joint model. Whether a setting fits is decided by `FeasibleSpace`, not here.
 """
 
 import random
@@ -27,8 +27,10 @@ _FIELDS = tuple(field for field in ModelSpace.model_fields if field != TENSOR_SP
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """One setting of one model and the values it may take, in the config's order; those of tensor_split in llama.cpp's
-    own form, like `"3,1"`, which any storage holds."""
+    """One setting of one model, and the values that it may take, in the config's order.
+
+    Values of tensor_split are in llama.cpp's form, such as `"3,1"`, which any storage can hold.
+    """
 
     model: str
     field: str
@@ -57,10 +59,14 @@ class SearchSpace:
         offloads: bool = True,
         capacities: Sequence[int] = (),
     ) -> "SearchSpace":
-        """`n_layers` gives each model's repeating layers, `n_threads` the threads where the config names none.
+        """Return the space of a config.
 
-        Without a device to offload to, n_gpu_layers is 0. With `capacities`, what may be taken of each of several
-        devices, tensor_split is a dimension too.
+        Args:
+            config: names the values of each dimension.
+            n_layers: the repeating layers of each model.
+            n_threads: used where the config names no threads.
+            offloads: whether there is a device to offload to; without one, n_gpu_layers is 0.
+            capacities: what may be taken of each device, in bytes; with several, tensor_split is a dimension.
         """
         dimensions = []
         for name, model in config.models.items():
@@ -80,11 +86,11 @@ class SearchSpace:
         return [each for each in self.dimensions if len(each.values) > 1]
 
     def n_settings(self) -> int:
-        """Return how many settings there are: those that run as one engine, or as none, counted apart."""
+        """Return how many settings there are. Settings that llama.cpp runs alike or refuses are counted one by one."""
         return prod(len(dimension.values) for dimension in self.dimensions)
 
     def settings(self, params: Mapping[str, Any]) -> SplitSettings:
-        """Return the settings of a trial's parameters; fixed dimensions are filled in."""
+        """Return the settings of a trial's parameters, with the fixed dimensions filled in."""
         chosen: dict[str, Params] = {model: {} for model in self.n_parallel}
         for each in self.dimensions:
             chosen[each.model][each.field] = params.get(each.name, each.values[0])
@@ -95,7 +101,7 @@ class SearchSpace:
         return {each.name: settings[each.model].written(each.field) for each in self.searched}
 
     def baseline(self, name: str, values: Mapping[str, Mapping[str, Any]]) -> SplitSettings:
-        """Return a setting named in the config; what it leaves out takes its dimension's first value.
+        """Return a baseline of the config. A dimension that it does not name has its first value.
 
         Raises:
             ConfigError: it names a model, a dimension or a value that the space does not have.
@@ -153,7 +159,7 @@ class SearchSpace:
         return (each for each in settings if each.impossible() is None)
 
     def at(self, index: int) -> SplitSettings:
-        """Return the setting with this place in the order, the last dimension changing fastest."""
+        """Return the setting with this index; the last dimension changes fastest."""
         params: Params = {}
         for dimension in reversed(self.dimensions):
             index, place = divmod(index, len(dimension.values))
@@ -161,14 +167,16 @@ class SearchSpace:
         return self.settings(params)
 
     def over_devices(self, settings: SplitSettings, model: str) -> list[SplitSettings]:
-        """Return these settings with each tensor_split of one model; themselves alone where there is no choice."""
+        """Return these settings with each tensor_split of one model; unchanged if there is only one."""
         name, params = f"{model}.{TENSOR_SPLIT}", self.params(settings)
         splits = next((each.values for each in self.dimensions if each.name == name), ())
         return [self.settings(params | {name: split}) for split in splits] or [settings]
 
     def smallest(self) -> SplitSettings:
-        """Return the setting that needs the least device memory: no dimension's smallest value needs more. Layers that
-        are on several devices even so are split as the first tensor_split says."""
+        """Return the setting that needs the least device memory, with the first tensor_split.
+
+        It has the smallest value of every dimension that memory grows with.
+        """
         return self.settings(
             {each.name: min(each.values) for each in self.dimensions if each.field in _GROWING and len(each.values) > 1}
         )
@@ -179,7 +187,7 @@ _GROWING = frozenset({"n_gpu_layers", "n_ctx", "n_batch", "n_ubatch"})
 
 
 def _values(field: str, written: Any, all_layers: int, n_threads: int) -> tuple[Any, ...]:
-    """Resolve a config's dimension. Layers past the whole model are the whole model; without a device it is 0."""
+    """Return a dimension's values. More layers than the model has are all its layers, without a device none."""
     choices = [n_threads] if written is None else dimension_values(written, all_layers)
     if field in _LAYER_FIELDS:
         choices = [min(layers, all_layers) for layers in choices]
@@ -187,7 +195,7 @@ def _values(field: str, written: Any, all_layers: int, n_threads: int) -> tuple[
 
 
 def permuted(n: int, generator: random.Random) -> Iterator[int]:
-    """Yield 0 … n − 1 in random order: Fisher and Yates' shuffle that stores only the places it has moved."""
+    """Yield 0 … n − 1 in random order, by Fisher and Yates' shuffle; only the moved numbers are stored."""
     moved: dict[int, int] = {}
     for place in range(n):
         other = generator.randrange(place, n)

@@ -9,10 +9,14 @@ from layertune.units import MIB
 
 
 def tensor_splits(written: TensorSplit | list[TensorSplit] | None, capacities: Sequence[int]) -> tuple[str, ...]:
-    """Return the splits to search in llama.cpp's own form, like `"3,1"`; none for a single device.
+    """Return the splits to search in llama.cpp's form, such as `"3,1"`; none for a single device.
 
-    Where the config has none (`written`): in proportion to `capacities`, what may be taken of each device, as llama.cpp
-    splits over empty ones; and all on one of them, so that two models may have a device each.
+    If the config names no splits, there is one in proportion to the capacities, as llama.cpp splits over empty devices.
+    For each device there is one with all layers on it, so that two models can have a device each.
+
+    Args:
+        written: the splits that the config names.
+        capacities: what may be taken of each device, in bytes.
     """
     n_devices = len(capacities)
     if n_devices < 2:

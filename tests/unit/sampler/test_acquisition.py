@@ -25,17 +25,17 @@ def of_costs(costs: NDArray[np.float64], n_candidates: int) -> Acquisition:
     return Acquisition(expected, np.ones(len(costs)), np.ones(len(costs), dtype=bool), n_candidates)
 
 
-def test_what_is_surely_dominated_adds_nothing() -> None:
+def test_a_candidate_that_is_certainly_dominated_has_no_gain() -> None:
     gains = acquisition().gains
     assert gains == pytest.approx([5 * 3, 0, 0], abs=1e-6)
 
 
-def test_what_may_be_better_than_expected_adds_something() -> None:
+def test_an_uncertain_candidate_has_a_gain() -> None:
     gains = acquisition(std=2.0).gains
     assert gains[0] > gains[1] > gains[2] > 0
 
 
-def test_what_may_miss_a_floor_adds_less() -> None:
+def test_the_gain_is_multiplied_by_the_probability_of_the_floors() -> None:
     assert acquisition(chance=(0.25, 1, 1, 1, 1)).gains[0] == pytest.approx(acquisition().gains[0] / 4)
 
 
@@ -44,7 +44,7 @@ def test_a_measured_setting_below_a_floor_is_not_on_the_front() -> None:
     assert below[1] > acquisition().gains[1]
 
 
-def test_the_outlook_is_in_shares_of_what_there_is() -> None:
+def test_the_stopping_value_is_relative_to_the_front_s_hypervolume() -> None:
     volume = 5 * 9 + 10 * 4  # up to the worst corner (-5, -1): the two measured boxes, less what they share
     value = acquisition().stopping_value(0)
     assert value is not None
@@ -53,7 +53,7 @@ def test_the_outlook_is_in_shares_of_what_there_is() -> None:
 
 
 @pytest.mark.parametrize(("third", "worth"), [(-3.0, False), (-1.1, True)])
-def test_a_lean_setting_as_slow_as_any_is_worth_nothing_unless_another_may_be_slower(third: float, worth: bool) -> None:
+def test_a_setting_as_slow_as_the_worst_has_no_gain_unless_another_may_be_slower(third: float, worth: bool) -> None:
     speed = ObjectivePosterior(np.array([-1.0, -5.0, third]), np.full(3, 0.5), np.arange(3))
     memory = ObjectivePosterior(np.array([1.0, 5.0, 3.0]), np.zeros(3), np.arange(3))
     slowest = {
@@ -64,7 +64,7 @@ def test_a_lean_setting_as_slow_as_any_is_worth_nothing_unless_another_may_be_sl
     assert (slowest[True] > 0.1) == worth
 
 
-def test_noise_is_what_the_hypervolume_grows_by_where_a_point_of_the_front_is_measured_too_good() -> None:
+def test_noise_is_the_growth_of_the_hypervolume_by_one_measurement_s_error() -> None:
     value = acquisition(noise=0.02).stopping_value(0)
     assert value is not None
     # (-10, -10) is 5 wide in the one direction and 9 high in the other, of which the other point has 4; and so on.
@@ -74,7 +74,7 @@ def test_noise_is_what_the_hypervolume_grows_by_where_a_point_of_the_front_is_me
 
 
 @pytest.mark.parametrize("flat", [1.0, 5.0, 50.0])
-def test_the_flatter_the_space_the_more_of_what_is_above_its_worst_is_noise(flat: float) -> None:
+def test_noise_counts_more_where_speeds_differ_less(flat: float) -> None:
     """The same front and candidates, on speeds that are all faster by `flat`: noise is a share of the speed."""
     speeds = np.array(CANDIDATES + MEASURED) - flat
     places = np.arange(len(speeds))
@@ -90,11 +90,11 @@ def test_the_flatter_the_space_the_more_of_what_is_above_its_worst_is_noise(flat
 
 
 @pytest.mark.parametrize(("noise", "calm"), [(0.01, False), (0.5, True)])
-def test_calm_is_when_the_best_candidate_adds_less_than_noise(noise: float, calm: bool) -> None:
+def test_it_is_converged_when_the_best_candidate_adds_less_than_the_noise(noise: float, calm: bool) -> None:
     assert acquisition(noise=noise).is_converged() is calm  # it adds 15 of 85
 
 
-def test_a_front_without_volume_is_calm_once_nothing_is_expected_of_anybody() -> None:
+def test_a_front_without_volume_is_converged_when_no_candidate_has_a_gain() -> None:
     apart = np.array([[-5.0, -1.0], [-1.0, -5.0], [-1.0, -1.0]])
     assert not of_costs(apart, 2).is_converged()
     assert of_costs(np.ones((3, 2)), 2).is_converged()
@@ -114,16 +114,16 @@ def of_one_unknown() -> Acquisition:
     return Acquisition(expected, np.ones(len(costs)), np.ones(len(costs), dtype=bool), 2)
 
 
-def test_a_front_without_volume_has_no_outlook() -> None:
+def test_a_front_without_volume_has_no_stopping_value() -> None:
     assert of_costs(np.array([[-9.0, -9.0], [-1.0, -1.0]]), 1).stopping_value(0) is None
 
 
-def test_an_objective_that_is_the_same_everywhere_tells_nothing_apart() -> None:
+def test_an_objective_with_one_value_has_no_influence() -> None:
     costs = np.array([[-25.0, 7.0], [-5.0, 7.0], [-10.0, 7.0], [-20.0, 7.0]])
     assert of_costs(costs, 2).gains == pytest.approx([5, 0], abs=1e-6)
 
 
-def test_where_no_objective_differs_nothing_adds_anything() -> None:
+def test_without_a_varying_objective_no_candidate_has_a_gain() -> None:
     same = of_costs(np.full((3, 2), 7.0), 2)
     assert same.gains.tolist() == [0, 0]
     assert same.stopping_value(0) is None

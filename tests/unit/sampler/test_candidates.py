@@ -49,27 +49,27 @@ def test_an_engine_that_needs_less_of_another_device_is_not_beaten() -> None:
     assert candidates.possibly_on_front(np.array([[2, 0], [0, 2], [2, 2]]), [figure]).tolist() == [0, 1]
 
 
-def test_of_very_many_combinations_some_are_returned() -> None:
+def test_of_very_many_combinations_a_part_is_returned() -> None:
     needed = [np.ones((3000, 1), dtype=np.int64)] * 2
     found = candidates.combinations(needed, [np.arange(3000)] * 2, [2], GENERATOR)
     assert len(found) == 20_000
     assert len(np.unique(found, axis=0)) == 20_000
 
 
-def test_an_engine_that_another_clearly_beats_is_not_promising() -> None:
+def test_an_engine_that_another_clearly_beats_is_not_a_candidate() -> None:
     figure = Posterior(mean=np.array([1.0, 2.0, 1.1, 2.0]), std=np.array([0.1, 0.1, 0.1, 5.0]))
     # The second is slower and larger, the third no slower by what is known, the last may be anything.
     assert candidates.possibly_on_front(np.array([[1], [2], [3], [3]]), [figure]).tolist() == [0, 2, 3]
 
 
-def test_of_engines_with_the_same_context_the_slower_is_not_promising() -> None:
+def test_of_engines_with_the_same_context_the_slower_is_not_a_candidate() -> None:
     speed = Posterior(mean=np.array([-2.0, -1.0, -1.0]), std=np.zeros(3))
     context = Posterior(mean=np.array([-4096.0, -4096.0, -8192.0]), std=np.zeros(3))
     assert candidates.possibly_on_front(np.array([[1], [1], [2]]), [speed, context]).tolist() == [0, 2]
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=20))
-def test_the_unbeaten_are_the_front_without_its_doubles(costs: list[tuple[int, int, int]]) -> None:
+def test_the_unbeaten_rows_are_the_front_without_duplicates(costs: list[tuple[int, int, int]]) -> None:
     values = np.array(costs, dtype=float)
     kept = values[candidates.unbeaten(values)]
     front = np.unique(values[pareto_front(values, ["minimize"] * 3)], axis=0)

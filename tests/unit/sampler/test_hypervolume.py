@@ -32,7 +32,7 @@ def test_it_is_the_volume_of_the_union(costs: Floats) -> None:
 
 
 @given(points)
-def test_what_is_dominated_and_what_is_not_make_the_whole(costs: Floats) -> None:
+def test_dominated_and_undominated_volume_add_up_to_the_whole(costs: Floats) -> None:
     m = costs.shape[1]
     boxes = undominated_boxes(costs, np.full(m, 0.9), np.zeros(m))
     free = float(np.prod(boxes.upper - boxes.lower, axis=1).sum())
@@ -47,7 +47,7 @@ def test_no_point_dominates_the_inside_of_a_box(costs: Floats) -> None:
         assert not (costs <= middle).all(axis=1).any()
 
 
-def test_no_points_dominate_nothing() -> None:
+def test_the_hypervolume_of_no_points_is_zero() -> None:
     assert hypervolume(np.zeros((0, 2)), np.ones(2)) == 0.0
 
 

@@ -24,11 +24,11 @@ def gain(point: np.ndarray) -> float:
     return hypervolume(np.vstack([FRONT, np.maximum(point, IDEAL)]), REFERENCE) - hypervolume(FRONT, REFERENCE)
 
 
-def test_what_is_certain_adds_its_own_hypervolume() -> None:
+def test_a_certain_candidate_s_improvement_is_its_hypervolume() -> None:
     assert improvement([0.0, 0.0, 0.0]) == pytest.approx([gain(mean) for mean in MEANS], abs=1e-9)
 
 
-def test_what_is_uncertain_adds_the_mean_over_what_it_may_be() -> None:
+def test_an_uncertain_candidate_s_improvement_is_the_mean_over_its_posterior() -> None:
     stds = [0.1, 0.2, 0.0]
     quantiles = [NormalDist().inv_cdf((place + 0.5) / N_QUANTILES) for place in range(N_QUANTILES)]
     may_be = [np.array([first, second, 0.0]) * stds for first in quantiles for second in quantiles]
@@ -36,14 +36,14 @@ def test_what_is_uncertain_adds_the_mean_over_what_it_may_be() -> None:
     assert improvement(stds) == pytest.approx(means, abs=0.002)
 
 
-def test_candidates_share_the_figures_of_their_places() -> None:
+def test_candidates_with_the_same_engines_have_the_same_improvement() -> None:
     both = [ObjectivePosterior(np.array([0.3, 0.1]), np.array([0.05, 0.0]), np.array([0, 0, 1])) for _ in range(2)]
     gains = expected_improvement(both, undominated_boxes(np.zeros((0, 2)), np.ones(2), np.full(2, -1.0)))
     assert gains[0] == gains[1] == pytest.approx(0.7**2, abs=1e-6)
     assert gains[2] == pytest.approx(0.9**2)
 
 
-def test_a_worst_that_is_known_is_worth_nothing() -> None:
+def test_the_worst_mean_has_no_improvement_if_it_counts_as_known() -> None:
     there = ObjectivePosterior(
         np.array([3.0, 2.0, 9.0]), np.array([0.5, 0.5, 0.5]), np.array([0, 0, 1])
     )  # no candidate has 9

@@ -105,7 +105,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[SplitSettings]:
 
 
 @pytest.mark.parametrize("n_run", [2, 4, 6, 12])
-def test_a_study_cut_off_goes_on_with_the_trials_it_would_have_run(
+def test_an_interrupted_study_continues_with_the_same_trials(
     whole: list[SplitSettings], n_run: int, tmp_path: Path
 ) -> None:
     first, rest = runner_for(), runner_for()
@@ -124,7 +124,7 @@ def test_a_study_cut_off_goes_on_with_the_trials_it_would_have_run(
     assert (first.ran[:-1] + rest.ran)[3:] == whole[3:]
 
 
-def test_what_an_earlier_sampler_promised_does_not_end_another_ones_search(tmp_path: Path) -> None:
+def test_stopping_values_of_an_earlier_sampler_do_not_stop_another_sampler(tmp_path: Path) -> None:
     study(tmp_path, n_trials=60).run(runner_for(), quiet)
     n_before = len(study(tmp_path, n_trials=60).finished())
     runner = runner_for()
@@ -154,7 +154,7 @@ def test_where_everything_fits_both_models_get_all_layers_soon(tmp_path: Path) -
     assert (13, 21) in {tuple(engine.n_gpu_layers for _, engine in settings.items()) for settings in runner.ran}
 
 
-def test_where_nobody_knows_what_fits_it_searches_as_tpe_does(tmp_path: Path) -> None:
+def test_without_a_memory_plan_it_searches_as_tpe_does(tmp_path: Path) -> None:
     runners = [FakeRunner(250 * MIB), FakeRunner(250 * MIB)]
     for sampler, runner in zip(("tpe", "layer-split"), runners, strict=True):
         study(tmp_path / sampler, feasible=None, sampler=sampler, n_trials=12).run(runner, quiet)

@@ -37,7 +37,7 @@ def test_engines_that_run_alike_are_one() -> None:
     assert len(ModelEngines(beyond, N_LAYER, np.arange(len(beyond))[:, None], MEMORY, WORKLOAD)) == len(ENGINES) + 1
 
 
-def test_what_was_measured_is_believed() -> None:
+def test_the_posterior_has_the_measured_speeds() -> None:
     model = engines()
     speeds = model.learn(measured(model, 0, 6, 13))
     row = model.rows[small_shapes.engine(6).canonical(N_LAYER)]
@@ -48,7 +48,7 @@ def test_what_was_measured_is_believed() -> None:
     assert speeds.posterior("tokens_per_s").mean[row] == pytest.approx(-16 / (64 / 220 + 1), rel=0.03)
 
 
-def test_of_batches_that_hold_the_whole_prompt_the_leanest_stands_for_all() -> None:
+def test_of_batches_that_hold_the_whole_prompt_the_one_with_least_memory_is_kept() -> None:
     for n_prompt, n_different in ((64, 1), (128, 1), (256, 2), (512, 3)):
         workload = Workload(n_prompt=n_prompt, n_generate=16)
         device_bytes = -np.arange(len(ENGINES))[:, None] % 3  # of each three the second needs most, the first least
@@ -58,13 +58,13 @@ def test_of_batches_that_hold_the_whole_prompt_the_leanest_stands_for_all() -> N
             assert {model.engines[row].n_batch for row in model.leanest} == {128}
 
 
-def test_a_context_is_known_without_measuring() -> None:
+def test_the_context_of_an_engine_has_no_uncertainty() -> None:
     figure = engines().learn(measured(engines(), 0)).posterior("n_ctx")
     assert set(figure.mean) == {-1024.0}
     assert not figure.std.any()
 
 
-def test_all_at_once_is_slower_by_what_was_measured() -> None:
+def test_speeds_with_all_models_running_have_the_measured_contention() -> None:
     model = engines()
     speeds = model.learn(measured(model, 0, 13, together=0.5))
     alone, together = speeds.posterior("tokens_per_s"), speeds.posterior("tokens_per_s_together")
@@ -84,7 +84,7 @@ def test_the_rates_of_some_engines_are_those_of_all() -> None:
     assert np.sqrt(np.diag(covariance)) == pytest.approx(figure.std[wanted], rel=1e-6)
 
 
-def test_another_study_lends_the_shape_of_its_curve() -> None:
+def test_a_prior_study_gives_the_shape_of_the_curve() -> None:
     def kinked(n_gpu_layers: int) -> float:
         return 10 + n_gpu_layers + (6 if n_gpu_layers > 6 else 0)
 
@@ -96,7 +96,7 @@ def test_another_study_lends_the_shape_of_its_curve() -> None:
     assert [token_s[rows[each]] for each in (4, 8)] == pytest.approx([1 / kinked(4), 1 / kinked(8)], rel=0.08)
 
 
-def test_an_engine_of_another_context_tells_of_the_nearest_one() -> None:
+def test_a_prior_engine_that_is_not_in_the_space_is_used_for_the_nearest_one() -> None:
     prior = [(small_shapes.engine(each, n_ctx=8192), samples(1e6, 2.0 ** (each / 4))) for each in range(14)]
     rows = [engines().rows[small_shapes.engine(each).canonical(N_LAYER)] for each in (0, 8)]
     token_s = engines(prior).learn([(rows[0], samples(1e6, 10.0))]).token.mean_s

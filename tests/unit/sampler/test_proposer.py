@@ -83,7 +83,7 @@ def test_a_few_trials_find_the_best_split_that_fits(share: float) -> None:
     assert not any(feasible.exceeded(trial.settings) for trial in trials)
 
 
-def test_what_is_fast_comes_before_what_is_lean() -> None:
+def test_fast_settings_are_proposed_before_settings_with_less_memory() -> None:
     space, feasible, by_speed = study(0.6)
     _space, _feasible, by_all = study(0.6, objectives=slice(3))
     trials = run(by_speed, space, extreme_settings(space, PLANNER, feasible.capacities), 30)
@@ -95,14 +95,14 @@ def test_what_is_fast_comes_before_what_is_lean() -> None:
     assert score(proposals[n_fast].settings) < 0.95 * best_score(space, feasible)
 
 
-def test_where_memory_is_all_that_counts_the_leanest_is_next() -> None:
+def test_with_memory_as_the_only_objective_the_smallest_setting_is_next() -> None:
     space, feasible, proposer = study(0.6, objectives=slice(2, 3))
     largest = extreme_settings(space, PLANNER, feasible.capacities)[-1]
     settings = ask(proposer, run(proposer, space, [largest], 1)).settings
     assert space.canonical(settings) == space.canonical(space.smallest())
 
 
-def test_nothing_is_proposed_twice_nor_while_it_runs_elsewhere() -> None:
+def test_no_setting_is_proposed_again_or_while_another_machine_runs_it() -> None:
     space, _feasible, proposer = study(0.6)
     trials = run(proposer, space, [space.smallest()], 10)
     assert len({trial.settings for trial in trials}) == 10
@@ -110,14 +110,14 @@ def test_nothing_is_proposed_twice_nor_while_it_runs_elsewhere() -> None:
     assert ask(proposer, trials, running=[space.canonical(next_one)]).settings != next_one
 
 
-def test_a_study_without_trials_begins_somewhere_that_fits() -> None:
+def test_without_trials_a_setting_that_fits_is_proposed() -> None:
     _space, feasible, proposer = study(0.3)
     proposal = ask(proposer, [])
     assert proposal.stopping_value is None
     assert not feasible.exceeded(proposal.settings)
 
 
-def test_once_everything_was_tried_nothing_is_left() -> None:
+def test_after_all_settings_nothing_is_proposed() -> None:
     small = config(n_gpu_layers=[0, 13], n_batch=256)
     small = small.model_copy(update={"models": {"chat": small.models["chat"]}})
     space = SearchSpace.of(small, {"chat": 12}, n_threads=2)
@@ -152,7 +152,7 @@ def test_where_models_take_long_to_load_the_split_changes_less_often() -> None:
     assert loads(100.0) < loads(0.001)
 
 
-def test_what_is_missing_shrinks_as_trials_find_it() -> None:
+def test_the_missing_share_becomes_smaller_with_more_trials() -> None:
     space, _feasible, proposer = study(0.6)
     trials = run(proposer, space, [space.smallest()], 25)
     values = [ask(proposer, trials[:n_trials]).stopping_value for n_trials in (8, 25)]

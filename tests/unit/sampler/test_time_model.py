@@ -33,7 +33,7 @@ def test_a_kink_is_learned_where_it_was_measured() -> None:
     assert times.mean_s[25] == pytest.approx(seconds(FEATURES)[25], rel=0.15)
 
 
-def test_the_output_matrix_alone_on_the_device_is_not_known_from_what_lies_beside_it() -> None:
+def test_the_time_with_only_the_output_matrix_on_the_device_is_learned_separately() -> None:
     rows = [0, 2, 4, 8, 16, 30]
     model = TimeModel(FEATURES)
     times, _noise = model.learn(np.array(rows), measured(rows, 0.005))
@@ -44,13 +44,13 @@ def test_the_output_matrix_alone_on_the_device_is_not_known_from_what_lies_besid
     assert times.mean_s[3] == pytest.approx(seconds(FEATURES)[3], rel=0.05)
 
 
-def test_what_is_far_from_all_measurements_is_less_certain() -> None:
+def test_engines_far_from_all_measurements_are_less_certain() -> None:
     rows = [0, 1, 2]
     times, _noise = TimeModel(FEATURES).learn(np.array(rows), measured(rows, 0.01))
     assert times.std_s[1] < times.std_s[5] < times.std_s[30]
 
 
-def test_a_measurement_is_not_believed_more_than_its_noise() -> None:
+def test_noisy_measurements_are_averaged() -> None:
     rows = [0, 0, 10, 10, 20, 20, 30, 30]
     noisy = seconds(FEATURES)[rows] * np.exp(np.array([1, -1] * 4) * 0.08)
     times, noise = TimeModel(FEATURES).learn(np.array(rows), noisy)
@@ -65,7 +65,7 @@ def test_a_single_measurement_gives_finite_times() -> None:
     assert np.isfinite(times.std_s).all()
 
 
-def test_another_machines_times_lend_their_shape() -> None:
+def test_prior_times_give_the_shape_and_not_the_scale() -> None:
     prior_s = seconds(FEATURES) * 7 * (1 + 0.5 * np.sin(N_LAYERS))
     here = prior_s / 20
     rows = [0, 15, 30]
@@ -73,7 +73,7 @@ def test_another_machines_times_lend_their_shape() -> None:
     assert times.mean_s == pytest.approx(here, rel=0.05)
 
 
-def test_engines_together_are_expected_as_each_by_itself() -> None:
+def test_the_joint_posterior_agrees_with_that_of_each_engine() -> None:
     rows, wanted = np.array([0, 3, 30, 31, 61]), np.array([5, 6, 29])
     times, _noise = TimeModel(FEATURES).learn(rows, measured(list(rows), 0.0))
     mean_s, covariance = TimeModel(FEATURES).joint(rows, measured(list(rows), 0.0), wanted)
@@ -81,7 +81,7 @@ def test_engines_together_are_expected_as_each_by_itself() -> None:
     assert np.sqrt(np.diag(covariance)) == pytest.approx(times.std_s[wanted], rel=1e-6)
 
 
-def test_neighbours_are_known_better_against_each_other_than_each_by_itself() -> None:
+def test_the_difference_of_neighbours_is_more_certain_than_each_time() -> None:
     rows = np.array([0, 30])
     _mean_s, covariance = TimeModel(FEATURES).joint(rows, measured(list(rows), 0.0), np.array([14, 15]))
     difference = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]

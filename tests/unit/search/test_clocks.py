@@ -66,7 +66,7 @@ def test_a_trial_that_has_an_owner_is_left_alone_however_old_it_looks(ahead: tim
     assert raw(tmp_path).trials[number].state == TrialState.RUNNING
 
 
-def test_a_trial_that_nobody_claims_is_run_by_another_machine_in_the_end(
+def test_a_trial_without_an_owner_is_run_by_another_machine_after_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("layertune.search.sharing._UNCLAIMED_FOR_S", 0.0)

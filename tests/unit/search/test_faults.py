@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from layertune.errors import StorageError, StudyLocked
 from layertune.sampler.distributions import distributions
 from layertune.search.search import Search
-from layertune.search.storage import JOURNAL_NAME, mend_journal, open_journal
+from layertune.search.storage import JOURNAL_NAME, open_journal, repair_journal
 from layertune.search.study_lock import study_lock
 from layertune.testing import FakeRunner
 from small_study import quiet, search, space, task
@@ -129,7 +129,7 @@ def test_damage_before_the_last_record_is_reported_with_its_line(tmp_path: Path)
     lines[4] = b"\x00garbage\n"
     journal.write_bytes(b"".join(lines))
     with pytest.raises(StorageError, match="damaged in line 5"):
-        mend_journal(journal)
+        repair_journal(journal)
     assert journal.read_bytes() == b"".join(lines)
 
 

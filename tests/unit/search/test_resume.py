@@ -76,7 +76,7 @@ def test_a_study_cut_off_anywhere_before_its_first_trials_still_runs_all_of_them
         assert runner.ran == [space().canonical(settings) for settings in first], n_lines
 
 
-def test_a_search_without_end_runs_every_engine_once_and_says_so(tmp_path: Path) -> None:
+def test_an_unlimited_search_runs_every_engine_once_and_stops(tmp_path: Path) -> None:
     small = space(n_gpu_layers=[0, 99, 999], n_batch=256, flash_attn=["on", "off"], type_v=["f16", "q8_0"])
     runner = FakeRunner()
     study = search(tmp_path, sampler="random", space=small, n_trials=10_000)
@@ -128,7 +128,7 @@ def twins(folder: Path, *, stored: bool) -> tuple[Search, FakeRunner, optuna.tri
     return study, FakeRunner(), taken
 
 
-def test_of_two_machines_that_were_told_the_same_the_later_trial_gives_way(tmp_path: Path) -> None:
+def test_of_two_machines_with_the_same_proposal_the_later_trial_yields(tmp_path: Path) -> None:
     study, runner, taken = twins(tmp_path, stored=True)
     study.run(runner, quiet)
     assert space().canonical(space().settings({"chat.n_gpu_layers": 3})) not in runner.ran
@@ -136,7 +136,7 @@ def test_of_two_machines_that_were_told_the_same_the_later_trial_gives_way(tmp_p
     assert (later.state, later.user_attrs["gave_way"]) == (TrialState.FAIL, taken.number)
 
 
-def test_a_trial_that_never_tells_its_settings_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+def test_a_trial_that_never_stores_its_settings_is_not_waited_for_forever(tmp_path: Path) -> None:
     study, runner, _ = twins(tmp_path, stored=False)
     study.run(runner, quiet)
     assert space().canonical(space().settings({"chat.n_gpu_layers": 3})) in runner.ran

@@ -54,7 +54,7 @@ def test_the_same_seed_asks_for_the_same_trials(tmp_path: Path) -> None:
     assert runners[0].ran == runners[1].ran
 
 
-def test_the_first_trials_are_those_asked_for(tmp_path: Path) -> None:
+def test_the_initial_design_runs_first(tmp_path: Path) -> None:
     first = [space().smallest(), space().settings({"chat.n_gpu_layers": 7, "code.n_gpu_layers": 3})]
     runner = FakeRunner()
     search(tmp_path, initial_design=first).run(runner, quiet)
@@ -81,7 +81,7 @@ def test_measured_trials_over_the_budget_are_complete_but_never_on_the_front(tmp
     assert not {trial.number for trial in over} & {trial.number for trial in front(study.finished(), task().objectives)}
 
 
-def test_an_engine_that_is_known_is_told_again_but_not_run_again(tmp_path: Path) -> None:
+def test_a_known_engine_is_told_its_outcome_and_not_run_again(tmp_path: Path) -> None:
     small = space(n_gpu_layers=[0, 99, 999], n_batch=256)
     runner = FakeRunner()
     study = search(tmp_path, space=small, n_trials=500, sampler="random")
@@ -197,7 +197,7 @@ class AsPlanned(FakeRunner):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_what_does_not_fit_by_plan_is_never_run(sampler: str, tmp_path: Path) -> None:
+def test_settings_that_are_planned_not_to_fit_are_never_run(sampler: str, tmp_path: Path) -> None:
     runner, feasible = AsPlanned(), fitting(MIB)
     changes = {"feasible": feasible, "limits": replace(task().limits, vram=(2**40,))}
     search(tmp_path, sampler=sampler, n_trials=12, **changes).run(runner, quiet)
@@ -205,7 +205,7 @@ def test_what_does_not_fit_by_plan_is_never_run(sampler: str, tmp_path: Path) ->
     assert not [settings for settings in runner.ran if feasible.exceeded(settings)]
 
 
-def test_a_proposal_that_does_not_fit_is_told_by_how_many_bytes(tmp_path: Path) -> None:
+def test_a_proposal_that_does_not_fit_stores_its_excess_bytes(tmp_path: Path) -> None:
     feasible = fitting(MIB)
     changes = {"feasible": feasible, "limits": replace(task().limits, vram=(2**40,))}
     search(tmp_path, sampler="random", n_trials=8, **changes).run(AsPlanned(), quiet)
@@ -217,7 +217,7 @@ def test_a_proposal_that_does_not_fit_is_told_by_how_many_bytes(tmp_path: Path) 
         assert trial.user_attrs["planned"]["vram"] == trial.constraints["vram"]
 
 
-def test_a_kill_while_a_proposal_is_ruled_out_is_mended(tmp_path: Path) -> None:
+def test_a_proposal_that_was_ruled_out_when_the_process_was_killed_is_told_at_the_next_start(tmp_path: Path) -> None:
     study = search(tmp_path, sampler="random", n_trials=1)
     study.run(FakeRunner(), quiet)
     trial = stored(tmp_path).ask(distributions(space()))

@@ -7,7 +7,7 @@ from optuna.trial import TrialState
 
 from layertune.errors import StorageError, StorageUnreachable, StudyLocked, StudyMismatch, UsageError
 from layertune.sampler.distributions import distributions
-from layertune.search.storage import JOURNAL_NAME, mend_journal, open_journal, open_url
+from layertune.search.storage import JOURNAL_NAME, open_journal, open_url, repair_journal
 from layertune.search.study_lock import study_lock
 from layertune.testing import FakeRunner
 from small_study import quiet, search, space, stored, task
@@ -19,7 +19,7 @@ def test_a_last_line_that_is_no_record_is_cut(line: bytes, tmp_path: Path) -> No
     journal = tmp_path / JOURNAL_NAME
     whole = journal.read_bytes()
     journal.write_bytes(whole + line)
-    mend_journal(journal)
+    repair_journal(journal)
     assert journal.read_bytes() == whole
     assert len(search(tmp_path, n_trials=2).finished()) == 2
 
@@ -122,7 +122,7 @@ def test_the_zeros_that_a_power_cut_leaves_at_the_end_are_cut(tmp_path: Path) ->
     kept = b"".join(whole.splitlines(keepends=True)[:20])
     for torn in (b"", b'{"op_co'):
         journal.write_bytes(kept + torn + bytes(len(whole)))
-        mend_journal(journal)
+        repair_journal(journal)
         assert journal.read_bytes() == kept
 
 

@@ -34,12 +34,12 @@ def layers(settings: SplitSettings | None) -> dict[str, int]:
 BOTH_BYTES = taken_bytes("chat", 13) + taken_bytes("code", 21)
 
 
-def test_with_room_for_all_every_rule_takes_all() -> None:
+def test_every_rule_takes_all_layers_if_they_fit() -> None:
     rules = found(64 * BOTH_BYTES, 64 * BOTH_BYTES + 1024 * MIB)
     assert {name: layers(settings) for name, settings in rules.items()} == dict.fromkeys(rules, WHOLE)
 
 
-def test_one_after_the_other_depends_on_the_order() -> None:
+def test_fit_depends_on_the_order_of_the_models() -> None:
     rules = found(BOTH_BYTES * 2 // 3)
     chat_first, code_first = layers(rules["fit-chat-first"]), layers(rules["fit-code-first"])
     assert chat_first["chat"] == 13
@@ -48,7 +48,7 @@ def test_one_after_the_other_depends_on_the_order() -> None:
 
 
 @pytest.mark.parametrize("name", ["fit-chat-first", "fit-code-first"])
-def test_fitting_in_turn_takes_as_many_layers_as_fit_and_not_one_more(name: str) -> None:
+def test_fit_takes_as_many_layers_as_fit_and_not_one_more(name: str) -> None:
     capacity_bytes = BOTH_BYTES * 2 // 3
     chosen = layers(found(capacity_bytes)[name])
     first, last = ("chat", "code") if name == "fit-chat-first" else ("code", "chat")
@@ -56,12 +56,12 @@ def test_fitting_in_turn_takes_as_many_layers_as_fit_and_not_one_more(name: str)
     assert taken_bytes(last, chosen[last]) <= left_bytes < taken_bytes(last, chosen[last] + 1)
 
 
-def test_fitting_alone_overfills_the_card() -> None:
+def test_fit_alone_exceeds_the_card() -> None:
     chosen = found(max(taken_bytes("chat", 13), taken_bytes("code", 21)))["fit-alone"]
     assert layers(chosen) == WHOLE
 
 
-def test_ollama_evicts_rather_than_splits_a_further_model() -> None:
+def test_ollama_evicts_a_model_instead_of_splitting_another() -> None:
     enough_bytes = taken_bytes("chat", 13) + round(taken_bytes("code", 21) / 0.8) + 1
     assert layers(found(enough_bytes)["ollama"]) == WHOLE
     assert found(enough_bytes - 2)["ollama"] is None
@@ -78,7 +78,7 @@ def test_rules_choose_among_the_searched_layers() -> None:
     assert {layers(each.settings)["chat"] for each in rules if each.settings is not None} <= {0, 6}
 
 
-def test_a_model_by_itself_has_one_fit_and_no_evictions() -> None:
+def test_a_single_model_has_one_fit_baseline_and_none_of_ollama() -> None:
     alone = replace(SPACE, dimensions=tuple(each for each in SPACE.dimensions if each.model == "code"))
     alone = replace(alone, n_parallel={"code": 1}, n_layers={"code": 20})
     single = planner(code=shape(n_layer=20))
@@ -93,7 +93,7 @@ def test_the_extreme_settings_are_the_smallest_and_each_model_with_as_many_layer
     assert chat == {"chat": 10, "code": 0}
 
 
-def test_where_threads_are_searched_a_corner_has_all_of_them_and_nothing_else_changed() -> None:
+def test_the_second_extreme_setting_differs_from_the_smallest_only_in_its_threads() -> None:
     space = small_study.space(n_threads=[1, 4, 2])
     smallest, threaded, *_ = extreme_settings(space, PLANNER, [BOTH_BYTES])
     assert smallest["chat"].n_threads == 1

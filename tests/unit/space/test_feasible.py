@@ -80,13 +80,13 @@ def test_only_the_models_own_settings_are_planned_never_the_joint_space() -> Non
     assert len(asked) == len(set(asked)) == 14 * 4 + 22 * 2
 
 
-def test_a_setting_beyond_the_budget_is_told_by_how_many_bytes() -> None:
+def test_violations_are_the_bytes_over_the_budget() -> None:
     for each in islice(small_study.space().shuffled(3), 50):
         assert feasible(MIB).violations(each)[VRAM] == needed_bytes(each) - MIB
         assert feasible(MIB).exceeded(each) == (needed_bytes(each) > MIB)
 
 
-def test_the_ram_limit_of_a_model_cuts_the_space_too() -> None:
+def test_settings_over_the_ram_limit_are_not_feasible() -> None:
     narrow = feasible(None, ram_per_model_bytes=MIB)
     found = list(narrow.shuffled(0))
     assert 0 < len(found) < small_study.space().n_settings()

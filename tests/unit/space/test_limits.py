@@ -24,11 +24,11 @@ def test_each_further_process_takes_the_overhead_that_one_worker_shows() -> None
     assert LIMITS.violations(three)["vram"] == LIMITS.violations(one)["vram"] + 3 * 30 * MIB
 
 
-def test_a_refused_trial_violates_by_what_is_known() -> None:
+def test_a_refused_trial_exceeds_the_budget_by_at_least_a_byte() -> None:
     known = Infeasible("load", "chat", "no room", excess_bytes=77, duration_s=1.0)
     assert LIMITS.violations(known) == {"vram": 77.0}
     assert LIMITS.violations(replace(known, excess_bytes=None)) == {"vram": 1.0}
 
 
-def test_a_failed_trial_says_nothing_about_limits() -> None:
+def test_a_failed_trial_has_no_violations() -> None:
     assert LIMITS.violations(Failed("crashed", "SIGSEGV", (), 1.0)) == {}

@@ -24,7 +24,7 @@ def test_a_range_whose_step_misses_the_whole_model_still_has_it() -> None:
     assert distributions(stepped)["chat.n_gpu_layers"] == CategoricalDistribution((0, 5, 10, 13))
 
 
-def test_lists_keep_their_order_and_lose_repetitions() -> None:
+def test_values_keep_their_order_without_repetitions() -> None:
     found = distributions(space(n_batch=[512, 64, 512, 128], type_k=["q8_0", "f16"]))
     assert found["chat.n_batch"] == CategoricalDistribution((512, 64, 128))
     assert found["chat.type_k"] == CategoricalDistribution(("q8_0", "f16"))
@@ -52,7 +52,7 @@ def test_the_space_enumerates_as_many_settings_as_it_counts() -> None:
 
 
 @given(st.data())
-def test_parameters_and_settings_are_two_forms_of_one_thing(data: st.DataObject) -> None:
+def test_params_and_settings_convert_into_each_other(data: st.DataObject) -> None:
     mixed = space(n_batch=[512, 64], type_v=["f16", "q8_0"], flash_attn="on")
     params = {each.name: data.draw(st.sampled_from(each.values)) for each in mixed.dimensions if len(each.values) > 1}
     assert mixed.params(mixed.settings(params)) == params
@@ -104,7 +104,7 @@ def test_a_shuffled_space_has_every_setting_once(seed: int) -> None:
     assert shuffled == list(small.shuffled(seed))
 
 
-def test_the_first_of_a_huge_space_is_there_at_once() -> None:
+def test_a_huge_space_yields_its_first_setting_without_enumerating_all() -> None:
     """Two hundred million settings: neither the grid nor the search for an unseen setting may list them."""
     huge = space(n_ctx=list(range(256, 256 * 401, 256)), n_threads=list(range(1, 401)))
     assert huge.n_settings() > 10**8
