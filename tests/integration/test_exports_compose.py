@@ -122,7 +122,7 @@ def test_the_containers_limits_and_the_gpu_are_reserved(tmp_path: Path) -> None:
     assert "8001/health" in " ".join(service["healthcheck"]["test"])
 
 
-def test_any_file_name_survives_the_compose_file(tmp_path: Path) -> None:
+def test_any_file_name_is_kept_by_the_compose_file(tmp_path: Path) -> None:
     files = {"chat": "a.gguf"} | {f"m{index}": name for index, name in enumerate(AWKWARD) if "\0" not in name}
     made = study([dict.fromkeys(files, WORKSHEET)], files)
     found = services(tmp_path, files_of("compose", made))
@@ -131,7 +131,7 @@ def test_any_file_name_survives_the_compose_file(tmp_path: Path) -> None:
         assert service[service.index("--model") + 1] == f"/models/{file}"
 
 
-def test_any_file_name_survives_the_env_or_is_refused(tmp_path: Path) -> None:
+def test_any_file_name_is_kept_by_the_env_or_refused(tmp_path: Path) -> None:
     held: dict[str, str] = {}
     for index, name in enumerate(AWKWARD):
         try:
@@ -148,14 +148,16 @@ def test_any_file_name_survives_the_env_or_is_refused(tmp_path: Path) -> None:
 
 @needs_server
 @EACH
-def test_what_compose_makes_of_it_starts_the_server(made: Any, demo_pair: dict[str, Path], tmp_path: Path) -> None:
+def test_the_command_that_compose_builds_starts_the_server(
+    made: Any, demo_pair: dict[str, Path], tmp_path: Path
+) -> None:
     found = services(tmp_path, files_of("compose", made()), files_of("env", made()))
     for name in made().models:
         start_and_ask(words(found[f"inference-{name}"]), demo_pair[name], made().models[name].file, tmp_path)
 
 
 @needs_server
-def test_the_worksheets_own_compose_runs_its_env(demo_pair: dict[str, Path], tmp_path: Path) -> None:
+def test_the_case_studys_compose_runs_its_env(demo_pair: dict[str, Path], tmp_path: Path) -> None:
     made = worksheet(20, 22)
     trial = pick_for_case_study(made, "code")
     repaired = with_images(without_comments(WORKSHEETS))

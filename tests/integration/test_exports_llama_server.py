@@ -62,7 +62,7 @@ def pick(study: Result, format: str, models: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("start", [as_script, as_environment])
 @pytest.mark.parametrize("name", ["chat", "code"])
-def test_both_forms_start_the_server_that_was_measured(
+def test_both_forms_start_the_server_with_the_measured_settings(
     study: Result, models: Path, tmp_path: Path, start: Command, name: str
 ) -> None:
     command = start(pick(study, "llama-server", models), name, tmp_path)
@@ -72,7 +72,7 @@ def test_both_forms_start_the_server_that_was_measured(
 
 
 @pytest.mark.parametrize("name", ["chat", "code"])
-def test_the_command_of_a_unit_starts_the_server_that_was_measured(
+def test_the_command_of_a_unit_starts_the_server_with_the_measured_settings(
     study: Result, models: Path, tmp_path: Path, name: str
 ) -> None:
     words = unit_words(pick(study, "systemd", models)[f"llama-server-{name}.service"])
@@ -96,7 +96,7 @@ def test_the_router_loads_both_models_from_the_preset(study: Result, models: Pat
 
 
 @pytest.mark.parametrize("name", [name for name in AWKWARD if "\0" not in name])
-def test_the_server_opens_the_file_of_any_name(demo_pair: dict[str, Path], tmp_path: Path, name: str) -> None:
+def test_the_server_opens_a_file_of_any_name(demo_pair: dict[str, Path], tmp_path: Path, name: str) -> None:
     folder = tmp_path / "models"
     folder.mkdir()
     (folder / name).symlink_to(demo_pair["chat"])
@@ -106,7 +106,7 @@ def test_the_server_opens_the_file_of_any_name(demo_pair: dict[str, Path], tmp_p
         assert server.ask("/props")["model_path"] == str(folder / name)
 
 
-def test_every_option_is_in_the_help_of_that_llama_server() -> None:
+def test_every_option_is_in_the_help_of_the_measured_llama_server() -> None:
     answer = subprocess.run([str(TOOLS / "llama-server"), "--help"], capture_output=True, text=True, check=True)
     files = EXPORTERS["llama-server"](demo(), demo().picked("balanced"), "/models")
     options = {word for word in shlex.split(files["chat.sh"], comments=True) if re.fullmatch(r"--[a-z-]+", word)}

@@ -26,7 +26,7 @@ def dom(path: Path, profile: Path) -> str:
 
 
 @pytest.mark.parametrize("name", ["recorded", "finals", "empty"])
-def test_the_script_of_the_page_is_run_by_a_browser_that_obeys_its_policy(name: str, tmp_path: Path) -> None:
+def test_a_browser_runs_the_pages_script_under_its_content_policy(name: str, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     page.write_text(render_report(STUDIES[name]()), encoding="utf-8")
     drawn = dom(page, tmp_path / "profile")

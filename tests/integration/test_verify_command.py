@@ -80,7 +80,7 @@ def test_the_exported_stack_is_soaked_and_passes(study: Path) -> None:
     assert "EMULATED" in text
 
 
-def test_a_sabotaged_env_fails_with_the_reason_and_the_advice_mends_it(models: Path, tmp_path: Path) -> None:
+def test_an_env_over_the_budget_fails_and_its_advice_fixes_it(models: Path, tmp_path: Path) -> None:
     # All of both models is 2 % more than this card has.
     made(tmp_path / "whole", models, 64 * MIB)
     whole = verify("--env", str(layers(tmp_path / "whole", 5, 7)), "--duration", "1s", "--concurrency", "1", "--json")
@@ -91,11 +91,11 @@ def test_a_sabotaged_env_fails_with_the_reason_and_the_advice_mends_it(models: P
     assert "too much" in answer.stderr
     advice = re.search(r"lower ([A-Z]+)_N_GPU_LAYERS to (\d+)", answer.stderr)
     assert advice is not None, answer.stderr
-    assert "- [ ] **failed:** the settings fit the budget by plan" in (tmp_path / "verify.md").read_text()
+    assert "- [ ] **failed:** the planned memory fits the budget" in (tmp_path / "verify.md").read_text()
     lowered = {"CHAT": 5, "CODE": 7} | {advice[1]: int(advice[2])}
     env = str(layers(tmp_path / "study", lowered["CHAT"], lowered["CODE"]))
-    mended = verify("--env", env, "--duration", "1s", "--concurrency", "1")
-    assert mended.returncode == 0, mended.stderr
+    fixed = verify("--env", env, "--duration", "1s", "--concurrency", "1")
+    assert fixed.returncode == 0, fixed.stderr
     one_more = {**lowered, advice[1]: lowered[advice[1]] + 1}
     assert verify("--env", str(layers(tmp_path / "study", one_more["CHAT"], one_more["CODE"]))).returncode == 1
 
@@ -183,7 +183,7 @@ def test_a_file_that_is_missing_or_another_fails_before_anything_starts(study: P
     assert "code.gguf is not the file that the study measured (sha256)" in answer.stdout
 
 
-def test_on_a_cpu_there_is_no_memory_to_walk(models: Path, tmp_path: Path) -> None:
+def test_on_a_cpu_the_memory_is_not_checked(models: Path, tmp_path: Path) -> None:
     write_study(tmp_path / "study", models, "cpu", None)
     answer = verify(str(tmp_path / "study"), "--duration", "1s", "--concurrency", "2", "--json")
     assert answer.returncode == 0, answer.stderr
@@ -194,7 +194,7 @@ def test_on_a_cpu_there_is_no_memory_to_walk(models: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(find_spec("fastapi") is None, reason="no llama_cpp.server here; pip install 'layertune[server]'")
-def test_without_a_llama_server_llama_cpp_server_is_verified_and_what_it_cannot_take_is_said(
+def test_without_llama_server_llama_cpp_server_is_verified_and_its_missing_options_are_listed(
     models: Path, tmp_path: Path
 ) -> None:
     write_study(tmp_path / "study", models, "cpu", None)

@@ -80,7 +80,7 @@ class PlayedServers:
     def check(self) -> None:
         self.n_checks += 1
         if self.dies_after is not None and self.n_checks > self.dies_after:
-            raise ServerFailed("the server of chat ended with signal SIGABRT; it last said: ggml_abort")
+            raise ServerFailed("the server of chat ended with signal SIGABRT; its last output: ggml_abort")
 
     def stop(self) -> None:
         self.stopped = True

@@ -1,1 +1,1 @@
-"""Is the exported stack what was measured, under load? Servers started or given, loaded, soaked, and judged."""
+"""Verification of an exported pick: starts its servers, puts them under load and checks them against the study."""

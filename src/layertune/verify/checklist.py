@@ -1,4 +1,4 @@
-"""The items of the worksheet's checklist: what each rests on, and what mends it."""
+"""The items of the checklist: each function makes one `Check` with its evidence and, if it failed, how to fix it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ from layertune.verify.requests import Phase
 from layertune.verify.servers import ServerFailed
 from layertune.verify.stack import ServedModel, Stack
 
-# The worksheet's "< 1GB" of what is in use before the first server.
+# The case study's checklist asks for "< 1GB" in use before the first server.
 _BEFORE_BYTES = 10**9
 
 _N_WHYS = 3
@@ -22,7 +22,7 @@ _LESS = "lower a model's n_gpu_layers, or keep a larger budget.margin"
 
 
 def files(stack: Stack) -> list[Check]:
-    """Are the files here, and those that the study measured?"""
+    """Check that every model file exists and is the one that the study measured."""
     return [_file(model) for model in stack.models.values()]
 
 
@@ -31,19 +31,19 @@ def _file(model: ServedModel) -> Check:
     size_bytes = 0
     for file, sha256 in zip(part_files(model.file), model.sha256, strict=False):
         if not is_file(file):
-            evidence = f"there is no file {file.name} where the study's models are"
+            evidence = f"there is no file {file.name} in the folder of the study's models"
             return Check(what, "failed", evidence, "put it there, or give its folder: --models-dir")
         if file_sha256(file) != sha256:
             advice = "serve the measured file, or search again with this one"
             return Check(what, "failed", f"{file.name} is not the file that the study measured (sha256)", advice)
         size_bytes += file.stat().st_size
-    return Check(what, "passed", f"{model.file.name}, {format_bytes(size_bytes)}, its sha256 is the study's")
+    return Check(what, "passed", f"{model.file.name}, {format_bytes(size_bytes)}, same sha256 as in the study")
 
 
 def plan(verdict: PlanCheck) -> Check:
-    what = "the settings fit the budget by plan"
+    what = "the planned memory fits the budget"
     if verdict.fits is None:
-        return Check(what, "not walked", verdict.words)
+        return Check(what, "not checked", verdict.words)
     return Check(what, "passed" if verdict.fits else "failed", verdict.words, verdict.advice)
 
 
@@ -56,13 +56,13 @@ def before(n_bytes: int, source: str) -> Check:
 
 
 def applied(model: ServedModel, about: ServerInfo, *, given: bool) -> Check:
-    """Does the server run this file with these settings, as far as it tells?
+    """Compare the file, context and slots that a server reports with the pick's.
 
-    Of a `given` server that is all that is known: its other flags are whoever's started it.
+    The other flags of a `given` server are not reported, so they are not checked.
     """
     what = f"{model.name}: " + ("file, context and slots are the pick's" if given else "its server runs the settings")
     if about.n_ctx is None or about.file is None:
-        return Check(what, "not walked", "this server does not tell its settings")
+        return Check(what, "not checked", "this server does not report its settings")
     engine = model.settings.canonical(model.n_layer)
     wanted = {
         "the file": (_file_name(about.file), model.file.name),
@@ -75,44 +75,46 @@ def applied(model: ServedModel, about: ServerInfo, *, given: bool) -> Check:
     if wrong:
         return Check(what, "failed", "; ".join(wrong), "start it from the export: layertune export")
     return Check(
-        what, "passed", f"{model.file.name}, slots: {about.n_slots}, of {about.n_ctx} tokens each, by its own word"
+        what, "passed", f"{model.file.name}, slots: {about.n_slots}, of {about.n_ctx} tokens each, as it reports"
     )
 
 
 def not_started(model: ServedModel, failure: ServerFailed, advice: str | None) -> Check:
     what = f"{model.name}: its server starts"
     if failure.out_of_memory is None:
-        return Check(what, "failed", str(failure), "mend what it says, then verify again")
+        return Check(what, "failed", str(failure), "fix what it reports, then verify again")
     return Check(what, "failed", f"{failure}; out of memory: {failure.out_of_memory}", advice or _LESS)
 
 
 def after_start(model: str, held_bytes: int, taken_bytes: int, verdict: PlanCheck) -> Check:
     what = f"VRAM after {model} has started"
     planned = verdict.device_bytes.get(model)
-    by_plan = "" if planned is None else f", {format_bytes(planned)} by plan"
-    evidence = f"{format_bytes(held_bytes)} in use{_of(verdict)}, {format_bytes(taken_bytes)} by {model}{by_plan}"
+    of_plan = "" if planned is None else f", {format_bytes(planned)} planned"
+    evidence = f"{format_bytes(held_bytes)} in use{_of(verdict)}, {format_bytes(taken_bytes)} by {model}{of_plan}"
     return _within(what, held_bytes, verdict, evidence)
 
 
 def no_memory(why: str) -> Check:
-    return Check("VRAM before, and after each start", "not walked", why)
+    return Check("VRAM before, and after each start", "not checked", why)
 
 
 def inferred_at_once(questions: Mapping[str, str], answers: Sequence[str | BaseException]) -> Check:
     what = "all models answer at the same time"
     wrong = [
-        f"{name}: {said}" for name, said in zip(questions, answers, strict=True) if isinstance(said, BaseException)
+        f"{name}: {answer}"
+        for name, answer in zip(questions, answers, strict=True)
+        if isinstance(answer, BaseException)
     ]
     if wrong:
         return Check(what, "failed", "; ".join(wrong))
     asked = ", ".join(f"{name} was asked “{question}”" for name, question in questions.items())
-    return Check(what, "passed", f"{asked}; every one answered")
+    return Check(what, "passed", f"{asked}; all answered")
 
 
 def answered(
     what: str, phases: Sequence[Phase], peak_bytes: int | None, verdict: PlanCheck, ended: ServerFailed | None
 ) -> Check:
-    """Was every request answered, did the memory stay in the budget, and are all servers still there?"""
+    """Check that every request was answered, memory stayed within the budget, and no server ended."""
     whys = _whys(phases)
     n_all = sum(len(outcomes) for phase in phases for outcomes in phase.outcomes.values())
     n_failed = sum(whys.values())
@@ -134,24 +136,24 @@ def answered(
 
 
 def steady(check: Check, drift: Drift | None) -> Check:
-    """Did the memory not grow? `check` is what the soak's requests and its peak say already."""
+    """Add to the soak's `check` whether the memory grew during it."""
     if drift is None:
         return check
     moved = f"drift {'+' if drift.moved_bytes >= 0 else '−'}{format_bytes(abs(drift.moved_bytes))}"
     evidence = f"{check.evidence}, {moved} over {drift.n_readings} readings"
     if check.state == "passed" and drift.noticed:
-        advice = "a server leaks, or another program came"
+        advice = "look for a server that leaks, or for another program on the device: nvidia-smi"
         return Check(check.what, "failed", f"{evidence}: memory grew", advice)
     return Check(check.what, check.state, evidence, check.advice)
 
 
 def unread(phase: str, error: DeviceError) -> Check:
-    """The device told too little of its memory in a phase."""
-    return Check(f"the device tells its memory in the {phase}", "failed", str(error), "look at it with: nvidia-smi")
+    """Return the failed check of a phase in which the device did not report its memory."""
+    return Check(f"the device reports its memory in the {phase}", "failed", str(error), "look at it with: nvidia-smi")
 
 
 def silent(error: DeviceError) -> Check:
-    """The device does not answer any more: what was to come is not walked."""
+    """Return the failed check of a device that stopped answering; the remaining items are not checked."""
     return Check("the device answers until the end", "failed", str(error), "look at it, then verify again")
 
 
@@ -159,7 +161,7 @@ def returned(left_bytes: int, *, is_back: bool) -> Check:
     what, evidence = "all VRAM is back once the servers have ended", f"{format_bytes(left_bytes)} left"
     if is_back:
         return Check(what, "passed", evidence)
-    return Check(what, "failed", evidence, "see who holds it: nvidia-smi")
+    return Check(what, "failed", evidence, "find the program that holds it: nvidia-smi")
 
 
 def _within(what: str, n_bytes: int | None, verdict: PlanCheck, evidence: str) -> Check:

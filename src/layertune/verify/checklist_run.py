@@ -1,4 +1,4 @@
-"""The worksheet's checklist, walked: each item is looked at, and what was seen is kept beside it."""
+"""Runs the checklist over the servers and keeps the evidence of each item."""
 
 import asyncio
 import contextlib
@@ -10,10 +10,9 @@ from layertune.errors import DeviceError
 from layertune.units import format_duration
 from layertune.verify import checklist, load
 from layertune.verify.client import BadResponse, Http, ModelClient, open_http
-from layertune.verify.comparison import compared
 from layertune.verify.gauge import Drift, Gauge, MemoryReading
 from layertune.verify.prompts import QUESTIONS, TEXT, prompts
-from layertune.verify.record import Check, Load, Memory, PlanCheck, SpeedComparison
+from layertune.verify.record import Check, Load, Memory, PlanCheck, SpeedComparison, compare_speeds
 from layertune.verify.requests import Failed, Phase, RequestOutcome
 from layertune.verify.servers import ServerFailed, Servers, answering
 from layertune.verify.stack import ServedModel, Stack
@@ -21,13 +20,13 @@ from layertune.verify.stack import ServedModel, Stack
 _N_ALONE = 5
 _N_ANSWER = 16
 _INTERVAL_S = 1.0
-_N_UNREAD = 2  # failed readings in a row: the driver has more than hiccuped
-_WERE_THERE = "the servers were there before: what they hold cannot be told from what others hold"
-_N_TOLD, _LEAST_SILENCE_S = 10, 10.0  # how often a soak tells how it goes
+_N_UNREAD = 2  # failed readings in a row that count as a failure, not as a glitch
+_WERE_THERE = "the servers were running before, so their memory cannot be separated from that of other programs"
+_N_REPORTS, _LEAST_REPORT_S = 10, 10.0  # progress reports of a soak, and the least time between them
 
 
 class _Tally:
-    """How a soak goes."""
+    """Counts the outcomes of a soak."""
 
     def __init__(self) -> None:
         self._n_answered = self._n_failed = 0
@@ -43,11 +42,18 @@ class _Tally:
 
 
 class ChecklistRun:
-    """One verification: `run` reads as the checklist.
+    """One run of the checklist; `run` does its items in order.
 
-    Without a `gauge`, `no_memory` says why there is none. Of servers that were there it is not read: its baseline has
-    them in it, so nobody can say what they hold. `watch` sees who else used the processor; `return_s` is how
-    long ended servers' memory may take to come back.
+    Args:
+        stack: the models to serve.
+        servers: starts and ends their servers.
+        plan: the planned memory of the settings.
+        pressure: the load of the load test and the soak.
+        gauge: reads the device's memory. Not used with servers that were running before: they are in its baseline.
+        no_memory: why there is no gauge.
+        say: called with each progress message.
+        watch: notices other programs that use the processor.
+        return_s: the longest time that the memory of ended servers may take to be free again.
     """
 
     def __init__(
@@ -84,7 +90,7 @@ class ChecklistRun:
         self._left_bytes: int | None = None
 
     async def run(self) -> None:
-        """ChecklistRun the items until one fails that the next ones need, or the device does not answer any more."""
+        """Do the items until one fails that the next ones need, or until the device stops answering."""
         try:
             await self._items()
         except DeviceError as error:
@@ -144,7 +150,7 @@ class ChecklistRun:
         return self._note(checklist.applied(model, about, given=self._servers.were_there))
 
     async def _ask_at_once(self) -> bool:
-        """The worksheet's own two requests, at the same time."""
+        """Send one chat request to each model, all at the same time."""
         questions = [QUESTIONS[at % len(QUESTIONS)] for at in range(len(self._models))]
         asked = [
             each.client.chat(question, _N_ANSWER)
@@ -154,7 +160,7 @@ class ChecklistRun:
         return self._note(checklist.inferred_at_once(dict(zip(self._models, questions, strict=True)), answers))
 
     async def _compare(self) -> bool:
-        """Each model alone, then one stream to each: what the study calls solo and together."""
+        """Measure each model alone, then all together, as the study does."""
         of_model = {}
         self._watch_host.start()
         for name in self._models:
@@ -162,11 +168,11 @@ class ChecklistRun:
             of_model[name] = await load.alone(self._models, name, _N_ALONE)
         phases = list(of_model.values())
         if len(self._models) > 1:
-            self._say("one stream to each model at once")
+            self._say("one stream to each model at the same time")
             phases.append(await load.side_by_side(self._models, _N_ALONE))
         self.meanwhile["comparison"] = [found.text for found in self._watch_host.stop()]
         self.phases += phases
-        self.compared = compared(of_model, phases[-1], self._stack.trial)
+        self.compared = compare_speeds(of_model, phases[-1], self._stack.trial)
         patience_s = load.patience_s(phases, self._pressure.n_streams)
         if patience_s is not None:
             for each in self._models.values():
@@ -199,8 +205,11 @@ class ChecklistRun:
         self._note(checklist.steady(check, self._drift))
 
     async def _watch(self, over: asyncio.Event, tally: _Tally) -> Sequence[MemoryReading]:
-        """Look at servers and memory until `over`, and end the soak where a server has ended. A failed reading is left
-        out, so that it cannot cost the record of half an hour; several in a row are a failed check."""
+        """Watch servers and memory until `over`, and end the soak if a server has ended.
+
+        A single failed reading is ignored, so that it does not spoil a soak of half an hour. Several in a row are a
+        failed check.
+        """
         readings: list[MemoryReading] = []
         n_unread = 0
         started_s = perf_counter()
@@ -217,18 +226,18 @@ class ChecklistRun:
                 if n_unread == _N_UNREAD:
                     self._note(checklist.unread("soak", error))
 
-        told_s, every_s = started_s, max(_LEAST_SILENCE_S, self._pressure.duration_s / _N_TOLD)
+        reported_s, every_s = started_s, max(_LEAST_REPORT_S, self._pressure.duration_s / _N_REPORTS)
         while not over.is_set():
             read()
-            if perf_counter() - told_s >= every_s:
-                told_s = perf_counter()
-                self._say(f"{format_duration(told_s - started_s)}: {tally}")
+            if perf_counter() - reported_s >= every_s:
+                reported_s = perf_counter()
+                self._say(f"{format_duration(reported_s - started_s)}: {tally}")
             if self._ended() is not None:
                 over.set()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), _INTERVAL_S)
         read()
-        self._say(f"{tally}; waiting for the answers that are under way")
+        self._say(f"{tally}; waiting for the requests under way")
         return readings
 
     async def _stop(self) -> None:
@@ -248,7 +257,7 @@ class ChecklistRun:
         return checklist.answered(what, phases, self._peak(phases[-1].name), self._plan, self._ended())
 
     def _ended(self) -> ServerFailed | None:
-        """Return how a server has ended by itself, None where all are there."""
+        """Return how a server ended by itself, None if all are running."""
         try:
             self._servers.check()
         except ServerFailed as failure:
@@ -265,7 +274,7 @@ class ChecklistRun:
         return self._peaks.get(phase)
 
     def _note(self, check: Check) -> bool:
-        """Keep a check, and say whether the walk can go on."""
+        """Keep a check, and return whether the run can go on."""
         self.checks.append(check)
         if check.state == "failed":
             self._say(f"failed: {check.what}: {check.evidence}")

@@ -1,7 +1,7 @@
-"""One model's server as a client sees it: llama-server's own interface, or the OpenAI-like one of llama_cpp.server.
+"""The HTTP client of one model's server: llama-server's own interface, or the OpenAI-like one of llama_cpp.server.
 
-The only place that imports httpx. Each request has a connection of its own, as the worksheet's curl has: one that the
-server closes while idle cannot look like a failure.
+This is the only file that imports httpx. Each request opens its own connection, as curl does, so an idle connection
+that the server closes cannot look like a failed request.
 """
 
 import json
@@ -26,8 +26,11 @@ _QUESTION_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a model is served. `alias` is what only this server calls itself; None: it was there before us. `api_key`
-    is None where none is known."""
+    """The address of a model's server.
+
+    `alias` is a name that only the server started here has; None for a server that was running already. `api_key` is
+    None where the server needs none.
+    """
 
     url: str
     dialect: Dialect
@@ -36,13 +39,13 @@ class Endpoint:
 
     @property
     def shown(self) -> str:
-        """The URL for people and records, without a password."""
+        """The URL for messages and records, without its password."""
         return without_password(self.url)
 
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What a server says of itself; None is what it does not say. `n_ctx` is a slot's."""
+    """What a server reports about itself; None is what it does not report. `n_ctx` is the context of one slot."""
 
     alias: str
     file: str | None = None
@@ -53,7 +56,7 @@ class ServerInfo:
 
 @dataclass(frozen=True, slots=True)
 class PromptParts:
-    """A text in what a server takes a prompt as: tokens, or the characters' code points; and how many are a token."""
+    """A text in the units of a server's prompts: tokens, or code points. `per_token` is the units per token."""
 
     parts: Sequence[int]
     per_token: float
@@ -73,23 +76,26 @@ class _Event:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """When an event came, and how many tokens the answer had then."""
+    """The time of an event, and the number of tokens that the answer had by then."""
 
     at_s: float
     n_generated: int
 
 
 class BadResponse(Exception):
-    """A server answered, and not with what was asked for."""
+    """A server answered with something other than what was asked for."""
 
 
 class NotReady(BadResponse):
-    """No server answers there yet, or it is loading its model."""
+    """The server does not answer yet, or is still loading its model."""
 
 
 class ModelClient:
-    """Asks one server. `patience_s` is how long a request may wait for the next sign of its server: a request in a full
-    queue sees none until it is its turn."""
+    """Sends requests to one server.
+
+    `patience_s` is the longest time without any data from the server before a request counts as failed. A request in a
+    full queue receives nothing until its turn.
+    """
 
     def __init__(self, http: Http, endpoint: Endpoint) -> None:
         self._http = http
@@ -97,7 +103,11 @@ class ModelClient:
         self.patience_s = 600.0
 
     async def about(self) -> ServerInfo:
-        """Raises BadResponse where the server is none of the kind, or does not answer yet."""
+        """Return what the server reports about itself.
+
+        Raises:
+            BadResponse: it is another kind of server, or it does not answer yet.
+        """
         try:
             if self.endpoint.dialect == "llama-server":
                 props = await self._ask("GET", "/props")
@@ -113,20 +123,20 @@ class ModelClient:
             raise BadResponse(f"{self.endpoint.shown} does not answer as a {self.endpoint.dialect} does") from error
 
     async def prompt_parts(self, text: str) -> PromptParts:
-        """Return what `complete` takes prompts of, for this model and text. Raises BadResponse."""
+        """Return a text in the units that `complete` takes prompts in. Raises BadResponse."""
         if self.endpoint.dialect == "llama-server":
             return PromptParts(await self._tokens("/tokenize", {"content": text, "add_special": False}), 1.0)
-        # It takes text only, and what it makes of tokens that cut a character is an error.
+        # llama_cpp.server takes text only: tokens that cut a character in two are an error there.
         n_tokens = len(await self._tokens("/extras/tokenize", {"input": text}))
         return PromptParts([ord(char) for char in text], len(text) / n_tokens)
 
     async def chat(self, message: str, n_predict: int) -> str:
-        """Return what the model says to a message, as the worksheet's curl asks it. Raises BadResponse."""
+        """Return the model's reply to one chat message. Raises BadResponse."""
         body = {"messages": [{"role": "user", "content": message}], "max_tokens": n_predict}
         answer = await self._ask("POST", "/v1/chat/completions", body, timeout_s=self.patience_s)
         try:
-            said = answer["choices"][0]["message"]
-            text = str(said.get("content") or said.get("reasoning_content") or "")
+            reply = answer["choices"][0]["message"]
+            text = str(reply.get("content") or reply.get("reasoning_content") or "")
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise BadResponse(f"no message in the answer to a chat: {str(answer)[:200]}") from error
         if not text:
@@ -134,7 +144,7 @@ class ModelClient:
         return text
 
     async def complete(self, prompt: Sequence[int], n_predict: int, phase_started_s: float) -> RequestOutcome:
-        """Stream an answer of `n_predict` tokens; whatever goes wrong is the request's outcome."""
+        """Stream an answer of `n_predict` tokens and return how the request ended; a failure is an outcome too."""
         started_s = perf_counter()
         try:
             path, body = self._completion(prompt, n_predict)
@@ -147,7 +157,7 @@ class ModelClient:
         except BadResponse as error:
             why = str(error)
         except httpx.TimeoutException:
-            why = f"stalled: no sign of the server for {self.patience_s:.0f} s"
+            why = f"stalled: no data from the server for {self.patience_s:.0f} s"
         except httpx.HTTPError as error:
             why = f"the connection failed: {self._words(error)}"
         return Failed(started_s - phase_started_s, why)
@@ -201,7 +211,7 @@ class ModelClient:
         except (KeyError, TypeError, ValueError) as error:
             raise BadResponse(f"{self.endpoint.shown}{path} does not answer with tokens") from error
         if not tokens:
-            raise BadResponse(f"{self.endpoint.shown}{path} makes no token of a text")
+            raise BadResponse(f"{self.endpoint.shown}{path} returned no token for a text")
         return tokens
 
     async def _ask(
@@ -241,7 +251,7 @@ class ModelClient:
 
 @asynccontextmanager
 async def open_http() -> AsyncIterator[Http]:
-    """Open the client of all servers: no proxies, as many connections as streams, none kept."""
+    """Open the HTTP client for all servers: no proxy, no limit of connections, none kept alive."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     async with Http(trust_env=False, limits=limits) as http:
         yield http
@@ -253,13 +263,13 @@ def _tpot_s(seen: Sequence[_Seen]) -> float | None:
 
 
 def _read(data: str, endpoint: Endpoint) -> _Event:
-    """Raises BadResponse where an event tells of an error, or is none that is known."""
+    """Return one event of a stream. Raises BadResponse if it reports an error or has an unknown form."""
     if data == "[DONE]":
         return _Event(has_token=False, is_last=True)
     try:
         event = json.loads(data)
         if "error" in event:
-            raise BadResponse(f"the server says: {_error_words(event['error'], endpoint.api_key)}")
+            raise BadResponse(f"the server reports: {_error_words(event['error'], endpoint.api_key)}")
         if endpoint.dialect == "llama-server":
             timings = event.get("timings") or {}
             n_generated, is_last = int(event["tokens_predicted"]), bool(event["stop"])
@@ -268,7 +278,7 @@ def _read(data: str, endpoint: Endpoint) -> _Event:
         has_full_length = choice.get("finish_reason") == "length"
         return _Event(bool(choice.get("text")), is_last=False, has_full_length=has_full_length)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise BadResponse(f"an event of the stream is none: {data[:80]!r}") from error
+        raise BadResponse(f"an event of the stream has an unknown form: {data[:80]!r}") from error
 
 
 def _error_words(error: Any, api_key: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The device's memory over a verification, in bytes above what was in use before the first server."""
+"""Memory of the device during a verification, in bytes above what was in use before the first server."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from layertune.units import MIB
 from layertune.vram.probe import VramProbe
 from layertune.vram.vram_report import VramReport
 
-# What a movement must exceed to be noticed. The card's ledger is exact, and less than this is no leak; on a GPU all
-# that the display does in half an hour is in the figure: an estimate.
+# The smallest growth that counts as one. The emulated card's ledger is exact, and less than this is no leak. On a GPU
+# the display's own changes within half an hour are included, so the values there are estimates.
 _NOTICED_BYTES = {"card": 2 * MIB, "process": 64 * MIB, "device": 64 * MIB}
 
 
@@ -22,10 +22,10 @@ class MemoryReading:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How the memory moved over a phase: the median of its last quarter of readings above that of its first.
+    """Change of memory over a phase: the median of the last quarter of its readings minus that of the first.
 
-    `noticed` is whether it grew by more than anyone would overlook: memory that fell is no leak. `changes` are the
-    readings that differ from the one before, and the last one.
+    `noticed` is true if memory grew by more than the noise of the source. `changes` are the readings that differ from
+    the previous one, and the last reading.
     """
 
     moved_bytes: int
@@ -47,7 +47,7 @@ class Drift:
 
 
 class Gauge:
-    """`before` is what others held at the start, the baseline of everything after it."""
+    """Reads the device's memory. `before` is what other programs held at the start: the baseline of all readings."""
 
     def __init__(self, probe: VramProbe) -> None:
         """Raises DeviceError where the device does not answer."""
@@ -61,12 +61,12 @@ class Gauge:
         return self._probe.read()
 
     def lap(self) -> VramReport:
-        """Return what was seen since the last lap, and begin another. Raises DeviceError."""
+        """Return the memory report since the last lap, and begin a new lap. Raises DeviceError."""
         try:
             return self._probe.stop()
         finally:
             self._probe.start()
 
     def is_back(self) -> bool:
-        """Say whether what is in use now is nothing that anyone would notice."""
+        """Return whether memory is back at the baseline, within the noise of the source."""
         return self.read() <= _NOTICED_BYTES[self.before.scope]

@@ -1,4 +1,4 @@
-"""The loads that a stack is put under. All are closed: a stream sends its next request when its last is over."""
+"""The load tests. All are closed-loop: a stream sends its next request when its previous one has ended."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -8,13 +8,13 @@ from time import perf_counter
 from layertune.verify.client import ModelClient
 from layertune.verify.requests import Failed, Phase, RequestOutcome
 
-# A server that refuses at once would else be asked thousands of times a second.
+# Pause after a failure, so that a server that refuses at once is not asked thousands of times a second.
 _AFTER_FAILURE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class ModelLoad:
-    """One model under load: whom to ask, what, and for how many tokens."""
+    """The requests to one model: its client, the prompts, and the number of tokens to generate."""
 
     client: ModelClient
     prompts: Iterator[list[int]]
@@ -28,7 +28,7 @@ Models = Mapping[str, ModelLoad]
 
 
 async def alone(models: Models, name: str, n_requests: int) -> Phase:
-    """One request after the other to one model, after one that does not count."""
+    """Send requests to one model, one after the other, after one warm-up request."""
     await models[name].request(perf_counter())
     started_s = perf_counter()
     outcomes = [await models[name].request(started_s) for _ in range(n_requests)]
@@ -36,8 +36,11 @@ async def alone(models: Models, name: str, n_requests: int) -> Phase:
 
 
 async def side_by_side(models: Models, n_requests: int) -> Phase:
-    """One stream to each model at once. A faster one goes on until every model has its requests, so that all of them
-    count under contention; what ends after that is dropped."""
+    """Run one stream to each model at the same time, until every model has answered `n_requests`.
+
+    The faster models continue until then, so that all counted requests ran under contention. Requests that end later
+    are dropped.
+    """
     outcomes: dict[str, list[RequestOutcome]] = {name: [] for name in models}
     started_s = perf_counter()
     over = asyncio.Event()
@@ -58,7 +61,7 @@ async def side_by_side(models: Models, n_requests: int) -> Phase:
 
 
 async def burst(models: Models, n_streams: int) -> Phase:
-    """`n_streams` requests to each model, all sent at once."""
+    """Send `n_streams` requests to each model, all at the same time."""
     outcomes: dict[str, list[RequestOutcome]] = {name: [] for name in models}
     started_s = perf_counter()
 
@@ -76,8 +79,11 @@ async def soak(
     over: asyncio.Event,
     on_outcome: Callable[[RequestOutcome], None],
 ) -> Phase:
-    """`n_streams` streams to each model for `duration_s`, or until `over` is set; then each is answered what it has
-    asked, so that every request counts. `on_outcome` is told each as it comes."""
+    """Run `n_streams` streams to each model for `duration_s`, or until `over` is set.
+
+    Requests under way at the end are waited for, so that every request counts. `on_outcome` is called with each
+    outcome as it comes.
+    """
     outcomes: dict[str, list[RequestOutcome]] = {name: [] for name in models}
     started_s = perf_counter()
 
@@ -100,10 +106,10 @@ async def soak(
 
 
 def patience_s(phases: Sequence[Phase], n_streams: int) -> float | None:
-    """Return how long a request in a full queue may see nothing of its server, None without an answer.
+    """Return the longest time that a request in a full queue may wait without data; None if no request was answered.
 
-    It is as long as the slowest request of `phases`, whose queues were empty, for everybody in front of it, four times
-    over; a minute at least.
+    It is four times the slowest request of `phases`, whose queues were empty, times the length of the queue; at least
+    a minute.
     """
     durations_s = [each.duration_s for phase in phases for name in phase.outcomes for each in phase.answered(name)]
     return max(60.0, 4 * max(durations_s) * n_streams) if durations_s else None

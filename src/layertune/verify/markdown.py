@@ -1,14 +1,13 @@
-"""The record as Markdown: the worksheet's checklist, ticked by evidence, and the figures behind it."""
+"""The record as Markdown: the checklist with its evidence, the speeds, and the memory."""
 
 from collections.abc import Iterable, Iterator
 
 from layertune.text import markdown_text
 from layertune.units import format_bytes, format_duration
-from layertune.verify.percentiles import Percentiles
 from layertune.verify.record import Check, Memory, SpeedComparison, Verification
-from layertune.verify.requests import Phase
+from layertune.verify.requests import Percentiles, Phase
 
-_MARKS = {"passed": "[x]", "failed": "[ ] **failed:**", "not walked": "[ ] *not walked:*"}
+_MARKS = {"passed": "[x]", "failed": "[ ] **failed:**", "not checked": "[ ] *not checked:*"}
 _MS = 1000
 
 
@@ -29,7 +28,7 @@ def render_markdown(found: Verification) -> str:
         "",
     ]
     if found.compared:
-        lines += ["## Beside the study", "", *_comparison(found.compared), *_meanwhile(found, "comparison"), ""]
+        lines += ["## Compared with the study", "", *_comparison(found.compared), *_meanwhile(found, "comparison"), ""]
     for phase in found.phases:
         if phase.name in ("load test", "soak"):
             title = "Load test" if phase.name == "load test" else f"Soak of {format_duration(load.duration_s)}"
@@ -57,7 +56,7 @@ def _head(found: Verification) -> Iterator[str]:
         yield "- **EMULATED**: the speeds are this CPU's, not a GPU's; the bytes are llama.cpp's own"
     yield f"- server: {markdown_text(subject.server)}{_builds(found)}"
     for sentence in subject.untaken:
-        yield f"- **not as measured**, this server cannot take {markdown_text(sentence)}"
+        yield f"- **not as measured**, this server has no option for {markdown_text(sentence)}"
     yield (
         f"- load: {load.n_streams} streams to each model, each sending its next request when its last is answered; "
         "prompts of real text in Korean, English and code, no two alike, prompt cache off"
@@ -72,13 +71,13 @@ def _builds(found: Verification) -> str:
     other = (
         ""
         if all(measured in build for build in builds)
-        else f"; **another one than was measured**, {markdown_text(measured)}"
+        else f"; **another build than the measured one**, {markdown_text(measured)}"
     )
     return f", llama.cpp {markdown_text(', '.join(builds))}{other}"
 
 
 def _comparison(rows: Iterable[SpeedComparison]) -> Iterator[str]:
-    yield "Tokens/s of the workload, n / (TTFT + n · TPOT) of each request: here over HTTP, there without a server."
+    yield "Tokens/s of the workload, n / (TTFT + n · TPOT) of each request, over HTTP. The study had no server."
     yield ""
     yield "| model | | here (median, range) | requests | study (median, 95 %) | here / study |"
     yield "|---|---|--:|--:|--:|--:|"
@@ -100,10 +99,10 @@ def _meanwhile(found: Verification, phase: str) -> Iterator[str]:
 
 def _phase(phase: Phase) -> Iterator[str]:
     wall = format_duration(phase.wall_s)
-    yield f"{phase.n_streams} streams to each model, {wall} until the last answer. TTFT has the wait for a slot in it."
-    yield "Tokens/s in all: until that model's own last answer."
+    yield f"{phase.n_streams} streams to each model, {wall} until the last answer. TTFT includes the wait for a slot."
+    yield "Total tokens/s: until that model's own last answer."
     yield ""
-    yield "| model | answered | failed | tokens/s in all | TTFT p50 / p95 / p99, s | TPOT p50 / p95 / p99, ms |"
+    yield "| model | answered | failed | total tokens/s | TTFT p50 / p95 / p99, s | TPOT p50 / p95 / p99, ms |"
     yield "|---|--:|--:|--:|--:|--:|"
     for name in phase.outcomes:
         each = phase.stats(name)
@@ -120,7 +119,7 @@ def _percentiles(found: Percentiles | None, scale: float, digits: int) -> str:
 
 def _memory(memory: Memory) -> Iterator[str]:
     by = markdown_text(f"{memory.source} ({memory.scope})")
-    yield f"By {by}, above the {format_bytes(memory.before_bytes)} that others held before."
+    yield f"Reported by {by}, above the {format_bytes(memory.before_bytes)} that other programs held before."
     yield ""
     yield "| when | VRAM in use |"
     yield "|---|--:|"
@@ -136,4 +135,4 @@ def _memory(memory: Memory) -> Iterator[str]:
         sign = "−" if memory.drift.moved_bytes < 0 else "+"
         yield f"| drift over the soak, last quarter − first | {sign}{format_bytes(abs(memory.drift.moved_bytes))} |"
     if memory.left_bytes is not None:
-        yield f"| once the servers have ended | {format_bytes(memory.left_bytes)} |"
+        yield f"| after the servers have ended | {format_bytes(memory.left_bytes)} |"

@@ -1,4 +1,4 @@
-"""The programs that can serve a model, and how each is told what was measured."""
+"""The programs that can serve a model, and the command lines that give each the measured settings."""
 
 import shutil
 import sys
@@ -25,7 +25,7 @@ _EXTRA = "pip install 'layertune[server]'"
 
 
 class Program(Protocol):
-    """A kind of server: `words` for people, `dialect` for the client."""
+    """A kind of server: `words` is its name in messages, `dialect` the interface that the client uses."""
 
     @property
     def words(self) -> str: ...
@@ -34,11 +34,11 @@ class Program(Protocol):
     def dialect(self) -> Dialect: ...
 
     def command(self, model: ServedModel, alias: str, port: int, device: Sequence[Flag]) -> list[str]:
-        """Return the words that serve a model as `alias` on a port of loopback, on a device by these flags."""
+        """Return the command that serves a model as `alias` on a loopback port, on the device of these flags."""
         ...
 
     def cannot_take(self, model: ServedModel) -> list[str]:
-        """Return which of the measured settings it cannot be told, a sentence each."""
+        """Return a sentence for each measured setting that it has no option for."""
         ...
 
 
@@ -63,7 +63,7 @@ class LlamaServer:
 class LlamaCppServer:
     """`python -m llama_cpp.server` (llama_cpp/server/settings.py): one request at a time, with llama_cpp's context.
 
-    It has no option for a device, so `check_device` lets it start only where there is one choice.
+    It has no option for a device, so `check_device` allows it only if there is one choice.
     """
 
     words: str = f"python -m {MODULE}"
@@ -95,15 +95,15 @@ class LlamaCppServer:
 
 
 def find_program(server: Path | None) -> Program:
-    """Return the server to start: the one that is named, that of `make tools` or of the PATH, else llama_cpp.server.
+    """Return the server to start: the named one, else that of `make tools`, of the PATH, or llama_cpp.server.
 
     Raises:
-        UsageError: the one named cannot be run, or none is here.
+        UsageError: the named one cannot be run, or none is installed.
     """
     if server is not None:
         found = shutil.which(server)
         if found is None:
-            raise UsageError(f"--server {server} is no program that can be run", remedy="give llama-server's path")
+            raise UsageError(f"--server {server} cannot be run", remedy="give llama-server's path")
         return LlamaServer(Path(found).absolute())
     for candidate in (str(MADE.absolute()), "llama-server"):
         if (found := shutil.which(candidate)) is not None:
@@ -111,29 +111,29 @@ def find_program(server: Path | None) -> Program:
     if all(find_spec(name) is not None for name in (*_SERVER_NEEDS, "llama_cpp")):
         return LlamaCppServer()
     raise UsageError(
-        "no llama-server is here: neither in build/tools/bin nor on the PATH, and llama_cpp.server lacks its packages",
-        remedy=f"build it with make tools, give --server PATH, or install the other with: {_EXTRA}",
+        "found no llama-server in build/tools/bin or on the PATH, and llama_cpp.server lacks its packages",
+        remedy=f"build it with make tools, give --server PATH, or install llama_cpp.server with: {_EXTRA}",
     )
 
 
 def check_device(program: Program, target: Target, n_gpus: int) -> None:
-    """Raises DeviceError where this program cannot be kept to the study's device; llama.cpp sees `n_gpus` GPUs here."""
+    """Raises DeviceError if this program cannot be limited to the study's device; llama.cpp sees `n_gpus` GPUs here."""
     if program.dialect != "llama_cpp.server":
         return
     remedy = "build llama-server with make tools, or give --server"
     if target.kind == "emulated":
         # It hands rpc_servers to Llama, which has no such parameter (llama_cpp/llama.py, 0.3.36).
-        raise DeviceError(f"{program.words} reaches no emulated card", remedy=remedy)
+        raise DeviceError(f"{program.words} cannot use an emulated card", remedy=remedy)
     if target.kind == "gpu" and n_gpus > 1:
-        raise DeviceError(f"{program.words} would spread over all {n_gpus} GPUs, not only {target.name}", remedy=remedy)
+        raise DeviceError(f"{program.words} would use all {n_gpus} GPUs, not only {target.name}", remedy=remedy)
     if target.kind == "cpu" and n_gpus > 0:
-        raise DeviceError(f"{program.words} cannot be kept to the CPU: it would use the GPU", remedy=remedy)
+        raise DeviceError(f"{program.words} cannot be limited to the CPU: it would use the GPU", remedy=remedy)
 
 
 def flags_of_device(target: Target, gpu: str | None, rpc_endpoint: str | None) -> list[Flag]:
-    """Return what keeps llama-server to the study's device; `gpu` is llama.cpp's name of it, like CUDA0.
+    """Return the flags that limit llama-server to the study's device; `gpu` is its name in llama.cpp, like CUDA0.
 
-    A CPU needs none: the export says it.
+    A CPU needs none: the exported flags name it already.
     """
     if rpc_endpoint is not None:
         return device_flags(_RPC_DEVICE, rpc_endpoint)
@@ -143,7 +143,7 @@ def flags_of_device(target: Target, gpu: str | None, rpc_endpoint: str | None) -
 def _untaken(model: ServedModel) -> Iterator[str]:
     settings = model.settings
     yield "one output per slot (n_outputs_max) and swa_full = false: its compute buffers and caches may be larger"
-    yield "--cache-ram, --load-mode and --fit: it has no such options"
+    yield "--cache-ram, --load-mode and --fit"
     if settings.n_parallel > 1:
         yield f"--parallel {settings.n_parallel}: it answers one request at a time"
     if settings.n_cpu_moe:
@@ -153,7 +153,7 @@ def _untaken(model: ServedModel) -> Iterator[str]:
 
 
 def _flash_attention(model: ServedModel) -> str:
-    """Return what the export says: what "auto" became in the measurement."""
+    """Return the exported value: what "auto" became in the measurement."""
     return next(flag.value for flag in model.flags if flag.option == "flash-attn")
 
 

@@ -1,19 +1,20 @@
-"""Prompts of a workload's size: real text, Korean and English and code, no two alike."""
+"""Prompts of the workload's size from real text: Korean, English and code. No two are alike."""
 
 from collections.abc import Iterator, Sequence
 
-# What the worksheet's curl asks its two models; further models ask in turn.
+# The two chat requests of the case study's checklist; further models use them in turn.
 QUESTIONS = ("안녕하세요", "파이썬 함수 작성해줘")
 
-# A prime longer than the text in any model's tokens: its multiples visit every place before one comes again.
+# A prime greater than the number of tokens of the text in any model: its multiples visit every position once before
+# any is repeated.
 _STRIDE = 7919
 
 
 def prompts(tokens: Sequence[int], n_prompt: int) -> Iterator[list[int]]:
-    """Yield prompts of `n_prompt` tokens (or characters) of a text, forever; each begins at another place of it.
+    """Yield prompts of `n_prompt` tokens (or characters) of a text, without end; each begins at another position.
 
-    When every token has been a beginning, the second half moves on against the first, so that no prompt comes twice
-    before the text's length squared.
+    After every position has been used, the second half of the prompts is shifted against the first half. So no prompt
+    is repeated within as many prompts as the square of the text's length.
     """
     n_tokens, n_head = len(tokens), n_prompt // 2
     number = 0

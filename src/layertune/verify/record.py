@@ -1,24 +1,28 @@
-"""What a verification found, as values."""
+"""The record of a verification, and the speeds compared in it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from layertune.results.trial_info import MetricInfo
+from layertune.results.trial_info import MetricInfo, TrialInfo
 from layertune.settings import EngineSettings
 from layertune.verify.gauge import Drift
 from layertune.verify.requests import Phase
 
 How = Literal["alone", "together"]
-State = Literal["passed", "failed", "not walked"]
+State = Literal["passed", "failed", "not checked"]
 
 
 @dataclass(frozen=True, slots=True)
 class PlanCheck:
-    """What the memory plan says of the settings: whether they fit (None: nobody knows), in words, and what would.
+    """The memory plan of the settings, compared with the budget.
 
-    `capacity_bytes` is what all models may take of the device, None without one; `device_bytes` what each takes by
-    plan, None where a part is unknown.
+    Attributes:
+        fits: whether the planned memory fits; None if it is unknown.
+        words: the result as a sentence.
+        advice: settings that would fit, as a sentence.
+        capacity_bytes: what all models together may take of the device; None without a device.
+        device_bytes: planned bytes of each model on the device; None if a part is unknown.
     """
 
     fits: bool | None
@@ -30,7 +34,7 @@ class PlanCheck:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One item of the checklist, with what it rests on; `advice` is what mends a failed one."""
+    """One item of the checklist with its evidence. `advice` is how to fix a failed one."""
 
     what: str
     state: State
@@ -40,8 +44,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class SpeedComparison:
-    """One model's speed beside the study's of the same settings, `how` it ran: the median of the tokens/s of its
-    requests (`Answered.tokens_per_s`), which are in `rates`. `study` is None where no trial has these settings."""
+    """One model's speed over HTTP and the study's speed of the same settings.
+
+    `here` is the median of `rates`, the tokens/s of the single requests. `study` is None if no trial has these
+    settings.
+    """
 
     model: str
     how: How
@@ -52,8 +59,10 @@ class SpeedComparison:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The device's memory in bytes above `before_bytes`, which others held: after each model's start, and the peaks;
-    None is what was not reached. `scope` and `source` say whose figures they are."""
+    """The device's memory after each start and at its peaks, in bytes above `before_bytes`, which other programs held.
+
+    None is what was not reached. `scope` and `source` are what was read, and by which interface.
+    """
 
     scope: str
     source: str
@@ -67,8 +76,11 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What was verified, on what, and with which server. `trial` is the number of the trial that measured these
-    settings; `untaken` are the settings that this server cannot take."""
+    """What was verified, on which device, and with which server.
+
+    `trial` is the number of the trial that measured these settings. `untaken` are the settings that this server has no
+    option for.
+    """
 
     study: str
     created: str
@@ -84,7 +96,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How hard: `n_streams` requests at once to each model, and for how long."""
+    """The load: `n_streams` requests at the same time to each model, for `duration_s`."""
 
     n_streams: int
     duration_s: float
@@ -93,8 +105,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The whole record. `started` is UTC; `phases` are in their order; `meanwhile` says who else used the processor in
-    the comparison and in the soak, a sentence each."""
+    """The whole record. `started` is UTC and `phases` are in order.
+
+    `meanwhile` has a sentence for each other program that used the processor during the comparison or the soak.
+    """
 
     started: str
     layertune_version: str
@@ -116,3 +130,25 @@ class Verification:
 
     def phase(self, name: str) -> Phase | None:
         return next((phase for phase in self.phases if phase.name == name), None)
+
+
+def compare_speeds(alone: Mapping[str, Phase], together: Phase, trial: TrialInfo | None) -> list[SpeedComparison]:
+    """Return the speed of each model alone and, with several models, of all together, next to those of the trial."""
+    rows = [_compare(name, "alone", phase, trial, "tokens_per_s") for name, phase in alone.items()]
+    if len(alone) > 1:
+        rows += [_compare(name, "together", together, trial, "tokens_per_s_together") for name in alone]
+    return [row for row in rows if row is not None]
+
+
+def _compare(name: str, how: How, phase: Phase, trial: TrialInfo | None, quantity: str) -> SpeedComparison | None:
+    stats = phase.stats(name)
+    if stats.tokens_per_s is None:
+        return None
+    metrics = trial.metrics if trial is not None else None
+    return SpeedComparison(
+        model=name,
+        how=how,
+        here=stats.tokens_per_s,
+        rates=tuple(phase.rates(name)),
+        study=None if metrics is None else metrics[name].get(quantity),
+    )

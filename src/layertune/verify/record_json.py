@@ -1,16 +1,16 @@
-"""The record as JSON: everything, each request in columns."""
+"""The record as JSON, with the raw requests of each phase as columns."""
 
 from dataclasses import asdict
 from typing import Any
 
-from layertune.verify.record import Verification
+from layertune.verify.record import Check, Verification
 from layertune.verify.requests import Failed, Phase
 
 _DIGITS = 4  # tenths of a millisecond
 
 
 def as_json(found: Verification) -> dict[str, Any]:
-    """Return what json.dumps can write: the record's fields, whether it passed, and each phase's raw requests."""
+    """Return the record as a dictionary for json.dumps: its fields, whether it passed, and each phase's requests."""
     return {
         "passed": found.passed,
         "started": found.started,
@@ -27,7 +27,7 @@ def as_json(found: Verification) -> dict[str, Any]:
         },
         "load": asdict(found.load),
         "plan": asdict(found.plan),
-        "checks": [asdict(check) for check in found.checks],
+        "checks": [_check(check) for check in found.checks],
         "compared": [
             {
                 "model": row.model,
@@ -42,6 +42,11 @@ def as_json(found: Verification) -> dict[str, Any]:
         "meanwhile": {phase: list(words) for phase, words in found.meanwhile.items()},
         "phases": [_phase(phase) for phase in found.phases],
     }
+
+
+def _check(check: Check) -> dict[str, Any]:
+    """Return a check; the file keeps the first name of the state "not checked"."""
+    return {**asdict(check), "state": "not walked" if check.state == "not checked" else check.state}
 
 
 def _phase(phase: Phase) -> dict[str, Any]:

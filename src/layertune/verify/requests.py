@@ -1,22 +1,51 @@
-"""What became of the requests of one phase."""
+"""Outcomes of the requests of one phase, and their statistics."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from statistics import median
 
-from layertune.verify.percentiles import Percentiles
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Percentiles of samples, in their unit."""
+
+    p50: float
+    p95: float
+    p99: float
+
+    @classmethod
+    def of(cls, samples: Sequence[float]) -> "Percentiles | None":
+        """Return the percentiles of the samples, None without samples."""
+        if not samples:
+            return None
+        in_order = sorted(samples)
+        return cls(*(percentile(in_order, percent) for percent in (50, 95, 99)))
+
+
+def percentile(in_order: Sequence[float], percent: int) -> float:
+    """Return the smallest sample that at least `percent` of all samples do not exceed (nearest rank).
+
+    The value is always a measured one. With fewer than a hundred samples the 99th percentile is the largest.
+    """
+    return in_order[ceil(len(in_order) * percent / 100) - 1]
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One request by the client's clock. `started_s` counts from the start of its phase; TTFT runs from the call to the
-    first text, so it has the wait for a free slot in it; TPOT is the time between the first and the last text over the
-    tokens between them.
+    """A request that was answered, timed by the client.
 
-    A server holds a token back whose characters are not whole yet: `n_first` tokens came with the first text, one as a
-    rule. Where all of an answer was held back there is no TTFT, and of a single text no TPOT. `n_reused` are prompt
-    tokens that the server did not compute, None where it does not say.
+    A server sends a token only once its characters are complete, so several tokens can arrive in one piece of text.
+
+    Attributes:
+        started_s: seconds from the start of the phase to the request.
+        ttft_s: from the request to the first text, including the wait for a free slot; None if no text came.
+        tpot_s: time between the first and the last text, per token between them; None with a single text.
+        duration_s: from the request to the end of the answer.
+        n_generated: tokens of the answer.
+        n_first: tokens that came with the first text, usually one.
+        n_reused: prompt tokens that the server took from its cache; None if it does not report that.
     """
 
     started_s: float
@@ -28,9 +57,10 @@ class Answered:
     n_reused: int | None = None
 
     def tokens_per_s(self) -> float | None:
-        """Return the output rate by the study's own formula, which counts a step for every token: n / (TTFT + n TPOT).
+        """Return the output rate by the study's formula, n / (TTFT + n · TPOT); None without TTFT or TPOT.
 
-        The first token of an answer comes with its prompt, so a request itself makes one step fewer.
+        The formula counts one step per token. The request itself makes one step fewer, since the first token comes with
+        the prompt.
         """
         if self.ttft_s is None or self.tpot_s is None:
             return None
@@ -40,7 +70,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A request without its whole answer, and why."""
+    """A request without a complete answer, and why."""
 
     started_s: float
     why: str
@@ -51,7 +81,7 @@ RequestOutcome = Answered | Failed
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """All requests of one phase, by model. `wall_s` runs until the last of them ended."""
+    """All requests of one phase, by model. `wall_s` lasts until the last of them ended."""
 
     name: str
     n_streams: int
@@ -62,7 +92,7 @@ class Phase:
         return [each for each in self.outcomes[model] if isinstance(each, Answered)]
 
     def failures(self) -> dict[str, int]:
-        """Return how many requests of any model failed, by model and why."""
+        """Return the number of failed requests for each model and reason."""
         return dict(
             Counter(
                 f"{model}: {each.why}"
@@ -73,7 +103,7 @@ class Phase:
         )
 
     def rates(self, model: str) -> list[float]:
-        """Return what each answered request saw, in tokens/s."""
+        """Return the output rate of each answered request, in tokens/s."""
         return [rate for each in self.answered(model) if (rate := each.tokens_per_s()) is not None]
 
     def stats(self, model: str) -> "PhaseStats":
@@ -94,11 +124,10 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class PhaseStats:
-    """One model in one phase.
+    """Statistics of one model in one phase.
 
-    `throughput_tokens_per_s` is all generated tokens over the time from the phase's start to the end of this model's
-    last answer: a slower model's answers may come long after. `tokens_per_s` is the median of what one request saw
-    (`Answered.tokens_per_s`), None where none was answered.
+    `throughput_tokens_per_s` is all generated tokens divided by the time from the start of the phase to the end of this
+    model's last answer. `tokens_per_s` is the median of `Answered.tokens_per_s`, None if no request was answered.
     """
 
     n_answered: int

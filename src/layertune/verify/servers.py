@@ -1,4 +1,4 @@
-"""The servers under verification: started here, each with its log, or there already."""
+"""The servers under verification: started here, each with its log, or already running."""
 
 import asyncio
 import os
@@ -23,13 +23,13 @@ from layertune.verify.stack import ServedModel
 _START_S = 600.0  # a large model from a slow disk
 _POLL_S = 0.1
 _END_S = 20.0
-# What a server reads its API key from: llama.cpp's common/arg.cpp, llama_cpp/server/settings.py.
+# The variable that a server reads its API key from: llama.cpp's common/arg.cpp, llama_cpp/server/settings.py.
 _KEY_VARIABLES: Mapping[Dialect, str] = {"llama-server": "LLAMA_API_KEY", "llama_cpp.server": "API_KEY"}
 _LOG_BYTES = 64 * 1024
 
 
 class ServerFailed(Exception):
-    """A server did not start, or is not there any more. `out_of_memory` is the line that says memory was why."""
+    """A server did not start, or has ended. `out_of_memory` is the line of its log that reports a lack of memory."""
 
     def __init__(self, why: str, out_of_memory: str | None = None) -> None:
         super().__init__(why)
@@ -37,29 +37,29 @@ class ServerFailed(Exception):
 
 
 class Servers(Protocol):
-    """Gives each model its endpoint. `were_there` says whether others started them."""
+    """Gives each model its endpoint. `were_there` is true for servers that were running before."""
 
     were_there: bool
 
     def start(self, model: ServedModel) -> Endpoint:
-        """Raises ServerFailed, DeviceError."""
+        """Start the server of a model and return its endpoint. Raises ServerFailed, DeviceError."""
         ...
 
     def confirm(self, name: str) -> None:
-        """Raises ServerFailed where the server of this model, which answers, is not on the study's device."""
+        """Raises ServerFailed if the server of this model answers but does not use the study's device."""
         ...
 
     def check(self) -> None:
-        """Raises ServerFailed where one has ended by itself."""
+        """Raises ServerFailed if a server has ended by itself."""
         ...
 
     def stop(self) -> None:
-        """End all of them as an operator would, and return when they have ended."""
+        """Terminate all servers and return when they have ended."""
         ...
 
 
 class GivenServers:
-    """Servers that were running before, by model; they are left running."""
+    """Servers that were running before, by model. They stay running."""
 
     were_there = True
 
@@ -71,21 +71,21 @@ class GivenServers:
         return Endpoint(self._urls[model.name].rstrip("/"), "llama-server", api_key=self._api_key)
 
     def confirm(self, name: str) -> None:
-        """Where they run is not known here."""
+        """Does nothing: the device of a given server is not known."""
 
     def check(self) -> None:
-        """Requests tell."""
+        """Does nothing: a server that has ended is noticed by its failed requests."""
 
     def stop(self) -> None:
-        """They are others'."""
+        """Does nothing: given servers stay running."""
 
 
 class OwnServers:
-    """One process of `program` for each model, in a group of its own: Ctrl-C reaches this process only, which ends
-    them. On an emulated card each has a server of the card to itself.
+    """Starts one process of `program` for each model.
 
-    A group and no session: Linux shares the cores out between sessions first (sched(7), autogroup), and a worker's
-    models, which the study measured, are in one.
+    Each process is in its own process group, so Ctrl-C reaches only this process, which then ends them. They are not in
+    sessions of their own: Linux divides the cores between sessions first (sched(7), autogroup), and the models that the
+    study measured were all in one. On an emulated card each model has its own server of the card.
     """
 
     were_there = False
@@ -109,12 +109,12 @@ class OwnServers:
     def start(self, model: ServedModel) -> Endpoint:
         rpc_endpoint = None
         if self._ledger is not None:
-            # The card's servers share its ledger, so what all of them hold is under the one cap.
+            # The card's servers share its ledger, so their memory counts against one limit.
             number, n_threads = len(self._card_servers), self._target.n_threads or 1
             card_server = CardServer(self._ledger, number, n_threads, own_group=True)
             self._card_servers[model.name] = card_server
             rpc_endpoint = card_server.endpoint
-        # Chance is what tells this server from an orphan of an earlier run on the same port.
+        # The random suffix distinguishes this server from an orphan of an earlier run on the same port.
         alias, port = f"{model.name}-{secrets.token_hex(4)}", _free_port()
         device = flags_of_device(self._target, self._gpu, rpc_endpoint)
         command, dialect = self._program.command(model, alias, port, device), self._program.dialect
@@ -128,7 +128,7 @@ class OwnServers:
         if self._ledger is None:
             return
         if self._ledger.n_queries(list(self._card_servers).index(name)) == 0:
-            raise ServerFailed(f"the server of {name} did not ask the emulated card for its memory: it runs elsewhere")
+            raise ServerFailed(f"the server of {name} did not use the emulated card: start it from the export")
 
     def check(self) -> None:
         for process in self._processes.values():
@@ -141,7 +141,7 @@ class OwnServers:
             process.close(_END_S)
 
     def close(self) -> None:
-        """End everything at once, whatever state it is in."""
+        """Kill all servers now, whatever their state."""
         for process in self._processes.values():
             process.close(0.0)
         for card_server in self._card_servers.values():
@@ -149,11 +149,11 @@ class OwnServers:
 
 
 async def answering(client: ModelClient, check: Callable[[], None]) -> ServerInfo:
-    """Return what a server says of itself once it answers.
+    """Wait until a server answers, and return what it reports about itself.
 
     Raises:
-        ServerFailed: it ended, does not answer in time, or somebody else answers.
-        BadResponse: it refuses to answer, as without its API key.
+        ServerFailed: it ended, does not answer in time, or another server answers.
+        BadResponse: it refuses to answer, for example without its API key.
     """
     deadline_s = time.monotonic() + (_START_S if client.endpoint.alias is not None else 0.0)
     while True:
@@ -176,7 +176,7 @@ class _Process:
         self._name = model.name
         self._file = model.file
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
-        # A user's LLAMA_ARG_… would set what the export leaves alone; an abort must not start a debugger.
+        # A user's LLAMA_ARG_… would change settings that the export does not set; an abort must not start a debugger.
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("LLAMA_ARG_")}
         inherited.pop(_KEY_VARIABLES[dialect], None)
         key = {} if api_key is None else {_KEY_VARIABLES[dialect]: api_key}
@@ -194,9 +194,9 @@ class _Process:
         if status is None:
             return
         lines = self._lines()
-        said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+        last_line = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
         raise ServerFailed(
-            f"the server of {self._name} ended with {describe_exit(status)}; it last said: {said}",
+            f"the server of {self._name} ended with {describe_exit(status)}; its last output: {last_line}",
             out_of_memory_line(lines),
         )
 
@@ -211,9 +211,9 @@ class _Process:
     def _lines(self) -> list[str]:
         end = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, end - _LOG_BYTES))
-        said = self._log.read().decode(errors="replace")
-        said = said.replace(str(self._file), self._file.name)  # it may have spaces in it
-        return as_recorded(said, self._api_key).splitlines()
+        output = self._log.read().decode(errors="replace")
+        output = output.replace(str(self._file), self._file.name)  # the path may contain spaces
+        return as_recorded(output, self._api_key).splitlines()
 
 
 def _free_port() -> int:

@@ -1,4 +1,4 @@
-"""What is verified: the models of a pick with the flags that it is exported with, or what a `.env` makes of them."""
+"""The models under verification: a pick's models with their exported flags, changed by the variables of a `.env`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,9 +20,9 @@ _OTHERS = frozenset({_CACHE_RAM, "PORT"})
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """One model: its file here, how it is run, llama-server's flags for that, and the requests that it is asked.
+    """One model: its file on this machine, its settings, llama-server's flags for them, and its workload.
 
-    `sha256`, of each part of a split model, and `n_layer` are those of the files that the study measured.
+    `sha256` (of each part of a split model) and `n_layer` are those of the files that the study measured.
     """
 
     name: str
@@ -36,7 +36,7 @@ class ServedModel:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """All models of a deployment. `trial` is the one that measured these very settings, None where none has."""
+    """All models of a deployment. `trial` is the trial that measured exactly these settings, None if there is none."""
 
     models: Mapping[str, ServedModel]
     trial: TrialInfo | None
@@ -47,12 +47,12 @@ class Stack:
 
 
 def stack_of(result: Result, pick: TrialInfo, folders: Mapping[str, Path], variables: Mapping[str, str]) -> Stack:
-    """Return what `pick` is exported as where `variables` of a `.env` stand before its own values, as in compose.
+    """Return the exported models of `pick`; `variables` of a `.env` replace its values, as in docker compose.
 
-    `folders` are those of the models' files.
+    `folders` are the folders of the model files, by model.
 
     Raises:
-        ConfigError: a variable's value is none.
+        ConfigError: a variable has an invalid value.
     """
     settings = {name: _settings(name, engine, variables) for name, engine in pick.settings.items()}
     changed = pick.model_copy(update={"settings": settings})
@@ -72,7 +72,7 @@ def stack_of(result: Result, pick: TrialInfo, folders: Mapping[str, Path], varia
 
 
 def unread(names: list[str], variables: Mapping[str, str]) -> list[str]:
-    """Return the variables that begin with a model's name and that nothing here reads: a slip of the pen, perhaps."""
+    """Return the variables that begin with a model's name but are not known: probably misspelled."""
     known = {f"{name.upper()}_{end}" for name in names for end in (_FILE, *ENV_SETTINGS, *_OTHERS)}
     begins = tuple(f"{name.upper()}_" for name in names)
     return [variable for variable in variables if variable.startswith(begins) and variable not in known]
@@ -110,7 +110,7 @@ def _flag(flag: Flag, name: str, variables: Mapping[str, str]) -> Flag:
 
 
 def _measured(result: Result, pick: TrialInfo, settings: Mapping[str, EngineSettings]) -> TrialInfo | None:
-    """Return the measured trial of these settings, `pick` before any other; flash attention as it became."""
+    """Return the measured trial of these settings, preferably `pick`; "auto" counts as what it became."""
     wanted = _canonical(result, settings, pick.flash_attn)
     for trial in (pick, *result.trials):
         if trial.state == "measured" and _canonical(result, trial.settings, trial.flash_attn) == wanted:

@@ -31,7 +31,7 @@ def complete(fake: FakeServer, n_predict: int = 5, patience_s: float = 30.0) -> 
         return ask(url, lambda client: client.complete([1, 2, 3], n_predict, perf_counter()), patience_s)
 
 
-def test_a_stream_is_clocked_from_the_call_to_its_last_token() -> None:
+def test_a_stream_is_timed_from_the_call_to_its_last_token() -> None:
     outcome = complete(FakeServer(token_s=0.01))
     assert isinstance(outcome, Answered)
     assert (outcome.n_generated, outcome.n_reused) == (5, 0)
@@ -47,7 +47,7 @@ def test_an_answer_of_one_token_has_no_time_between_tokens() -> None:
     assert outcome.tpot_s is None
 
 
-def test_text_that_a_server_holds_back_is_no_failure() -> None:
+def test_text_that_a_server_delays_is_no_failure() -> None:
     outcome = complete(FakeServer(token_s=0.01, mishaps={0: "hold all"}))
     assert isinstance(outcome, Answered)
     assert (outcome.n_generated, outcome.ttft_s, outcome.tpot_s) == (5, None, None)
@@ -60,25 +60,25 @@ def test_text_that_a_server_holds_back_is_no_failure() -> None:
     ("mishap", "why"),
     [
         ("refuse", "status 503: Loading model"),
-        ("error", "the server says: Compute error."),
+        ("error", "the server reports: Compute error."),
         ("break", "the answer broke off after 1 tokens"),
         ("short", "the answer has 4 tokens of 5"),
-        ("stall", "stalled: no sign of the server for 0 s"),
+        ("stall", "stalled: no data from the server for 0 s"),
     ],
 )
-def test_whatever_goes_wrong_is_the_requests_outcome(mishap: Mishap, why: str) -> None:
+def test_every_error_is_the_outcome_of_its_request(mishap: Mishap, why: str) -> None:
     outcome = complete(FakeServer(mishaps={0: mishap}), patience_s=0.3)
     assert isinstance(outcome, Failed)
     assert outcome.why == why
 
 
-def test_a_server_that_is_not_there_is_a_failed_request() -> None:
+def test_a_server_that_is_not_running_is_a_failed_request() -> None:
     outcome = ask("http://127.0.0.1:9", lambda client: client.complete([1], 1, perf_counter()))
     assert isinstance(outcome, Failed)
     assert outcome.why.startswith("the connection failed: ")
 
 
-def test_reused_tokens_of_a_prompt_are_told() -> None:
+def test_reused_prompt_tokens_are_reported() -> None:
     outcome = complete(FakeServer(mishaps={0: "reuse"}))
     assert isinstance(outcome, Answered)
     assert outcome.n_reused == 1
@@ -91,7 +91,7 @@ def test_no_prompt_is_answered_from_a_cache() -> None:
     assert fake.bodies[0]["ignore_eos"] is True
 
 
-def test_a_server_says_what_it_runs() -> None:
+def test_a_server_reports_its_model_and_settings() -> None:
     with serving(FakeServer(alias="chat-1", n_ctx=512, n_slots=2)) as url:
         about = ask(url, lambda client: client.about())
     assert (about.alias, about.n_ctx, about.n_slots, about.file) == ("chat-1", 512, 2, "/models/fake.gguf")
@@ -108,7 +108,7 @@ def told(answer: Any, dialect: Dialect, question: Callable[[ModelClient], Corout
     return asyncio.run(run())
 
 
-def test_an_answer_without_a_token_is_none() -> None:
+def test_an_answer_without_tokens_is_a_failed_request() -> None:
     stream = 'data: {"choices": [{"text": ""}]}\n\ndata: [DONE]\n\n'
     outcome = told(stream, "llama_cpp.server", lambda client: client.complete([40], 4, perf_counter()))
     assert isinstance(outcome, Failed)
@@ -116,25 +116,25 @@ def test_an_answer_without_a_token_is_none() -> None:
 
 
 @pytest.mark.parametrize("message", [{"content": ""}, {"content": None}, None])
-def test_a_chat_without_a_word_is_no_answer(message: Any) -> None:
+def test_an_empty_chat_reply_is_refused(message: Any) -> None:
     with pytest.raises(BadResponse, match="the answer to a chat"):
         told({"choices": [{"message": message}]}, "llama-server", lambda client: client.chat("안녕하세요", 4))
 
 
 @pytest.mark.parametrize("answer", [{"tokens": []}, {"tokens": ["a"]}, {"tokens": None}, {}, []])
 @pytest.mark.parametrize("dialect", ["llama-server", "llama_cpp.server"])
-def test_a_text_that_becomes_no_tokens_is_a_bad_answer(answer: Any, dialect: Dialect) -> None:
+def test_a_tokenizer_that_returns_no_tokens_is_refused(answer: Any, dialect: Dialect) -> None:
     with pytest.raises(BadResponse, match="token"):
         told(answer, dialect, lambda client: client.prompt_parts("안녕하세요"))
 
 
-def test_a_server_whose_numbers_are_none_is_no_model_server() -> None:
+def test_a_server_that_reports_invalid_numbers_is_refused() -> None:
     props = FakeServer().props() | {"total_slots": "many"}
     with pytest.raises(BadResponse, match="does not answer as a llama-server does"):
         told(props, "llama-server", lambda client: client.about())
 
 
-def test_another_program_on_the_port_is_no_model_server() -> None:
+def test_another_program_on_the_port_is_refused() -> None:
     class Stranger(FakeServer):
         def props(self) -> dict[str, Any]:
             return {"hello": "world"}
@@ -143,7 +143,7 @@ def test_another_program_on_the_port_is_no_model_server() -> None:
         ask(url, lambda client: client.about())
 
 
-def test_a_server_with_a_key_is_asked_with_it_and_nobody_repeats_it() -> None:
+def test_requests_carry_the_api_key_and_no_message_repeats_it() -> None:
     with serving(FakeServer(alias="chat-1", api_key="k3y")) as url:
 
         async def run() -> str:

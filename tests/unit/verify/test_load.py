@@ -1,95 +1,141 @@
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from itertools import count
+"""The load tests over clients of known speed, in an event loop whose clock jumps to the next timer."""
 
-from layertune.testing import FakeServer, serving
-from layertune.verify.client import Endpoint, ModelClient, open_http
+import asyncio
+import selectors
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, cast
+
+import pytest
+
+from layertune.verify import load as load_module
+from layertune.verify.client import ModelClient
 from layertune.verify.load import ModelLoad, Models, alone, burst, patience_s, side_by_side, soak
 from layertune.verify.requests import Answered, Failed, Phase, RequestOutcome
 
 
+@dataclass(slots=True)
+class TimedClient:
+    """Answers each request after `request_s`; the requests in `failing`, by number from 0, fail at once."""
+
+    request_s: float = 1.0
+    failing: Sequence[int] = ()
+    prompts: list[Sequence[int]] = field(default_factory=list)
+    most_at_once: int = 0
+    _n_running: int = 0
+
+    async def complete(self, prompt: Sequence[int], n_predict: int, phase_started_s: float) -> RequestOutcome:
+        started_s, number = now() - phase_started_s, len(self.prompts)
+        self.prompts.append(prompt)
+        if number in self.failing:
+            return Failed(started_s, "status 503")
+        self._n_running += 1
+        self.most_at_once = max(self.most_at_once, self._n_running)
+        await asyncio.sleep(self.request_s)
+        self._n_running -= 1
+        return Answered(started_s, self.request_s / 2, 0.1, self.request_s, n_predict)
+
+
+class JumpingSelector(selectors.DefaultSelector):
+    """Counts the time that the loop would wait instead of waiting."""
+
+    time_s = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.time_s += timeout or 0.0
+        return super().select(0.0)
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._jumping = JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return self._jumping.time_s
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def put(load: Callable[[Models], Awaitable[Phase]], **clients: TimedClient) -> Phase:
+    """Return what a load test of these clients finds."""
+
+    async def run() -> Phase:
+        numbers: Mapping[str, Any] = {name: count() for name in clients}
+        models = {
+            name: ModelLoad(cast(ModelClient, client), ([at] for at in numbers[name]), 3)
+            for name, client in clients.items()
+        }
+        return await load(models)
+
+    with pytest.MonkeyPatch.context() as patch, asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        patch.setattr(load_module, "perf_counter", now)
+        return runner.run(run())
+
+
 def ignore(_outcome: RequestOutcome) -> None:
-    """No one watches."""
+    pass
 
 
-@contextmanager
-def pair(**fakes: FakeServer) -> Iterator[Mapping[str, str]]:
-    with ExitStack() as stack:
-        yield {name: stack.enter_context(serving(fake)) for name, fake in fakes.items()}
-
-
-def put(load: Callable[[Models], Awaitable[Phase]], **fakes: FakeServer) -> Phase:
-    async def run(urls: Mapping[str, str]) -> Phase:
-        async with open_http() as http:
-            models = {
-                name: ModelLoad(ModelClient(http, Endpoint(url, "llama-server")), ([at] for at in count()), 3)
-                for name, url in urls.items()
-            }
-            return await load(models)
-
-    with pair(**fakes) as urls:
-        return asyncio.run(run(urls))
-
-
-def test_a_model_alone_is_asked_one_request_after_the_other_and_the_first_does_not_count() -> None:
-    chat, code = FakeServer(token_s=0.002), FakeServer()
+def test_a_model_alone_gets_its_requests_one_after_the_other_after_a_warm_up() -> None:
+    chat, code = TimedClient(), TimedClient()
     phase = put(lambda models: alone(models, "chat", 4), chat=chat, code=code)
     assert len(phase.answered("chat")) == 4
     assert (len(chat.prompts), chat.most_at_once, len(code.prompts)) == (5, 1, 0)
+    assert phase.wall_s == pytest.approx(4.0)
 
 
-def test_a_burst_asks_every_model_all_at_once() -> None:
-    chat, code = FakeServer(token_s=0.05), FakeServer(token_s=0.05)
+def test_a_burst_sends_all_requests_to_every_model_at_once() -> None:
+    chat, code = TimedClient(), TimedClient()
     phase = put(lambda models: burst(models, 6), chat=chat, code=code)
     assert (chat.most_at_once, code.most_at_once) == (6, 6)
     assert (len(phase.answered("chat")), len(phase.answered("code"))) == (6, 6)
     assert sorted(chat.prompts) == [[at] for at in range(6)]
 
 
-def test_side_by_side_the_faster_model_goes_on_until_the_slower_has_its_requests() -> None:
-    chat, code = FakeServer(token_s=0.001), FakeServer(token_s=0.03)
+def test_side_by_side_the_faster_model_continues_until_the_slower_has_its_requests() -> None:
+    chat, code = TimedClient(1.0), TimedClient(2.5)
     phase = put(lambda models: side_by_side(models, 3), chat=chat, code=code)
-    assert len(phase.answered("code")) == 3
-    assert len(phase.answered("chat")) > 3
+    assert (len(phase.answered("chat")), len(phase.answered("code"))) == (7, 3)
     assert (chat.most_at_once, code.most_at_once) == (1, 1)
 
 
-def test_a_soak_keeps_its_streams_busy_and_answers_all_that_was_asked() -> None:
-    chat, code = FakeServer(token_s=0.01), FakeServer(token_s=0.02)
-    phase = put(lambda models: soak(models, 3, 0.3, asyncio.Event(), ignore), chat=chat, code=code)
+def test_a_soak_keeps_its_streams_busy_and_waits_for_every_answer() -> None:
+    chat, code = TimedClient(1.0), TimedClient(4.0)
+    phase = put(lambda models: soak(models, 3, 9.5, asyncio.Event(), ignore), chat=chat, code=code)
     assert (chat.most_at_once, code.most_at_once) == (3, 3)
-    for name, fake in (("chat", chat), ("code", code)):
-        assert len(phase.answered(name)) == len(fake.prompts) > 3
-    assert phase.wall_s >= 0.3
+    assert len(phase.answered("chat")) == len(chat.prompts) == 3 * 10
+    assert len(phase.answered("code")) == len(code.prompts) == 3 * 3
+    assert phase.wall_s == pytest.approx(12.0)
 
 
-def test_a_soak_that_is_called_off_ends_with_the_requests_under_way() -> None:
-    async def called_off(models: Models) -> Phase:
+def test_a_soak_that_is_ended_early_waits_for_the_requests_under_way() -> None:
+    async def ended_early(models: Models) -> Phase:
         over = asyncio.Event()
-        asyncio.get_running_loop().call_later(0.2, over.set)
+        asyncio.get_running_loop().call_later(2.5, over.set)
         return await soak(models, 2, 3600.0, over, ignore)
 
-    chat = FakeServer(token_s=0.01)
-    phase = put(called_off, chat=chat)
-    assert len(phase.answered("chat")) == len(chat.prompts)
+    chat = TimedClient(1.0)
+    phase = put(ended_early, chat=chat)
+    assert len(phase.answered("chat")) == len(chat.prompts) == 2 * 3
 
 
-def test_a_server_that_refuses_is_not_asked_thousands_of_times() -> None:
-    chat = FakeServer(mishaps=dict.fromkeys(range(10_000), "refuse"))
-    phase = put(lambda models: soak(models, 2, 0.5, asyncio.Event(), ignore), chat=chat)
-    assert len(chat.prompts) == 2
-    assert phase.failures() == {"chat: status 503: Loading model": 2}
+def test_a_server_that_refuses_gets_one_request_a_second_from_each_stream() -> None:
+    chat = TimedClient(failing=range(10_000))
+    phase = put(lambda models: soak(models, 2, 4.5, asyncio.Event(), ignore), chat=chat)
+    assert phase.failures() == {"chat: status 503": 2 * 5}
 
 
 def test_a_failed_request_does_not_end_its_stream() -> None:
-    chat = FakeServer(token_s=0.01, mishaps={0: "error"})
+    chat = TimedClient(failing=[0])
     phase = put(lambda models: soak(models, 1, 1.5, asyncio.Event(), ignore), chat=chat)
-    assert isinstance(phase.outcomes["chat"][0], Failed)
-    assert phase.answered("chat")
+    assert [type(outcome) for outcome in phase.outcomes["chat"]] == [Failed, Answered]
 
 
-def test_patience_is_for_everybody_in_front_of_a_full_queue() -> None:
+def test_the_longest_wait_covers_all_requests_ahead_in_a_full_queue() -> None:
     def took(duration_s: float) -> Phase:
         return Phase("alone", 1, duration_s, {"chat": [Answered(0.0, 0.1, 0.1, duration_s, 3)]})
 

@@ -18,7 +18,7 @@ CARD = Target("emulated", "emulated card", vram_bytes=1, n_threads=1)
 
 
 @pytest.mark.skipif(SHELL is None, reason="no POSIX shell here")
-def test_what_is_started_is_what_is_exported_but_for_its_address_and_device() -> None:
+def test_the_started_command_is_the_exported_one_except_for_address_and_device() -> None:
     made = demo()
     model = stack_of(made, made.trial(0), dict.fromkeys(made.models, Path("/models")), {}).models["code"]
     words = LlamaServer(Path("/bin/llama-server")).command(model, "code-1", 4000, device_flags("RPC0", "127.0.0.1:5"))
@@ -28,19 +28,19 @@ def test_what_is_started_is_what_is_exported_but_for_its_address_and_device() ->
     assert words[-4:] == ["--rpc", "127.0.0.1:5", "--device", "RPC0"]
 
 
-def test_a_server_is_kept_to_the_studys_device() -> None:
+def test_a_server_is_limited_to_the_studys_device() -> None:
     assert [flag.value for flag in flags_of_device(CARD, None, "127.0.0.1:5")] == ["127.0.0.1:5", "RPC0"]
     gpu = Target("gpu", "RTX", vram_bytes=1, gpu_index=1)
     assert [flag.value for flag in flags_of_device(gpu, "CUDA1", None)] == ["CUDA1"]
     assert flags_of_device(Target("cpu", "CPU"), None, None) == []
 
 
-def test_the_server_that_is_named_is_the_one_that_is_started() -> None:
+def test_the_named_server_is_the_one_that_is_started() -> None:
     assert find_program(Path(sys.executable)) == LlamaServer(Path(sys.executable))
 
 
 def test_a_server_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no program that can be run"):
+    with pytest.raises(UsageError, match="cannot be run"):
         find_program(tmp_path / "llama-server")
 
 
@@ -59,7 +59,7 @@ def options(model: ServedModel) -> dict[str, str]:
     return dict(zip(words[3::2], words[4::2], strict=True))
 
 
-def test_llama_cpp_server_says_what_it_cannot_take() -> None:
+def test_llama_cpp_server_lists_the_settings_that_it_has_no_option_for() -> None:
     program = LlamaCppServer()
     assert len(program.cannot_take(code(flash_attn="on"))) == 2
     more = code(n_parallel=2, n_cpu_moe=1, flash_attn="auto")
@@ -71,12 +71,12 @@ def test_llama_cpp_server_says_what_it_cannot_take() -> None:
 @pytest.mark.parametrize(
     ("target", "n_gpus", "words"),
     [
-        (CARD, 0, "reaches no emulated card"),
-        (Target("gpu", "RTX", vram_bytes=1, gpu_index=1), 2, "would spread over all 2 GPUs, not only RTX"),
-        (Target("cpu", "CPU"), 1, "cannot be kept to the CPU"),
+        (CARD, 0, "cannot use an emulated card"),
+        (Target("gpu", "RTX", vram_bytes=1, gpu_index=1), 2, "would use all 2 GPUs, not only RTX"),
+        (Target("cpu", "CPU"), 1, "cannot be limited to the CPU"),
     ],
 )
-def test_llama_cpp_server_is_not_started_where_it_would_go_elsewhere(target: Target, n_gpus: int, words: str) -> None:
+def test_llama_cpp_server_is_refused_where_it_would_use_another_device(target: Target, n_gpus: int, words: str) -> None:
     with pytest.raises(DeviceError, match=words):
         check_device(LlamaCppServer(), target, n_gpus)
     check_device(LlamaServer(Path("llama-server")), target, n_gpus)
@@ -87,7 +87,7 @@ def test_llama_cpp_server_is_started_where_there_is_one_choice() -> None:
     check_device(LlamaCppServer(), Target("gpu", "RTX", vram_bytes=1, gpu_index=0), 1)
 
 
-def test_llama_cpp_server_is_told_all_that_it_has_an_option_for() -> None:
+def test_llama_cpp_server_gets_every_setting_that_it_has_an_option_for() -> None:
     found = options(code(n_ubatch=512))
     assert found["--n_ubatch"] == "512"
     assert found["--type_k"] == "1"

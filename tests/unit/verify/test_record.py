@@ -32,7 +32,7 @@ FOUND = Verification(
     plan=PLAN,
     checks=(
         Check("chat: the model file is here", "passed", "chat.gguf"),
-        Check("VRAM", "not walked", "a CPU has none"),
+        Check("VRAM", "not checked", "a CPU has none"),
         Check("60.0 s of load without out-of-memory", "failed", "2 of 3 answered", "look at the logs"),
     ),
     compared=(
@@ -53,21 +53,21 @@ FOUND = Verification(
 )
 
 
-def test_the_record_ticks_what_was_seen_and_says_what_was_not() -> None:
+def test_the_record_ticks_passed_items_and_gives_reasons_for_the_others() -> None:
     text = render_markdown(FOUND)
     assert "- [x] chat: the model file is here: chat.gguf\n" in text
-    assert "- [ ] *not walked:* VRAM: a CPU has none\n" in text
+    assert "- [ ] *not checked:* VRAM: a CPU has none\n" in text
     assert "- [ ] **failed:** 60.0 s of load without out-of-memory: 2 of 3 answered\n" in text
     assert "**FAILED**:\n\n- 60.0 s of load without out-of-memory: 2 of 3 answered; look at the logs\n" in text
 
 
-def test_an_emulated_card_is_said_to_be_one() -> None:
+def test_an_emulated_card_is_marked_in_the_record() -> None:
     assert "**EMULATED**: the speeds are this CPU's, not a GPU's" in render_markdown(FOUND)
     real = replace(FOUND, subject=replace(FOUND.subject, emulated=False))
     assert "EMULATED" not in render_markdown(real)
 
 
-def test_figures_stand_beside_the_studys() -> None:
+def test_the_record_shows_speeds_next_to_the_studys() -> None:
     text = render_markdown(FOUND)
     assert "| chat | alone | 30.00 (29.00 – 31.00) | 2 | 40.00 | 0.75 |" in text
     assert "| chat | 2 | 1 | 32.00 | 0.25 / 0.75 / 0.75 | 50 / 50 / 50 |" in text
@@ -75,21 +75,21 @@ def test_figures_stand_beside_the_studys() -> None:
     assert "| chat | alone | 30.00 (29.00 – 31.00) | 2 | not measured |  |" in render_markdown(unlike)
 
 
-def test_who_else_used_the_processor_stands_under_the_figures() -> None:
+def test_other_programs_that_used_the_processor_are_listed_under_the_speeds() -> None:
     assert "\n\nMeanwhile, other programs took 0.50 cores for 60.0 s.\n" in render_markdown(FOUND)
 
 
-def test_a_server_of_another_build_or_with_other_settings_is_said_to_be_one() -> None:
-    assert "another one than was measured" not in render_markdown(FOUND)
+def test_another_build_and_missing_settings_are_marked_in_the_record() -> None:
+    assert "another build than the measured one" not in render_markdown(FOUND)
     dirty = replace(FOUND.subject, measured_build="0c1e570-dirty")
-    assert "another one than was measured" not in render_markdown(replace(FOUND, subject=dirty))
+    assert "another build than the measured one" not in render_markdown(replace(FOUND, subject=dirty))
     other = replace(FOUND.subject, builds={"chat": "b1-fffffff"}, untaken=("--cache-ram",))
     text = render_markdown(replace(FOUND, subject=other))
-    assert "**another one than was measured**, 0c1e570" in text
-    assert "- **not as measured**, this server cannot take --cache-ram\n" in text
+    assert "**another build than the measured one**, 0c1e570" in text
+    assert "- **not as measured**, this server has no option for --cache-ram\n" in text
 
 
-def test_the_json_has_every_request_and_is_json() -> None:
+def test_the_json_has_every_request() -> None:
     document = json.loads(json.dumps(as_json(FOUND), allow_nan=False))
     assert document["passed"] is False
     (soak,) = document["phases"]
@@ -101,13 +101,13 @@ def test_the_json_has_every_request_and_is_json() -> None:
     assert document["memory"]["drift"]["moved_bytes"] == MIB
 
 
-def test_what_holds_has_passed() -> None:
+def test_a_record_passes_if_no_check_failed() -> None:
     found = replace(FOUND, checks=FOUND.checks[:2])
     assert found.passed
     assert render_markdown(found).startswith("# Verification of demo\n\n**PASSED**\n\n- 2026")
 
 
-def test_no_text_from_elsewhere_makes_markdown_of_its_own() -> None:
+def test_text_of_other_programs_is_escaped_in_the_markdown() -> None:
     evil = "x\n- [x] all is well | `rm` <img src=x> **b** [a](http://b)"
     found = replace(
         FOUND,

@@ -64,7 +64,7 @@ def wait_for(servers: OwnServers, endpoint: Endpoint) -> str:
     return asyncio.run(run())
 
 
-def test_a_server_that_is_started_answers_by_a_name_that_only_it_has(children: list[psutil.Process]) -> None:
+def test_a_started_server_answers_by_a_unique_name(children: list[psutil.Process]) -> None:
     with closing(OwnServers(Script(SERVES), CPU, None, None)) as servers:
         first = servers.start(CHAT)
         assert wait_for(servers, first) == first.alias
@@ -73,23 +73,23 @@ def test_a_server_that_is_started_answers_by_a_name_that_only_it_has(children: l
         servers.stop()
 
 
-def test_a_server_that_ends_is_told_with_its_last_words(children: list[psutil.Process]) -> None:
+def test_a_server_that_ended_is_reported_with_its_last_output(children: list[psutil.Process]) -> None:
     script = Script(ENDS.format(words="error: no such model\n\n"))
     with closing(OwnServers(script, CPU, None, None)) as servers, pytest.raises(ServerFailed) as raised:
         wait_for(servers, servers.start(CHAT))
-    assert str(raised.value) == "the server of chat ended with exit status 3; it last said: error: no such model"
+    assert str(raised.value) == "the server of chat ended with exit status 3; its last output: error: no such model"
     assert raised.value.out_of_memory is None
 
 
-def test_where_on_this_machine_the_model_lies_is_not_told(children: list[psutil.Process]) -> None:
+def test_the_folders_of_the_model_are_not_reported(children: list[psutil.Process]) -> None:
     model = replace(CHAT, file=Path("/srv/my models/chat.gguf"))
     script = Script(ENDS.format(words=f"/opt/bin/server: cannot open '{model.file}', see http://a/b/c\n"))
     with closing(OwnServers(script, CPU, None, None)) as servers, pytest.raises(ServerFailed) as raised:
         wait_for(servers, servers.start(model))
-    assert str(raised.value).endswith("it last said: server: cannot open 'chat.gguf', see http://a/b/c")
+    assert str(raised.value).endswith("its last output: server: cannot open 'chat.gguf', see http://a/b/c")
 
 
-def test_memory_that_was_refused_is_found_in_its_log(children: list[psutil.Process]) -> None:
+def test_out_of_memory_is_found_in_the_servers_log(children: list[psutil.Process]) -> None:
     words = "ggml: unable to allocate RPC0 buffer\nfailed to load the model\n"
     script = Script(ENDS.format(words=words))
     with closing(OwnServers(script, CPU, None, None)) as servers, pytest.raises(ServerFailed) as raised:
@@ -97,20 +97,20 @@ def test_memory_that_was_refused_is_found_in_its_log(children: list[psutil.Proce
     assert raised.value.out_of_memory == "ggml: unable to allocate RPC0 buffer"
 
 
-def test_a_server_that_does_not_listen_to_reason_is_ended_all_the_same(children: list[psutil.Process]) -> None:
+def test_a_server_that_ignores_sigterm_is_killed(children: list[psutil.Process]) -> None:
     deaf = Script("import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)")
     with closing(OwnServers(deaf, CPU, None, None)) as servers:
         servers.start(CHAT)
 
 
-def test_a_users_variables_set_nothing_that_the_export_leaves_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variables_of_the_user_change_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLAMA_ARG_CTX_SIZE", "7")
     script = Script("import os, sys; sys.exit('LLAMA_ARG_CTX_SIZE' in os.environ and 9)")
     with closing(OwnServers(script, CPU, None, None)) as servers, pytest.raises(ServerFailed, match="exit status 0"):
         wait_for(servers, servers.start(CHAT))
 
 
-def test_a_server_that_was_given_and_does_not_answer_is_not_waited_for() -> None:
+def test_a_given_server_that_does_not_answer_fails_at_once() -> None:
     given = GivenServers({"chat": "http://127.0.0.1:9/"})
     endpoint = given.start(CHAT)
     assert endpoint.url == "http://127.0.0.1:9"
@@ -126,7 +126,7 @@ def test_a_server_that_was_given_and_does_not_answer_is_not_waited_for() -> None
 NEEDS_KEY = SERVES.replace("FakeServer(alias)", "FakeServer(alias, api_key=__import__('os').environ['LLAMA_API_KEY'])")
 
 
-def test_a_server_that_is_started_has_the_key_that_it_is_asked_with(
+def test_a_started_server_has_the_api_key_of_the_requests(
     children: list[psutil.Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LLAMA_API_KEY", "another")
@@ -136,7 +136,7 @@ def test_a_server_that_is_started_has_the_key_that_it_is_asked_with(
         servers.stop()
 
 
-def test_without_a_key_the_environment_s_is_not_left_to_the_server(
+def test_without_an_api_key_the_server_does_not_inherit_one(
     children: list[psutil.Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LLAMA_API_KEY", "another")
@@ -145,7 +145,7 @@ def test_without_a_key_the_environment_s_is_not_left_to_the_server(
         wait_for(servers, servers.start(CHAT))
 
 
-def test_a_server_that_wants_another_key_is_not_waited_for(children: list[psutil.Process]) -> None:
+def test_a_server_that_wants_another_key_fails_at_once(children: list[psutil.Process]) -> None:
     script = Script(NEEDS_KEY.replace("__import__('os').environ['LLAMA_API_KEY']", "'another'"))
     with (
         closing(OwnServers(script, CPU, None, None, "k3y")) as servers,
@@ -155,8 +155,8 @@ def test_a_server_that_wants_another_key_is_not_waited_for(children: list[psutil
     assert "k3y" not in str(raised.value)
 
 
-def test_a_log_line_that_is_repeated_has_no_key_in_it(children: list[psutil.Process]) -> None:
+def test_a_repeated_log_line_contains_no_api_key(children: list[psutil.Process]) -> None:
     script = Script(ENDS.format(words="cannot use k3y with http://u:pw@host/x\n"))
     with closing(OwnServers(script, CPU, None, None, "k3y")) as servers, pytest.raises(ServerFailed) as raised:
         wait_for(servers, servers.start(CHAT))
-    assert str(raised.value).endswith("it last said: cannot use *** with http://***@host/x")
+    assert str(raised.value).endswith("its last output: cannot use *** with http://***@host/x")

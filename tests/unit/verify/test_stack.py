@@ -35,7 +35,7 @@ def stack(variables: Mapping[str, str]) -> Stack:
     return stack_of(result(), result().trial(1), FOLDERS, variables)
 
 
-def test_without_an_env_the_stack_is_the_pick_as_it_is_exported() -> None:
+def test_without_an_env_the_stack_is_the_exported_pick() -> None:
     found = stack({})
     trial = result().trial(1)
     assert found.settings == settings(37, 20)
@@ -45,7 +45,7 @@ def test_without_an_env_the_stack_is_the_pick_as_it_is_exported() -> None:
 
 
 @given(ENGINES, ENGINES)
-def test_the_env_of_a_trial_makes_its_stack_of_any_other_pick(chat: EngineSettings, code: EngineSettings) -> None:
+def test_the_env_of_a_trial_replaces_the_settings_of_any_pick(chat: EngineSettings, code: EngineSettings) -> None:
     made = study([{"chat": chat, "code": code}], {"chat": "a.gguf", "code": "b c.gguf"})
     variables = parse_env(render_env(made, made.trial(0)), "test")
     # A variable that the .env leaves out has its default; the experts' is left out where there are none on the host.
@@ -59,7 +59,7 @@ def test_the_env_of_a_trial_makes_its_stack_of_any_other_pick(chat: EngineSettin
     assert found.trial == made.trial(0)
 
 
-def test_the_figures_to_compare_with_are_those_of_the_same_settings_only() -> None:
+def test_only_a_trial_with_the_same_settings_is_compared() -> None:
     made = worksheet(20, 22)
     found = stack_of(made, made.trial(0), FOLDERS, {"CODE_N_GPU_LAYERS": "22"})
     assert found.trial == made.trial(1)
@@ -75,7 +75,7 @@ def test_flash_attention_compares_as_what_it_became() -> None:
     assert stack_of(made, became, FOLDERS, variables | {"CODE_FLASH_ATTN": "off"}).trial is None
 
 
-def test_the_prompt_cache_of_an_env_is_the_servers() -> None:
+def test_the_server_gets_the_prompt_cache_of_the_env() -> None:
     flags = {flag.option: flag.value for flag in stack({"CHAT_CACHE_RAM": "17"}).models["chat"].flags}
     assert flags["cache-ram"] == "17"
 
@@ -93,13 +93,13 @@ def test_the_prompt_cache_of_an_env_is_the_servers() -> None:
         ("CHAT_TYPE_K", "q9", "CHAT_TYPE_K is 'q9'; Input should be"),
     ],
 )
-def test_a_value_that_is_none_is_named(variable: str, value: str, words: str) -> None:
+def test_an_invalid_value_is_named_with_its_variable(variable: str, value: str, words: str) -> None:
     with pytest.raises(ConfigError) as raised:
         stack({variable: value})
     assert str(raised.value).startswith(words)
 
 
-def test_a_slip_of_the_pen_is_told() -> None:
+def test_an_unknown_variable_of_a_model_is_reported() -> None:
     variables = {
         "CODE_N_GPU_LAYER": "1",
         "CHAT_PORT": "8001",
