@@ -45,7 +45,7 @@ class Headers:
     def start(self, folder: Path) -> None:
         self._folder = folder
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-        study.models_of = _plan_study
+        study.models_of = plan_study
 
     def case(self, random: Random) -> Case:
         for old in self._folder.iterdir():
@@ -76,7 +76,7 @@ class Headers:
         write_skeleton(shape, self._folder / "skeleton.gguf")
 
 
-def _plan_study(config: StudyConfig) -> ModelsOnDevice:
+def plan_study(config: StudyConfig) -> ModelsOnDevice:
     shapes = {name: remembered_shape(model.path) for name, model in config.models.items()}
     target = Target("emulated", "emulated card", vram_bytes=6 * GIB, n_threads=1)
     return ModelsOnDevice(shapes, target, Projected(shapes), Overhead(0, "none in a test"), 1)

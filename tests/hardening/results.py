@@ -36,7 +36,7 @@ class Results:
 
     def start(self, folder: Path) -> None:
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-        calibrated.place_models = _plan_models
+        calibrated.place_models = plan_models
         self._folder = folder / "study"
         self._other = folder / "other"
         self._folder.mkdir()
@@ -107,7 +107,7 @@ class Results:
         ]
 
 
-def _plan_models(
+def plan_models(
     shapes: dict[str, ModelShape], _choice: DeviceChoice, n_threads: int, n_processes: int
 ) -> ModelsOnDevice:
     target = Target("emulated", "emulated card", vram_bytes=2**33, n_threads=n_threads)

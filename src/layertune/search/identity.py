@@ -7,13 +7,16 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.study import Study
+from pydantic import TypeAdapter
 
 from layertune.config import Objective
 from layertune.errors import StorageError, StudyMismatch
 from layertune.search.samplers import accepting_experimental
 from layertune.search.sharing import Sharing
+from layertune.search.stored import stored
 
 _IDENTITY, _CREATED = "identity", "created"
+_TIME, _TEXTS = TypeAdapter(datetime), TypeAdapter(dict[str, str])
 
 
 def open_study(
@@ -42,8 +45,8 @@ def open_study(
             )
     except (KeyError, ValueError, optuna.exceptions.OptunaError) as error:
         raise StorageError(f"the study {name} cannot be read: {error}", remedy="restore it from a copy") from error
-    stored = study.user_attrs.get(_IDENTITY)
-    if stored is None:
+    known = study.user_attrs.get(_IDENTITY)
+    if known is None:
         if study.get_trials(deepcopy=False):
             raise StudyMismatch(f"the storage has a study {name} that is not layertune's", remedy="choose another name")
         if len(study.directions) != len(objectives):
@@ -52,8 +55,9 @@ def open_study(
             study.set_metric_names([objective.name for objective in objectives])
         study.set_user_attr(_CREATED, datetime.now(UTC).isoformat())
         study.set_user_attr(_IDENTITY, dict(identity))
-    elif stored != identity:
-        raise StudyMismatch(_differences(stored, identity), remedy="start another study with --study DIR")
+    elif known != identity:
+        known = stored(_TEXTS, known, f"an attribute {_IDENTITY}")
+        raise StudyMismatch(_differences(known, identity), remedy="start another study with --study DIR")
     return study
 
 
@@ -64,7 +68,7 @@ def created(study: Study) -> datetime:
     ran each. They are read as this machine's local time.
     """
     if _CREATED in study.user_attrs:
-        return datetime.fromisoformat(study.user_attrs[_CREATED])
+        return stored(_TIME, study.user_attrs[_CREATED], f"an attribute {_CREATED}")
     begun = [each.datetime_start for each in study.get_trials(deepcopy=False) if each.datetime_start]
     return min(begun).astimezone(UTC) if begun else datetime.now(UTC)
 

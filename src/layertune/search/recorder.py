@@ -20,6 +20,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from pydantic import TypeAdapter
 
 from layertune.config import Floor, Objective
 from layertune.results.trials import FinishedTrial, objective_value
@@ -28,6 +29,7 @@ from layertune.search.sharing import Sharing
 from layertune.search.stored_trials import (
     IMPOSSIBLE,
     INTERRUPTED,
+    NUMBER,
     OUTCOME_KEY,
     OUTLOOK,
     OWNER,
@@ -36,6 +38,7 @@ from layertune.search.stored_trials import (
     SAME_AS,
     SETTINGS,
     YIELDED_TO,
+    read_attribute,
     read_trial,
 )
 from layertune.settings import SplitSettings
@@ -45,6 +48,8 @@ from layertune.trial.outcome import OUTCOME, Infeasible, Measured, TrialOutcome
 # What optuna-dashboard 0.21 reads. Optuna itself has one attribute for each constraint and counts these as further
 # ones, the same for every trial: which of two trials violates more stays as it is.
 _DASHBOARD_CONSTRAINTS = "constraints"
+
+_EXCESS: TypeAdapter[Mapping[str, float]] = TypeAdapter(dict[str, float])
 
 
 class Recorder:
@@ -62,7 +67,7 @@ class Recorder:
         self._study = study
         self._storage = storage
         self._objectives = tuple(objectives)
-        self._limits = limits
+        self.limits = limits
         self._floors = tuple(floors)
         self.owner = owner
 
@@ -103,7 +108,7 @@ class Recorder:
     def tell(self, number: int, settings: SplitSettings, outcome: TrialOutcome) -> FinishedTrial:
         """Tell a trial whose outcome is durable. Every trial gets its constraints first."""
         trial = self._trial(number)
-        violations = self._limits.violations(outcome)
+        violations = self.limits.violations(outcome)
         finished = FinishedTrial.of(number, settings, outcome, violations)
         if isinstance(outcome, Measured):
             below = {str(floor): floor.shortfall(objective_value(floor.objective, finished)) for floor in self._floors}
@@ -169,15 +174,15 @@ def repair_trials(study: Study, recorder: Recorder, sharing: Sharing) -> None:
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         if not sharing.is_ours(trial):
             continue
-        stored = read_trial(trial)
-        if stored is not None:
-            recorder.tell(trial.number, *stored)
+        found = read_trial(trial, recorder.limits)
+        if found is not None:
+            recorder.tell(trial.number, *found)
         elif IMPOSSIBLE in trial.user_attrs:
-            recorder.reject(trial.number, trial.user_attrs[IMPOSSIBLE])
+            recorder.reject(trial.number, str(trial.user_attrs[IMPOSSIBLE]))
         elif PLANNED in trial.user_attrs:
-            recorder.rule_out(trial.number, trial.user_attrs[PLANNED])
+            recorder.rule_out(trial.number, read_attribute(_EXCESS, trial, PLANNED))
         elif YIELDED_TO in trial.user_attrs:
-            recorder.yield_to(trial.number, trial.user_attrs[YIELDED_TO])
+            recorder.yield_to(trial.number, read_attribute(NUMBER, trial, YIELDED_TO))
         else:
             recorder.interrupt(trial.number)
     trials = study.get_trials(deepcopy=False)

@@ -8,9 +8,10 @@ from pydantic import TypeAdapter
 
 from layertune.results.trials import FinishedTrial
 from layertune.sampler.stopping import StoppingValue
-from layertune.settings import EngineSettings, SplitSettings
+from layertune.search.stored import T, check_models, foreign, stored, stored_outcome, stored_settings
+from layertune.settings import SplitSettings
 from layertune.space.limits import Limits
-from layertune.trial.outcome import OUTCOME, TrialOutcome
+from layertune.trial.outcome import TrialOutcome
 
 # Attributes of a trial, as they are on disk.
 OWNER, SETTINGS, OUTCOME_KEY, SAME_AS = "owner", "settings", "outcome", "same_as"
@@ -18,21 +19,38 @@ INTERRUPTED, RESUMES = "interrupted", "resumes"
 IMPOSSIBLE, PLANNED, OUTLOOK, YIELDED_TO = "impossible", "planned", "outlook", "gave_way"
 
 _NOT_RUN = frozenset({INTERRUPTED, YIELDED_TO})
-_SETTINGS: TypeAdapter[dict[str, EngineSettings]] = TypeAdapter(dict[str, EngineSettings])
+NUMBER, _STOPPING = TypeAdapter(int), TypeAdapter(StoppingValue)
 
 
-def read_trial(trial: FrozenTrial) -> tuple[SplitSettings, TrialOutcome] | None:
-    """Return the settings and the outcome of a trial; None if it has no outcome yet."""
+def read_trial(trial: FrozenTrial, limits: Limits) -> tuple[SplitSettings, TrialOutcome] | None:
+    """Return the settings and the outcome of a trial; None if it has no outcome yet.
+
+    Raises:
+        StorageError: as all that reads the storage here: it has something that layertune has not written.
+    """
     settings = read_settings(trial)
     if settings is None or OUTCOME_KEY not in trial.user_attrs:
         return None
-    return settings, OUTCOME.validate_python(trial.user_attrs[OUTCOME_KEY])
+    if {*settings} != limits.file_bytes.keys():
+        raise foreign(_name_of(trial, SETTINGS))
+    outcome = stored_outcome(trial.user_attrs[OUTCOME_KEY], _name_of(trial, OUTCOME_KEY))
+    check_models(outcome, limits, _name_of(trial, OUTCOME_KEY))
+    return settings, outcome
 
 
 def read_settings(trial: FrozenTrial) -> SplitSettings | None:
     """Return the settings that a trial runs; None if they are not stored yet."""
-    stored = trial.user_attrs.get(SETTINGS)
-    return None if stored is None else SplitSettings.of(_SETTINGS.validate_python(stored))
+    written = trial.user_attrs.get(SETTINGS)
+    return None if written is None else stored_settings(written, _name_of(trial, SETTINGS))
+
+
+def read_attribute(adapter: TypeAdapter[T], trial: FrozenTrial, key: str) -> T:
+    """Return an attribute of a trial, which must be there."""
+    return stored(adapter, trial.user_attrs[key], _name_of(trial, key))
+
+
+def _name_of(trial: FrozenTrial, key: str) -> str:
+    return f"an attribute {key} of trial {trial.number}"
 
 
 def running_settings(study: Study) -> list[SplitSettings]:
@@ -53,23 +71,25 @@ def finished_trials(study: Study, limits: Limits, beyond: Collection[int] = ()) 
     for trial in study.get_trials(deepcopy=False):
         if trial.number in beyond or SAME_AS in trial.user_attrs or not trial.state.is_finished():
             continue
-        stored = read_trial(trial)
-        if stored is not None:
-            finished.append(FinishedTrial.of(trial.number, *stored, limits.violations(stored[1])))
+        found = read_trial(trial, limits)
+        if found is not None:
+            finished.append(FinishedTrial.of(trial.number, *found, limits.violations(found[1])))
     return finished
 
 
 def stopping_values(study: Study) -> list[StoppingValue]:
     """Return the stopping values of all proposals whose trials have ended, in order."""
-    ended = [trial.user_attrs for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    return [StoppingValue(**each[OUTLOOK]) for each in ended if OUTLOOK in each and each.keys().isdisjoint(_NOT_RUN)]
+    ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    run = [trial for trial in ended if trial.user_attrs.keys().isdisjoint(_NOT_RUN)]
+    return [read_attribute(_STOPPING, trial, OUTLOOK) for trial in run if OUTLOOK in trial.user_attrs]
 
 
 def original_numbers(study: Study) -> dict[int, int]:
     """Return the number of each trial, or that of the interrupted trial which it repeats."""
     numbers: dict[int, int] = {}
     for trial in study.get_trials(deepcopy=False):
-        numbers[trial.number] = numbers.get(trial.user_attrs.get(RESUMES, trial.number), trial.number)
+        resumes = read_attribute(NUMBER, trial, RESUMES) if RESUMES in trial.user_attrs else trial.number
+        numbers[trial.number] = numbers.get(resumes, trial.number)
     return numbers
 
 

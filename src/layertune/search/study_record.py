@@ -14,14 +14,15 @@ from optuna.study import Study
 from layertune.results.drift import Reference
 from layertune.results.trials import FinishedTrial, Measurement, RoundStage
 from layertune.search.storage import storing
+from layertune.search.stored import check_models, foreign, stored_outcome
 from layertune.space.limits import Limits
 from layertune.trial.outcome import OUTCOME, Measured, TrialOutcome
 
 # The attributes' names: "final OF ROUND NUMBER" and "confirming OF ROUND NUMBER", of a round of the trial NUMBER.
-_ROUND = re.compile(r"(?P<key>final|confirming) (?P<of>\S+) (?P<n_round>\d+) (?P<number>\d+)")
+_ROUND = re.compile(r"(?P<key>final|confirming) (?P<of>\S+) (?P<n_round>\d{1,9}) (?P<number>\d{1,9})")
 _KEYS: dict[RoundStage, str] = {"finals": "final", "validation": "confirming"}
 _DISTURBED: dict[RoundStage, str] = {"finals": "finals", "validation": "confirming"}
-_REFERENCE = re.compile(r"reference (?P<n_trials>\d+)")
+_REFERENCE = re.compile(r"reference (?P<n_trials>\d{1,9})")
 
 # Outcomes by the number of the trial, then by the round.
 Rounds = dict[int, dict[int, TrialOutcome]]
@@ -65,7 +66,7 @@ class StudyRecord:
             match = _ROUND.fullmatch(key)
             if match and (match["key"], match["of"]) == (_KEYS[stage], of):
                 of_finalist = found.setdefault(int(match["number"]), {})
-                of_finalist[int(match["n_round"])] = OUTCOME.validate_python(value)
+                of_finalist[int(match["n_round"])] = stored_outcome(value, f"an attribute {key}")
         return {number: dict(sorted(rounds.items())) for number, rounds in found.items()}
 
     def validations(self, n_trials: int) -> dict[int, list[Measurement]]:
@@ -75,17 +76,20 @@ class StudyRecord:
         for key, value in self._attributes().items():
             match = _ROUND.fullmatch(key)
             if match and match["key"] == _KEYS["validation"] and match["of"].startswith(f"{n_trials}:"):
-                run = Measurement("validation", int(match["n_round"]), OUTCOME.validate_python(value))
+                outcome = stored_outcome(value, f"an attribute {key}")
+                run = Measurement("validation", int(match["n_round"]), outcome)
                 found.setdefault(int(match["number"]), []).append(run)
         return found
 
     def references(self) -> list[Reference]:
         """Return the reference measurements in their order."""
-        found = []
+        found: list[Reference] = []
         for key, value in self._attributes().items():
             match = _REFERENCE.fullmatch(key)
-            outcome = OUTCOME.validate_python(value) if match else None
+            outcome = stored_outcome(value, f"an attribute {key}") if match else None
             if match and isinstance(outcome, Measured):
+                if found and outcome.models.keys() != found[0].outcome.models.keys():
+                    raise foreign(f"an attribute {key}")
                 found.append(Reference(int(match["n_trials"]), outcome))
         return sorted(found, key=lambda each: each.n_trials)
 
@@ -110,6 +114,7 @@ def with_rounds(
     finals = tuple(Measurement("finals", n_round, outcome) for n_round, outcome in rounds.items())
     violations = dict(trial.violations)
     for each in (*finals, *validations):
+        check_models(each.outcome, limits, f"rounds of trial {trial.number}")
         for name, excess in limits.violations(each.outcome).items():
             violations[name] = max(excess, violations.get(name, excess))
     failed = tuple(each for each in validations if not isinstance(each.outcome, Measured))
