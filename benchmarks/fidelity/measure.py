@@ -32,8 +32,8 @@ from layertune.config.device import DeviceChoice
 from layertune.devices.host import this_machine
 from layertune.devices.target import Target, find_target
 from layertune.models import read_shape
-from layertune.models.known import find_known
-from layertune.models.standin import plan_standin
+from layertune.models.known_models import find_known
+from layertune.models.standin import known_standin
 from layertune.settings import EngineSettings
 from layertune.units import GIB
 
@@ -121,7 +121,7 @@ def full_size() -> Path:
     file = ROOT / "build" / "fidelity" / f"{FULL_SIZE}.gguf"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        plan_standin(find_known(FULL_SIZE)).write(file, seed=0, overwrite=False)
+        known_standin(find_known(FULL_SIZE)).write(file, seed=0, overwrite=False)
     return file
 
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from layertune.engine import library
 from layertune.errors import ModelFileError
-from layertune.models import encoding
-from layertune.models.blocks import RandomWeights
-from layertune.models.encoding import TensorPlan
+from layertune.models import gguf_writer
+from layertune.models.gguf_writer import TensorSpec
+from layertune.models.random_weights import RandomWeights
 
 N_VOCAB, N_LAYER, N_EMBD, N_FF, N_HEAD, N_HEAD_KV = 4096, 6, 512, 768, 8, 2
 HEAD = N_EMBD // N_HEAD
@@ -305,8 +305,8 @@ def write(name: str, output: Path) -> None:
         for key, value in {**COMMON, **model.keys}.items()
     ]
     metadata = [
-        encoding.key_string("general.architecture", model.architecture),
-        encoding.key_string("tokenizer.ggml.model", "none"),
+        gguf_writer.key_string("general.architecture", model.architecture),
+        gguf_writer.key_string("tokenizer.ggml.model", "none"),
         *keys,
     ]
     without = re.compile(model.without)
@@ -316,22 +316,22 @@ def write(name: str, output: Path) -> None:
         if not without.search(each.name)
     ]
     with output.open("wb") as file:
-        file.write(encoding.begin(metadata, len(metadata), tensors))
-        encoding.write_data(file, tensors, RandomWeights(0).fill)
+        file.write(gguf_writer.begin(metadata, len(metadata), tensors))
+        gguf_writer.write_data(file, tensors, RandomWeights(0).fill)
 
 
 def _key(key: str, value: bool | int | float | str | Sequence[int]) -> bytes:
     if isinstance(value, bool):
-        return encoding.key_bool(key, value)
+        return gguf_writer.key_bool(key, value)
     if isinstance(value, int):
-        return encoding.key_u32(key, value)
+        return gguf_writer.key_u32(key, value)
     if isinstance(value, float):
-        return encoding.key_f32(key, value)
+        return gguf_writer.key_f32(key, value)
     if isinstance(value, str):
-        return encoding.key_string(key, value)
+        return gguf_writer.key_string(key, value)
     if key.endswith(_WIDE_KEYS):
-        return encoding.text(key) + struct.pack(f"<IIQ{len(value)}Q", 9, 10, len(value), *value)
-    return encoding.key_i32s(key, value)
+        return gguf_writer.text(key) + struct.pack(f"<IIQ{len(value)}Q", 9, 10, len(value), *value)
+    return gguf_writer.key_i32s(key, value)
 
 
 class _GgmlTensor(ctypes.Structure):
@@ -340,7 +340,7 @@ class _GgmlTensor(ctypes.Structure):
     _fields_ = (("type", ctypes.c_int), ("buffer", ctypes.c_void_p), ("ne", ctypes.c_int64 * 4))
 
 
-def _asked(metadata: Sequence[bytes]) -> list[TensorPlan]:
+def _asked(metadata: Sequence[bytes]) -> list[TensorSpec]:
     """Return the tensors that llama.cpp makes of a header."""
     llama_cpp = library.load()
     ggml = ctypes.CDLL(str(library.library_path("ggml-base")))
@@ -361,7 +361,7 @@ def _asked(metadata: Sequence[bytes]) -> list[TensorPlan]:
 
     with tempfile.TemporaryDirectory() as folder:
         header = Path(folder) / "header.gguf"
-        header.write_bytes(encoding.begin(metadata, len(metadata), []))
+        header.write_bytes(gguf_writer.begin(metadata, len(metadata), []))
         ggml.gguf_init_from_file.argtypes = [ctypes.c_char_p, Parameters]
         context = ggml.gguf_init_from_file(str(header).encode(), Parameters(True, None))
     parameters = llama_cpp.llama_model_default_params()
@@ -376,7 +376,7 @@ def _asked(metadata: Sequence[bytes]) -> list[TensorPlan]:
     if not model:
         raise ModelFileError(library.log().first_error_since(mark) or "llama.cpp made no model")
     llama_cpp.llama_model_free(model)
-    return [TensorPlan(name, shape, _type(name, shape)) for name, shape in shapes.items()]
+    return [TensorSpec(name, shape, _type(name, shape)) for name, shape in shapes.items()]
 
 
 _QUANTIZED = {

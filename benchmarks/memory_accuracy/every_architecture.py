@@ -28,7 +28,7 @@ from layertune.devices.target import Target
 from layertune.engine import library
 from layertune.engine.context import Context
 from layertune.engine.model import Model, expert_tensors
-from layertune.engine.no_alloc import DEBUG_WORDS, project, read_anatomy
+from layertune.engine.no_alloc import DEBUG_WORDS, project, read_inventory
 from layertune.engine.refusal import EngineRefused
 from layertune.errors import LayertuneError
 from layertune.memory import HOST, BufferBytes, ModelMemory, ModelPlan
@@ -118,7 +118,7 @@ def measure(name: str, targets: dict[int, tuple[OpenDevice, list[Ledger]]]) -> I
             devices, settings = device.devices("model"), list(variants(shape, n_cards))
             keys = sorted({each.memory_key(shape.n_layer) for each in settings}, key=lambda key: key.placement)
             projections = dict(project(file, keys, devices, n_outputs))
-            memory = ModelMemory(shape, read_anatomy(file, shape, devices), projections.__getitem__, n_cards)
+            memory = ModelMemory(shape, read_inventory(file, shape, devices), projections.__getitem__, n_cards)
             for each in settings:
                 plan = memory.plan(each)
                 if plan.devices[HOST].total_bytes is None:

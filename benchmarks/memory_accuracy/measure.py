@@ -85,7 +85,7 @@ def measure(file: Path, target: Target, *, quick: bool) -> Iterator[dict[str, An
     settings = list(variants(shape, quick=quick or shape.file_bytes > GIB))
     projections = Projections(target, {"model": shape})
     projections.learn({"model": settings})
-    memory = ModelMemory(shape, projections.anatomy("model"), lambda key: projections.project("model", key))
+    memory = ModelMemory(shape, projections.inventory("model"), lambda key: projections.project("model", key))
     plans = {each: memory.plan(each) for each in settings}
     with opened(target) as (device, ledger):
         for each in settings:

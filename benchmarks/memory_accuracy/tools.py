@@ -80,7 +80,7 @@ def fitted(file: Path, vram_bytes: int) -> str:
     chosen = next(int(match[1]) for line in reversed(lines) if (match := _OFFLOADED.search(line)))
     asked, every = Projections(CARD, {"model": shape}), range(shape.n_layer + 2)
     asked.learn({"model": [replace(settings, n_gpu_layers=layers) for layers in every]})
-    memory = ModelMemory(shape, asked.anatomy("model"), lambda key: asked.project("model", key))
+    memory = ModelMemory(shape, asked.inventory("model"), lambda key: asked.project("model", key))
     planner = Planner({"model": memory}, Overhead(0, "an emulated card has none"), n_processes=1)
     ours = planner.most_layers(SplitSettings.of({"model": settings}), "model", [vram_bytes], every)
     words = "the same" if ours == chosen else f"by plan {ours}"
@@ -99,7 +99,7 @@ def plan(file: Path, settings: EngineSettings, n_outputs: int | None = None) -> 
     """Return what the plan puts on the device."""
     shape = read_shape(file)
     asked = Projections(CARD, {"model": shape}, n_outputs=n_outputs)
-    memory = ModelMemory(shape, asked.anatomy("model"), lambda key: asked.project("model", key))
+    memory = ModelMemory(shape, asked.inventory("model"), lambda key: asked.project("model", key))
     return memory.plan(settings).devices[GPU]
 
 

@@ -9,8 +9,8 @@ from studies import Calibrated
 from tables import Searched
 
 from layertune.prediction import Calibration
-from layertune.prediction.checks import scores
 from layertune.prediction.held_back import HeldBack, Observed, bar_factor, beyond, hold_back, predicted, split_of
+from layertune.prediction.interval_checks import scores
 from layertune.sampler.posterior import ModelEngines
 
 DISTANCES = ((0.0, 0.1), (0.1, 0.25), (0.25, 0.5), (0.5, 1.0))

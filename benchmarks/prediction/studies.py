@@ -8,7 +8,7 @@ from statistics import geometric_mean
 from comparison import Comparison, Figure, Picked, direction, trained_splits
 
 from layertune.prediction.held_back import split_of
-from layertune.prediction.prediction import CardInfo, PredictedEngine
+from layertune.prediction.prediction_file import CardInfo, PredictedEngine
 from layertune.results.result import Result, TrialInfo, quiet_trials
 from layertune.settings import EngineSettings
 from layertune.study.calibrated import Calibrated, Recorded, calibrate

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from layertune.settings import EngineSettings, SplitSettings
-from layertune.testing.table import CellKind
+from layertune.testing.recorded_table import CellKind
 
 N_VISITS = 4
 N_JOINT = 60

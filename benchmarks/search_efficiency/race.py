@@ -33,7 +33,8 @@ TABLES = Path(__file__).resolve().parent / "tables"
 SHARES = (0.95, 0.98)
 PICKED_AFTER = (15, 30)
 
-# A study's defaults (config/study.py, Measurement), with the default objectives' single run of all models at once.
+# The defaults of a study (config/measurement.py), with the single run of all models at once that the default objectives
+# need.
 EFFORT = Effort(min_repeats=3, max_repeats=10, target_spread=0.02, warm_up_s=0.5, repeat_together=False)
 
 

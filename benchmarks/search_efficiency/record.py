@@ -20,14 +20,14 @@ from pydantic import TypeAdapter
 
 from layertune.config import StudyConfig, load_config
 from layertune.memory import EngineMemory
-from layertune.models.known import find_known
-from layertune.models.standin import plan_standin
+from layertune.models.known_models import find_known
+from layertune.models.standin import known_standin
 from layertune.settings import EngineSettings
 from layertune.space.search_space import SearchSpace
 from layertune.study.search_task import trial_context
 from layertune.study.study import Study, open_study
-from layertune.testing.noise import factorisation_error
-from layertune.testing.table import Cell, EnginePlan, ModelCell, RecordedTable, load_table, save_table
+from layertune.testing.recorded_noise import factorisation_error
+from layertune.testing.recorded_table import Cell, EnginePlan, ModelCell, RecordedTable, load_table, save_table
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured
 from layertune.trial.process_runner import ProcessTrialRunner
@@ -68,7 +68,7 @@ def write_standins(config: StudyConfig) -> None:
     for model in config.models.values():
         if not model.path.exists() and model.path.resolve().is_relative_to(BUILD):
             print(f"writing {model.path.name}, a stand-in", file=sys.stderr)
-            plan_standin(find_known(model.path.name)).write(model.path)
+            known_standin(find_known(model.path.name)).write(model.path)
 
 
 def engines(space: SearchSpace) -> dict[str, list[EngineSettings]]:

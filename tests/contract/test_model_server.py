@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from layertune.models.known import KnownModel
-from layertune.models.standin import plan_standin
+from layertune.models.known_models import KnownModel
+from layertune.models.standin import known_standin
 from layertune.testing import FakeServer, serving
 from layertune.verify.client import Endpoint, ModelClient, open_http
 from layertune.verify.requests import Answered, Failed
@@ -28,7 +28,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     if not (TOOLS / "llama-server").exists():
         pytest.skip("no llama-server here; make tools builds it")
     folder = tmp_path_factory.mktemp("server")
-    plan_standin(TINY).write(folder / "fake.gguf")
+    known_standin(TINY).write(folder / "fake.gguf")
     words = f"{TOOLS / 'llama-server'} --model fake.gguf --alias tiny -c 256 -t 1 --parallel 1 --fit off"
     with served([*words.split(), *WITHOUT_GPU], folder) as server:
         yield f"http://127.0.0.1:{server.port}"

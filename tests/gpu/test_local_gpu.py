@@ -24,8 +24,8 @@ from layertune.errors import DeviceError
 from layertune.memory import GPU, HOST, BufferBytes, ModelMemory
 from layertune.memory.buffers import LOG_ERROR_BYTES
 from layertune.models import read_shape
-from layertune.models.known import find_known
-from layertune.models.standin import plan_standin
+from layertune.models.known_models import find_known
+from layertune.models.standin import known_standin
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Infeasible, Measured
@@ -54,7 +54,7 @@ def pair(gpu: Target, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
     folder = tmp_path_factory.mktemp("models")
     paths = {name: folder / f"{name}.gguf" for name in PAIR}
     for name, known in PAIR.items():
-        plan_standin(find_known(known)).write(paths[name])
+        known_standin(find_known(known)).write(paths[name])
     return paths
 
 
@@ -143,7 +143,7 @@ def test_a_model_takes_what_was_planned(
     settings = [engine(n, **changes) for n in (0, 1, 12, 99) for changes in ({}, {"n_parallel": 2, "n_ubatch": 128})]
     projections = Projections(gpu, {name: shape}, cache=tmp_path)
     projections.learn({name: settings})
-    memory = ModelMemory(shape, projections.anatomy(name), lambda key: projections.project(name, key))
+    memory = ModelMemory(shape, projections.inventory(name), lambda key: projections.project(name, key))
     for each in settings:
         planned = memory.plan(each)
         with (

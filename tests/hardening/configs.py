@@ -18,8 +18,8 @@ from tests.hardening.values import DIGITS, VALUES, changed
 
 from layertune.cli import main
 from layertune.errors import LayertuneError
-from layertune.models.known import find_known
-from layertune.models.standin import hollow_standin
+from layertune.models.known_models import find_known
+from layertune.models.standin import standin_skeleton
 from layertune.study import calibrated, scenarios, study
 
 _ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ class Configs:
         config = (self._study / "study.toml").read_text().replace("step = 1", "step = 6")
         (self._study / "study.toml").write_text(config.replace("../../models", "models"))  # none is there
         for name in ("chat", "code"):
-            (folder / f"{name}.gguf").symlink_to(hollow_standin(find_known("Qwen2.5-0.5B-Instruct")))
+            (folder / f"{name}.gguf").symlink_to(standin_skeleton(find_known("Qwen2.5-0.5B-Instruct")))
         self._file = folder / "mutated.toml"
         hardware, whole = _ROOT / "configs" / "hardware", tomllib.loads(config)
         for name, model in whole["models"].items():

@@ -4,8 +4,8 @@ import struct
 from dataclasses import dataclass
 from itertools import groupby
 
-from layertune.models.encoding import padded
-from layertune.models.types import TENSOR_TYPES
+from layertune.models.ggml_types import TENSOR_TYPES
+from layertune.models.gguf_writer import padded
 
 NUMBER_FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d"}
 STRING, ARRAY = 8, 9

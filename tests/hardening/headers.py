@@ -18,12 +18,13 @@ from layertune.cli import estimate
 from layertune.config import StudyConfig
 from layertune.config.overrides import Overrides
 from layertune.devices.target import Target
+from layertune.memory.placement import TensorInventory
 from layertune.memory.plan import Overhead
-from layertune.memory.projection import Anatomy, Projection
-from layertune.models import ModelShape, read_shape, remembered_shape
+from layertune.memory.projection import Projection
+from layertune.models import ModelShape, cached_shape, read_shape
+from layertune.models.ggml_types import TENSOR_TYPES
 from layertune.models.skeleton import write_skeleton
-from layertune.models.standin import plan_standin_like
-from layertune.models.types import TENSOR_TYPES
+from layertune.models.standin import standin_like
 from layertune.settings import EngineSettings
 from layertune.study import study
 from layertune.study.models_on_device import ModelsOnDevice
@@ -72,12 +73,12 @@ class Headers:
         overrides = Overrides([f"chat={path}"], "4GiB", "emulated:6GiB", [])
         estimate.run(None, overrides, as_json=as_json)
         shape = read_shape(path)
-        plan_standin_like(path)
+        standin_like(path)
         write_skeleton(shape, self._folder / "skeleton.gguf")
 
 
 def plan_study(config: StudyConfig) -> ModelsOnDevice:
-    shapes = {name: remembered_shape(model.path) for name, model in config.models.items()}
+    shapes = {name: cached_shape(model.path) for name, model in config.models.items()}
     target = Target("emulated", "emulated card", vram_bytes=6 * GIB, n_threads=1)
     return ModelsOnDevice(shapes, target, Projected(shapes), Overhead(0, "none in a test"), 1)
 
@@ -94,8 +95,8 @@ class Projected:
     def learn(self, _wanted: object) -> None:
         return
 
-    def anatomy(self, name: str) -> Anatomy:
-        return Anatomy.plain(self._shapes[name])
+    def inventory(self, name: str) -> TensorInventory:
+        return TensorInventory.plain(self._shapes[name])
 
     def project(self, _name: str, key: EngineSettings) -> Projection | None:
         return Projection({"gpu0": key.n_gpu_layers * 1000, "host": 1000}, 4096, (), {}, flash_attn=True)

@@ -3,7 +3,7 @@
 from tests.hardening import gguf_file
 from tests.hardening.gguf_file import GgufFile, Key, Row, Text
 
-from layertune.models.types import TENSOR_TYPE_NUMBERS
+from layertune.models.ggml_types import TENSOR_TYPE_NUMBERS
 
 _N_LAYER, _N_EMBD, _N_VOCAB = 4, 64, 96
 

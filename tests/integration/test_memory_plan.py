@@ -48,7 +48,7 @@ def projections(path: Path, cache: Path) -> Projections:
 def memory(path: Path, cache: Path, *settings: EngineSettings, shape: ModelShape | None = None) -> ModelMemory:
     asked = projections(path, cache)
     asked.learn({"model": settings})
-    return ModelMemory(shape or read_shape(path), asked.anatomy("model"), lambda key: asked.project("model", key))
+    return ModelMemory(shape or read_shape(path), asked.inventory("model"), lambda key: asked.project("model", key))
 
 
 def stranger(shape: ModelShape) -> ModelShape:
@@ -151,7 +151,7 @@ def test_an_encoder_s_embedding_is_not_planned_twice(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     write("bert", path)
     asked = Projections(CARD, {"model": read_shape(path)}, n_outputs=32, cache=tmp_path)
-    plan = ModelMemory(read_shape(path), asked.anatomy("model"), lambda key: asked.project("model", key))
+    plan = ModelMemory(read_shape(path), asked.inventory("model"), lambda key: asked.project("model", key))
     for n_gpu_layers in (1, 4, 7):
         device = EmulatedCard(ledger := Ledger.create(CARD.vram_bytes or 0), ["model"], 1)
         with closing(ledger), closing(device), closing(Model(path, n_gpu_layers, device.devices("model"))) as model:
@@ -175,7 +175,7 @@ def test_a_tensor_that_is_read_lazily_is_on_the_host(tmp_path: Path) -> None:
     lazy = next(each for each in path_shape.tensors if each.name == "per_layer_token_embd.weight")
     assert lazy.n_bytes > 4 * GIB
     asked = Projections(Target("cpu", "CPU"), {"model": path_shape}, cache=tmp_path)
-    plan = ModelMemory(path_shape, asked.anatomy("model"), lambda key: asked.project("model", key))
+    plan = ModelMemory(path_shape, asked.inventory("model"), lambda key: asked.project("model", key))
     with closing(Model(path, 0, [])) as model:
         planned = plan.plan(engine(0)).devices[HOST].weights_bytes
         assert planned == pytest.approx(model.buffers[HOST].weights_bytes, abs=3 * LOG_ERROR_BYTES)
@@ -220,7 +220,7 @@ def test_what_was_asked_once_is_known_without_the_model(demo_pair: dict[str, Pat
     again = projections(path, tmp_path)
     path.unlink()
     assert again.project("model", engine(3).memory_key(30)) == first
-    assert again.anatomy("model") == asked.anatomy("model")
+    assert again.inventory("model") == asked.inventory("model")
 
 
 def test_a_damaged_cache_is_asked_anew(demo_pair: dict[str, Path], tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_damaged_cache_is_asked_anew(demo_pair: dict[str, Path], tmp_path: Pat
         store.write_text(damage)
         damaged = projections(demo_pair["chat"], tmp_path)
         assert damaged.project("model", key) == first
-        assert damaged.anatomy("model").tensors
+        assert damaged.inventory("model").tensors
 
 
 def test_a_model_that_llama_cpp_does_not_know_is_refused_in_its_words(tmp_path: Path) -> None:
@@ -239,13 +239,13 @@ def test_a_model_that_llama_cpp_does_not_know_is_refused_in_its_words(tmp_path: 
     write("llama", path)
     path.write_bytes(path.read_bytes().replace(b"llama", b"lhama"))
     with pytest.raises(BuildError, match=r"unknown model architecture: 'lhama'"):
-        projections(path, tmp_path).anatomy("model")
+        projections(path, tmp_path).inventory("model")
 
 
 ABORTS = """
 import os, sys
 from layertune.engine import no_alloc
-no_alloc.read_anatomy = lambda *_: os.abort()
+no_alloc.read_inventory = lambda *_: os.abort()
 from layertune.devices.projection_process import main
 main([str(os.getppid())])
 """

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from layertune.models import file_sha256
-from layertune.models.known import KnownModel
-from layertune.models.standin import plan_standin
+from layertune.models.known_models import KnownModel
+from layertune.models.standin import known_standin
 from layertune.results.result import read_result
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_rpc")]
@@ -64,8 +64,8 @@ def search(folder: Path, meddling: str, *arguments: str) -> subprocess.Completed
 def test_the_study_ends_with_a_sentence_and_its_result_is_the_first_files(
     meddling: str, words: str, tmp_path: Path
 ) -> None:
-    plan_standin(FIRST).write(tmp_path / "chat.gguf")
-    plan_standin(OTHER).write(tmp_path / "other.gguf")
+    known_standin(FIRST).write(tmp_path / "chat.gguf")
+    known_standin(OTHER).write(tmp_path / "other.gguf")
     kept, other = (tmp_path / "chat.gguf").read_bytes(), (tmp_path / "other.gguf").read_bytes()
     first = file_sha256(tmp_path / "chat.gguf")
     (tmp_path / "tiny.toml").write_text(CONFIG)

@@ -9,8 +9,8 @@ import pytest
 
 import layertune
 from layertune.config.env_file import load_env
-from layertune.models.known import KnownModel
-from layertune.models.standin import plan_standin
+from layertune.models.known_models import KnownModel
+from layertune.models.standin import known_standin
 from layertune.results.result import read_result
 
 DOCS = Path(__file__).parents[2] / "docs" / "python.md"
@@ -28,7 +28,7 @@ def example() -> str:
 def test_the_example_searches_prints_the_front_and_writes_the_env(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     for name in re.findall(r"models/(\S+\.gguf)", example()):
-        plan_standin(TINY).write(tmp_path / "models" / name)
+        known_standin(TINY).write(tmp_path / "models" / name)
     # Two trials measured once show the same as twelve with finals.
     short = (
         '"search": {"n_trials": 2}, "finals": {"max_rounds": 0}, "measurement": {"max_repeats": 2, "min_repeats": 2}'

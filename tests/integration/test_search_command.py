@@ -18,8 +18,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from layertune.models.known import KnownModel
-from layertune.models.standin import plan_standin
+from layertune.models.known_models import KnownModel
+from layertune.models.standin import known_standin
 from layertune.results.result import parse_result, read_result
 from layertune.search.storage import open_url, stored_result
 from postgresql import new_database
@@ -51,8 +51,8 @@ space = {{ n_ctx = 256, n_batch = 16, n_gpu_layers = {{ min = {least} }} }}
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    plan_standin(CHAT).write(folder / "chat.gguf")
-    plan_standin(CODE).write(folder / "code.gguf")
+    known_standin(CHAT).write(folder / "chat.gguf")
+    known_standin(CODE).write(folder / "code.gguf")
     return folder
 
 

@@ -14,8 +14,8 @@ from layertune.devices.target import Target
 from layertune.memory import ModelMemory, Planner
 from layertune.memory.plan import Overhead
 from layertune.models import read_shape
-from layertune.models.known import KnownModel
-from layertune.models.standin import plan_standin
+from layertune.models.known_models import KnownModel
+from layertune.models.standin import known_standin
 from layertune.results.result import read_result
 from layertune.settings import EngineSettings, SplitSettings, split_layers
 from layertune.trial.effort import Effort
@@ -67,7 +67,7 @@ def planner(pair: dict[str, Path], target: Target, *every: SplitSettings) -> Pla
     asked = Projections(target, shapes)
     asked.learn({name: [each[name] for each in every] for name in pair})
     models = {
-        name: ModelMemory(shape, asked.anatomy(name), partial(asked.project, name), len(target.devices))
+        name: ModelMemory(shape, asked.inventory(name), partial(asked.project, name), len(target.devices))
         for name, shape in shapes.items()
     }
     return Planner(models, Overhead(0, "an emulated card has none"), len(models))
@@ -124,8 +124,8 @@ def layertune(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str
 
 
 def test_a_search_over_two_cards_keeps_both_budgets_and_exports_the_split(tmp_path: Path) -> None:
-    plan_standin(CHAT).write(tmp_path / "chat.gguf")
-    plan_standin(CODE).write(tmp_path / "code.gguf")
+    known_standin(CHAT).write(tmp_path / "chat.gguf")
+    known_standin(CODE).write(tmp_path / "code.gguf")
     (tmp_path / "tiny.toml").write_text(CONFIG)
     answer = layertune(tmp_path, "search", "tiny.toml", "--study", "study")
     assert answer.returncode == 0, answer.stderr

@@ -9,8 +9,8 @@ import pytest
 from layertune.engine import library, timing
 from layertune.engine.context import Context
 from layertune.engine.model import Model
-from layertune.models.known import KnownModel
-from layertune.models.standin import plan_standin
+from layertune.models.known_models import KnownModel
+from layertune.models.standin import known_standin
 from layertune.settings import EngineSettings
 
 TINY = KnownModel("tiny", 4, 256, 512, 4, 2, n_vocab=2000, tied=False)
@@ -20,7 +20,7 @@ TEXT = "안녕하세요 def f(x):\n\treturn 'ünïcödé' 🙂"
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     path = tmp_path_factory.mktemp("models") / "tiny.gguf"
-    plan_standin(TINY).write(path)
+    known_standin(TINY).write(path)
     return Model(path, 0, [])
 
 
@@ -48,7 +48,7 @@ def test_any_text_tokenizes_and_comes_back(model: Model) -> None:
 
 
 def test_llama_cpp_has_nothing_to_complain_about(tmp_path: Path) -> None:
-    plan_standin(TINY).write(tmp_path / "tiny.gguf")
+    known_standin(TINY).write(tmp_path / "tiny.gguf")
     mark = library.log().mark()
     Model(tmp_path / "tiny.gguf", 0, []).close()
     assert library.log().first_error_since(mark) is None

@@ -5,8 +5,8 @@ from pathlib import Path
 from finished_study import result
 from layertune.config import load_config
 from layertune.models import read_shape
-from layertune.models.known import KnownModel
-from layertune.models.standin import plan_standin
+from layertune.models.known_models import KnownModel
+from layertune.models.standin import known_standin
 from layertune.results.result import BudgetInfo, CpuInfo, DeviceInfo, HardwareInfo, ModelInfo, write_result
 from layertune.results.trials import FinishedTrial
 from layertune.settings import EngineSettings, SplitSettings
@@ -39,7 +39,7 @@ def write(folder: Path, device: DeviceInfo | None = None) -> Path:
     """Write models, study.toml and result.json; the balanced pick is chat's whole."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, model in MODELS.items():
-        plan_standin(model).write(folder / f"{name}.gguf")
+        known_standin(model).write(folder / f"{name}.gguf")
     (folder / "study.toml").write_text(CONFIG, encoding="utf-8")
     infos = {name: _model_info(folder / f"{name}.gguf") for name in MODELS}
     trials = [

@@ -2,7 +2,7 @@
 
 from finished_study import result
 from layertune.prediction import Prediction
-from layertune.prediction.prediction import CardInfo, ErrorInfo
+from layertune.prediction.prediction_file import CardInfo, ErrorInfo
 
 
 def prediction(file: str) -> Prediction:

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from layertune.memory import ModelMemory, Planner
-from layertune.memory.cache import layer_bytes
-from layertune.memory.layers import layer_rows
+from layertune.memory.kv_cache import layer_bytes
+from layertune.memory.layer_rows import layer_rows
+from layertune.memory.placement import TensorInventory
 from layertune.memory.plan import Overhead
-from layertune.memory.projection import Anatomy, CacheTotal, Projection, Projector
+from layertune.memory.projection import CacheTotal, Projection, Projector
 from layertune.models import ModelShape, TensorInfo
-from layertune.models.encoding import TensorPlan
-from layertune.models.types import ALIGNMENT
+from layertune.models.ggml_types import ALIGNMENT
+from layertune.models.gguf_writer import TensorSpec
 from layertune.settings import EngineSettings
 
 N_LAYER, N_EMBD, N_VOCAB = 4, 256, 1024
@@ -22,18 +23,18 @@ def shape(
     *,
     tied: bool = False,
     n_layer: int = N_LAYER,
-    more: Sequence[TensorPlan] = (),
+    more: Sequence[TensorSpec] = (),
     **keys: Any,
 ) -> ModelShape:
     """Return a model of `n_layer` layers; `keys` are metadata with `__` for dots, `ssm__state_size` for one."""
-    tensors = [TensorPlan("token_embd.weight", (N_EMBD, N_VOCAB), "Q8_0")]
+    tensors = [TensorSpec("token_embd.weight", (N_EMBD, N_VOCAB), "Q8_0")]
     for layer in range(n_layer):
-        tensors.append(TensorPlan(f"blk.{layer}.attn_q.weight", (N_EMBD, N_EMBD), "Q4_0"))
-        tensors.append(TensorPlan(f"blk.{layer}.ffn_up_exps.weight", (N_EMBD, N_EMBD, 4), "Q4_0"))
-    tensors.append(TensorPlan("output_norm.weight", (N_EMBD,), "F32"))
-    tensors.append(TensorPlan("rope_freqs.weight", (16,), "F32"))
+        tensors.append(TensorSpec(f"blk.{layer}.attn_q.weight", (N_EMBD, N_EMBD), "Q4_0"))
+        tensors.append(TensorSpec(f"blk.{layer}.ffn_up_exps.weight", (N_EMBD, N_EMBD, 4), "Q4_0"))
+    tensors.append(TensorSpec("output_norm.weight", (N_EMBD,), "F32"))
+    tensors.append(TensorSpec("rope_freqs.weight", (16,), "F32"))
     if not tied:
-        tensors.append(TensorPlan("output.weight", (N_EMBD, N_VOCAB), "Q6_K"))
+        tensors.append(TensorSpec("output.weight", (N_EMBD, N_VOCAB), "Q6_K"))
     tensors += more
     defaults = {"attention.head_count": 8, "attention.head_count_kv": 2}
     metadata = defaults | {key.replace("__", "."): value for key, value in keys.items()}
@@ -71,5 +72,7 @@ def linear(model: ModelShape) -> Projector:
 
 
 def planner(n_devices: int = 1, **shapes: ModelShape) -> Planner:
-    models = {name: ModelMemory(each, Anatomy.plain(each), linear(each), n_devices) for name, each in shapes.items()}
+    models = {
+        name: ModelMemory(each, TensorInventory.plain(each), linear(each), n_devices) for name, each in shapes.items()
+    }
     return Planner(models, Overhead(0, "none in a test"), n_processes=len(models))

@@ -8,7 +8,7 @@ from layertune.config import parse_config
 from layertune.memory import GPU, HOST, ModelPlan, PlannedBytes
 from layertune.settings import EngineSettings
 from layertune.space.search_space import SearchSpace
-from layertune.testing.table import Cell, CellKind, EnginePlan, ModelCell, RecordedTable
+from layertune.testing.recorded_table import Cell, CellKind, EnginePlan, ModelCell, RecordedTable
 from layertune.trial.outcome import ModelSamples
 from layertune.units import MIB
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from deployments import study
 from layertune.config import dump_config, parse_config
 from layertune.models import file_sha256, read_shape
-from layertune.models.known import KnownModel
-from layertune.models.standin import plan_standin
+from layertune.models.known_models import KnownModel
+from layertune.models.standin import known_standin
 from layertune.results.result import Result, write_result
 from layertune.settings import EngineSettings
 
@@ -18,8 +18,8 @@ SETTINGS = {"chat": _ENGINE, "code": _ENGINE}
 
 
 def write_models(folder: Path) -> None:
-    plan_standin(CHAT).write(folder / FILES["chat"])
-    plan_standin(CODE).write(folder / FILES["code"])
+    known_standin(CHAT).write(folder / FILES["chat"])
+    known_standin(CODE).write(folder / FILES["code"])
 
 
 def write_study(folder: Path, models: Path, device: str, vram_bytes: int | None) -> Result:

@@ -11,8 +11,8 @@ import pytest
 from finished_study import result
 from layertune.config import find_hardware, load_config
 from layertune.config.env_file import load_env
-from layertune.config.scenario import load_scenarios
-from layertune.prediction.prediction import is_prediction
+from layertune.config.scenario_file import load_scenarios
+from layertune.prediction.prediction_file import is_prediction
 from layertune.results.result import read_result, write_result
 
 ROOT = Path(__file__).parents[2]

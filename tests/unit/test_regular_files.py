@@ -8,10 +8,10 @@ import pytest
 
 from layertune.config import load_config, load_hardware
 from layertune.config.env_file import load_env
-from layertune.config.scenario import load_scenarios
+from layertune.config.scenario_file import load_scenarios
 from layertune.errors import LayertuneError
-from layertune.models.cache import add_entries, read_entries
-from layertune.prediction.prediction import is_prediction, load_prediction
+from layertune.models.disk_cache import add_entries, read_entries
+from layertune.prediction.prediction_file import is_prediction, load_prediction
 from layertune.regular_files import is_folder, is_there
 from layertune.results.result import read_result
 

@@ -10,7 +10,7 @@ from layertune.cli.console import Table, show, show_heading, show_json, show_tab
 from layertune.compare import StudyComparison, compare_studies
 from layertune.compare.text_tables import TextTable, pair_lines, remarks, text_tables
 from layertune.errors import UsageError
-from layertune.prediction.prediction import is_prediction, load_prediction
+from layertune.prediction.prediction_file import is_prediction, load_prediction
 from layertune.regular_files import is_folder, is_there
 from layertune.results.result import FILE_NAME, Result, parse_result, read_result
 from layertune.text import markdown_text

@@ -11,7 +11,7 @@ from layertune.config import CONFIG_NAME
 from layertune.config.overrides import Overrides, study_config
 from layertune.errors import ResultFileError
 from layertune.memory import GPU, HOST, MemoryPlan, ModelPlan
-from layertune.memory.homes import layer_homes
+from layertune.memory.placement import layer_devices
 from layertune.memory.plan import add
 from layertune.study.estimate import Estimate
 from layertune.study.models_on_device import ModelsOnDevice
@@ -107,7 +107,7 @@ def _table(models: ModelsOnDevice, found: Estimate) -> Table:
     for name, model in found.plan.models.items():
         n_all = models.shapes[name].n_layer + 1
         engine = found.settings[name]
-        homes = Counter(layer_homes(n_all - 1, engine.n_gpu_layers, engine.tensor_split))
+        homes = Counter(layer_devices(n_all - 1, engine.n_gpu_layers, engine.tensor_split))
         for device, planned in model.devices.items():
             n_layers = homes[device]
             parts = [_mib(getattr(planned, part)) for part in _PARTS]

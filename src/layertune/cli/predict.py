@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from layertune.cli.console import Table, say, show, show_file, show_table
-from layertune.prediction.prediction import ErrorInfo, Interval, Prediction, prediction_json
+from layertune.prediction.prediction_file import ErrorInfo, Interval, Prediction, prediction_json
 from layertune.study.outputs import check_output, write_output
 from layertune.study.predicted import predict
 from layertune.units import format_bytes

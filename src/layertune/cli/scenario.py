@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from layertune.cli.console import Table, show, show_json, show_table
-from layertune.config.scenario import ScenarioConfig, load_scenarios
+from layertune.config.scenario_file import ScenarioConfig, load_scenarios
 from layertune.study.scenarios import Judged, Sized, judge
 
 

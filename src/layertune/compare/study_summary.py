@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from layertune.prediction import Prediction
-from layertune.prediction.prediction import PredictedSetting
+from layertune.prediction.prediction_file import PredictedSetting
 from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import MeasuredIn, MetricInfo
 from layertune.settings import EngineSettings

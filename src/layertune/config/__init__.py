@@ -1,12 +1,12 @@
 """What a user writes: the study config, the hardware profile, and their TOML files."""
 
+from layertune.config.budget import Budget, Deployment, HostLimits
 from layertune.config.device import DeviceChoice, EmulatedOptions
 from layertune.config.dimension import IntRange, dimension_values
-from layertune.config.hardware import HardwareProfile, dump_hardware, find_hardware, load_hardware
-from layertune.config.limits import Budget, Deployment, HostLimits
+from layertune.config.hardware_profile import HardwareProfile, dump_hardware, find_hardware, load_hardware
 from layertune.config.loading import CONFIG_NAME, dump_config, load_config, parse_config
 from layertune.config.objective import Floor, Objective
-from layertune.config.study import ModelConfig, ModelSpace, SearchConfig, StudyConfig, Workload
+from layertune.config.study_config import ModelConfig, ModelSpace, SearchConfig, StudyConfig, Workload
 
 __all__ = [
     "CONFIG_NAME",

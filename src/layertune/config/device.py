@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from layertune.config.table import Within
+from layertune.config.fields import Within
 from layertune.units import MAX_SIZE_BYTES, parse_bytes, quoted
 
 DeviceKind = Literal["auto", "gpu", "emulated", "cpu"]

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from layertune.config.table import Within
+from layertune.config.fields import Within
 from layertune.settings import RANGES, CacheType, FlashAttention, TensorSplit, parse_tensor_split
 
 

@@ -8,7 +8,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from layertune.config.dimension import FORMS
-from layertune.config.study import StudyConfig
+from layertune.config.study_config import StudyConfig
 from layertune.errors import ConfigError
 from layertune.regular_files import CONFIG_BYTES, read_text
 from layertune.units import quoted

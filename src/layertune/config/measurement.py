@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from layertune.config.table import Duration, Share, Table, Within
+from layertune.config.fields import Duration, Share, Table, Within
 
 _Count = Annotated[int, Within(0, 1000)]
 _AtLeastOnce = Annotated[int, Within(1, 1000)]

@@ -9,7 +9,7 @@ from typing import IO
 
 from layertune.devices.file_lock import lock_file, open_lock_file, owner_of_lock, sign_lock
 from layertune.devices.target import Target
-from layertune.models.cache import cache_folder
+from layertune.models.disk_cache import cache_folder
 
 _POLL_S = 0.05
 _N_TRIES = 20

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from layertune.devices.host import cpu_model
 from layertune.devices.target import Target
 from layertune.engine.library import library_key
-from layertune.memory.projection import Anatomy, CacheTotal, Projection, TensorHome
+from layertune.memory.placement import TensorInventory, TensorPlacement
+from layertune.memory.projection import CacheTotal, Projection
 from layertune.models import ModelShape
-from layertune.models.cache import add_entries, cache_folder, read_entries
+from layertune.models.disk_cache import add_entries, cache_folder, read_entries
 from layertune.settings import EngineSettings
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _VERSION = 2  # changes when the cached values do
-_ANATOMY = "anatomy"
+_INVENTORY = "anatomy"
 
 
 class Projections:
@@ -81,7 +82,7 @@ class Projections:
         questions = {}
         for name, settings in wanted.items():
             missing = self.missing(name, settings)
-            if missing or _ANATOMY not in self._entries[name]:
+            if missing or _INVENTORY not in self._entries[name]:
                 shape = self._shapes[name]
                 path = str(shape.files[0])
                 questions[name] = Question(
@@ -92,13 +93,13 @@ class Projections:
             self._entries[name].update(new)
             add_entries(self._stores[name], new)
 
-    def anatomy(self, name: str) -> Anatomy:
+    def inventory(self, name: str) -> TensorInventory:
         """Return the placement of a model's tensors.
 
         Raises:
             BuildError: llama.cpp cannot load the model.
         """
-        return self._read(name, _ANATOMY, _anatomy, ())
+        return self._read(name, _INVENTORY, _inventory, ())
 
     def project(self, name: str, key: EngineSettings) -> Projection | None:
         """Return the projection of a setting, which must be in the form of `memory_key`; None if llama.cpp refuses it.
@@ -120,20 +121,20 @@ class Projections:
 
 def _entries(question: "Question", answer: "Answer") -> dict[str, Any]:
     """Return an answer in the form of the cache."""
-    entries: dict[str, Any] = {_ANATOMY: asdict(answer.anatomy)}
+    entries: dict[str, Any] = {_INVENTORY: asdict(answer.inventory)}
     for key, projection in zip(question.settings, answer.projections, strict=True):
         entries[_text(key)] = None if projection is None else asdict(projection)
     return entries
 
 
-def _anatomy(entry: Any) -> Anatomy:
-    homes = {
-        name: TensorHome(
-            int(home["device_bytes"]), tuple(home["host_buffers"]), bool(home["is_duplicated"]), bool(home["is_lazy"])
+def _inventory(entry: Any) -> TensorInventory:
+    tensors = {
+        name: TensorPlacement(
+            int(each["device_bytes"]), tuple(each["host_buffers"]), bool(each["is_duplicated"]), bool(each["is_lazy"])
         )
-        for name, home in entry["tensors"].items()
+        for name, each in entry["tensors"].items()
     }
-    return Anatomy(homes, int(entry["alignment_bytes"]))
+    return TensorInventory(tensors, int(entry["alignment_bytes"]))
 
 
 def _projection(entry: Any) -> Projection | None:

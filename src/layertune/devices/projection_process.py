@@ -18,7 +18,8 @@ from pydantic import TypeAdapter
 from layertune.devices import lifetime
 from layertune.devices.target import Target
 from layertune.errors import BuildError, LayertuneError, ModelFileError
-from layertune.memory.projection import Anatomy, Projection
+from layertune.memory.placement import TensorInventory
+from layertune.memory.projection import Projection
 from layertune.settings import EngineSettings
 
 _TIMEOUT_S, _TIMEOUT_PER_SETTING_S = 120.0, 0.5
@@ -53,13 +54,13 @@ class Question:
 class Answer:
     """The projections in the order of the settings, None for a setting that llama.cpp refuses or that ends it."""
 
-    anatomy: Anatomy
+    inventory: TensorInventory
     projections: tuple[Projection | None, ...]
 
 
 # The child writes one line each: first the tensors' placement, then each setting's projection when it is computed.
 _QUESTION: TypeAdapter[Question] = TypeAdapter(Question)
-_ANATOMY: TypeAdapter[Anatomy] = TypeAdapter(Anatomy)
+_INVENTORY: TypeAdapter[TensorInventory] = TypeAdapter(TensorInventory)
 _PROJECTION: TypeAdapter[Projection | None] = TypeAdapter(Projection | None)
 
 
@@ -67,7 +68,7 @@ _PROJECTION: TypeAdapter[Projection | None] = TypeAdapter(Projection | None)
 class _Output:
     """What a child wrote before it ended. It is complete if `why_not` is None."""
 
-    anatomy: Anatomy | None
+    inventory: TensorInventory | None
     projections: tuple[Projection | None, ...]
     why_not: str | None
 
@@ -86,18 +87,18 @@ def ask(questions: Sequence[Question]) -> list[Answer]:
 
 def _complete(question: Question, output: _Output) -> Answer:
     """Start further children for the settings that the first one did not answer before it ended."""
-    found, anatomy, n_aborts = list(output.projections), output.anatomy, 0
-    while anatomy is None or len(found) < len(question.settings):
+    found, inventory, n_aborts = list(output.projections), output.inventory, 0
+    while inventory is None or len(found) < len(question.settings):
         if question.whole:
             n_aborts = 1 if output.projections else n_aborts + 1
-            if output.anatomy is None or n_aborts > _MOST_ABORTS:
+            if output.inventory is None or n_aborts > _MOST_ABORTS:
                 raise BuildError(f"llama.cpp cannot project the memory of {question.path}: {output.why_not}")
             found.append(None)
         question = replace(question, whole=True)
         (output,) = _ask([replace(question, settings=question.settings[len(found) :])])
         found += output.projections
-        anatomy = anatomy or output.anatomy
-    return Answer(anatomy, tuple(found))
+        inventory = inventory or output.inventory
+    return Answer(inventory, tuple(found))
 
 
 def _ask(questions: Sequence[Question]) -> list[_Output]:
@@ -138,20 +139,20 @@ def _read_output(question: Question, process: "subprocess.Popen[bytes]") -> _Out
             f"llama.cpp did not project {what} within {timeout_s:.0f} s", remedy="search fewer settings"
         ) from error
     lines = text.split(b"\n")[:-1]  # an incomplete last line is dropped
-    anatomy = _ANATOMY.validate_json(lines[0]) if lines else None
+    inventory = _INVENTORY.validate_json(lines[0]) if lines else None
     projections = tuple(map(_PROJECTION.validate_json, lines[1:]))
     if process.returncode == 0:
-        return _Output(anatomy, projections, None)
+        return _Output(inventory, projections, None)
     complaints = words.decode(errors="replace").strip().splitlines()
     why = complaints[-1] if complaints else f"it ended with {lifetime.describe_exit(process.returncode)}"
-    return _Output(anatomy, projections, why)
+    return _Output(inventory, projections, why)
 
 
 def main(arguments: list[str]) -> int:
     """Answer the question on standard input; the argument is the parent's process id."""
     from layertune.devices.open_device import open_device
     from layertune.engine import library
-    from layertune.engine.no_alloc import DEBUG_WORDS, project, read_anatomy
+    from layertune.engine.no_alloc import DEBUG_WORDS, project, read_inventory
     from layertune.engine.refusal import EngineRefused
     from layertune.models import read_shape
     from layertune.models.skeleton import write_skeleton
@@ -175,7 +176,7 @@ def main(arguments: list[str]) -> int:
                     file = Path(f"/proc/self/fd/{unnamed.fileno()}")
                     write_skeleton(shape, file)
                 devices = device.devices("model")
-                stream.write(_ANATOMY.dump_json(read_anatomy(file, shape, devices)).decode() + "\n")
+                stream.write(_INVENTORY.dump_json(read_inventory(file, shape, devices)).decode() + "\n")
                 stream.flush()
                 for _, projection in project(file, question.settings, devices, question.n_outputs):
                     stream.write(_PROJECTION.dump_json(projection).decode() + "\n")

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from layertune.engine.logs import LogCapture
 from layertune.errors import BuildError
-from layertune.models.cache import unchanged_key
+from layertune.models.disk_cache import unchanged_key
 
 # A library that is loaded again under another file name has a device registry of its own. So the libraries are opened
 # under the names that libllama itself links to.

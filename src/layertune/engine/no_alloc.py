@@ -16,9 +16,10 @@ from layertune.engine.context import Context
 from layertune.engine.model import Model, expert_tensors
 from layertune.engine.refusal import EngineRefused
 from layertune.memory.buffers import HOST
-from layertune.memory.projection import EMBEDDING, MAPPED, Anatomy, CacheTotal, Projection, TensorHome
+from layertune.memory.placement import EMBEDDING, MAPPED, TensorInventory, TensorPlacement
+from layertune.memory.projection import CacheTotal, Projection
 from layertune.models import ModelShape
-from layertune.models.types import ALIGNMENT, TENSOR_TYPE_NUMBERS
+from layertune.models.ggml_types import ALIGNMENT, TENSOR_TYPE_NUMBERS
 from layertune.settings import EngineSettings
 from layertune.units import MIB, pad
 
@@ -35,7 +36,7 @@ _CACHE_TOTAL = re.compile(
 )
 
 
-def read_anatomy(path: Path, shape: ModelShape, devices: Sequence[ggml.DeviceHandle]) -> Anatomy:
+def read_inventory(path: Path, shape: ModelShape, devices: Sequence[ggml.DeviceHandle]) -> TensorInventory:
     """Return the size of each tensor on a device, and the host buffer that llama.cpp chooses for it.
 
     Every tensor is sent to the host, and llama.cpp's log names the buffer that it chose for each
@@ -63,7 +64,7 @@ def read_anatomy(path: Path, shape: ModelShape, devices: Sequence[ggml.DeviceHan
             buffers.setdefault(match["name"], set()).add(_on_mapped_file(match["buffer"]))
     device_buffer = ggml.buffer_type(devices[0]) if devices else None
     alignment_bytes = ggml.alignment(device_buffer) if device_buffer is not None else ALIGNMENT
-    homes = {}
+    tensors = {}
     for tensor in shape.tensors:
         if n_loads[tensor.name] <= 0:
             continue  # llama.cpp does not load it
@@ -71,13 +72,13 @@ def read_anatomy(path: Path, shape: ModelShape, devices: Sequence[ggml.DeviceHan
         if device_buffer is not None:
             size_bytes = ggml.tensor_bytes(device_buffer, TENSOR_TYPE_NUMBERS[tensor.type], tensor.shape)
         found = buffers.get(tensor.name, {MAPPED})
-        homes[tensor.name] = TensorHome(
+        tensors[tensor.name] = TensorPlacement(
             pad(size_bytes, alignment_bytes),
             host_buffers=tuple(sorted(found, key=lambda name: (name != MAPPED, name))),
             is_duplicated=tensor.name == EMBEDDING and n_loads[tensor.name] > 1,
             is_lazy=tensor.name not in buffers,
         )
-    return Anatomy(homes, alignment_bytes)
+    return TensorInventory(tensors, alignment_bytes)
 
 
 def project(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from layertune.config.study import Workload
+from layertune.config.study_config import Workload
 from layertune.explain.line import Change
 from layertune.explain.recorded_weights import RecordedWeights
 from layertune.explain.steps import KNOBS, value

@@ -7,12 +7,12 @@ from typing import Protocol
 
 from layertune.errors import UsageError
 from layertune.memory.buffers import HOST, LOG_ERROR_BYTES, device_name
-from layertune.memory.cache import layer_bytes
-from layertune.memory.homes import layer_homes
-from layertune.memory.layers import LayerRows, heads_kv, layer_rows
+from layertune.memory.kv_cache import layer_bytes
+from layertune.memory.layer_rows import LayerRows, heads_kv, layer_rows
+from layertune.memory.placement import TensorInventory, layer_devices
 from layertune.memory.plan import MemoryPlan, ModelPlan, Overhead, PlannedBytes, Source
-from layertune.memory.projection import Anatomy, CacheTotal, Projection, Projector
-from layertune.memory.weights import Weights
+from layertune.memory.projection import CacheTotal, Projection, Projector
+from layertune.memory.weight_bytes import Weights
 from layertune.models import ModelShape
 from layertune.settings import EngineSettings, SplitSettings
 
@@ -20,13 +20,13 @@ from layertune.settings import EngineSettings, SplitSettings
 class ModelMemory:
     """One model's memory as a function of its settings."""
 
-    def __init__(self, shape: ModelShape, anatomy: Anatomy, project: Projector, n_devices: int = 1) -> None:
+    def __init__(self, shape: ModelShape, inventory: TensorInventory, project: Projector, n_devices: int = 1) -> None:
         self.n_layer = shape.n_layer
         self._devices = tuple(map(device_name, range(n_devices)))
         self._rows: tuple[LayerRows, ...] | None = layer_rows(shape)
         self._heads_kv = heads_kv(shape)
-        self._weights = Weights(shape, anatomy)
-        self._alignment_bytes = anatomy.alignment_bytes
+        self._weights = Weights(shape, inventory)
+        self._alignment_bytes = inventory.alignment_bytes
         self._project = project
 
     def plan(self, settings: EngineSettings) -> ModelPlan:
@@ -57,7 +57,7 @@ class ModelMemory:
 
     def _kv(self, key: EngineSettings, projection: Projection | None) -> tuple[dict[str, int] | None, Source | None]:
         """Our rules where they are known and llama.cpp does not contradict them, else llama.cpp's own figures."""
-        homes = layer_homes(self.n_layer, key.n_gpu_layers, key.tensor_split)
+        homes = layer_devices(self.n_layer, key.n_gpu_layers, key.tensor_split)
         if self._rows is not None:
             flash_attn = key.flash_attn != "off" and (projection is None or projection.flash_attn is not False)
             layers = layer_bytes(self._rows, key, flash_attn=flash_attn, alignment_bytes=self._alignment_bytes)

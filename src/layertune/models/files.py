@@ -1,13 +1,14 @@
 """One model's files, all parts of a split model, as they were when a command began with them."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from layertune.errors import ModelFileError
-from layertune.models.digest import file_sha256, sha256_of
-from layertune.models.remembered import remembered_shape
+from layertune.models.disk_cache import add_entries, cache_folder, read_entries, unchanged_key
 from layertune.models.shape import ModelShape
+from layertune.models.shape_cache import cached_shape
 
 _REMEDY = "put the first file back and go on with --resume, or start another study with --study DIR"
 
@@ -48,7 +49,7 @@ class ModelFiles:
             ModelFileError: one was replaced since they were read.
         """
         files = cls(shape.files)
-        now = remembered_shape(shape.files[0])
+        now = cached_shape(shape.files[0])
         if (now.digest(), now.file_bytes, now.quantization) != (shape.digest(), shape.file_bytes, shape.quantization):
             raise ModelFileError(f"{shape.files[0]} was replaced since it was read", remedy="run the command again")
         return files
@@ -85,3 +86,28 @@ class ModelFiles:
         if self._sha256 is None or now.size_bytes != self._statuses[file].size_bytes:
             return False
         return sha256_of(file) == self._sha256[index]
+
+
+def file_sha256(path: Path, cache: Path | None = None) -> str:
+    """Return the file's SHA-256 in hex, from the cache where it is the same file and nobody has changed it.
+
+    Raises:
+        ModelFileError: the file cannot be read.
+    """
+    store = (cache or cache_folder()) / "sha256.json"
+    try:
+        key = unchanged_key([path])
+        known = read_entries(store).get(key)
+        if isinstance(known, str):
+            return known
+        digest = sha256_of(path)
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror}", remedy="check the path") from error
+    add_entries(store, {key: digest})
+    return digest
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file that is read now. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from layertune.errors import ModelFileError, listed
-from layertune.models.header import MAX_TENSORS, Header, Undecoded, read_header
+from layertune.models.ggml_types import FILE_TYPES
+from layertune.models.gguf_header import MAX_TENSORS, Header, Undecoded, read_header
 from layertune.models.hparams import check_layers, check_numbers
-from layertune.models.types import FILE_TYPES
 
 _SPLIT_NAME = re.compile(r"(?P<stem>.+)-(?P<part>\d{5})-of-(?P<n>\d{5})\.gguf")
 

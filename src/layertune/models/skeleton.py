@@ -4,9 +4,9 @@ allocate, and far quicker to load than the model's own header."""
 from pathlib import Path
 
 from layertune.errors import ModelFileError
-from layertune.models import encoding
-from layertune.models.encoding import TensorPlan
-from layertune.models.header import read_header
+from layertune.models import gguf_writer
+from layertune.models.gguf_header import read_header
+from layertune.models.gguf_writer import TensorSpec
 from layertune.models.shape import ModelShape
 
 _NOT_COPIED = ("split.", "general.alignment", "tokenizer.")
@@ -33,18 +33,18 @@ def write_skeleton(shape: ModelShape, output: Path) -> None:
     vocabulary_key = f"{shape.architecture}.vocab_size"
     with shape.files[0].open("rb") as file:
         metadata = [
-            encoding.copied(file, extent)
+            gguf_writer.copied(file, extent)
             for key, extent in header.extents.items()
             if (key == _TOKEN_TYPES or not key.startswith(_NOT_COPIED)) and key != vocabulary_key
         ]
     # llama-vocab.cpp: a tokenizer named "none" has no words, and as many as `vocab_size` says.
-    metadata.append(encoding.key_string("tokenizer.ggml.model", "none"))
-    metadata.append(encoding.key_u32(vocabulary_key, embedding.shape[-1]))
-    plans = [TensorPlan(tensor.name, tensor.shape, tensor.type) for tensor in shape.tensors]
-    head = encoding.begin(metadata, len(metadata), plans)
+    metadata.append(gguf_writer.key_string("tokenizer.ggml.model", "none"))
+    metadata.append(gguf_writer.key_u32(vocabulary_key, embedding.shape[-1]))
+    plans = [TensorSpec(tensor.name, tensor.shape, tensor.type) for tensor in shape.tensors]
+    head = gguf_writer.begin(metadata, len(metadata), plans)
     try:
         with output.open("wb") as out:
             out.write(head)
-            out.truncate(len(head) + sum(encoding.padded(plan.n_bytes) for plan in plans))
+            out.truncate(len(head) + sum(gguf_writer.padded(plan.n_bytes) for plan in plans))
     except OSError as error:
         raise ModelFileError(f"cannot write {output}: {error.strerror}", remedy="set TMPDIR to a folder") from error

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layertune.errors import ModelFileError
-from layertune.models import encoding
-from layertune.models.blocks import RandomWeights
-from layertune.models.cache import cache_folder
-from layertune.models.encoding import TensorPlan
-from layertune.models.header import read_header
-from layertune.models.known import KnownModel, tensors
+from layertune.models import gguf_writer
+from layertune.models.disk_cache import cache_folder
+from layertune.models.gguf_header import read_header
+from layertune.models.gguf_writer import TensorSpec
+from layertune.models.known_models import KnownModel, tensors
+from layertune.models.random_weights import RandomWeights
 from layertune.models.shape import read_shape
 from layertune.models.vocabulary import Vocabulary, make_vocabulary
 from layertune.regular_files import is_folder, is_there
@@ -34,11 +34,11 @@ class Standin:
     """A stand-in that can be written: everything before the data, and the tensors."""
 
     head: bytes
-    tensors: tuple[TensorPlan, ...]
+    tensors: tuple[TensorSpec, ...]
 
     @property
     def file_bytes(self) -> int:
-        return len(self.head) + sum(encoding.padded(tensor.n_bytes) for tensor in self.tensors)
+        return len(self.head) + sum(gguf_writer.padded(tensor.n_bytes) for tensor in self.tensors)
 
     def write(self, output: Path, *, seed: int = 0, overwrite: bool = False) -> None:
         """Stream the file to disk in bounded memory: whole under its name, or not at all.
@@ -60,19 +60,19 @@ class Standin:
                 )
             with replacing(output) as file:
                 file.write(self.head)
-                encoding.write_data(file, self.tensors, RandomWeights(seed).fill)
+                gguf_writer.write_data(file, self.tensors, RandomWeights(seed).fill)
         except OSError as error:
             raise ModelFileError(f"cannot write {output}: {error.strerror}", remedy="check the folder") from error
 
 
-def hollow_standin(model: KnownModel, cache: Path | None = None) -> Path:
+def standin_skeleton(model: KnownModel, cache: Path | None = None) -> Path:
     """Return a file of the model's header with a hole for its weights, from the cache: enough to know its memory.
 
     Raises:
         ModelFileError: the cache folder cannot be written.
     """
     output = (cache or cache_folder()) / "hollow" / f"{model.name}-Q4_K_M.gguf"
-    planned = plan_standin(model)
+    planned = known_standin(model)
     try:
         if not output.exists() or output.stat().st_size != planned.file_bytes:
             output.parent.mkdir(parents=True, exist_ok=True)
@@ -84,12 +84,12 @@ def hollow_standin(model: KnownModel, cache: Path | None = None) -> Path:
     return output
 
 
-def plan_standin(model: KnownModel) -> Standin:
+def known_standin(model: KnownModel) -> Standin:
     """Return the stand-in of a known model."""
     return _standin(_metadata(model), tuple(tensors(model)))
 
 
-def plan_standin_like(template: Path) -> Standin:
+def standin_like(template: Path) -> Standin:
     """Return a stand-in of any GGUF: its metadata and tokenizer as they are, its tensors in one file.
 
     What speaks of the template's own layout is left out: its parts, and an alignment other than ours.
@@ -100,47 +100,49 @@ def plan_standin_like(template: Path) -> Standin:
     shape, header = read_shape(template), read_header(template)
     with template.open("rb") as file:
         metadata = [
-            encoding.copied(file, extent) for key, extent in header.extents.items() if not key.startswith(_NOT_COPIED)
+            gguf_writer.copied(file, extent)
+            for key, extent in header.extents.items()
+            if not key.startswith(_NOT_COPIED)
         ]
-    plans = tuple(TensorPlan(tensor.name, tensor.shape, tensor.type) for tensor in shape.tensors)
-    return _standin([*metadata, encoding.key_bool(_MARK, True)], plans)
+    plans = tuple(TensorSpec(tensor.name, tensor.shape, tensor.type) for tensor in shape.tensors)
+    return _standin([*metadata, gguf_writer.key_bool(_MARK, True)], plans)
 
 
-def _standin(metadata: Sequence[bytes], plans: tuple[TensorPlan, ...]) -> Standin:
-    return Standin(encoding.begin(metadata, len(metadata), plans), plans)
+def _standin(metadata: Sequence[bytes], plans: tuple[TensorSpec, ...]) -> Standin:
+    return Standin(gguf_writer.begin(metadata, len(metadata), plans), plans)
 
 
 def _metadata(model: KnownModel) -> list[bytes]:
     vocabulary = make_vocabulary(model.n_vocab)
     return [
-        encoding.key_string("general.architecture", "qwen2"),
-        encoding.key_string("general.type", "model"),
-        encoding.key_string("general.name", f"{model.name} (layertune stand-in: random weights)"),
-        encoding.key_bool(_MARK, True),
-        encoding.key_u32("qwen2.block_count", model.n_layer),
-        encoding.key_u32("qwen2.context_length", _N_CTX_TRAIN),
-        encoding.key_u32("qwen2.embedding_length", model.n_embd),
-        encoding.key_u32("qwen2.feed_forward_length", model.n_ff),
-        encoding.key_u32("qwen2.attention.head_count", model.n_head),
-        encoding.key_u32("qwen2.attention.head_count_kv", model.n_head_kv),
-        encoding.key_f32("qwen2.rope.freq_base", _ROPE_FREQ_BASE),
-        encoding.key_f32("qwen2.attention.layer_norm_rms_epsilon", _RMS_EPSILON),
-        encoding.key_u32("general.file_type", _Q4_K_M),
-        encoding.key_u32("general.quantization_version", 2),
+        gguf_writer.key_string("general.architecture", "qwen2"),
+        gguf_writer.key_string("general.type", "model"),
+        gguf_writer.key_string("general.name", f"{model.name} (layertune stand-in: random weights)"),
+        gguf_writer.key_bool(_MARK, True),
+        gguf_writer.key_u32("qwen2.block_count", model.n_layer),
+        gguf_writer.key_u32("qwen2.context_length", _N_CTX_TRAIN),
+        gguf_writer.key_u32("qwen2.embedding_length", model.n_embd),
+        gguf_writer.key_u32("qwen2.feed_forward_length", model.n_ff),
+        gguf_writer.key_u32("qwen2.attention.head_count", model.n_head),
+        gguf_writer.key_u32("qwen2.attention.head_count_kv", model.n_head_kv),
+        gguf_writer.key_f32("qwen2.rope.freq_base", _ROPE_FREQ_BASE),
+        gguf_writer.key_f32("qwen2.attention.layer_norm_rms_epsilon", _RMS_EPSILON),
+        gguf_writer.key_u32("general.file_type", _Q4_K_M),
+        gguf_writer.key_u32("general.quantization_version", 2),
         *_tokenizer(vocabulary),
     ]
 
 
 def _tokenizer(vocabulary: Vocabulary) -> Iterable[bytes]:
     return (
-        encoding.key_string("tokenizer.ggml.model", "gpt2"),
-        encoding.key_string("tokenizer.ggml.pre", "qwen2"),
-        encoding.key_strings("tokenizer.ggml.tokens", vocabulary.tokens),
-        encoding.key_i32s("tokenizer.ggml.token_type", vocabulary.types),
-        encoding.key_strings("tokenizer.ggml.merges", vocabulary.merges),
-        encoding.key_u32("tokenizer.ggml.eos_token_id", vocabulary.end_of_turn),
-        encoding.key_u32("tokenizer.ggml.padding_token_id", vocabulary.end_of_text),
-        encoding.key_u32("tokenizer.ggml.bos_token_id", vocabulary.end_of_text),
-        encoding.key_bool("tokenizer.ggml.add_bos_token", False),
-        encoding.key_string("tokenizer.chat_template", _CHAT_TEMPLATE),
+        gguf_writer.key_string("tokenizer.ggml.model", "gpt2"),
+        gguf_writer.key_string("tokenizer.ggml.pre", "qwen2"),
+        gguf_writer.key_strings("tokenizer.ggml.tokens", vocabulary.tokens),
+        gguf_writer.key_i32s("tokenizer.ggml.token_type", vocabulary.types),
+        gguf_writer.key_strings("tokenizer.ggml.merges", vocabulary.merges),
+        gguf_writer.key_u32("tokenizer.ggml.eos_token_id", vocabulary.end_of_turn),
+        gguf_writer.key_u32("tokenizer.ggml.padding_token_id", vocabulary.end_of_text),
+        gguf_writer.key_u32("tokenizer.ggml.bos_token_id", vocabulary.end_of_text),
+        gguf_writer.key_bool("tokenizer.ggml.add_bos_token", False),
+        gguf_writer.key_string("tokenizer.chat_template", _CHAT_TEMPLATE),
     )

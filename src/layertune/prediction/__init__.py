@@ -2,7 +2,7 @@
 
 from layertune.prediction.calibration import Calibration, MeasuredStudy
 from layertune.prediction.device_change import DeviceChange, between_cards, between_threads
-from layertune.prediction.prediction import Prediction, load_prediction
+from layertune.prediction.prediction_file import Prediction, load_prediction
 from layertune.prediction.session import session_spread
 
 __all__ = [

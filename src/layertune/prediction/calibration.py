@@ -9,10 +9,8 @@ import numpy as np
 from layertune.config import Floor, Objective
 from layertune.errors import NothingFits, UsageError
 from layertune.memory import Planner
-from layertune.prediction.checks import check_larger, check_splits
-from layertune.prediction.curves import Curve, Offload, elsewhere, offload_of, unchanged
 from layertune.prediction.device_change import DeviceChange
-from layertune.prediction.fronts import expected_front, expected_picks
+from layertune.prediction.expected_front import expected_front, expected_picks
 from layertune.prediction.held_back import (
     NORMAL,
     QUANTITIES,
@@ -24,7 +22,9 @@ from layertune.prediction.held_back import (
     reaches,
     spreads,
 )
-from layertune.prediction.prediction import ErrorInfo, HeldBackInfo, Interval, PredictedEngine, PredictedSetting
+from layertune.prediction.interval_checks import check_larger, check_splits
+from layertune.prediction.predicted_speeds import Curve, Offload, elsewhere, offload_of, unchanged
+from layertune.prediction.prediction_file import ErrorInfo, HeldBackInfo, Interval, PredictedEngine, PredictedSetting
 from layertune.sampler.posterior import ModelEngines, Speeds, measured_rows
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import ModelSamples

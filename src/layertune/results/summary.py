@@ -7,7 +7,7 @@ from datetime import datetime
 import layertune
 from layertune.config.objective import Floor, Objective
 from layertune.memory import Planner
-from layertune.memory.residuals import Correction
+from layertune.memory.correction import Correction
 from layertune.results.choice import Choice
 from layertune.results.drift import Reference, drifts
 from layertune.results.result import (

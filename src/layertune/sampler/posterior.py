@@ -14,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from layertune.config.study import Workload
+from layertune.config.study_config import Workload
 from layertune.memory import EngineMemory
 from layertune.sampler.time_model import Features, Floats, TimeModel, Times
 from layertune.settings import EngineSettings, SplitSettings

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from layertune.errors import NothingFits
 from layertune.memory import HOST, Planner
-from layertune.memory.residuals import Correction, Residual
+from layertune.memory.correction import Correction, Residual
 from layertune.results.trials import FinishedTrial
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.space.limits import VRAM, Limits, worst_excess

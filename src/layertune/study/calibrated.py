@@ -7,10 +7,10 @@ from pathlib import Path
 from layertune.config import CONFIG_NAME, DeviceChoice, StudyConfig, load_config
 from layertune.devices.target import Target
 from layertune.errors import ConfigError, DeviceError, ModelFileError, UsageError
-from layertune.memory.residuals import Correction
-from layertune.models import ModelShape, remembered_shape
-from layertune.models.known import find_known
-from layertune.models.standin import hollow_standin
+from layertune.memory.correction import Correction
+from layertune.models import ModelShape, cached_shape
+from layertune.models.known_models import find_known
+from layertune.models.standin import standin_skeleton
 from layertune.prediction import Calibration, MeasuredStudy, session_spread
 from layertune.regular_files import is_folder, is_there
 from layertune.results.result import DeviceInfo, Result, quiet_trials, read_result
@@ -140,10 +140,10 @@ def shape_of(recorded: Recorded, name: str, notify: Callable[[str], None] = igno
     model, path = recorded.result.models[name], recorded.config.models[name].path
     hollow = not is_there(path)
     if not hollow:
-        shape = remembered_shape(path)
+        shape = cached_shape(path)
     else:
         try:
-            shape = remembered_shape(hollow_standin(find_known(model.file)))
+            shape = cached_shape(standin_skeleton(find_known(model.file)))
         except UsageError as error:
             raise UsageError(
                 f"{name}: {path} is not here, and {model.file} is no model whose shape layertune knows by itself",

@@ -8,7 +8,7 @@ from layertune.config import ModelSpace, StudyConfig, dimension_values
 from layertune.devices.host import n_usable_cores
 from layertune.memory import HOST, MemoryPlan, ModelMemory, Planner
 from layertune.memory.buffers import resident_bytes
-from layertune.memory.projection import Anatomy
+from layertune.memory.placement import TensorInventory
 from layertune.settings import EngineSettings, SplitSettings, parse_tensor_split
 from layertune.space.tensor_splits import tensor_splits
 from layertune.study.models_on_device import ModelsOnDevice
@@ -118,7 +118,7 @@ def _around(models: ModelsOnDevice, settings: SplitSettings, budgets_bytes: Sequ
     Weights and caches are known without llama.cpp and give an upper bound. Compute buffers cost a few layers more.
     """
     unasked = {
-        name: ModelMemory(shape, Anatomy.plain(shape), lambda _key: None, len(budgets_bytes))
+        name: ModelMemory(shape, TensorInventory.plain(shape), lambda _key: None, len(budgets_bytes))
         for name, shape in models.shapes.items()
     }
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from layertune.config import DeviceChoice, EmulatedOptions, HardwareProfile
-from layertune.config.hardware import Bandwidth, BuildProfile, DeviceProfile, HostProfile, Memory, PowerLimit
+from layertune.config.hardware_profile import Bandwidth, BuildProfile, DeviceProfile, HostProfile, Memory, PowerLimit
 from layertune.devices.bandwidth import MeasuredBandwidth, device_bandwidth, host_read_bandwidth
 from layertune.devices.host import battery, has_nvidia_card, power_source
 from layertune.devices.inspection import Inspection

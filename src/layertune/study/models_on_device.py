@@ -11,7 +11,7 @@ from layertune.devices.target import Target, find_target
 from layertune.errors import ResultFileError
 from layertune.memory import ModelMemory, Planner
 from layertune.memory.plan import Overhead
-from layertune.models import ModelShape, check_generates, remembered_shape
+from layertune.models import ModelShape, cached_shape, check_generates
 
 if TYPE_CHECKING:
     from layertune.results.result import ModelInfo  # slower to import than an estimate takes
@@ -56,7 +56,9 @@ class ModelsOnDevice:
         """
         n_devices = max(1, len(self.target.devices))
         models = {
-            name: ModelMemory(shape, self.projections.anatomy(name), partial(self.projections.project, name), n_devices)
+            name: ModelMemory(
+                shape, self.projections.inventory(name), partial(self.projections.project, name), n_devices
+            )
             for name, shape in self.shapes.items()
         }
         return Planner(models, self.overhead, self.n_processes)
@@ -69,7 +71,7 @@ def models_of(config: StudyConfig) -> ModelsOnDevice:
         ModelFileError: a model cannot be read, or does not generate text.
         DeviceError: the device is not here.
     """
-    shapes = {name: remembered_shape(model.path) for name, model in config.models.items()}
+    shapes = {name: cached_shape(model.path) for name, model in config.models.items()}
     models = place_models(shapes, config.resolved_device(), config.emulated.n_threads, config.n_processes)
     if models.target.kind != "gpu":
         return models

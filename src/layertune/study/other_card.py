@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layertune.config import HardwareProfile, load_hardware
-from layertune.config.hardware import FOLDER, Bandwidth
+from layertune.config.hardware_profile import FOLDER, Bandwidth
 from layertune.errors import UsageError
 from layertune.memory import GPU
 from layertune.models import ModelShape
 from layertune.prediction import Calibration, DeviceChange, between_cards, between_threads
-from layertune.prediction.prediction import CardInfo
+from layertune.prediction.prediction_file import CardInfo
 from layertune.results.result import DeviceInfo
 from layertune.study.calibrated import Recorded
 

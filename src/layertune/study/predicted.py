@@ -7,7 +7,7 @@ from pathlib import Path
 import layertune
 from layertune.config import find_hardware
 from layertune.prediction import Prediction
-from layertune.prediction.prediction import CardInfo, ChangeInfo
+from layertune.prediction.prediction_file import CardInfo, ChangeInfo
 from layertune.results.result import BudgetInfo
 from layertune.study.calibrated import Recorded, calibrate
 from layertune.study.facts import ignore

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from layertune.config.scenario import Scenario, ScenarioConfig, ScenarioFile
+from layertune.config.scenario_file import Scenario, ScenarioConfig, ScenarioFile
 from layertune.errors import UsageError
 from layertune.memory import GPU, BufferBytes, EngineMemory
-from layertune.models import ModelShape, remembered_shape
-from layertune.models.known import find_known
-from layertune.models.standin import hollow_standin
+from layertune.models import ModelShape, cached_shape
+from layertune.models.known_models import find_known
+from layertune.models.standin import standin_skeleton
 from layertune.regular_files import is_there
 from layertune.settings import EngineSettings
 from layertune.study.models_on_device import place_models
@@ -124,8 +124,8 @@ def _judged(
 def _shape(file: ScenarioFile, folder: Path) -> ModelShape:
     path = folder / file.path if file.path is not None else None
     if path is not None and is_there(path):
-        return remembered_shape(path)
-    return remembered_shape(hollow_standin(find_known(file.model)))
+        return cached_shape(path)
+    return cached_shape(standin_skeleton(find_known(file.model)))
 
 
 def _engine(config: ScenarioConfig, n_gpu_layers: int) -> EngineSettings:

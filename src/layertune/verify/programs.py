@@ -11,7 +11,7 @@ from typing import Protocol
 from layertune.devices.target import Target
 from layertune.errors import DeviceError, UsageError
 from layertune.export.flags import Flag, address_flags, device_flags
-from layertune.models.types import TENSOR_TYPE_NUMBERS
+from layertune.models.ggml_types import TENSOR_TYPE_NUMBERS
 from layertune.verify.client import Dialect
 from layertune.verify.stack import ServedModel
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from layertune.models.known import KnownModel
-from layertune.models.standin import plan_standin
+from layertune.models.known_models import KnownModel
+from layertune.models.standin import known_standin
 
 TINY = KnownModel("tiny", 2, 256, 512, 4, 2, n_vocab=600, tied=True)
 
@@ -20,7 +20,7 @@ def layertune(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedP
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    plan_standin(TINY).write(tmp_path / "tiny.gguf")
+    known_standin(TINY).write(tmp_path / "tiny.gguf")
     return tmp_path / "tiny.gguf"
 
 

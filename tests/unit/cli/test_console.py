@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from layertune.cli import console
 from layertune.cli.main import app
 from layertune.errors import LayertuneError, UsageError
-from layertune.models.known import KnownModel
-from layertune.models.standin import plan_standin
+from layertune.models.known_models import KnownModel
+from layertune.models.standin import known_standin
 
 ROOT = Path(__file__).parents[3]
 SOURCE = ROOT / "src" / "layertune"
@@ -135,7 +135,7 @@ def test_a_line_is_one_line_of_visible_characters_in_any_encoding(line: str, enc
 
 def test_a_study_folder_that_no_file_of_it_can_name_is_refused(tmp_path: Path) -> None:
     model = tmp_path / "tiny.gguf"
-    plan_standin(KnownModel("tiny", 2, 256, 512, 4, 2, n_vocab=600, tied=True)).write(model)
+    known_standin(KnownModel("tiny", 2, 256, 512, 4, 2, n_vocab=600, tied=True)).write(model)
     arguments = ["search", "--model", f"chat={model}", "--device", "cpu", "--study", f"{tmp_path}/\udcff/mine"]
     answer = CliRunner().invoke(app, arguments)
     assert isinstance(answer.exception, UsageError)

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from finished_study import result, settings
 from layertune.cli.front import baseline_table
-from layertune.memory.residuals import Correction
+from layertune.memory.correction import Correction
 from layertune.results.remarks import plan_words
 from layertune.results.result import BudgetInfo, Result
 from layertune.results.summary import Baseline, Planned

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from layertune.config import HardwareProfile, StudyConfig, dump_config, load_config, load_hardware, parse_config
 from layertune.config.overrides import Overrides, study_config
-from layertune.config.scenario import ScenarioConfig, load_scenarios
+from layertune.config.scenario_file import ScenarioConfig, load_scenarios
 from layertune.errors import ConfigError, UsageError
 
 NUMBERS = ("integer", "number")

@@ -8,11 +8,12 @@ from layertune.devices import projection_process
 from layertune.devices.projection_process import Question, _Output, ask
 from layertune.devices.target import Target
 from layertune.errors import BuildError
-from layertune.memory.projection import Anatomy, Projection
+from layertune.memory.placement import TensorInventory
+from layertune.memory.projection import Projection
 from layertune.settings import EngineSettings
 from small_shapes import engine
 
-ANATOMY = Anatomy({}, 32)
+INVENTORY = TensorInventory({}, 32)
 CPU = Target("cpu", "CPU")
 
 
@@ -31,9 +32,9 @@ class Children:
         found: list[Projection | None] = []
         for each in question.settings:
             if each in self.deadly or (not question.whole and each in self.deadly_skeleton):
-                return _Output(ANATOMY, tuple(found), "GGML_ASSERT(n_outputs) failed")
+                return _Output(INVENTORY, tuple(found), "GGML_ASSERT(n_outputs) failed")
             found.append(projected(each))
-        return _Output(ANATOMY, tuple(found), None)
+        return _Output(INVENTORY, tuple(found), None)
 
 
 def projected(settings: EngineSettings) -> Projection:
@@ -51,7 +52,7 @@ def test_a_setting_that_ends_llama_cpp_loses_only_its_own_projection(
     every = settings(4)
     monkeypatch.setattr(projection_process, "_ask", Children([every[index] for index in deadly]))
     (answer,) = ask([Question(CPU, "a.gguf", every)])
-    assert answer.anatomy == ANATOMY
+    assert answer.inventory == INVENTORY
     assert answer.projections == tuple(None if index in deadly else projected(each) for index, each in enumerate(every))
 
 

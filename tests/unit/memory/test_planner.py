@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from layertune.memory import GPU, HOST, ModelMemory
 from layertune.memory.buffers import LOG_ERROR_BYTES, BufferBytes
-from layertune.memory.projection import Anatomy, CacheTotal, Projection
+from layertune.memory.placement import TensorInventory
+from layertune.memory.projection import CacheTotal, Projection
 from layertune.models import ModelShape
 from layertune.settings import EngineSettings, SplitSettings
 from small_shapes import N_LAYER, engine, linear, planner, shape
@@ -35,7 +36,7 @@ engines = st.builds(
 
 
 def memory(model: ModelShape) -> ModelMemory:
-    return ModelMemory(model, Anatomy.plain(model), linear(model))
+    return ModelMemory(model, TensorInventory.plain(model), linear(model))
 
 
 def on_device(model: ModelShape, settings: EngineSettings) -> BufferBytes:
@@ -91,7 +92,7 @@ def test_of_an_unknown_architecture_the_cache_is_llama_cpp_s_word() -> None:
         return Projection({GPU: 10, HOST: 20}, 30, (CacheTotal((0, 1, 2, 3), 3000, 1000),), {}, flash_attn=True)
 
     model = shape("brand-new")
-    plan = ModelMemory(model, Anatomy.plain(model), project).plan(engine(2))
+    plan = ModelMemory(model, TensorInventory.plain(model), project).plan(engine(2))
     assert plan.kv_source == "llama.cpp"
     assert (plan.devices[GPU].kv_bytes, plan.devices[HOST].kv_bytes) == (1000, 3000)
 
@@ -109,7 +110,7 @@ def test_of_one_cache_s_total_a_layer_has_what_its_heads_take(
         return Projection({GPU: 0, HOST: 0}, 0, (cache,), {}, flash_attn=flash_attn)
 
     model = shape("brand-new", attention__head_count_kv=[1, 2, 3, 4])
-    plan = ModelMemory(model, Anatomy.plain(model), project).plan(engine(2))
+    plan = ModelMemory(model, TensorInventory.plain(model), project).plan(engine(2))
     assert plan.kv_source == "llama.cpp"
     assert plan.devices[GPU].kv_bytes == on_device
     assert plan.log_error_bytes == 3 * LOG_ERROR_BYTES  # K, V and the compute buffer
@@ -117,7 +118,7 @@ def test_of_one_cache_s_total_a_layer_has_what_its_heads_take(
 
 def test_without_llama_cpp_s_word_an_unknown_cache_is_none_and_so_is_the_sum() -> None:
     model = shape("brand-new")
-    plan = ModelMemory(model, Anatomy.plain(model), lambda _key: None).plan(engine(2))
+    plan = ModelMemory(model, TensorInventory.plain(model), lambda _key: None).plan(engine(2))
     assert plan.kv_source is None
     assert plan.devices[GPU].kv_bytes is None
     assert plan.devices[GPU].total_bytes is None
@@ -132,7 +133,7 @@ def test_where_llama_cpp_contradicts_our_rules_its_word_counts() -> None:
         assert ours is not None
         return replace(ours, caches=(CacheTotal((0, 1, 2, 3), 2 * ours.caches[0].n_bytes, 0),))
 
-    assert ModelMemory(model, Anatomy.plain(model), project).plan(engine(ALL)).kv_source == "llama.cpp"
+    assert ModelMemory(model, TensorInventory.plain(model), project).plan(engine(ALL)).kv_source == "llama.cpp"
 
 
 def test_states_that_llama_cpp_did_allocate_are_its_word_too() -> None:
@@ -140,7 +141,7 @@ def test_states_that_llama_cpp_did_allocate_are_its_word_too() -> None:
         return Projection({GPU: 0, HOST: 0}, 0, (), {GPU: 70, HOST: 30}, flash_attn=None)
 
     model = shape("brand-new")
-    plan = ModelMemory(model, Anatomy.plain(model), project).plan(engine(2))
+    plan = ModelMemory(model, TensorInventory.plain(model), project).plan(engine(2))
     assert (plan.devices[GPU].kv_bytes, plan.devices[HOST].kv_bytes) == (70, 30)
 
 

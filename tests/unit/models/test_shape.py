@@ -3,28 +3,28 @@ from pathlib import Path
 import pytest
 
 from layertune.errors import ModelFileError
-from layertune.models import encoding, file_sha256, read_shape
-from layertune.models.encoding import TensorPlan
+from layertune.models import file_sha256, gguf_writer, read_shape
+from layertune.models.gguf_writer import TensorSpec
 
 KEYS = (
-    encoding.key_string("general.architecture", "qwen2"),
-    encoding.key_string("general.name", "tiny"),
-    encoding.key_u32("general.file_type", 15),
-    encoding.key_u32("qwen2.block_count", 2),
-    encoding.key_u32("qwen2.embedding_length", 64),
-    encoding.key_u32("qwen2.context_length", 512),
+    gguf_writer.key_string("general.architecture", "qwen2"),
+    gguf_writer.key_string("general.name", "tiny"),
+    gguf_writer.key_u32("general.file_type", 15),
+    gguf_writer.key_u32("qwen2.block_count", 2),
+    gguf_writer.key_u32("qwen2.embedding_length", 64),
+    gguf_writer.key_u32("qwen2.context_length", 512),
 )
 
 
 def write(path: Path, keys: tuple[bytes, ...], *names: str) -> Path:
-    tensors = [TensorPlan(name, (64, 2), "F32") for name in names]
-    data = b"\0" * sum(encoding.padded(tensor.n_bytes) for tensor in tensors)
-    path.write_bytes(encoding.begin(keys, len(keys), tensors) + data)
+    tensors = [TensorSpec(name, (64, 2), "F32") for name in names]
+    data = b"\0" * sum(gguf_writer.padded(tensor.n_bytes) for tensor in tensors)
+    path.write_bytes(gguf_writer.begin(keys, len(keys), tensors) + data)
     return path
 
 
 def split_keys(number: int, n: int) -> tuple[bytes, ...]:
-    marks = (encoding.key_u32("split.no", number), encoding.key_u32("split.count", n))
+    marks = (gguf_writer.key_u32("split.no", number), gguf_writer.key_u32("split.count", n))
     return (*KEYS, *marks) if number == 0 else marks
 
 
@@ -46,8 +46,8 @@ def test_a_model_without_an_output_layer_has_tied_embeddings(tmp_path: Path) -> 
 def test_layers_are_counted_as_llama_cpp_does(architecture: str, n_layer: int, tmp_path: Path) -> None:
     """nanbeige runs its blocks `num_loops` times, graniteswitch adds a layer for its router."""
     counts = {"block_count": 2, "embedding_length": 64, "context_length": 512, "num_loops": 3}
-    keys = [encoding.key_u32(f"{architecture}.{key}", count) for key, count in counts.items()]
-    named = encoding.key_string("general.architecture", architecture)
+    keys = [gguf_writer.key_u32(f"{architecture}.{key}", count) for key, count in counts.items()]
+    named = gguf_writer.key_string("general.architecture", architecture)
     assert read_shape(write(tmp_path / "a.gguf", (named, *keys), "token_embd.weight")).n_layer == n_layer
 
 
@@ -65,7 +65,7 @@ def test_a_split_model_is_read_whole_from_its_first_part(tmp_path: Path) -> None
     [(0, 2, r"m-00002-of-00002\.gguf is not part 2 of its model"), (1, 3, "hold 2 tensors where it promises 3")],
 )
 def test_parts_that_do_not_belong_together_are_refused(number: int, promised: int, words: str, tmp_path: Path) -> None:
-    keys = (*split_keys(0, 2), encoding.key_u32("split.tensors.count", promised))
+    keys = (*split_keys(0, 2), gguf_writer.key_u32("split.tensors.count", promised))
     first = write(tmp_path / "m-00001-of-00002.gguf", keys, "token_embd.weight")
     write(tmp_path / "m-00002-of-00002.gguf", (*KEYS, *split_keys(number, 2)[-2:]), "output.weight")
     with pytest.raises(ModelFileError, match=words):
@@ -108,27 +108,33 @@ def with_keys(*keys: bytes, without: int | None = None) -> tuple[bytes, ...]:
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        (with_keys(encoding.key_u32("qwen2.block_count", 2**31), without=3), "block_count is 2147483648, .* 1 to 512"),
-        (with_keys(encoding.key_u32("qwen2.block_count", 513), without=3), "block_count is 513, .* 1 to 512"),
-        (with_keys(encoding.key_bool("qwen2.block_count", True), without=3), "block_count is no whole number"),
         (
-            with_keys(encoding.key_u32("qwen2.num_loops", 257)),
+            with_keys(gguf_writer.key_u32("qwen2.block_count", 2**31), without=3),
+            "block_count is 2147483648, .* 1 to 512",
+        ),
+        (with_keys(gguf_writer.key_u32("qwen2.block_count", 513), without=3), "block_count is 513, .* 1 to 512"),
+        (with_keys(gguf_writer.key_bool("qwen2.block_count", True), without=3), "block_count is no whole number"),
+        (
+            with_keys(gguf_writer.key_u32("qwen2.num_loops", 257)),
             "block_count times num_loops is more than .* 512 layers",
         ),
-        (with_keys(encoding.key_u32("qwen2.expert_count", 1025)), "expert_count is 1025, .* 0 to 1024"),
-        (with_keys(encoding.key_u32("qwen2.nextn_predict_layers", 3)), "nextn_predict_layers is more than block_count"),
-        (with_keys(encoding.key_f32("qwen2.attention.head_count", 2.0)), "head_count is no whole number"),
+        (with_keys(gguf_writer.key_u32("qwen2.expert_count", 1025)), "expert_count is 1025, .* 0 to 1024"),
         (
-            with_keys(encoding.key_i32s("qwen2.attention.head_count_kv", [1])),
+            with_keys(gguf_writer.key_u32("qwen2.nextn_predict_layers", 3)),
+            "nextn_predict_layers is more than block_count",
+        ),
+        (with_keys(gguf_writer.key_f32("qwen2.attention.head_count", 2.0)), "head_count is no whole number"),
+        (
+            with_keys(gguf_writer.key_i32s("qwen2.attention.head_count_kv", [1])),
             "head_count_kv has 1 numbers for 2 layers",
         ),
         (
-            with_keys(encoding.key_i32s("qwen2.attention.head_count_kv", [1, -1])),
+            with_keys(gguf_writer.key_i32s("qwen2.attention.head_count_kv", [1, -1])),
             "head_count_kv is -1, .* 0 to 4294967295",
         ),
-        (with_keys(encoding.key_i32s("qwen2.attention.key_length", [1, 1])), "key_length is no whole number"),
-        (with_keys(encoding.key_string("qwen2.attention.sliding_window", "4")), "sliding_window is no whole number"),
-        (with_keys(encoding.key_f32("qwen2.ssm.state_size", float("nan"))), "state_size is no whole number"),
+        (with_keys(gguf_writer.key_i32s("qwen2.attention.key_length", [1, 1])), "key_length is no whole number"),
+        (with_keys(gguf_writer.key_string("qwen2.attention.sliding_window", "4")), "sliding_window is no whole number"),
+        (with_keys(gguf_writer.key_f32("qwen2.ssm.state_size", float("nan"))), "state_size is no whole number"),
     ],
 )
 def test_a_number_that_llama_cpp_does_not_take_is_refused_with_its_range(

@@ -8,11 +8,11 @@ from gguf.quants import dequantize
 
 from layertune.errors import ModelFileError, UsageError
 from layertune.models import read_shape
-from layertune.models.blocks import _BYTE_SCALES, _HALF_SCALES, RandomWeights
-from layertune.models.encoding import TensorPlan
-from layertune.models.header import Undecoded, read_header
-from layertune.models.known import KNOWN_MODELS, KnownModel, find_known, tensors
-from layertune.models.standin import plan_standin, plan_standin_like
+from layertune.models.gguf_header import Undecoded, read_header
+from layertune.models.gguf_writer import TensorSpec
+from layertune.models.known_models import KNOWN_MODELS, KnownModel, find_known, tensors
+from layertune.models.random_weights import _BYTE_SCALES, _HALF_SCALES, RandomWeights
+from layertune.models.standin import known_standin, standin_like
 from layertune.models.vocabulary import make_vocabulary
 
 TINY = KnownModel("tiny", 2, 256, 512, 4, 2, n_vocab=600, tied=True)
@@ -20,13 +20,13 @@ TINY = KnownModel("tiny", 2, 256, 512, 4, 2, n_vocab=600, tied=True)
 
 @pytest.mark.parametrize("model", KNOWN_MODELS, ids=lambda model: model.name)
 def test_a_stand_in_has_the_published_size_within_a_hundredth_of_a_percent(model: KnownModel) -> None:
-    assert plan_standin(model).file_bytes == pytest.approx(model.published_bytes, rel=1e-4)
+    assert known_standin(model).file_bytes == pytest.approx(model.published_bytes, rel=1e-4)
 
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_stand_in_reads_back_with_its_tensors(tied: bool, tmp_path: Path) -> None:
     model = replace(TINY, tied=tied)
-    standin = plan_standin(model)
+    standin = known_standin(model)
     standin.write(tmp_path / "a.gguf")
     shape = read_shape(tmp_path / "a.gguf")
     assert shape.file_bytes == standin.file_bytes
@@ -40,13 +40,13 @@ def test_a_stand_in_reads_back_with_its_tensors(tied: bool, tmp_path: Path) -> N
 
 def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        plan_standin(TINY).write(tmp_path / name, seed=seed)
+        known_standin(TINY).write(tmp_path / name, seed=seed)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() != (tmp_path / "c").read_bytes()
 
 
 def test_a_stand_in_of_any_gguf_has_its_metadata_and_tensors(tmp_path: Path) -> None:
-    plan_standin(TINY).write(tmp_path / "a.gguf")
-    plan_standin_like(tmp_path / "a.gguf").write(tmp_path / "b.gguf", seed=5)
+    known_standin(TINY).write(tmp_path / "a.gguf")
+    standin_like(tmp_path / "a.gguf").write(tmp_path / "b.gguf", seed=5)
     first, second = read_shape(tmp_path / "a.gguf"), read_shape(tmp_path / "b.gguf")
     assert second.metadata == first.metadata
     assert second.tensors == first.tensors
@@ -68,7 +68,7 @@ def test_a_split_template_of_another_alignment_gives_one_readable_file(tmp_path:
         writer.write_tensors_to_file()
         writer.close()
     template = tmp_path / "m-00001-of-00002.gguf"
-    plan_standin_like(template).write(tmp_path / "out.gguf")
+    standin_like(template).write(tmp_path / "out.gguf")
     shape = read_shape(tmp_path / "out.gguf")
     assert shape.files == (tmp_path / "out.gguf",)
     assert [(each.name, each.shape, each.type) for each in shape.tensors] == [
@@ -81,9 +81,9 @@ def test_a_part_file_of_somebody_else_survives_a_refusal(tmp_path: Path) -> None
     (tmp_path / "a.gguf").touch()
     (tmp_path / "a.gguf.part").write_text("a download")
     with pytest.raises(ModelFileError, match="is there already"):
-        plan_standin(TINY).write(tmp_path / "a.gguf")
+        known_standin(TINY).write(tmp_path / "a.gguf")
     with pytest.raises(ModelFileError, match="is a folder"):
-        plan_standin(TINY).write(tmp_path, overwrite=True)
+        known_standin(TINY).write(tmp_path, overwrite=True)
     assert (tmp_path / "a.gguf.part").read_text() == "a download"
 
 
@@ -97,13 +97,13 @@ def test_a_row_that_256_does_not_divide_takes_llama_cpps_fallback() -> None:
 def test_an_existing_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
     (tmp_path / "a.gguf").write_text("mine")
     with pytest.raises(ModelFileError, match="is there already"):
-        plan_standin(TINY).write(tmp_path / "a.gguf")
-    plan_standin(TINY).write(tmp_path / "a.gguf", overwrite=True)
+        known_standin(TINY).write(tmp_path / "a.gguf")
+    known_standin(TINY).write(tmp_path / "a.gguf", overwrite=True)
     assert list(tmp_path.iterdir()) == [tmp_path / "a.gguf"]
 
 
 def test_a_stand_in_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
-    strange = replace(plan_standin(TINY), tensors=(TensorPlan("a", (256,), "IQ1_M"),))
+    strange = replace(known_standin(TINY), tensors=(TensorSpec("a", (256,), "IQ1_M"),))
     with pytest.raises(ModelFileError, match="no stand-in has IQ1_M tensors yet"):
         strange.write(tmp_path / "a.gguf")
     assert list(tmp_path.iterdir()) == []
@@ -123,7 +123,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 @pytest.mark.parametrize("kind", [*sorted(_HALF_SCALES), *sorted(_BYTE_SCALES), "F32", "F16", "BF16"])
 def test_random_weights_of_every_type_are_finite_and_as_small_as_trained_ones(kind: str) -> None:
-    raw = b"".join(RandomWeights(0).fill(TensorPlan("blk.0.x.weight", (256, 64), kind)))
+    raw = b"".join(RandomWeights(0).fill(TensorSpec("blk.0.x.weight", (256, 64), kind)))
     values = dequantize(np.frombuffer(raw, dtype=np.uint8).reshape(64, -1), GGMLQuantizationType[kind])
     assert np.isfinite(values).all()
     assert 0.002 < values.std() < 0.1
@@ -134,7 +134,7 @@ def test_random_weights_of_every_type_are_finite_and_as_small_as_trained_ones(ki
     [("blk.0.attn_norm.weight", 1), ("rope_freqs.weight", 1), ("rope_factors_long.weight", 1), ("blk.0.ssm_a", -1)],
 )
 def test_tensors_that_noise_would_break_are_constant(name: str, value: float) -> None:
-    raw = b"".join(RandomWeights(0).fill(TensorPlan(name, (8,), "F32")))
+    raw = b"".join(RandomWeights(0).fill(TensorSpec(name, (8,), "F32")))
     assert np.frombuffer(raw, dtype=np.float32).tolist() == [value] * 8
 
 

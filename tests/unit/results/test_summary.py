@@ -2,7 +2,7 @@
 
 from finished_study import result, settings
 from layertune.memory import GPU
-from layertune.memory.residuals import Correction
+from layertune.memory.correction import Correction
 from layertune.results.result import HostLimitsInfo, Result
 from layertune.results.summary import Baseline, Planned
 from small_shapes import planner, shape

@@ -19,7 +19,7 @@ from layertune.space.feasible import FeasibleSpace
 from layertune.space.limits import Limits
 from layertune.space.search_space import SearchSpace
 from layertune.testing import FakeRunner
-from layertune.testing.fakes import true_tokens_per_s
+from layertune.testing.fake_runner import true_tokens_per_s
 from layertune.units import MIB
 from planned_runner import PlannedRunner
 from small_study import quiet, stored, task, with_finals

@@ -16,7 +16,7 @@ from layertune.space.feasible import FeasibleSpace
 from layertune.space.initial_design import extreme_settings
 from layertune.space.limits import Limits
 from layertune.space.search_space import SearchSpace
-from layertune.testing.fakes import FakeRunner, true_tokens_per_s
+from layertune.testing.fake_runner import FakeRunner, true_tokens_per_s
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured
 from layertune.trial.time_spent import TimeSpent

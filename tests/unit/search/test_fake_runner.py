@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from finalists import split
 from layertune.testing import FakeRunner, measured
-from layertune.testing.fakes import Noise, true_tokens_per_s
+from layertune.testing.fake_runner import Noise, true_tokens_per_s
 from layertune.trial.effort import Effort
 from layertune.trial.messages import Progress
 from layertune.trial.outcome import Measured, TrialOutcome

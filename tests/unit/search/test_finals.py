@@ -20,7 +20,7 @@ from layertune.search.task import Event
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.space.limits import Limits
 from layertune.testing import FakeRunner, measured
-from layertune.testing.fakes import Noise
+from layertune.testing.fake_runner import Noise
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Failed, Infeasible, Measured, TrialOutcome
 from layertune.units import MIB

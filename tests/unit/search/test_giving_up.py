@@ -12,7 +12,7 @@ from layertune.results.trials import front, objective_value
 from layertune.search.schedule import Schedule
 from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
-from layertune.testing.fakes import Noise
+from layertune.testing.fake_runner import Noise
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured
 from small_study import quiet, search, space, stored, task

@@ -19,7 +19,7 @@ from layertune.search.study_record import StudyRecord
 from layertune.search.task import Event
 from layertune.settings import SplitSettings
 from layertune.testing import FakeRunner
-from layertune.testing.fakes import Noise, true_tokens_per_s
+from layertune.testing.fake_runner import Noise, true_tokens_per_s
 from layertune.trial.outcome import Failed, Measured, TrialOutcome
 from layertune.units import MIB
 from small_study import ROUNDS, on_a_gpu, quiet, search, space, stored, task, with_finals

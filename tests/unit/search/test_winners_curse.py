@@ -19,7 +19,7 @@ from layertune.search.study_record import Rounds, StudyRecord, with_rounds, with
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.space.limits import Limits
 from layertune.testing import FakeRunner
-from layertune.testing.fakes import Noise, true_tokens_per_s
+from layertune.testing.fake_runner import Noise, true_tokens_per_s
 from layertune.trial.effort import Effort
 from small_study import quiet, with_finals
 

@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 import small_study
 from layertune.errors import NothingFits
 from layertune.memory import ModelMemory, Planner
-from layertune.memory.projection import Anatomy, Projection
-from layertune.memory.residuals import Correction
+from layertune.memory.correction import Correction
+from layertune.memory.placement import TensorInventory
+from layertune.memory.projection import Projection
 from layertune.results.trials import FinishedTrial
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.space.feasible import FeasibleSpace, learned_correction
 from layertune.space.limits import VRAM, Limits
 from layertune.space.search_space import SearchSpace
-from layertune.testing import fakes
+from layertune.testing import fake_runner
 from layertune.units import MIB
 from layertune.vram.vram_report import VramReport
 from small_shapes import linear, planner, shape
@@ -71,7 +72,7 @@ def test_only_the_models_own_settings_are_planned_never_the_joint_space() -> Non
             asked.append((name, key))
             return project(key)
 
-        return ModelMemory(model, Anatomy.plain(model), counted)
+        return ModelMemory(model, TensorInventory.plain(model), counted)
 
     models = {name: memory(name, n_layer) for name, n_layer in N_LAYERS.items()}
     cut = FeasibleSpace(space, Planner(models, PLANNER.overhead, 2), limits(MIB))
@@ -106,7 +107,7 @@ def test_settings_that_llama_cpp_refuses_are_never_feasible() -> None:
 
 def test_a_context_that_cannot_be_created_is_refused_whatever_the_memory() -> None:
     models = {name: shape(n_layer=n_layer) for name, n_layer in N_LAYERS.items()}
-    silent = {name: ModelMemory(each, Anatomy.plain(each), lambda _key: None) for name, each in models.items()}
+    silent = {name: ModelMemory(each, TensorInventory.plain(each), lambda _key: None) for name, each in models.items()}
     space = FeasibleSpace(small_study.space(), Planner(silent, PLANNER.overhead, 2), limits(None))
     assert space.n_settings() == 0
     assert space.refused(next(small_study.space().enumerate())) == "llama.cpp creates no context with these settings"
@@ -124,7 +125,7 @@ def measured(number: int, beyond_bytes: int) -> FinishedTrial:
     each = small_study.space().smallest().with_layers("chat", 5)
     peak_bytes = needed_bytes(each) + beyond_bytes
     report = VramReport(peak_bytes, 0, "device", "nvml", {"load": peak_bytes})
-    return FinishedTrial.of(number, each, replace(fakes.measured(each), vram=report), {})
+    return FinishedTrial.of(number, each, replace(fake_runner.measured(each), vram=report), {})
 
 
 def test_a_learned_correction_makes_a_new_smaller_feasible_space_and_leaves_the_old_one() -> None:

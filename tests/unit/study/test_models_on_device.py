@@ -5,7 +5,7 @@ import pytest
 from finished_study import result
 from layertune.config import parse_config
 from layertune.devices.target import Target
-from layertune.memory.residuals import Correction
+from layertune.memory.correction import Correction
 from layertune.results.result import write_result
 from layertune.results.summary import Planned
 from layertune.study.models_on_device import measured_overhead, place_models

@@ -6,10 +6,10 @@ import pytest
 
 from finished_study import result
 from layertune.config import HardwareProfile, dump_hardware, load_config
-from layertune.config.hardware import Bandwidth, DeviceProfile, Memory
+from layertune.config.hardware_profile import Bandwidth, DeviceProfile, Memory
 from layertune.errors import UsageError
 from layertune.prediction import Calibration
-from layertune.prediction.prediction import CardInfo
+from layertune.prediction.prediction_file import CardInfo
 from layertune.study.calibrated import Recorded
 from layertune.study.other_card import Scaled, card_of, scale
 from layertune.units import GIB

@@ -8,26 +8,26 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from layertune.errors import ModelFileError
-from layertune.models import encoding
-from layertune.models.encoding import TensorPlan
-from layertune.models.header import Undecoded, read_header
-from layertune.models.types import FILE_TYPES, TENSOR_TYPES
+from layertune.models import gguf_writer
+from layertune.models.ggml_types import FILE_TYPES, TENSOR_TYPES
+from layertune.models.gguf_header import Undecoded, read_header
+from layertune.models.gguf_writer import TensorSpec
 
-TENSORS = (TensorPlan("a.weight", (256, 3), "Q4_K"), TensorPlan("b.weight", (5,), "F32"))
+TENSORS = (TensorSpec("a.weight", (256, 3), "Q4_K"), TensorSpec("b.weight", (5,), "F32"))
 KEYS = (
-    encoding.key_string("general.architecture", "llama"),
-    encoding.key_u32("llama.block_count", 2),
-    encoding.key_f32("llama.rope.freq_base", 0.5),
-    encoding.key_bool("layertune.standin", True),
-    encoding.key_strings("tokenizer.ggml.tokens", ["a", "안녕", ""]),
-    encoding.key_i32s("llama.attention.head_count_kv", [1, 2]),
+    gguf_writer.key_string("general.architecture", "llama"),
+    gguf_writer.key_u32("llama.block_count", 2),
+    gguf_writer.key_f32("llama.rope.freq_base", 0.5),
+    gguf_writer.key_bool("layertune.standin", True),
+    gguf_writer.key_strings("tokenizer.ggml.tokens", ["a", "안녕", ""]),
+    gguf_writer.key_i32s("llama.attention.head_count_kv", [1, 2]),
 )
 
 
-def gguf(keys: tuple[bytes, ...] = KEYS, tensors: tuple[TensorPlan, ...] = TENSORS, version: int = 3) -> bytes:
-    head = bytearray(encoding.begin(keys, len(keys), tensors))
+def gguf(keys: tuple[bytes, ...] = KEYS, tensors: tuple[TensorSpec, ...] = TENSORS, version: int = 3) -> bytes:
+    head = bytearray(gguf_writer.begin(keys, len(keys), tensors))
     head[4:8] = struct.pack("<I", version)
-    return bytes(head) + b"\0" * sum(encoding.padded(tensor.n_bytes) for tensor in tensors)
+    return bytes(head) + b"\0" * sum(gguf_writer.padded(tensor.n_bytes) for tensor in tensors)
 
 
 def written(path: Path, data: bytes) -> Path:
@@ -67,15 +67,15 @@ def test_a_header_is_read_as_it_was_written(version: int, tmp_path: Path) -> Non
         (b"GGUF" + struct.pack("<IQQ", 3, 2**60, 0), "claims 1152921504606846976 tensors"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 2**60), "claims 1152921504606846976 keys"),
         (gguf(keys=(KEYS[0], KEYS[0])), "stands twice"),
-        (gguf(keys=(encoding.key_u32("general.alignment", 12),)), "not a power of two"),
+        (gguf(keys=(gguf_writer.key_u32("general.alignment", 12),)), "not a power of two"),
         (gguf(tensors=(TENSORS[1], TENSORS[1])), "same name"),
-        (gguf(tensors=(TensorPlan("n" * 64, (1,), "F32"),)), "longer than 63 bytes"),
-        (gguf(tensors=(TensorPlan("a", (1,) * 5, "F32"),)), "5 dimensions"),
-        (gguf(keys=(encoding.key_bool("general.alignment", True),)), "not a power of two"),
-        (gguf(keys=(encoding.key_u32("", 1),)), "a key has no name"),
-        (encoding.begin((), 0, [TensorPlan("a", (1, 2**63), "F32")]), "impossible shape"),
-        (encoding.begin((), 0, [TensorPlan("a", (0, 2**63), "F32")]), "impossible shape"),
-        (gguf(tensors=(TensorPlan("a", (100,), "Q4_K"),)), "rows of 100 values, which Q4_K cannot store"),
+        (gguf(tensors=(TensorSpec("n" * 64, (1,), "F32"),)), "longer than 63 bytes"),
+        (gguf(tensors=(TensorSpec("a", (1,) * 5, "F32"),)), "5 dimensions"),
+        (gguf(keys=(gguf_writer.key_bool("general.alignment", True),)), "not a power of two"),
+        (gguf(keys=(gguf_writer.key_u32("", 1),)), "a key has no name"),
+        (gguf_writer.begin((), 0, [TensorSpec("a", (1, 2**63), "F32")]), "impossible shape"),
+        (gguf_writer.begin((), 0, [TensorSpec("a", (0, 2**63), "F32")]), "impossible shape"),
+        (gguf(tensors=(TensorSpec("a", (100,), "Q4_K"),)), "rows of 100 values, which Q4_K cannot store"),
         (gguf().replace(struct.pack("<IQ", 12, 0), struct.pack("<IQ", 99, 0)), "unknown type 99"),
         (gguf().replace(struct.pack("<IQ", 0, 448), struct.pack("<IQ", 0, 32)), "begins at 32 where 448 is next"),
     ],
@@ -97,9 +97,9 @@ LONG = struct.pack("<Q", 2**31)
         (struct.pack("<QQ", 2**26, 0), "tensors"),
         (struct.pack("<QQ", 0, 2**26), "keys"),
         (struct.pack("<QQ", 0, 1) + LONG, "bytes of text"),
-        (struct.pack("<QQ", 0, 1) + encoding.text("a") + struct.pack("<I", 8) + LONG, "bytes of text"),
-        (struct.pack("<QQ", 0, 1) + encoding.text("a") + struct.pack("<II", 9, 8) + LONG, "strings"),
-        (struct.pack("<QQ", 0, 1) + encoding.text("a") + struct.pack("<II", 9, 0) + LONG, "numbers"),
+        (struct.pack("<QQ", 0, 1) + gguf_writer.text("a") + struct.pack("<I", 8) + LONG, "bytes of text"),
+        (struct.pack("<QQ", 0, 1) + gguf_writer.text("a") + struct.pack("<II", 9, 8) + LONG, "strings"),
+        (struct.pack("<QQ", 0, 1) + gguf_writer.text("a") + struct.pack("<II", 9, 0) + LONG, "numbers"),
     ],
 )
 def test_a_claim_that_a_huge_file_could_hold_is_not_believed_either(head: bytes, what: str, tmp_path: Path) -> None:
@@ -109,20 +109,20 @@ def test_a_claim_that_a_huge_file_could_hold_is_not_believed_either(head: bytes,
         read_header(path)
 
 
-NUMBERS = encoding.key_i32s("", [0] * 512)[8:]
-TEXT = encoding.key_string("", "a" * 2**20)[8:]
+NUMBERS = gguf_writer.key_i32s("", [0] * 512)[8:]
+TEXT = gguf_writer.key_string("", "a" * 2**20)[8:]
 
 
 @pytest.mark.parametrize(
     ("keys", "n_tensors", "words"),
     [
-        ([encoding.key_u32(f"x.{number}", 0) for number in range(2**14 + 1)], 0, "it has 16385 keys"),
+        ([gguf_writer.key_u32(f"x.{number}", 0) for number in range(2**14 + 1)], 0, "it has 16385 keys"),
         ([], 2**14 + 1, "it has 16385 tensors"),
-        ([encoding.text(f"x.{number}") + NUMBERS for number in range(129)], 0, "it has 66048 numbers"),
-        ([encoding.text(f"x.{number}") + TEXT for number in range(5)], 0, r"it has 4\d+ bytes of text"),
-        ([encoding.key_strings(f"x.{number}", [""] * 2**18) for number in range(7)], 0, "it has 1835008 strings"),
+        ([gguf_writer.text(f"x.{number}") + NUMBERS for number in range(129)], 0, "it has 66048 numbers"),
+        ([gguf_writer.text(f"x.{number}") + TEXT for number in range(5)], 0, r"it has 4\d+ bytes of text"),
+        ([gguf_writer.key_strings(f"x.{number}", [""] * 2**18) for number in range(7)], 0, "it has 1835008 strings"),
         (
-            [encoding.key_i32s(f"x.{number}", [0] * 2**20) for number in range(17)],
+            [gguf_writer.key_i32s(f"x.{number}", [0] * 2**20) for number in range(17)],
             0,
             "its keys take more than 64.0 MiB",
         ),
@@ -132,27 +132,27 @@ TEXT = encoding.key_string("", "a" * 2**20)[8:]
 def test_what_a_header_holds_is_limited_in_all_and_not_by_each_part(
     keys: list[bytes], n_tensors: int, words: str, tmp_path: Path
 ) -> None:
-    tensors = [TensorPlan(f"x.{number}", (0,), "F32") for number in range(n_tensors)]
-    path = written(tmp_path / "a.gguf", encoding.begin(keys, len(keys), tensors))
+    tensors = [TensorSpec(f"x.{number}", (0,), "F32") for number in range(n_tensors)]
+    path = written(tmp_path / "a.gguf", gguf_writer.begin(keys, len(keys), tensors))
     with pytest.raises(ModelFileError, match=words):
         read_header(path)
 
 
 def test_an_array_longer_than_a_model_has_layers_is_measured_and_not_decoded(tmp_path: Path) -> None:
-    keys = (encoding.key_i32s("short", [1] * 512), encoding.key_i32s("long", [1] * 513))
+    keys = (gguf_writer.key_i32s("short", [1] * 512), gguf_writer.key_i32s("long", [1] * 513))
     metadata = read_header(written(tmp_path / "a.gguf", gguf(keys=keys))).metadata
     assert metadata == {"short": (1,) * 512, "long": Undecoded(513)}
 
 
 def test_a_text_that_is_not_utf8_is_kept_readable_and_a_key_is_refused(tmp_path: Path) -> None:
-    data = gguf(keys=(encoding.key_string("general.name", "ab"),))
+    data = gguf(keys=(gguf_writer.key_string("general.name", "ab"),))
     assert read_header(written(tmp_path / "a.gguf", data.replace(b"ab", b"a\xff"))).metadata["general.name"] == r"a\xff"
     with pytest.raises(ModelFileError, match="not UTF-8"):
         read_header(written(tmp_path / "b.gguf", data.replace(b"general.name", b"general.nam\xff")))
 
 
 def test_a_vocabulary_without_tensors_is_a_whole_file(tmp_path: Path) -> None:
-    head = encoding.begin(KEYS, len(KEYS), ()).rstrip(b"\0")  # such files end with their last key, unpadded
+    head = gguf_writer.begin(KEYS, len(KEYS), ()).rstrip(b"\0")  # such files end with their last key, unpadded
     assert read_header(written(tmp_path / "a.gguf", head + b"\0" * 3)).tensors == ()
 
 

@@ -4,7 +4,7 @@ from statistics import pstdev
 
 import pytest
 
-from layertune.testing.noise import RecordedNoise, factorisation_error
+from layertune.testing.recorded_noise import RecordedNoise, factorisation_error
 from small_table import table
 
 

@@ -10,7 +10,7 @@ from math import exp, log, sqrt
 from random import Random
 from statistics import fmean, median, stdev
 
-from layertune.testing.table import ModelCell, RecordedTable, Speed
+from layertune.testing.recorded_table import ModelCell, RecordedTable, Speed
 
 Pair = tuple[float, float]  # of pp and of tg
 

@@ -1,5 +1,5 @@
-from layertune.memory.cache import layer_bytes
-from layertune.memory.layers import LayerRows
+from layertune.memory.kv_cache import layer_bytes
+from layertune.memory.layer_rows import LayerRows
 from small_shapes import engine
 
 PLAIN = LayerRows(64, 64)

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from layertune.memory.projection import Anatomy, TensorHome
-from layertune.memory.weights import Weights
+from layertune.memory.placement import TensorInventory, TensorPlacement
+from layertune.memory.weight_bytes import Weights
 from layertune.models import ModelShape
-from layertune.models.encoding import TensorPlan
+from layertune.models.gguf_writer import TensorSpec
 from small_shapes import N_EMBD, N_LAYER, shape
 
 ALL = N_LAYER + 1
@@ -15,9 +15,9 @@ def bytes_of(model: ModelShape, *parts: str) -> int:
     return sum(tensor.n_bytes for tensor in model.tensors if any(part in tensor.name for part in parts))
 
 
-def weights(model: ModelShape, **homes: TensorHome) -> Weights:
-    anatomy = Anatomy.plain(model)
-    return Weights(model, replace(anatomy, tensors={**anatomy.tensors, **homes}))
+def weights(model: ModelShape, **homes: TensorPlacement) -> Weights:
+    inventory = TensorInventory.plain(model)
+    return Weights(model, replace(inventory, tensors={**inventory.tensors, **homes}))
 
 
 def test_the_output_layer_moves_first() -> None:
@@ -68,7 +68,7 @@ def test_a_tensor_outside_the_blocks_goes_where_llama_cpp_has_it(
     architecture: str, name: str, layer: int | None
 ) -> None:
     """It moves to the device with that layer; None is the input, which stays on the host."""
-    tensor = TensorPlan(name, (N_EMBD, N_EMBD), "Q8_0")
+    tensor = TensorSpec(name, (N_EMBD, N_EMBD), "Q8_0")
     without, model = shape(architecture), shape(architecture, more=[tensor])
     for n_gpu_layers in range(ALL + 1):
         is_there = layer is not None and layer > N_LAYER - n_gpu_layers
@@ -77,9 +77,9 @@ def test_a_tensor_outside_the_blocks_goes_where_llama_cpp_has_it(
 
 
 def test_what_is_read_lazily_is_mapped_apart() -> None:
-    lazy = TensorPlan("per_layer_token_embd.weight", (N_EMBD, N_EMBD), "Q8_0")
-    model = shape("gemma4", more=[lazy, TensorPlan("per_layer_proj_norm.weight", (N_EMBD,), "F32")])
-    home = TensorHome(lazy.n_bytes, is_lazy=True)
+    lazy = TensorSpec("per_layer_token_embd.weight", (N_EMBD, N_EMBD), "Q8_0")
+    model = shape("gemma4", more=[lazy, TensorSpec("per_layer_proj_norm.weight", (N_EMBD,), "F32")])
+    home = TensorPlacement(lazy.n_bytes, is_lazy=True)
     held = weights(model, **{lazy.name: home})
     assert held.split(ALL)["host"] == bytes_of(model, "token_embd")
     assert held.split(0)["host"] == model.file_bytes + lazy.n_bytes  # it lies within the other mapping, too
@@ -106,7 +106,7 @@ def test_repacked_tensors_are_copies_beside_the_mapped_file() -> None:
     model = shape()
     name = "blk.0.attn_q.weight"
     copy_bytes = bytes_of(model, name)
-    repacked = weights(model, **{name: TensorHome(copy_bytes, ("CPU_REPACK",))})
+    repacked = weights(model, **{name: TensorPlacement(copy_bytes, ("CPU_REPACK",))})
     assert repacked.split(0)["host"] == model.file_bytes + copy_bytes
     assert repacked.split(ALL)["host"] == bytes_of(model, "token_embd")
 
@@ -114,22 +114,22 @@ def test_repacked_tensors_are_copies_beside_the_mapped_file() -> None:
 def test_a_tied_embedding_may_be_repacked_as_output_layer() -> None:
     model = shape(tied=True)
     size_bytes = bytes_of(model, "token_embd")
-    embedding = TensorHome(size_bytes, ("CPU", "CPU_REPACK"), is_duplicated=True)
+    embedding = TensorPlacement(size_bytes, ("CPU", "CPU_REPACK"), is_duplicated=True)
     repacked = weights(model, **{"token_embd.weight": embedding})
     assert repacked.split(0)["host"] == model.file_bytes + size_bytes
     assert repacked.split(1) == {"gpu0": size_bytes + bytes_of(model, "output_norm"), "host": repacked.split(1)["host"]}
 
 
 def test_the_device_s_own_padding_counts() -> None:
-    padded = weights(shape(), **{"output.weight": TensorHome(10**6)})
+    padded = weights(shape(), **{"output.weight": TensorPlacement(10**6)})
     assert padded.split(1)["gpu0"] == 10**6 + bytes_of(shape(), "output_norm")
 
 
 def test_tensors_that_llama_cpp_does_not_load_take_nothing() -> None:
     model = shape()
-    anatomy = Anatomy.plain(model)
-    homes = {name: home for name, home in anatomy.tensors.items() if not name.startswith("blk.3.")}
-    assert Weights(model, replace(anatomy, tensors=homes)).split(2)["gpu0"] == bytes_of(model, "output", "rope_freqs")
+    inventory = TensorInventory.plain(model)
+    homes = {name: home for name, home in inventory.tensors.items() if not name.startswith("blk.3.")}
+    assert Weights(model, replace(inventory, tensors=homes)).split(2)["gpu0"] == bytes_of(model, "output", "rope_freqs")
 
 
 @pytest.mark.parametrize("n_cpu_moe", [1, 2, N_LAYER])

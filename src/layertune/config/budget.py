@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from layertune.config.device import DeviceSizes
-from layertune.config.table import MAX_THREADS, Size, Table, Within
+from layertune.config.fields import MAX_THREADS, Size, Table, Within
 from layertune.units import format_bytes
 
 

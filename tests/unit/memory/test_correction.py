@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layertune.memory.residuals import Correction, Residual
+from layertune.memory.correction import Correction, Residual
 
 byte_counts = st.integers(0, 2**40)
 residuals = st.builds(

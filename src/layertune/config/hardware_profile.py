@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from layertune.config.fields import MAX_THREADS, Size, Within
 from layertune.config.loading import first_problem, read_table
-from layertune.config.table import MAX_THREADS, Size, Within
 from layertune.errors import ConfigError, listed
 from layertune.regular_files import is_there
 

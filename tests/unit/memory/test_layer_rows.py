@@ -1,6 +1,6 @@
 import pytest
 
-from layertune.memory.layers import LayerRows, heads_kv, layer_rows
+from layertune.memory.layer_rows import LayerRows, heads_kv, layer_rows
 from small_shapes import N_EMBD, shape
 
 

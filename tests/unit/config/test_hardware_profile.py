@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from layertune.config import HardwareProfile, dump_hardware, find_hardware, load_hardware
-from layertune.config.hardware import Bandwidth, DeviceProfile, Memory
+from layertune.config.hardware_profile import Bandwidth, DeviceProfile, Memory
 from layertune.errors import ConfigError
 from layertune.units import MIB
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from layertune.errors import UsageError
 from layertune.memory import HOST, ModelMemory
-from layertune.memory.homes import layer_homes
-from layertune.memory.projection import Anatomy, CacheTotal, Projection
-from layertune.memory.weights import Weights
+from layertune.memory.placement import TensorInventory, layer_devices
+from layertune.memory.projection import CacheTotal, Projection
+from layertune.memory.weight_bytes import Weights
 from layertune.models import ModelShape
 from layertune.settings import EngineSettings, SplitSettings
 from small_shapes import N_LAYER, engine, linear, planner, shape
@@ -24,7 +24,7 @@ SHAPES = [
 
 
 def over_two(model: ModelShape) -> ModelMemory:
-    return ModelMemory(model, Anatomy.plain(model), linear(model), 2)
+    return ModelMemory(model, TensorInventory.plain(model), linear(model), 2)
 
 
 def split(n_gpu_layers: int, *tensor_split: float) -> EngineSettings:
@@ -32,10 +32,10 @@ def split(n_gpu_layers: int, *tensor_split: float) -> EngineSettings:
 
 
 def test_the_first_layers_stay_on_the_host_and_the_output_layer_is_on_the_last_device() -> None:
-    assert layer_homes(4, 4, (1.0, 1.0)) == (HOST, "gpu0", "gpu0", "gpu1", "gpu1")
-    assert layer_homes(4, 4, ()) == (HOST, "gpu0", "gpu0", "gpu0", "gpu0")
-    assert layer_homes(4, 0, (1.0, 1.0)) == (HOST,) * 5
-    assert layer_homes(4, 99, (1.0, 0.0)) == ("gpu0",) * 5
+    assert layer_devices(4, 4, (1.0, 1.0)) == (HOST, "gpu0", "gpu0", "gpu1", "gpu1")
+    assert layer_devices(4, 4, ()) == (HOST, "gpu0", "gpu0", "gpu0", "gpu0")
+    assert layer_devices(4, 0, (1.0, 1.0)) == (HOST,) * 5
+    assert layer_devices(4, 99, (1.0, 0.0)) == ("gpu0",) * 5
 
 
 @given(st.sampled_from(SHAPES), st.integers(0, ALL), st.integers(0, 9), st.integers(0, 9))
@@ -44,9 +44,9 @@ def test_two_devices_hold_what_one_does_but_for_what_each_has_its_own_copy_of(
 ) -> None:
     if first + second == 0:
         return
-    whole = ModelMemory(model, Anatomy.plain(model), linear(model)).plan(engine(n_gpu_layers))
+    whole = ModelMemory(model, TensorInventory.plain(model), linear(model)).plan(engine(n_gpu_layers))
     plan = over_two(model).plan(split(n_gpu_layers, first, second))
-    homes = layer_homes(N_LAYER, n_gpu_layers, (first, second))
+    homes = layer_devices(N_LAYER, n_gpu_layers, (first, second))
     shared_bytes = sum(tensor.n_bytes for tensor in model.tensors if tensor.name == "rope_freqs.weight")
     n_copies = len(set(homes[:-1]) - {HOST})
     held = sum(each.weights_bytes for each in plan.on_devices)
@@ -58,7 +58,7 @@ def test_two_devices_hold_what_one_does_but_for_what_each_has_its_own_copy_of(
 
 
 def test_the_output_is_where_the_last_layer_is() -> None:
-    held = Weights(SHAPES[1], Anatomy.plain(SHAPES[1]))
+    held = Weights(SHAPES[1], TensorInventory.plain(SHAPES[1]))
     embedding = next(tensor.n_bytes for tensor in SHAPES[1].tensors if tensor.name == "token_embd.weight")
     assert held.split(ALL, 0, (4.0, 1.0))["gpu1"] > embedding
     assert held.split(ALL, 0, (4.0, 1.0))["gpu1"] < embedding + 1024 * 1024
@@ -71,7 +71,7 @@ def test_a_cache_by_llama_cpp_s_word_is_shared_out_by_layers() -> None:
         return Projection({"gpu0": 1, "gpu1": 2, HOST: 3}, 4, (cache,), {}, flash_attn=True)
 
     model = shape("brand-new")
-    plan = ModelMemory(model, Anatomy.plain(model), project, 2).plan(split(4, 1, 1))
+    plan = ModelMemory(model, TensorInventory.plain(model), project, 2).plan(split(4, 1, 1))
     assert plan.kv_source == "llama.cpp"
     assert [each.kv_bytes for each in plan.devices.values()] == [2000, 1000, 1000]
     assert [each.compute_bytes for each in plan.devices.values()] == [1, 2, 3]

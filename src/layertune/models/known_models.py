@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from layertune.errors import UsageError
-from layertune.models.encoding import TensorPlan
+from layertune.models.gguf_writer import TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def find_known(name: str) -> KnownModel:
     raise UsageError(f"no stand-in is known for {name!r}", remedy=f"choose one of {there}, or give a GGUF as template")
 
 
-def tensors(model: KnownModel) -> Iterator[TensorPlan]:
+def tensors(model: KnownModel) -> Iterator[TensorSpec]:
     """Yield the tensors of a Qwen2 model (llama.cpp, src/models/qwen2.cpp) in Q4_K_M's mix (src/llama-quant.cpp)."""
     embd, kv, ff = model.n_embd, model.n_embd_kv, model.n_ff
     # A tied embedding is the output layer too, and that is kept in Q6_K.
@@ -63,26 +63,26 @@ def tensors(model: KnownModel) -> Iterator[TensorPlan]:
     for layer in range(model.n_layer):
         wide = "Q6_K" if _use_more_bits(layer, model.n_layer) else "Q4_K"
         block = f"blk.{layer}"
-        yield TensorPlan(f"{block}.attn_norm.weight", (embd,), "F32")
+        yield TensorSpec(f"{block}.attn_norm.weight", (embd,), "F32")
         yield _quantized(f"{block}.attn_q.weight", (embd, embd), "Q4_K")
-        yield TensorPlan(f"{block}.attn_q.bias", (embd,), "F32")
+        yield TensorSpec(f"{block}.attn_q.bias", (embd,), "F32")
         yield _quantized(f"{block}.attn_k.weight", (embd, kv), "Q4_K")
-        yield TensorPlan(f"{block}.attn_k.bias", (kv,), "F32")
+        yield TensorSpec(f"{block}.attn_k.bias", (kv,), "F32")
         yield _quantized(f"{block}.attn_v.weight", (embd, kv), wide)
-        yield TensorPlan(f"{block}.attn_v.bias", (kv,), "F32")
+        yield TensorSpec(f"{block}.attn_v.bias", (kv,), "F32")
         yield _quantized(f"{block}.attn_output.weight", (embd, embd), "Q4_K")
-        yield TensorPlan(f"{block}.ffn_norm.weight", (embd,), "F32")
+        yield TensorSpec(f"{block}.ffn_norm.weight", (embd,), "F32")
         yield _quantized(f"{block}.ffn_gate.weight", (embd, ff), "Q4_K")
         yield _quantized(f"{block}.ffn_up.weight", (embd, ff), "Q4_K")
         yield _quantized(f"{block}.ffn_down.weight", (ff, embd), wide)
-    yield TensorPlan("output_norm.weight", (embd,), "F32")
+    yield TensorSpec("output_norm.weight", (embd,), "F32")
     if not model.tied:
         yield _quantized("output.weight", (embd, model.n_vocab), "Q6_K")
 
 
-def _quantized(name: str, shape: tuple[int, int], wanted: str) -> TensorPlan:
+def _quantized(name: str, shape: tuple[int, int], wanted: str) -> TensorSpec:
     """llama-quant.cpp, tensor_type_fallback: rows that 256 does not divide (Qwen2.5-0.5B's) take a smaller block."""
-    return TensorPlan(name, shape, wanted if shape[0] % 256 == 0 else {"Q4_K": "Q5_0", "Q6_K": "Q8_0"}[wanted])
+    return TensorSpec(name, shape, wanted if shape[0] % 256 == 0 else {"Q4_K": "Q5_0", "Q6_K": "Q8_0"}[wanted])
 
 
 def _use_more_bits(layer: int, n_layer: int) -> bool:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
+from layertune.config.budget import Budget, Deployment, HostLimits
 from layertune.config.device import DeviceChoice, DeviceText, EmulatedOptions
 from layertune.config.dimension import (
     CacheTypeDimension,
@@ -16,10 +17,9 @@ from layertune.config.dimension import (
     SplitDimension,
     dimension_values,
 )
-from layertune.config.limits import Budget, Deployment, HostLimits
+from layertune.config.fields import Duration, Table, Within
 from layertune.config.measurement import FinalsConfig, Measurement
 from layertune.config.objective import VRAM_PEAK, Floor, Objective
-from layertune.config.table import Duration, Table, Within
 from layertune.settings import RANGES, format_tensor_split
 from layertune.units import quoted
 

@@ -13,7 +13,7 @@ from layertune.settings import SplitSettings
 from layertune.space.feasible import FeasibleSpace
 from layertune.space.limits import VRAM, Limits
 from layertune.testing import ReplayRunner
-from layertune.testing.noise import RecordedNoise
+from layertune.testing.recorded_noise import RecordedNoise
 from layertune.trial.effort import Effort
 from layertune.trial.messages import Progress
 from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
@@ -133,8 +133,8 @@ def test_a_beaten_run_is_given_up_with_what_it_has() -> None:
 def test_a_search_runs_on_a_table_for_any_cap(tmp_path: Path, cap_bytes: int, planned: bool) -> None:
     limits = Limits((cap_bytes,), 0, None, n_processes=2, file_bytes={})
     feasible = FeasibleSpace(NOISY.space, NOISY.planner, limits) if planned else None
-    plan = small_study.plan(space=NOISY.space, limits=limits, feasible=feasible, n_trials=9)
-    search, runner = Search(plan, InMemoryStorage(), tmp_path), ReplayRunner(NOISY, cap_bytes, plan.seed)
+    task = small_study.task(space=NOISY.space, limits=limits, feasible=feasible, n_trials=9)
+    search, runner = Search(task, InMemoryStorage(), tmp_path), ReplayRunner(NOISY, cap_bytes, task.seed)
     search.run(runner, small_study.quiet)
     fitting = {each for each in NOISY.space.enumerate() if NOISY.peak_bytes(each) <= cap_bytes}
     measured = {trial.settings for trial in search.finished() if trial.feasible() is not None}

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from layertune.models.types import ALIGNMENT, TENSOR_TYPE_NUMBERS, TENSOR_TYPES
+from layertune.models.ggml_types import ALIGNMENT, TENSOR_TYPE_NUMBERS, TENSOR_TYPES
 from layertune.units import pad
 
 _U32, _I32, _F32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
 
 
 @dataclass(frozen=True, slots=True)
-class TensorPlan:
+class TensorSpec:
     """A tensor to write. `shape` as ggml has it, fastest dimension first."""
 
     name: str
@@ -63,7 +63,7 @@ def copied(file: BinaryIO, extent: tuple[int, int]) -> bytes:
     return file.read(extent[1] - extent[0])
 
 
-def begin(metadata: Iterable[bytes], n_keys: int, tensors: Sequence[TensorPlan]) -> bytes:
+def begin(metadata: Iterable[bytes], n_keys: int, tensors: Sequence[TensorSpec]) -> bytes:
     """Return everything of a GGUF file, version 3, that stands before its data, padding included."""
     parts = [b"GGUF", struct.pack("<IQQ", 3, len(tensors), n_keys), *metadata]
     offset = 0
@@ -75,7 +75,7 @@ def begin(metadata: Iterable[bytes], n_keys: int, tensors: Sequence[TensorPlan])
     return head.ljust(padded(len(head)), b"\0")
 
 
-def write_data(file: BinaryIO, tensors: Sequence[TensorPlan], fill: Callable[[TensorPlan], Iterable[bytes]]) -> None:
+def write_data(file: BinaryIO, tensors: Sequence[TensorSpec], fill: Callable[[TensorSpec], Iterable[bytes]]) -> None:
     """Append every tensor's bytes, in pieces as `fill` yields them, each padded to the alignment."""
     for tensor in tensors:
         for piece in fill(tensor):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from layertune.prediction import Calibration, DeviceChange, MeasuredStudy
-from layertune.prediction.curves import elsewhere, offload_of
 from layertune.prediction.device_change import Factor
+from layertune.prediction.predicted_speeds import elsewhere, offload_of
 from linear_machine import Machine, study
 
 SPLITS = [(0, 0), (1, 1), (4, 7), (9, 14), (13, 21)]

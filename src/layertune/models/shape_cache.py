@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from layertune.models.cache import add_entries, cache_folder, read_entries, unchanged_key
+from layertune.models.disk_cache import add_entries, cache_folder, read_entries, unchanged_key
 from layertune.models.shape import ModelShape, TensorInfo, part_files, read_shape
 
 _VERSION = 2  # of what an entry holds
 
 
-def remembered_shape(path: Path, cache: Path | None = None) -> ModelShape:
+def cached_shape(path: Path, cache: Path | None = None) -> ModelShape:
     """Return the model's shape as `read_shape` does, from the cache where none of its files has changed.
 
     Raises:

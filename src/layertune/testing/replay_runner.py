@@ -6,8 +6,8 @@ from random import Random
 
 from layertune.memory.buffers import BufferBytes
 from layertune.settings import Placement, SplitSettings
-from layertune.testing.noise import RecordedNoise
-from layertune.testing.table import RecordedTable, Speed
+from layertune.testing.recorded_noise import RecordedNoise
+from layertune.testing.recorded_table import RecordedTable, Speed
 from layertune.trial.effort import Effort
 from layertune.trial.messages import Progress
 from layertune.trial.outcome import Infeasible, Measured, ModelReport, ModelSamples, TrialOutcome

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layertune.errors import ModelFileError
-from layertune.models.encoding import TensorPlan
-from layertune.models.types import TENSOR_TYPE_NUMBERS, TENSOR_TYPES
+from layertune.models.ggml_types import TENSOR_TYPE_NUMBERS, TENSOR_TYPES
+from layertune.models.gguf_writer import TensorSpec
 
 # Where each type's half-precision scales stand in a block, in bytes (ggml/src/ggml-common.h), and the value that keeps
 # the weights near 0.02, as trained ones are: 0.02 over the root mean square of the type's random integers.
@@ -50,7 +50,7 @@ class RandomWeights:
         self._generator = np.random.default_rng(seed)
         self._pools: dict[str, NDArray[np.uint8]] = {}
 
-    def fill(self, tensor: TensorPlan) -> Iterator[bytes]:
+    def fill(self, tensor: TensorSpec) -> Iterator[bytes]:
         """Yield the tensor's bytes in pieces of at most the pool.
 
         Norms and the factors of rotary embeddings are ones, and the decay of state-space layers is minus one: so

@@ -8,7 +8,7 @@ import pytest
 from layertune.errors import ResultFileError
 from layertune.settings import SplitSettings
 from layertune.testing import load_table
-from layertune.testing.table import RecordedTable, save_table
+from layertune.testing.recorded_table import RecordedTable, save_table
 from layertune.units import MIB
 from small_table import N_GENERATE, N_PROMPT, table
 

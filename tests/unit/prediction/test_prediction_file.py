@@ -4,7 +4,7 @@ import pytest
 
 from layertune.errors import ResultFileError
 from layertune.prediction import load_prediction
-from layertune.prediction.prediction import is_prediction, prediction_json
+from layertune.prediction.prediction_file import is_prediction, prediction_json
 from predicted import prediction
 
 

@@ -12,10 +12,9 @@ import re
 from dataclasses import dataclass
 
 from layertune.memory.buffers import GPU, HOST
-from layertune.memory.homes import layer_homes
-from layertune.memory.projection import MAPPED, Anatomy, TensorHome
+from layertune.memory.placement import MAPPED, TensorInventory, TensorPlacement, layer_devices
 from layertune.models import ModelShape
-from layertune.models.types import ALIGNMENT
+from layertune.models.ggml_types import ALIGNMENT
 from layertune.settings import TensorSplit
 from layertune.units import pad
 
@@ -42,7 +41,7 @@ class _Tensor:
     layer: int
     is_expert: bool
     is_shared: bool
-    home: TensorHome
+    placement: TensorPlacement
     n_bytes: int
     file: int
     offset: int
@@ -51,50 +50,50 @@ class _Tensor:
 class Weights:
     """The weights of one model, for any split of its layers."""
 
-    def __init__(self, shape: ModelShape, anatomy: Anatomy) -> None:
+    def __init__(self, shape: ModelShape, inventory: TensorInventory) -> None:
         self._n_layer = shape.n_layer
-        self._alignment_bytes = anatomy.alignment_bytes
-        self._tensors = _tensors(shape, anatomy)
-        self._tied = next((tensor for tensor in self._tensors if tensor.home.is_duplicated), None)
+        self._alignment_bytes = inventory.alignment_bytes
+        self._tensors = _tensors(shape, inventory)
+        self._tied = next((tensor for tensor in self._tensors if tensor.placement.is_duplicated), None)
         self._splits: dict[tuple[tuple[str, ...], int], dict[str, int]] = {}
 
     def split(self, n_gpu_layers: int, n_cpu_moe: int = 0, tensor_split: TensorSplit = ()) -> dict[str, int]:
         """Return the bytes on the host, on the first device and on each further one that has a layer. Copies that the
         host repacks count beside the mapped file."""
-        key = layer_homes(self._n_layer, n_gpu_layers, tensor_split), n_cpu_moe
+        key = layer_devices(self._n_layer, n_gpu_layers, tensor_split), n_cpu_moe
         if key not in self._splits:
             self._splits[key] = self._split(*key)
         return dict(self._splits[key])
 
-    def _split(self, homes: tuple[str, ...], n_cpu_moe: int) -> dict[str, int]:
-        held = dict.fromkeys((GPU, HOST, *homes), 0)
+    def _split(self, devices: tuple[str, ...], n_cpu_moe: int) -> dict[str, int]:
+        held = dict.fromkeys((GPU, HOST, *devices), 0)
         copied_bytes = 0
         mapped: dict[tuple[int, bool], tuple[int, int]] = {}  # by file; what is read lazily has a mapping of its own
         for tensor in self._tensors:
-            where = {homes[tensor.layer] if tensor.layer >= 0 else HOST}
+            where = {devices[tensor.layer] if tensor.layer >= 0 else HOST}
             if tensor.is_shared:
-                where = set(homes[:-1])  # wherever there is a repeating layer
+                where = set(devices[:-1])  # wherever there is a repeating layer
             elif tensor.is_expert and tensor.layer < n_cpu_moe:
                 where = {HOST}
             for device in where - {HOST}:
-                held[device] += tensor.home.device_bytes
+                held[device] += tensor.placement.device_bytes
             if HOST in where:
-                if tensor.home.host_buffers[0] == MAPPED:
-                    mapping = tensor.file, tensor.home.is_lazy
+                if tensor.placement.host_buffers[0] == MAPPED:
+                    mapping = tensor.file, tensor.placement.is_lazy
                     begin, end = mapped.get(mapping, (tensor.offset, 0))
                     mapped[mapping] = (min(begin, tensor.offset), max(end, tensor.offset + tensor.n_bytes))
                 else:
                     copied_bytes += pad(tensor.n_bytes, ALIGNMENT)
         if self._tied is not None:
-            if homes[-1] != HOST:
-                held[homes[-1]] += self._tied.home.device_bytes
-            elif len(self._tied.home.host_buffers) > 1:
+            if devices[-1] != HOST:
+                held[devices[-1]] += self._tied.placement.device_bytes
+            elif len(self._tied.placement.host_buffers) > 1:
                 copied_bytes += pad(self._tied.n_bytes, ALIGNMENT)
         held[HOST] = copied_bytes + sum(end - begin for begin, end in mapped.values())
         return held
 
 
-def _tensors(shape: ModelShape, anatomy: Anatomy) -> tuple[_Tensor, ...]:
+def _tensors(shape: ModelShape, inventory: TensorInventory) -> tuple[_Tensor, ...]:
     """Tensors lie one behind the other in each file, in the order of its header (ggml/src/gguf.cpp checks it)."""
     file_alignment = shape.metadata.get("general.alignment", ALIGNMENT)
     ends: dict[int, int] = {}
@@ -102,15 +101,15 @@ def _tensors(shape: ModelShape, anatomy: Anatomy) -> tuple[_Tensor, ...]:
     for tensor in shape.tensors:
         offset = ends.get(tensor.file, 0)
         ends[tensor.file] = offset + pad(tensor.n_bytes, file_alignment)
-        home = anatomy.tensors.get(tensor.name)
-        if home is None:
+        placement = inventory.tensors.get(tensor.name)
+        if placement is None:
             continue
         tensors.append(
             _Tensor(
                 layer=_layer(shape, tensor.name),
                 is_expert=_EXPERTS.search(tensor.name) is not None,
                 is_shared=_SUFFIX.sub("", tensor.name) in _SHARED_NAMES,
-                home=home,
+                placement=placement,
                 n_bytes=tensor.n_bytes,
                 file=tensor.file,
                 offset=offset,

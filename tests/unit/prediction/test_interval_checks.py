@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from layertune.prediction import Calibration
-from layertune.prediction.checks import Judged, check_larger, check_splits
+from layertune.prediction.interval_checks import Judged, check_larger, check_splits
 from layertune.settings import EngineSettings
 from linear_machine import Machine, on_device, study
 

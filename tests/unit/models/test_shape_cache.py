@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from layertune.errors import ModelFileError
-from layertune.models import read_shape, remembered_shape
-from layertune.models.known import KnownModel
+from layertune.models import cached_shape, read_shape
+from layertune.models.known_models import KnownModel
 from layertune.models.skeleton import write_skeleton
-from layertune.models.standin import plan_standin
+from layertune.models.standin import known_standin
 
 TINY = KnownModel("tiny", 2, 64, 128, 4, 2, n_vocab=400, tied=False)
 
@@ -17,39 +17,39 @@ TINY = KnownModel("tiny", 2, 64, 128, 4, 2, n_vocab=400, tied=False)
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.gguf"
-    plan_standin(TINY).write(path)
+    known_standin(TINY).write(path)
     return path
 
 
 def test_a_remembered_shape_is_the_shape(model: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    assert remembered_shape(model, cache) == read_shape(model)
-    assert remembered_shape(model, cache) == read_shape(model)
+    assert cached_shape(model, cache) == read_shape(model)
+    assert cached_shape(model, cache) == read_shape(model)
     assert len(list((cache / "shapes").iterdir())) == 1
 
 
 def test_a_file_that_changed_is_read_again(model: Path, tmp_path: Path) -> None:
-    remembered_shape(model, tmp_path / "cache")
-    plan_standin(KnownModel("other", 3, 64, 128, 4, 2, n_vocab=400, tied=False)).write(model, overwrite=True)
-    assert remembered_shape(model, tmp_path / "cache").n_layer == 3
+    cached_shape(model, tmp_path / "cache")
+    known_standin(KnownModel("other", 3, 64, 128, 4, 2, n_vocab=400, tied=False)).write(model, overwrite=True)
+    assert cached_shape(model, tmp_path / "cache").n_layer == 3
 
 
 @pytest.mark.parametrize("damage", ["", "[]", "{}", '{"n_files": 1}', '{"tensors": 3, "n_files": 1}'])
 def test_a_damaged_cache_costs_time_only(model: Path, tmp_path: Path, damage: str) -> None:
-    first = remembered_shape(model, tmp_path / "cache")
+    first = cached_shape(model, tmp_path / "cache")
     (store,) = (tmp_path / "cache" / "shapes").iterdir()
     store.write_text(damage)
-    assert remembered_shape(model, tmp_path / "cache") == first
+    assert cached_shape(model, tmp_path / "cache") == first
 
 
 def test_a_cache_that_cannot_be_written_costs_time_only(model: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
-    assert remembered_shape(model, tmp_path / "cache") == read_shape(model)
+    assert cached_shape(model, tmp_path / "cache") == read_shape(model)
 
 
 def test_a_missing_file_is_the_error_of_reading_it(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="cannot read"):
-        remembered_shape(tmp_path / "none.gguf", tmp_path / "cache")
+        cached_shape(tmp_path / "none.gguf", tmp_path / "cache")
 
 
 def test_the_words_of_a_tokenizer_are_no_part_of_a_shape(model: Path) -> None:
@@ -59,9 +59,9 @@ def test_the_words_of_a_tokenizer_are_no_part_of_a_shape(model: Path) -> None:
 
 
 def test_two_files_of_one_shape_have_one_digest(model: Path, tmp_path: Path) -> None:
-    plan_standin(TINY).write(tmp_path / "again.gguf", seed=9)
+    known_standin(TINY).write(tmp_path / "again.gguf", seed=9)
     assert read_shape(tmp_path / "again.gguf").digest() == read_shape(model).digest()
-    plan_standin(KnownModel("tiny", 2, 64, 192, 4, 2, n_vocab=400, tied=False)).write(tmp_path / "wider.gguf")
+    known_standin(KnownModel("tiny", 2, 64, 192, 4, 2, n_vocab=400, tied=False)).write(tmp_path / "wider.gguf")
     assert read_shape(tmp_path / "wider.gguf").digest() != read_shape(model).digest()
 
 

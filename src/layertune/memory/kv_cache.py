@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from layertune.memory.layers import LayerRows
-from layertune.models.types import TENSOR_TYPE_NUMBERS, TENSOR_TYPES
+from layertune.memory.layer_rows import LayerRows
+from layertune.models.ggml_types import TENSOR_TYPE_NUMBERS, TENSOR_TYPES
 from layertune.settings import EngineSettings
 from layertune.units import pad
 

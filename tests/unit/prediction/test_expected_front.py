@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from layertune.config import Floor, Objective
-from layertune.prediction.fronts import expected_front
+from layertune.prediction.expected_front import expected_front
 from layertune.results.pareto import pareto_front
 from layertune.sampler.posterior import Speeds
 from linear_machine import Machine, feasible, study

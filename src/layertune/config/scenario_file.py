@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from layertune.config.device import DeviceChoice, DeviceText
+from layertune.config.fields import Size, Within
 from layertune.config.loading import first_problem, read_table
-from layertune.config.table import Size, Within
 from layertune.errors import ConfigError, listed
 
 

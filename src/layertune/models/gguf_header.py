@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from layertune.errors import ModelFileError
+from layertune.models.ggml_types import ALIGNMENT, TENSOR_TYPES
 from layertune.models.hparams import MAX_LAYERS
-from layertune.models.types import ALIGNMENT, TENSOR_TYPES
 from layertune.units import format_bytes
 
 _MAGIC = b"GGUF"
