@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import optuna
@@ -29,7 +29,8 @@ from layertune.search.task import Event, ReferenceMeasured, SearchTask, TrialFin
 from layertune.search.trial_queue import TrialQueue
 from layertune.settings import SplitSettings
 from layertune.space.feasible import learned_correction
-from layertune.space.limits import check_smallest
+from layertune.space.least import LeastSettings
+from layertune.space.limits import has_fitted, is_too_large, nothing_fits
 from layertune.trial.messages import Progress
 from layertune.trial.outcome import Measured, TrialOutcome
 from layertune.trial.runners import PreparedRunner, TrialRunner, measure_undisturbed
@@ -154,7 +155,7 @@ class Search:
 
         Raises:
             Interrupted: Ctrl-C; every finished trial is kept and the interrupted one is queued again.
-            NothingFits: the smallest setting is over the budget.
+            NothingFits: nothing has fitted, and every setting left needs at least as much as one that did not.
             StorageError: a trial cannot be written.
             ModelFileError: a model file was changed; every finished trial is kept and the one that ran is queued again.
         """
@@ -183,18 +184,14 @@ class Search:
             self._learn()
 
     def _run_trials(self, runner: TrialRunner, on_event: Callable[[Event], None], watch: Deadline) -> str:
-        task, space, known = self.task, self.task.space, self._known
-        smallest = space.canonical(space.smallest())
-        # On several devices, layers that do not fit with one tensor_split may fit with another.
-        is_least = not any(engine.tensor_split for _, engine in smallest.items())
+        task, known = self.task, self._known
         while True:
             with storing():
                 self._take_over_abandoned()
                 self._learn()
                 if self.feasible is not None and not known:
                     self.feasible.check()
-                if is_least and smallest in known:
-                    check_smallest(known[smallest], task.limits)
+                self._seek_what_fits()
                 values = stopping_values(self._study) if task.sampler == "layer-split" else []
                 if len(known) >= task.n_trials:
                     return "; ".join([f"all {task.n_trials} trials are done", *map(str, values[-1:])])
@@ -213,6 +210,27 @@ class Search:
                 finished = self._recorder.finish(number, settings, outcome, None)
                 self._learn()
             on_event(TrialFinished(finished, len(known)))
+
+    def _seek_what_fits(self) -> None:
+        """While nothing has fitted, queue the smallest setting that no refusal speaks against.
+
+        Raises:
+            NothingFits: there is none.
+        """
+        trials, limits = list(self._known.values()), self.task.limits
+        too_large = [trial for trial in trials if is_too_large(trial, limits)]
+        if not too_large or any(map(has_fitted, trials)):
+            return
+        capacities = self.feasible.capacities if self.feasible is not None and limits.vram else None
+        left = self._least.left((trial.settings for trial in too_large), capacities)
+        if left is None:
+            raise nothing_fits(min(too_large, key=lambda trial: self._least.needs(trial.settings).order), limits)
+        if self.task.space.canonical(left) not in self._known and not self._queue.has_queued():
+            self._queue.put(left)
+
+    @cached_property
+    def _least(self) -> LeastSettings:
+        return LeastSettings(self.task.space, self.task.feasible)
 
     def _measure(self, runner: TrialRunner, number: int, settings: SplitSettings) -> TrialOutcome:
         """Measure a trial, again if something disturbed it, and only as long as it may still be on the front."""

@@ -62,7 +62,7 @@ def stored_outcome(value: Any, what: str) -> TrialOutcome:
 def check_models(outcome: TrialOutcome, limits: Limits, what: str) -> None:
     """Raises StorageError where an outcome is of other models or devices than the study's, or too large to count."""
     if isinstance(outcome, Measured):
-        n_devices = 0 if outcome.vram is None else len(outcome.vram.each)
+        n_devices = len(outcome.vram.each) if outcome.vram is not None and limits.vram else 0
         if outcome.models.keys() != limits.file_bytes.keys() or n_devices not in (0, len(limits.vram)):
             raise foreign(what)
     try:

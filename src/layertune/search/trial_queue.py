@@ -70,6 +70,10 @@ class TrialQueue:
                 queued.add(engines)
                 self._study.enqueue_trial(space.params(settings))
 
+    def put(self, settings: SplitSettings) -> None:
+        """Queue settings to be asked for next."""
+        self._study.enqueue_trial(self._task.space.params(settings))
+
     def has_queued(self) -> bool:
         """Say whether a trial is queued: one of the initial design, or one that was interrupted."""
         return bool(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))

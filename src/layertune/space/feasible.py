@@ -18,7 +18,7 @@ from layertune.space.search_space import SearchSpace, permuted
 from layertune.trial.outcome import Measured
 from layertune.units import join_bytes
 
-_NEVER = 2**60  # bytes; no device has them, and eight of them still fit into 64 bits
+NEVER = 2**60  # bytes; no device has them, and eight of them still fit into 64 bits
 _BLOCK = 4096
 
 
@@ -29,6 +29,7 @@ class FeasibleSpace:
         self._space = space
         self.planner = planner
         self._limits = limits
+        self._device_bytes_of: dict[str, dict[EngineSettings, tuple[int, ...]]] = {name: {} for name in space.n_layers}
         self._tables = {name: self._table(name) for name in space.n_layers}
         self._counts = [_counted(table) for table in self._tables.values()]
         self._correction: Correction | None = None
@@ -54,7 +55,7 @@ class FeasibleSpace:
         It is the budget without its margin and without what the correction adds: the overhead of each process, and the
         headroom for memory that grows.
         """
-        capacities = self._limits.capacities or (_NEVER - 1,)
+        capacities = self._limits.capacities or (NEVER - 1,)
         correction = self._correction
         if correction is None or not self._limits.capacities:
             return capacities
@@ -97,7 +98,7 @@ class FeasibleSpace:
         capacities = np.array(self.capacities, dtype=np.int64)
         sums, n_alike = np.zeros((1, len(capacities)), dtype=np.int64), np.ones(1, dtype=np.int64)
         for table, n_engines in others:
-            sums = np.minimum(sums[:, None, :] + table[None, :, :], _NEVER).reshape(-1, len(capacities))
+            sums = np.minimum(sums[:, None, :] + table[None, :, :], NEVER).reshape(-1, len(capacities))
             n_alike = np.outer(n_alike, n_engines).ravel()
         table, n_engines = last
         left = capacities - sums
@@ -117,7 +118,7 @@ class FeasibleSpace:
         if self.n_settings() > 0:
             return
         least = [table[table.sum(axis=1).argmin()] for table in self._tables.values()]
-        if max(int(each[0]) for each in least) >= _NEVER:
+        if max(int(each[0]) for each in least) >= NEVER:
             if self._limits.ram_per_model_bytes is None:
                 raise NothingFits("llama.cpp accepts no setting of the space", remedy="search other settings")
             raise NothingFits(
@@ -150,29 +151,33 @@ class FeasibleSpace:
         """
         return self._tables[model]
 
+    def device_bytes(self, model: str, engine: EngineSettings) -> tuple[int, ...]:
+        """Return what one engine of a model takes of each device by plan; see `engine_bytes`."""
+        key = engine.memory_key(self._space.n_layers[model])
+        known = self._device_bytes_of[model]
+        if key not in known:
+            known[key] = self._device_bytes(model, key)
+        return known[key]
+
+    @property
+    def has_devices(self) -> bool:
+        """Whether there is device memory to fit into."""
+        return bool(self._limits.capacities)
+
     def _table(self, name: str) -> NDArray[np.int64]:
-        """Return the planned bytes of every engine of one model; see `engine_bytes`."""
-        known: dict[EngineSettings, tuple[int, ...]] = {}
-        n_layer = self._space.n_layers[name]
-
-        def device_bytes(engine: EngineSettings) -> tuple[int, ...]:
-            key = engine.memory_key(n_layer)
-            if key not in known:
-                known[key] = self._device_bytes(name, key)
-            return known[key]
-
-        return np.array([device_bytes(engine) for engine in self._space.engines(name)], dtype=np.int64)
+        """Return what every engine of one model takes of each device, in the space's order."""
+        return np.array([self.device_bytes(name, engine) for engine in self._space.engines(name)], dtype=np.int64)
 
     def _device_bytes(self, name: str, engine: EngineSettings) -> tuple[int, ...]:
         plan = self.planner.models[name].plan(engine)
         held, on_host = [each.buffers() for each in plan.on_devices], plan.devices[HOST].buffers()
         known = [each.total_bytes + plan.log_error_bytes for each in held if each is not None]
-        never = (_NEVER, *[0] * (len(held) - 1))
+        never = (NEVER, *[0] * (len(held) - 1))
         if len(known) < len(held) or on_host is None or engine.impossible() is not None:
             return never
         if self._limits.ram_excess_bytes(name, on_host) > 0:
             return never
-        return tuple(min(n_bytes, _NEVER) for n_bytes in known)
+        return tuple(min(n_bytes, NEVER) for n_bytes in known)
 
 
 def learned_correction(planner: Planner, trials: Sequence[FinishedTrial]) -> Correction | None:

@@ -6,13 +6,14 @@ from layertune.memory import Planner
 from layertune.results.summary import Baseline
 from layertune.settings import SplitSettings
 from layertune.space.feasible import FeasibleSpace
+from layertune.space.least import LeastSettings
 from layertune.space.search_space import SearchSpace
 
 
 def initial_design(
     space: SearchSpace, feasible: FeasibleSpace | None, capacities: Sequence[int], baselines: Sequence[Baseline]
 ) -> list[SplitSettings]:
-    """Return the extreme settings and the baselines, as far as they fit.
+    """Return the setting that needs the least memory, the extreme settings and the baselines, as far as they fit.
 
     Args:
         space: the settings of the study.
@@ -20,9 +21,10 @@ def initial_design(
         capacities: what the study may use of each device, in bytes; empty without a device.
         baselines: the settings that the search is compared with.
     """
-    wanted = [space.smallest()]
+    smallest = LeastSettings(space, feasible).left([])
+    wanted = [] if smallest is None else [smallest]
     if feasible is not None and capacities:
-        wanted = extreme_settings(space, feasible.planner, capacities)
+        wanted += extreme_settings(space, feasible.planner, capacities)
     wanted += [each.settings for each in baselines if each.settings is not None]
     return [each for each in wanted if feasible is None or not feasible.exceeded(each)]
 

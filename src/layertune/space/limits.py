@@ -1,5 +1,6 @@
 """The limits of a study, as Optuna constraints: the bytes over each limit, at most 0 if it is kept."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
 from layertune.units import join_bytes
 
 VRAM = "vram"
+
+# How llama.cpp's log and the C++ runtime name memory of the host (ggml-cpu.c, ggml-backend.cpp).
+_OF_HOST = re.compile(r"\bCPU(_\w+)?\b|_Host\b|bad_alloc|ggml_aligned_malloc")
 
 # A refused trial exceeds the budget by an unknown amount; one byte marks it as over.
 _UNKNOWN_EXCESS_BYTES = 1.0
@@ -104,19 +108,27 @@ def _buffers_on(device: str, outcome: Measured) -> int:
     return sum(report.buffers[device].total_bytes for report in outcome.models.values() if device in report.buffers)
 
 
-def check_smallest(trial: FinishedTrial, limits: Limits) -> None:
-    """Check that the trial of the space's smallest setting keeps the budget.
+def has_fitted(trial: FinishedTrial) -> bool:
+    """Say whether a trial was measured within the device memory."""
+    return isinstance(trial.outcome, Measured) and trial.violations.get(VRAM, 0) <= 0
 
-    Raises:
-        NothingFits: it is over the device memory, and so is every other setting, which needs at least as much.
-    """
-    if trial.violations.get(VRAM, 0) <= 0:
-        return
+
+def is_too_large(trial: FinishedTrial, limits: Limits) -> bool:
+    """Say whether a trial was over the device memory. Where there is a device, memory that the host refused is not its:
+    a setting with more layers on the device may do with less of the host's."""
+    outcome = trial.outcome
+    if isinstance(outcome, Infeasible) and limits.vram and outcome.excess_bytes is None:
+        return _OF_HOST.search(outcome.evidence) is None
+    return trial.violations.get(VRAM, 0) > 0
+
+
+def nothing_fits(trial: FinishedTrial, limits: Limits) -> NothingFits:
+    """Return the error for a study in which no setting fits; `trial` is of the smallest setting that was tried."""
     if isinstance(trial.outcome, Measured) and trial.outcome.vram is not None:
         need = f"needs {join_bytes([each.peak_bytes for each in trial.outcome.vram.each])}"
     else:
         need = f"was refused: {reason(trial.outcome)}"
-    raise NothingFits(
+    return NothingFits(
         f"nothing fits the budget of {join_bytes(limits.capacities or (0,))}: the smallest setting {need}",
         remedy="raise the budget, or let n_gpu_layers begin lower and n_ctx be smaller",
     )

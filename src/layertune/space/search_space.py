@@ -173,10 +173,8 @@ class SearchSpace:
         return [self.settings(params | {name: split}) for split in splits] or [settings]
 
     def smallest(self) -> SplitSettings:
-        """Return the setting that needs the least device memory, with the first tensor_split.
-
-        It has the smallest value of every dimension that memory grows with.
-        """
+        """Return the setting with the fewest layers on the device, the smallest contexts and batches, and of anything
+        else the first value. `LeastSettings` knows which one needs the least memory."""
         return self.settings(
             {each.name: min(each.values) for each in self.dimensions if each.field in _GROWING and len(each.values) > 1}
         )
