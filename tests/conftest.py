@@ -6,12 +6,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 
 import skips
 
 MODELS = Path(__file__).parent.parent / "models"
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 # Read by llama.cpp and the processes that tests start: an abort must not start a debugger.
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
