@@ -117,7 +117,8 @@ def opened_search(table: RecordedTable, race: Race, folder: Path) -> Search:
 def task(table: RecordedTable, race: Race) -> SearchTask:
     """Return the task that `Study.search` would make (study/search_task.py), without finals and references."""
     capacity_bytes = cap_bytes(table, race.field.cap)
-    limits = Limits((capacity_bytes,), 0, None, n_processes=len(table.n_layers), file_bytes={})
+    file_bytes = dict.fromkeys(table.n_layers, 0)
+    limits = Limits((capacity_bytes,), 0, None, n_processes=len(table.n_layers), file_bytes=file_bytes)
     feasible = FeasibleSpace(table.space, table.planner, limits) if race.planned else None
     rules = baselines(table.space, table.planner, capacity_bytes, capacity_bytes) if race.planned else []
     return SearchTask(

@@ -12,7 +12,15 @@ TESTS = Path(__file__).parent
 
 @pytest.mark.skipif(os.name != "posix", reason="a shell's ignored signals are POSIX'")
 def test_a_test_that_sends_sigint_passes_where_sigint_is_ignored() -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(TESTS / "trial" / "test_process.py")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        str(TESTS / "trial" / "test_process_runner.py"),
+    ]
     answer = subprocess.run(
         ["/bin/sh", "-c", 'trap "" INT TERM; exec "$@"', "sh", *command, "-k", "SIGINT or SIGTERM", "--timeout=60"],
         capture_output=True,

@@ -131,7 +131,7 @@ def test_a_beaten_run_is_given_up_with_what_it_has() -> None:
 @pytest.mark.parametrize("cap_bytes", [MIB, 100 * MIB, GIB])
 @pytest.mark.parametrize("planned", [True, False])
 def test_a_search_runs_on_a_table_for_any_cap(tmp_path: Path, cap_bytes: int, planned: bool) -> None:
-    limits = Limits((cap_bytes,), 0, None, n_processes=2, file_bytes={})
+    limits = Limits((cap_bytes,), 0, None, n_processes=2, file_bytes=dict.fromkeys(NOISY.n_layers, 0))
     feasible = FeasibleSpace(NOISY.space, NOISY.planner, limits) if planned else None
     task = small_study.task(space=NOISY.space, limits=limits, feasible=feasible, n_trials=9)
     search, runner = Search(task, InMemoryStorage(), tmp_path), ReplayRunner(NOISY, cap_bytes, task.seed)
