@@ -74,7 +74,6 @@ def _worker(kind: str, seed: int, first: int, end: int) -> Iterator[dict[str, ob
     command = [sys.executable, "-m", "tests.hardening.worker", kind, str(seed), str(first), str(end)]
     # Waiting threads of a linear algebra library would count as a case's processor time.
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(_ROOT / "tests" / "support"), os.environ.get("PYTHONPATH", "")])
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_ROOT, env=environment) as process:
         try:
             for line in process.stdout or ():
