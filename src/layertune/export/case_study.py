@@ -1,7 +1,7 @@
-"""The worksheet's own compose file as the reader of a `.env` (`--compat worksheet`).
+"""Exports of a `.env` for the case study's compose file (`--compat worksheet`).
 
-It reads each model's file and layers only, and has the rest in its command: `-c 1024 -b 128 -t 4 --parallel 1`, all
-else as llama-server has it by default. So only a trial that was measured with exactly that may be exported to it.
+That compose file reads only each model's file and layers. Its command fixes `-c 1024 -b 128 -t 4 --parallel 1`; all
+other flags have llama-server's defaults. So only trials that were measured with exactly these flags can be exported.
 """
 
 from layertune.errors import UsageError
@@ -25,36 +25,37 @@ _HAS = {
 }
 
 COMPOSE_REPAIRS = (
-    "the worksheet's compose cannot start as written and needs two repairs:",
-    "1. delete the two comments behind --n-gpu-layers: within `command: >` they are arguments of llama-server",
-    "2. give both services an image and ports, like `image: ghcr.io/ggml-org/llama.cpp:server-cuda` and "
+    "the case study's compose file cannot start as written and needs two changes:",
+    "1. delete the two comments after --n-gpu-layers: within `command: >` llama-server gets them as arguments",
+    "2. add an image and ports to both services, like `image: ghcr.io/ggml-org/llama.cpp:server-cuda` and "
     '`ports: ["8001:8001"]` (chat), `ports: ["8004:8001"]` (code)',
 )
 
 
 def pick_for_case_study(result: Result, pick: str) -> TrialInfo:
-    """Return what `pick` names among the trials that the worksheet's compose can run.
+    """Return the pick among the trials that the case study's compose file can run.
 
     Raises:
-        UsageError: there is none, or its file names cannot stand in that compose.
+        UsageError: there is no such trial, or that compose file cannot hold its file names.
     """
     if set(result.models) != set(_MODELS):
         raise UsageError(
-            f"the worksheet's compose serves {' and '.join(_MODELS)}; this study has {', '.join(result.models)}",
-            remedy="name the models so, or export the compose file too: --format compose",
+            f"the case study's compose file serves {' and '.join(_MODELS)}; this study has {', '.join(result.models)}",
+            remedy="rename the models, or export the compose file too: --format compose",
         )
     for model in result.models.values():
         if not is_plain(model.file):
-            # Its command is one text, which compose splits after it has put the name in.
-            raise cannot_hold(model.file, "the worksheet's compose", "blanks and signs")
+            # Its command is a single string, which compose splits after it has inserted the name.
+            raise cannot_hold(model.file, "the case study's compose file", "blanks and special characters")
     runs = [trial for trial in result.trials if _runs(trial)]
     finalists = [trial for trial in runs if trial.n_rounds > 0]
-    measured_in: MeasuredIn = "finals" if finalists else "search"  # what chooses; who was chosen has later figures
+    # Picks are chosen by the finals: only what was chosen has validation runs.
+    measured_in: MeasuredIn = "finals" if finalists else "search"
     picks = choose([each for trial in finalists or runs if (each := _candidate(trial, measured_in)) is not None])
     if not picks:
         fixed = " ".join(f"--set {name}.{key}" for name in result.models for key in _SEARCHED)
         raise UsageError(
-            "no measured trial within the budget has the worksheet's -c 1024 -b 128 -t 4 for both models",
+            "no measured trial within the budget has the -c 1024 -b 128 -t 4 of the case study for both models",
             remedy=f"search with {fixed}",
         )
     if not pick.isdigit():
@@ -63,16 +64,16 @@ def pick_for_case_study(result: Result, pick: str) -> TrialInfo:
     if trial not in runs:
         there = ", ".join(str(each.number) for each in runs)
         raise UsageError(
-            f"trial {pick} is none within the budget that the worksheet's compose can run",
+            f"trial {pick} is over the budget, or the case study's compose file cannot run it",
             remedy=f"choose one of {there}, or balanced",
         )
     return trial
 
 
 def unread_variables(result: Result, trial: TrialInfo) -> list[str]:
-    """Return a sentence for each variable of the `.env` that the worksheet's compose does not read."""
+    """Return a sentence for each variable of the `.env` that the case study's compose file does not read."""
     return [
-        f"{variable}={value} is not read by the worksheet's compose, which has {_HAS.get(key, 'the default')}"
+        f"{variable}={value} is not read by the case study's compose file, which has {_HAS.get(key, 'the default')}"
         for name in result.models
         for variable, value in tuned(result, trial, name).items()
         if (key := variable.removeprefix(f"{name.upper()}_")) != _READS

@@ -1,7 +1,7 @@
-"""The worksheet's compose file, repaired: one llama-server for each model, every tuned flag from `.env` with a default.
+"""The docker compose file: one llama-server per model; `.env` can override every tuned flag.
 
-A list holds the command, so no argument is split, and no comment can become one. Compose replaces `$` in every value
-(compose-go, template/template.go), so a literal one is doubled.
+The command is a list, so no argument is split and no comment becomes an argument. Compose replaces `$` in every value
+(compose-go, template/template.go), so a literal `$` is doubled.
 """
 
 from layertune.export.flags import Flag, address_flags, ports, server_flags
@@ -17,13 +17,13 @@ _IMAGE = "ghcr.io/ggml-org/llama.cpp:server"
 
 
 def render_compose(result: Result, trial: TrialInfo, models_dir: str) -> dict[str, str]:
-    """Raises UsageError where a model's file name cannot be held."""
+    """Return the compose file. Raises UsageError if it cannot hold a model's file name."""
     gpu = result.hardware.device.kind != "cpu"
     lines = [
         *comment(result, trial),
         "#",
-        "# Reads the .env of the same pick (layertune export --format env); without one, the defaults are that pick's.",
-        "# LLAMA_SERVER_IMAGE should hold the llama.cpp named above, which was measured.",
+        "# Reads the .env of the same pick (layertune export --format env). Its defaults are that pick's.",
+        "# LLAMA_SERVER_IMAGE should contain the llama.cpp named above, which was measured.",
         "services:",
     ]
     for name in result.models:
@@ -39,7 +39,7 @@ def render_compose(result: Result, trial: TrialInfo, models_dir: str) -> dict[st
 
 
 def _command(result: Result, trial: TrialInfo, name: str) -> list[str]:
-    model_path(result, name, "/models")  # for its refusals
+    model_path(result, name, "/models")  # raises for names that no text file can hold
     words = [
         *(word for flag in address_flags(name, "0.0.0.0", _PORT) for word in (f"--{flag.option}", flag.value)),
         "--model",
@@ -56,7 +56,7 @@ def _value(name: str, flag: Flag) -> str:
 
 
 def _variable(variable: str, default: str, before: str = "") -> str:
-    """Return a variable with its default, or the literal value where a default would mean more than its characters."""
+    """Return a variable with its default, or the literal value if compose would interpret characters of the default."""
     value = f"${{{variable}:-{default}}}" if is_plain(default) else default.replace("$", "$$")
     return double_quoted(before + value)
 

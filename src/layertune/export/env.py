@@ -1,10 +1,9 @@
-"""The `.env` of the worksheet: `CHAT_MODEL`, `CHAT_N_GPU_LAYERS` and so on, for a shell and for docker compose.
+"""The `.env` file (`CHAT_MODEL`, `CHAT_N_GPU_LAYERS` and so on), for a shell and for docker compose.
 
-A value that could mean anything to either reader is in single quotes, which both take literally: POSIX shell (2.2.2)
-up to the next quote, compose (compose-go, dotenv/parser.go, extractVarValue) up to the next one without a backslash
-before it. A name with a quote or a backslash is therefore refused, and so are a line break and `${`, which
-docker-compose 1 replaces between single quotes too: no file name can start a second line or an expansion. Model names
-are plain words, which `Result` sees to.
+Values with special characters are in single quotes, which both readers take literally. A POSIX shell reads up to the
+next quote (2.2.2); compose up to the next quote without a backslash before it (compose-go, dotenv/parser.go,
+extractVarValue). File names with a quote or a backslash are therefore refused. So are line breaks and `${`, which
+docker-compose 1 replaces between single quotes too. Model names are plain words, as `Result` checks.
 """
 
 import re
@@ -20,7 +19,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9._/+-]+", re.ASCII)
 
 
 def render_env(result: Result, trial: TrialInfo) -> str:
-    """Raises UsageError where a model's file name cannot be quoted safely."""
+    """Return the `.env` file. Raises UsageError if a model's file name cannot be quoted safely."""
     lines = comment(result, trial)
     for name, model in result.models.items():
         lines += ["", f"{name.upper()}_MODEL={quote(model.file)}"]
@@ -29,16 +28,16 @@ def render_env(result: Result, trial: TrialInfo) -> str:
 
 
 def tuned(result: Result, trial: TrialInfo, name: str) -> dict[str, str]:
-    """Return the variables of one model, without its file."""
+    """Return the variables of one model's settings, without its file."""
     flags = server_flags(result, trial, name)
     return {f"{name.upper()}_{flag.key}": flag.value for flag in flags if flag.key is not None}
 
 
 def quote(value: str) -> str:
-    """Return a file name as it stands behind the `=`.
+    """Return a file name as a value of a `.env`, quoted if needed.
 
     Raises:
-        UsageError: no quoting holds it for both readers.
+        UsageError: no quoting works for both readers.
     """
     if _PLAIN.fullmatch(value):
         return value

@@ -1,17 +1,18 @@
-"""A model's settings as flags of llama-server: the one place that turns one into the other.
+"""A model's settings as flags of llama-server. No other file translates settings to flags.
 
-Names are those of the llama.cpp that was measured (common/arg.cpp). Everything that a trial ran with is given, also
-what is llama-server's default: it fits what is left out to the device by itself. `--parallel` given keeps the KV cache
-of each slot apart (tools/server/server.cpp), as measured.
+The names are those of the measured llama.cpp (common/arg.cpp). Every setting of a trial is given, even llama-server's
+defaults: settings that are not given, llama-server changes to fit the device. With `--parallel` given, each slot has
+its own KV cache (tools/server/server.cpp), as measured.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from layertune.export.prompt_cache import cache_ram_mib
+from layertune.memory.buffers import HOST, BufferBytes, resident_bytes
 from layertune.results.result import Result, TrialInfo
+from layertune.units import MIB
 
-# The settings in a `.env`: the end of each variable's name, after the model's, and the setting.
+# The settings in a `.env`: the suffix of each variable's name, after the model's name, and the setting.
 ENV_SETTINGS: Mapping[str, str] = {
     "N_GPU_LAYERS": "n_gpu_layers",
     "N_CTX": "n_ctx",
@@ -25,10 +26,19 @@ ENV_SETTINGS: Mapping[str, str] = {
     "N_CPU_MOE": "n_cpu_moe",
 }
 
+_MOST_MIB = 8192  # llama-server's own default (common/common.h, cache_ram_mib)
+
+# RAM of a server besides llama.cpp's buffers: code, tokenizer, requests, a GPU driver's pages. An estimate: on a CPU
+# llama-server took 36 and 66 MiB with the demo's models. It has not been measured on a GPU.
+_SERVER_BYTES = 512 * MIB
+
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """`variable` is its name in llama-server's environment, `key` the end of its name in `.env`; None: it has none."""
+    """An option of llama-server and its value.
+
+    `variable` is its environment variable, `key` the suffix of its variable in a `.env`; None if there is none.
+    """
 
     option: str
     value: str
@@ -37,7 +47,7 @@ class Flag:
 
 
 def server_flags(result: Result, trial: TrialInfo, name: str) -> list[Flag]:
-    """Return what a trial pins for one model, without its file."""
+    """Return the flags for one model of a trial, without its file and address."""
     engine = trial.settings[name]
     n_threads = str(engine.n_threads)
     flags = [
@@ -62,13 +72,13 @@ def server_flags(result: Result, trial: TrialInfo, name: str) -> list[Flag]:
         split = str(engine.written("tensor_split"))
         flags.append(Flag("tensor-split", split, "LLAMA_ARG_TENSOR_SPLIT", "TENSOR_SPLIT"))
     if result.hardware.device.kind == "cpu":
-        # Also with no layer on it, a GPU would be given the large batches (llama.cpp's op_offload).
+        # Without this, large batches would run on a GPU even with no layer there (llama.cpp's op_offload).
         flags.append(Flag("device", "none", "LLAMA_ARG_DEVICE"))
     return flags
 
 
 def address_flags(name: str, host: str, port: str) -> list[Flag]:
-    """Return where a model is served, and as what."""
+    """Return the flags for the address and the name of a model's server."""
     return [
         Flag("host", host, "LLAMA_ARG_HOST"),
         Flag("port", port, "LLAMA_ARG_PORT"),
@@ -77,19 +87,45 @@ def address_flags(name: str, host: str, port: str) -> list[Flag]:
 
 
 def device_flags(device: str, rpc_endpoint: str | None = None) -> list[Flag]:
-    """Return what keeps a server to one device by its name in llama.cpp; `rpc_endpoint` is where an RPC server offers
-    it. An export does not say it: the device's name is its machine's."""
+    """Return the flags that limit a server to one device, by its name in llama.cpp.
+
+    `rpc_endpoint` is the address of an RPC server that offers the device. Exports leave these flags out, since device
+    names differ between machines.
+    """
     rpc = [] if rpc_endpoint is None else [Flag("rpc", rpc_endpoint, "LLAMA_ARG_RPC")]
     return [*rpc, Flag("device", device, "LLAMA_ARG_DEVICE")]
 
 
 def ports(result: Result) -> dict[str, int]:
-    """Return each model's port: 8001, 8004 and so on, where the worksheet asks its two models."""
+    """Return each model's port: 8001, 8004 and so on, as in the case study."""
     return {name: 8001 + 3 * index for index, name in enumerate(result.models)}
 
 
 def flash_attention(trial: TrialInfo, name: str) -> str:
-    """Return what "auto" became; it stays where the result does not say, and llama.cpp chooses again."""
+    """Return the setting, with "auto" replaced by what it became; "auto" if that was not recorded."""
     asked = trial.settings[name].flash_attn
     became = trial.flash_attn.get(name)
     return asked if asked != "auto" or became is None else "on" if became else "off"
+
+
+def cache_ram_mib(result: Result, trial: TrialInfo, name: str) -> int:
+    """Return the prompt cache (`--cache-ram`) in MiB: what the model's RAM limit leaves after its buffers.
+
+    It is at most llama-server's default; 0 means no cache. Without a limit, each model gets an equal share of the
+    machine's RAM.
+    """
+    limits = result.host_limits
+    limit_bytes = limits.ram_per_model_bytes if limits is not None else None
+    if limit_bytes is None:
+        limit_bytes = result.hardware.ram_bytes // len(result.models)
+    left_bytes = limit_bytes - _resident_bytes(result, trial, name) - _SERVER_BYTES
+    return max(0, min(_MOST_MIB, left_bytes // MIB))
+
+
+def _resident_bytes(result: Result, trial: TrialInfo, name: str) -> int:
+    """Return the model's memory on the host; without recorded buffers the size of its file."""
+    file_bytes = result.models[name].file_bytes
+    if trial.buffers is None or name not in trial.buffers:
+        return file_bytes
+    on_host = trial.buffers[name].get(HOST)
+    return 0 if on_host is None else resident_bytes(BufferBytes(**on_host.model_dump()), file_bytes)

@@ -1,4 +1,4 @@
-"""Where a pick comes from, as the comment that every export begins with."""
+"""The comment at the top of every export: study, trial, hardware and measured speeds."""
 
 from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import MetricInfo
@@ -6,13 +6,15 @@ from layertune.units import format_bytes
 
 
 def comment(result: Result, trial: TrialInfo, mark: str = "#") -> list[str]:
-    """Return the provenance as comment lines."""
+    """Return the header as comment lines."""
     return [f"{mark} {line}" for line in provenance_lines(result, trial)]
 
 
 def provenance_lines(result: Result, trial: TrialInfo) -> list[str]:
-    """Return lines of printable text: study, trial, hardware, measured speeds, peak VRAM of the budget, limits
-    that the trial does not keep (one that is named by its number may exceed some)."""
+    """Return the lines of the header, as printable text: origin, measured speeds, peak VRAM, and exceeded limits.
+
+    A trial chosen by its number may exceed limits.
+    """
     study, device = result.study, result.hardware.device
     lines = [
         f"layertune {study.layertune_version}, llama.cpp {study.llama_cpp.version} ({study.llama_cpp.commit})",
@@ -20,15 +22,15 @@ def provenance_lines(result: Result, trial: TrialInfo) -> list[str]:
         f"measured on: {_device(result)}; {result.hardware.cpu.model}",
     ]
     if device.kind == "emulated":
-        lines.append("EMULATED: the speeds below are this CPU's, not a GPU's; the bytes are llama.cpp's own")
+        lines.append("EMULATED: speeds are of this CPU, not of a GPU; bytes are as llama.cpp allocates them")
     if trial.n_confirming > 0:
-        lines.append(f"the figures are those of {trial.n_confirming} rounds after the finals, which chose nothing")
+        lines.append(f"the speeds are those of {trial.n_confirming} validation runs after the finals")
     elif trial.n_rounds > 0:
-        lines.append(f"the figures are those of {trial.n_rounds} rounds of the finals")
+        lines.append(f"the speeds are those of {trial.n_rounds} rounds of the finals")
     for name, metrics in (trial.metrics or {}).items():
         workload = result.workload[name]
-        # A single model has no others: its two rates are the same measurement made twice.
-        others = f", {_rate(metrics['tokens_per_s_together'])} beside the others" if len(result.models) > 1 else ""
+        # With a single model both rates measure the same.
+        others = f", {_rate(metrics['tokens_per_s_together'])} with the others" if len(result.models) > 1 else ""
         lines.append(
             f"{name}: {_rate(metrics['tokens_per_s'])} alone{others} "
             f"({workload.n_prompt} prompt + {workload.n_generate} generated tokens)"
@@ -49,7 +51,7 @@ def _device(result: Result) -> str:
 
 
 def _rate(metric: MetricInfo) -> str:
-    """Return the median and half its 95 % interval, where it has one."""
+    """Return the median and half its 95 % interval, or the number of samples if it has none."""
     if metric.low is None or metric.high is None:
         return f"{metric.median:.1f} tokens/s (n = {metric.n})"
     return f"{metric.median:.1f} ± {(metric.high - metric.low) / 2:.1f} tokens/s"

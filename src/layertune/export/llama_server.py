@@ -1,6 +1,6 @@
-"""One llama-server for each model: as a shell script, and as llama-server's own environment variables.
+"""Commands that start one llama-server per model: a shell script, and a file of llama-server's variables.
 
-Both are for a POSIX shell, whose single quotes hold every character but a quote (2.2.2).
+Both are for a POSIX shell, whose single quotes hold every character except a quote (2.2.2).
 """
 
 import shlex
@@ -14,17 +14,19 @@ _HOST = "127.0.0.1"
 
 
 def render_llama_server(result: Result, trial: TrialInfo, models_dir: str) -> dict[str, str]:
-    """Raises UsageError where a model's file name cannot be held."""
+    """Return both files of each model. Raises UsageError if no text file can hold a model's file name."""
     files: dict[str, str] = {}
     for name in result.models:
         flags = _all_flags(result, trial, name, models_dir)
-        files[f"{name}.sh"] = _script(flags, [*comment(result, trial), "#", "# What follows `sh FILE` is handed on."])
+        files[f"{name}.sh"] = _script(
+            flags, [*comment(result, trial), "#", "# Arguments after `sh FILE` go to llama-server."]
+        )
         files[f"{name}.server.env"] = _environment(flags, comment(result, trial))
     return files
 
 
 def command(result: Result, trial: TrialInfo, name: str, models_dir: str) -> list[str]:
-    """Return the words of one model's command."""
+    """Return the command of one model as a list of arguments."""
     flags = _all_flags(result, trial, name, models_dir)
     return ["llama-server", *(word for flag in flags for word in (f"--{flag.option}", flag.value))]
 

@@ -1,8 +1,8 @@
-"""The configuration of llama-swap: all models in one group that may run together, because they were measured so.
+"""The configuration of llama-swap: all models in one group that runs together, as measured.
 
-Three readers follow each other (llama-swap, internal/config): macros `${env.X}` in the raw text, YAML, macros `${X}` in
-the values; a command's lines that begin with `#` are dropped and what is left is split as a shell would, without
-expanding anything. So `${` is taken apart by closing and opening its quotes, and a line break is refused.
+llama-swap reads the file in steps (internal/config): it replaces macros `${env.X}` in the raw text, parses the YAML,
+and replaces macros `${X}` in the values. In a command it drops lines that begin with `#` and splits the rest as a shell
+does, without expansion. So `${` is separated by closing and opening its quotes, and line breaks are refused.
 """
 
 import shlex
@@ -17,10 +17,10 @@ FILE_NAME = "llama-swap.yaml"
 
 
 def render_llama_swap(result: Result, trial: TrialInfo, models_dir: str) -> dict[str, str]:
-    """Raises UsageError where a model's file name cannot be held."""
+    """Return the configuration. Raises UsageError if it cannot hold a model's file name."""
     names = ", ".join(double_quoted(name) for name in result.models)
     lines = [
-        # A macro is replaced in comments too.
+        # Macros are replaced in comments too.
         *(line.replace("${", "$ {") for line in comment(result, trial)),
         "#",
         f"# llama-swap --config {FILE_NAME}",
@@ -30,7 +30,7 @@ def render_llama_swap(result: Result, trial: TrialInfo, models_dir: str) -> dict
         "groups:",
         "  together:",
         "    swap: false",
-        # Any model outside the group would take memory that the group was measured to need.
+        # A model outside the group would take memory that the group needs.
         "    exclusive: true",
         f"    members: [{names}]",
         "hooks:",
@@ -49,6 +49,6 @@ def _model(result: Result, trial: TrialInfo, name: str, models_dir: str) -> list
         Flag("model", shlex.quote(path).replace("${", "$''{")),
         *server_flags(result, trial, name),
     ]
-    # A line break in a double-quoted YAML text is a blank.
+    # A line break in a double-quoted YAML string is read as a blank.
     words = [f"      --{flag.option} {escaped(flag.value)}" for flag in flags]
     return [f"  {double_quoted(name)}:", '    cmd: "llama-server', *words[:-1], f'{words[-1]}"']

@@ -1,9 +1,9 @@
-"""A Modelfile of ollama for each model.
+"""One Modelfile per model, for ollama.
 
-ollama starts llama-server itself and has a parameter for some of its flags only (ollama, llm/llama_server.go). What is
-its server's environment, and what it has no word for, is said in comments; where that would take other memory than was
-measured, the export is refused. Its text is what stands between the first and the last `"` of a line, and it drops what
-is not printable (parser/parser.go).
+ollama starts llama-server itself and has parameters for some of its flags only (ollama, llm/llama_server.go). Comments
+name the variables that its server needs, and the settings that it has no parameter for. If such a setting would change
+the memory use, the export is refused. A value is the text between the first and the last `"` of a line; ollama drops
+characters that are not printable (parser/parser.go).
 """
 
 from layertune.errors import UsageError
@@ -14,7 +14,7 @@ from layertune.results.result import Result, TrialInfo
 
 
 def render_ollama(result: Result, trial: TrialInfo, models_dir: str) -> dict[str, str]:
-    """Raises UsageError where a model's file name cannot be held, or ollama cannot run the settings."""
+    """Return the Modelfiles. Raises UsageError if they cannot hold a file name, or ollama cannot run the settings."""
     environment = _environment(trial)
     return {
         f"{name}.Modelfile": "\n".join(
@@ -22,7 +22,7 @@ def render_ollama(result: Result, trial: TrialInfo, models_dir: str) -> dict[str
                 *comment(result, trial),
                 "#",
                 f"# ollama create {name} -f {name}.Modelfile",
-                f"# Its server, for all models: {environment} OLLAMA_MAX_LOADED_MODELS={len(result.models)}",
+                f"# Start ollama's server with: {environment} OLLAMA_MAX_LOADED_MODELS={len(result.models)}",
                 *_differences(trial, name),
                 f'FROM "{_path(result, name, models_dir)}"',
                 *(f"PARAMETER {key} {value}" for key, value in _parameters(trial, name).items()),
@@ -37,14 +37,14 @@ def _parameters(trial: TrialInfo, name: str) -> dict[str, int]:
     engine = trial.settings[name]
     return {
         "num_gpu": engine.n_gpu_layers,
-        "num_ctx": engine.n_ctx // engine.n_parallel,  # of one slot
-        "num_batch": engine.n_ubatch,  # both of llama-server's batches; the physical one takes the memory
+        "num_ctx": engine.n_ctx // engine.n_parallel,  # per slot
+        "num_batch": engine.n_ubatch,  # sets both batches of llama-server; the physical one determines the memory
         "num_thread": engine.n_threads,
     }
 
 
 def _differences(trial: TrialInfo, name: str) -> list[str]:
-    """Say what will not be as it was measured."""
+    """Return a comment for each setting that will differ from the measured one."""
     engine = trial.settings[name]
     lines = ["# NOT AS MEASURED: ollama has no --fit off, --cache-ram and --threads-batch"]
     if engine.n_batch != engine.n_ubatch:
@@ -53,7 +53,11 @@ def _differences(trial: TrialInfo, name: str) -> list[str]:
 
 
 def _environment(trial: TrialInfo) -> str:
-    """Return what ollama has for the whole server only, so that all models must have the same."""
+    """Return the variables of ollama's server, which apply to all models.
+
+    Raises:
+        UsageError: the models need different values, or a setting that ollama does not have.
+    """
     by_name: dict[str, set[str]] = {
         "OLLAMA_KV_CACHE_TYPE": {kind for each in trial.settings.values() for kind in (each.type_k, each.type_v)},
         "OLLAMA_NUM_PARALLEL": {str(each.n_parallel) for each in trial.settings.values()},
@@ -69,13 +73,13 @@ def _environment(trial: TrialInfo) -> str:
     for field in ("n_cpu_moe", "tensor_split"):
         if any(getattr(each, field) for each in trial.settings.values()):
             raise UsageError(
-                f"trial {trial.number} cannot run in ollama: it has no word for {field}",
+                f"trial {trial.number} cannot run in ollama: it has no setting for {field}",
                 remedy="choose another pick or format",
             )
     flash = {"on": "1", "off": "0"}
     chosen = {variable: flash.get(value, value) for variable, (value,) in by_name.items()}
     if chosen["OLLAMA_FLASH_ATTENTION"] == "auto":
-        del chosen["OLLAMA_FLASH_ATTENTION"]  # which is ollama's own choice without it
+        del chosen["OLLAMA_FLASH_ATTENTION"]  # the default of ollama
     return " ".join(f"{variable}={value}" for variable, value in chosen.items())
 
 

@@ -1,7 +1,7 @@
-"""The INI file of llama-server's router, `--models-preset`: one section for each model.
+"""The INI file of llama-server's router (`--models-preset`), one section per model.
 
-A value ends at a line break and at every `;` and `#`, and loses the blanks around it; nothing quotes them
-(common/preset.cpp, parse_ini_from_file). A name with one of these is refused, and so is what is not printable.
+A value ends at a line break, `;` or `#`, and blanks around it are dropped; there is no quoting (common/preset.cpp,
+parse_ini_from_file). File names with such characters, or with characters that are not printable, are refused.
 """
 
 from layertune.export.flags import server_flags
@@ -13,7 +13,7 @@ FILE_NAME = "preset.ini"
 
 
 def render_preset(result: Result, trial: TrialInfo, models_dir: str) -> dict[str, str]:
-    """Raises UsageError where a model's file name cannot be held."""
+    """Return the INI file. Raises UsageError if it cannot hold a model's file name."""
     lines = [
         *comment(result, trial, ";"),
         ";",
@@ -24,7 +24,7 @@ def render_preset(result: Result, trial: TrialInfo, models_dir: str) -> dict[str
         path = model_path(result, name, models_dir)
         if ";" in path or "#" in path or path.endswith(" ") or not path.isprintable():
             raise cannot_hold(path, "a llama-server preset", "`;`, `#`, blanks at its end and control characters")
-        # The router starts each model on a port of its own, so there is no address here.
+        # The router chooses the port of each model, so there is no address here.
         lines += ["", f"[{name}]", f"model = {path}"]
         lines += [f"{flag.option} = {flag.value}" for flag in server_flags(result, trial, name)]
         lines.append("load-on-startup = true")

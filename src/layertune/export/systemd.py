@@ -1,7 +1,7 @@
-"""A systemd unit for each model's llama-server.
+"""One systemd unit per model, for its llama-server.
 
-A word of ExecStart in double quotes holds every character by C's escapes; `%` and `$` are doubled (systemd.service(5),
-"Command lines"; systemd.syntax(7), "Quoting").
+An argument of ExecStart in double quotes can hold every character with C escapes; `%` and `$` are doubled
+(systemd.service(5), "Command lines"; systemd.syntax(7), "Quoting").
 """
 
 from layertune.export.header import comment
@@ -11,7 +11,7 @@ from layertune.results.result import Result, TrialInfo
 
 
 def render_systemd(result: Result, trial: TrialInfo, models_dir: str) -> dict[str, str]:
-    """Raises UsageError where a model's file name cannot be held."""
+    """Return the units. Raises UsageError if no text file can hold a model's file name."""
     return {
         f"llama-server-{name}.service": "\n".join(_unit(result, trial, name, models_dir)) + "\n"
         for name in result.models
@@ -43,7 +43,7 @@ def _quoted(word: str) -> str:
 
 
 def _escaped(word: str) -> str:
-    """What is not printable is written byte by byte: a unit with certain characters of UTF-8 in it is not read."""
+    """Return an argument with C escapes, which unprintable characters need too: systemd rejects some of them."""
     found = ""
     for char in word:
         if char in '"\\':

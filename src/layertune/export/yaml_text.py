@@ -1,4 +1,4 @@
-"""Text as YAML's double-quoted scalar holds it (YAML 1.2, 5.7 and 7.3.1): every character, also line breaks."""
+"""Text as a double-quoted scalar of YAML (YAML 1.2, 5.7 and 7.3.1), which can hold every character."""
 
 
 def double_quoted(text: str) -> str:
@@ -6,7 +6,7 @@ def double_quoted(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return what stands between the quotes."""
+    """Return the text between the quotes."""
     return "".join(_escape(char) for char in text)
 
 

@@ -98,7 +98,7 @@ def test_bad_input_is_one_sentence_and_an_exit_status(
 def test_a_file_name_that_no_env_can_hold_is_refused_before_anything_is_measured(tiny: Path) -> None:
     quoted = tiny.rename(tiny.with_name("it's.gguf"))
     answer = layertune("search", "--model", f"chat={quoted}", "--device", "cpu", cwd=tiny.parent)
-    assert (answer.returncode, "cannot stand in a .env file; rename" in answer.stderr) == (2, True)
+    assert (answer.returncode, "a .env file cannot hold the file name" in answer.stderr) == (2, True)
     assert not (tiny.parent / "studies").exists()
 
 

@@ -57,7 +57,10 @@ def test_the_folder_of_the_models_can_be_given(study: str) -> None:
     [
         (["--compat", "worksheet", "--format", "compose"], "--compat worksheet is about a .env file"),
         (["--compat", "docker"], "nothing is known of 'docker'"),
-        (["--compat", "worksheet"], "has the worksheet's -c 1024 -b 128 -t 4 for both models; search with --set chat"),
+        (
+            ["--compat", "worksheet"],
+            "-t 4 of the case study for both models; search with --set chat",
+        ),
         (["--pick", "9"], "the study has no trial 9"),
         (["-o", "{file}/x"], "cannot write"),
         (["--format", "ollama", "-o", "{file}"], "cannot make"),
@@ -69,11 +72,11 @@ def test_what_cannot_be_exported_is_one_sentence(study: str, arguments: list[str
     assert words in " ".join(answer.stderr.split())
 
 
-def test_the_worksheets_env_comes_with_its_warnings_and_the_two_repairs(tmp_path: Path) -> None:
+def test_compat_worksheet_prints_its_warnings_and_the_two_changes_of_the_compose_file(tmp_path: Path) -> None:
     write_result(worksheet(20, 21), tmp_path / "result.json")
     answer = export(str(tmp_path), "--compat", "worksheet", "--pick", "code")
     assert answer.returncode == 0
     assert "\nCODE_N_GPU_LAYERS=" in answer.stdout
     assert answer.stderr.count("warning: ") == 18
-    assert "warning: CHAT_THREADS=4 is not read by the worksheet's compose, which has -t 4\n" in answer.stderr
-    assert "needs two repairs:\n1. delete the two comments" in answer.stderr
+    assert "warning: CHAT_THREADS=4 is not read by the case study's compose file, which has -t 4\n" in answer.stderr
+    assert "needs two changes:\n1. delete the two comments" in answer.stderr

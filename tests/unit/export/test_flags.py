@@ -20,12 +20,12 @@ def flags(study: Result, trial: TrialInfo, name: str = "chat") -> dict[str, str]
 
 
 @pytest.mark.parametrize(("became", "flag"), [(True, "on"), (False, "off"), (None, "auto")])
-def test_flash_attention_is_exported_as_what_llama_cpp_made_of_it(became: bool | None, flag: str) -> None:
+def test_automatic_flash_attention_is_exported_as_what_it_became(became: bool | None, flag: str) -> None:
     trial = result().trial(1).model_copy(update={"flash_attn": {} if became is None else {"chat": became}})
     assert flags(result(), trial)["flash-attn"] == flag
 
 
-def test_flash_attention_that_was_asked_for_stays() -> None:
+def test_explicit_flash_attention_is_exported_unchanged() -> None:
     trial = result().trial(1)
     settings = trial.settings | {"chat": replace(trial.settings["chat"], flash_attn="off")}
     assert flags(result(), trial.model_copy(update={"settings": settings}))["flash-attn"] == "off"
@@ -36,7 +36,7 @@ def with_host_buffers(weights_bytes: int, kv_bytes: int) -> TrialInfo:
     return result().trial(1).model_copy(update={"buffers": {"chat": {"host": on_host}}})
 
 
-def test_the_prompt_cache_is_what_the_containers_ram_leaves() -> None:
+def test_the_prompt_cache_is_what_the_containers_ram_limit_leaves() -> None:
     study = result(host_limits=HostLimitsInfo(n_cpus=None, ram_per_model_bytes=4 * GIB))
     chat = study.models["chat"].model_copy(update={"file_bytes": 3 * GIB})
     study = study.model_copy(update={"models": study.models | {"chat": chat}})
@@ -50,12 +50,12 @@ def test_repacked_weights_count_once_as_in_the_search() -> None:
     assert flags(study, with_host_buffers(2 * GIB, 0))["cache-ram"] == str(4096 - 512 - 1024)
 
 
-def test_a_container_that_is_full_has_no_prompt_cache() -> None:
+def test_a_full_container_has_no_prompt_cache() -> None:
     study = result(host_limits=HostLimitsInfo(n_cpus=None, ram_per_model_bytes=100 * MIB))
     assert flags(study, study.trial(1))["cache-ram"] == "0"
 
 
-def test_without_a_limit_each_model_counts_on_its_share_of_the_machine() -> None:
+def test_without_a_limit_each_model_has_an_equal_share_of_the_ram() -> None:
     study = result()  # 16 GiB and two models, whose files have a byte each
     assert flags(study, study.trial(1))["cache-ram"] == str(8192 - 512 - 1)
 
@@ -65,7 +65,7 @@ def test_the_prompt_cache_is_at_most_llama_servers_default() -> None:
     assert flags(study, study.trial(1))["cache-ram"] == "8192"
 
 
-def test_experts_are_named_where_some_stay_on_the_host() -> None:
+def test_experts_on_the_host_are_exported() -> None:
     trial = result().trial(1)
     settings = trial.settings | {"chat": replace(trial.settings["chat"], n_cpu_moe=7)}
     assert flags(result(), trial.model_copy(update={"settings": settings}))["n-cpu-moe"] == "7"
@@ -79,16 +79,16 @@ def test_every_flag_pins_a_value() -> None:
         assert all(value and value != "-1" for value in found.values())
 
 
-def test_the_worksheets_two_models_are_served_where_it_asks_them() -> None:
+def test_two_models_are_served_on_ports_8001_and_8004() -> None:
     assert ports(result(host_limits=CONTAINERS)) == {"chat": 8001, "code": 8004}
 
 
-def test_layers_over_several_devices_are_pinned_as_they_were_measured() -> None:
+def test_the_tensor_split_is_exported_as_measured() -> None:
     trial = result().trial(1)
     settings = trial.settings | {"chat": replace(trial.settings["chat"], tensor_split=(25.0, 12.0))}
     changed = trial.model_copy(update={"settings": settings})
     assert flags(result(), changed)["tensor-split"] == "25,12"
     assert "tensor-split" not in flags(result(), changed, "code")
     assert "CHAT_TENSOR_SPLIT=25,12" in render_env(result(), changed).splitlines()
-    with pytest.raises(UsageError, match="it has no word for tensor_split"):
+    with pytest.raises(UsageError, match="it has no setting for tensor_split"):
         render_ollama(result(), changed, "/models")

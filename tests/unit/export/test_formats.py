@@ -22,50 +22,50 @@ def export(format: str, study: Result, pick: str = "chat", models_dir: str = MOD
     return EXPORTERS[format](study, study.picked(pick), models_dir)
 
 
-def test_every_format_of_the_help_is_there() -> None:
+def test_every_format_of_the_help_exists() -> None:
     assert list(EXPORTERS) == [
         "env", "compose", "llama-server", "preset", "llama-swap", "ollama", "systemd", "json"
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("format", EXPORTERS)
-def test_an_export_is_the_golden_one(format: str) -> None:
+def test_an_export_equals_its_golden_file(format: str) -> None:
     files = export(format, result(host_limits=CONTAINERS))
     golden = {path.name: path.read_text(encoding="utf-8") for path in (GOLDEN / format).iterdir()}
     assert files == golden
 
 
 @pytest.mark.parametrize("format", EXPORTERS)
-def test_an_export_says_where_it_comes_from(format: str) -> None:
+def test_an_export_names_its_study_and_trial(format: str) -> None:
     for text in export(format, result()).values():
         assert "golden" in text
         assert "emulated" in text.lower()
 
 
 @pytest.mark.parametrize("format", SERVED)
-def test_the_folder_of_the_models_is_the_one_that_was_given(format: str) -> None:
+def test_an_export_uses_the_given_models_folder(format: str) -> None:
     for text in export(format, result(), models_dir="/srv/models/").values():
         assert "/srv/models/code.gguf" in text or "/srv/models/Qwen" in text or "MODELS_DIR:-/srv/models" in text
 
 
 @pytest.mark.parametrize("format", EXPORTERS)
-def test_a_name_that_is_no_utf_8_is_one_sentence_or_escaped(format: str) -> None:
+def test_a_file_name_that_is_not_utf_8_is_refused_or_escaped(format: str) -> None:
     study = named("a\udcff.gguf")
     if format == "json":
         assert json.loads(export(format, study)["trial.json"])["models"]["chat"]["file"] == "a\udcff.gguf"
         return
-    with pytest.raises(UsageError, match=r"cannot stand in .*; rename the model file without"):
+    with pytest.raises(UsageError, match=r"cannot hold the file name .*; rename the model file without"):
         export(format, study)
 
 
-def test_no_format_leaves_the_layers_or_the_fit_to_llama_server() -> None:
+def test_every_format_sets_the_layers_and_turns_fit_off() -> None:
     words = shell_words(export("llama-server", result())["chat.sh"])
     flags = dict(zip(words[::2], words[1::2], strict=True))
     assert (flags["--n-gpu-layers"], flags["--fit"], flags["--flash-attn"]) == ("37", "off", "on")
     assert unit_words(export("systemd", result())["llama-server-chat.service"]) == ["llama-server", *words]
 
 
-def test_arguments_behind_the_script_reach_the_server() -> None:
+def test_arguments_of_the_script_reach_the_server() -> None:
     assert shell_words(export("llama-server", result())["chat.sh"], "--device", "none")[-2:] == ["--device", "none"]
 
 
@@ -77,7 +77,7 @@ def test_the_router_serves_the_same_flags_without_an_address() -> None:
     assert section == {option: value for option, value in flags.items() if option not in ("host", "port", "alias")}
 
 
-def test_llama_swap_holds_all_models_at_once_and_loads_them_at_the_start() -> None:
+def test_llama_swap_loads_all_models_at_its_start_and_keeps_them() -> None:
     config = yaml.safe_load(export("llama-swap", result())["llama-swap.yaml"])
     assert config["groups"]["together"] == {"swap": False, "exclusive": True, "members": ["chat", "code"]}
     assert config["hooks"]["on_startup"]["preload"] == list(config["models"]) == ["chat", "code"]
@@ -101,12 +101,12 @@ def test_ollama_gets_the_context_of_one_slot_and_the_physical_batch() -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"n_cpu_moe": 3}, "it has no word for n_cpu_moe"),
+        ({"n_cpu_moe": 3}, "it has no setting for n_cpu_moe"),
         ({"type_k": "q8_0"}, "one OLLAMA_KV_CACHE_TYPE for all models, and the trial has f16 and q8_0"),
         ({"n_parallel": 2}, "one OLLAMA_NUM_PARALLEL for all models, and the trial has 1 and 2"),
     ],
 )
-def test_what_ollama_would_run_with_other_memory_is_refused(changes: dict[str, object], why: str) -> None:
+def test_settings_that_ollama_does_not_have_are_refused(changes: dict[str, object], why: str) -> None:
     study = result()
     trial = study.trial(1)
     settings = trial.settings | {"code": replace(trial.settings["code"], **changes)}
@@ -114,12 +114,12 @@ def test_what_ollama_would_run_with_other_memory_is_refused(changes: dict[str, o
         EXPORTERS["ollama"](study, trial.model_copy(update={"settings": settings}), MODELS_DIR)
 
 
-def test_a_study_without_limits_puts_none_on_containers_and_units() -> None:
+def test_without_host_limits_containers_and_units_have_none() -> None:
     assert "limits:" not in export("compose", result())["compose.yml"]
     assert "MemoryMax" not in export("systemd", result())["llama-server-chat.service"]
 
 
-def test_a_study_of_a_cpu_asks_for_no_gpu() -> None:
+def test_an_export_of_a_cpu_study_reserves_no_gpu() -> None:
     study = result()
     device = study.hardware.device.model_copy(update={"kind": "cpu", "vram_bytes": None})
     study = study.model_copy(update={"hardware": study.hardware.model_copy(update={"device": device})})

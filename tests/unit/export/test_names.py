@@ -84,14 +84,14 @@ def check(format: str, read: Callable[[Files], str], name: str) -> None:
 
 @each_reader
 @pytest.mark.parametrize("name", AWKWARD)
-def test_a_known_awkward_name_survives_or_is_refused(format: str, read: Callable[[Files], str], name: str) -> None:
+def test_an_awkward_file_name_is_kept_or_refused(format: str, read: Callable[[Files], str], name: str) -> None:
     check(format, read, name)
 
 
 @each_reader
 @settings(max_examples=60, deadline=None)
 @given(HOSTILE)
-def test_any_name_survives_or_is_refused(format: str, read: Callable[[Files], str], name: str) -> None:
+def test_any_file_name_is_kept_or_refused(format: str, read: Callable[[Files], str], name: str) -> None:
     check(format, read, name)
 
 
@@ -107,18 +107,18 @@ HELD: dict[str, Callable[[str], bool]] = {
 
 @pytest.mark.parametrize("format", HELD)
 @pytest.mark.parametrize("name", AWKWARD)
-def test_a_format_refuses_a_name_only_where_it_cannot_hold_it(format: str, name: str) -> None:
+def test_a_format_refuses_only_file_names_that_it_cannot_hold(format: str, name: str) -> None:
     study = named(name)
     if HELD[format](name) and "\0" not in name:
         EXPORTERS[format](study, study.trial(0), MODELS_DIR)
         return
-    with pytest.raises(UsageError, match=r"cannot stand in .*; rename the model file without"):
+    with pytest.raises(UsageError, match=r"cannot hold the file name .*; rename the model file without"):
         EXPORTERS[format](study, study.trial(0), MODELS_DIR)
 
 
 @settings(deadline=None)
 @given(HOSTILE)
-def test_no_word_of_the_provenance_leaves_the_comment_of_any_format(word: str) -> None:
+def test_text_of_the_header_stays_within_the_comments_of_every_format(word: str) -> None:
     study = result(name=word, sampler=word)
     device = study.hardware.device.model_copy(update={"name": word})
     hostile = study.model_copy(update={"hardware": study.hardware.model_copy(update={"device": device})})
@@ -128,7 +128,7 @@ def test_no_word_of_the_provenance_leaves_the_comment_of_any_format(word: str) -
 
 
 @pytest.mark.parametrize("word", ["a\nid\n", "$(id)", "`id`\r\nid", "\u2028id"])
-def test_no_word_of_the_provenance_is_run_by_the_shell(word: str) -> None:
+def test_the_shell_runs_no_text_of_the_header(word: str) -> None:
     files = EXPORTERS["llama-server"](study := result(name=word), study.trial(1), MODELS_DIR)
     plain = EXPORTERS["llama-server"](study := result(), study.trial(1), MODELS_DIR)
     assert shell_words(files["chat.sh"]) == shell_words(plain["chat.sh"])

@@ -2,12 +2,12 @@
 # layertune 0.1.0, llama.cpp 0.25.3 (0c1e570)
 # study golden of 2026-11-23T01:02:03+00:00, trial 1
 # measured on: emulated card, 6141.0 MiB; Test CPU
-# EMULATED: the speeds below are this CPU's, not a GPU's; the bytes are llama.cpp's own
-# chat: 45.2 ± 0.0 tokens/s alone, 22.6 ± 0.0 tokens/s beside the others (64 prompt + 16 generated tokens)
-# code: 26.6 ± 0.0 tokens/s alone, 13.3 ± 0.0 tokens/s beside the others (64 prompt + 16 generated tokens)
+# EMULATED: speeds are of this CPU, not of a GPU; bytes are as llama.cpp allocates them
+# chat: 45.2 ± 0.0 tokens/s alone, 22.6 ± 0.0 tokens/s with the others (64 prompt + 16 generated tokens)
+# code: 26.6 ± 0.0 tokens/s alone, 13.3 ± 0.0 tokens/s with the others (64 prompt + 16 generated tokens)
 # peak VRAM 572.0 MiB of a budget of 6141.0 MiB (by ledger, card)
 #
-# What follows `sh FILE` is handed on.
+# Arguments after `sh FILE` go to llama-server.
 exec llama-server \
   --host 127.0.0.1 \
   --port 8001 \
