@@ -42,7 +42,7 @@ class IntRange(BaseModel):
         """Return the range's values, where `"all"` means `all_layers`; "all" is always among them."""
         top = all_layers if self.max == "all" else min(self.max, max(all_layers, self.min))
         values = list(range(self.min, top + 1, self.step))
-        if self.max == "all" and values and values[-1] != top:
+        if self.max == "all" and values[-1:] != [top]:
             values.append(top)
         return values
 

@@ -37,7 +37,15 @@ _RESTORE = "restore it from a copy, or start another study with --study DIR"
 _CREATE_STUDY = 0  # optuna.storages.journal._storage.JournalOperation
 
 # What replaying a journal raises where its records are JSON, but no study's.
-_REPLAY_ERRORS = (LookupError, TypeError, ValueError, AssertionError, AttributeError, optuna.exceptions.OptunaError)
+_REPLAY_ERRORS = (
+    LookupError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    optuna.exceptions.OptunaError,
+)
 
 
 def open_journal(folder: Path) -> BaseStorage:

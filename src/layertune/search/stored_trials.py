@@ -11,6 +11,7 @@ from layertune.sampler.stopping import StoppingValue
 from layertune.search.stored import T, check_models, foreign, stored, stored_outcome, stored_settings
 from layertune.settings import SplitSettings
 from layertune.space.limits import Limits
+from layertune.space.search_space import SearchSpace
 from layertune.trial.outcome import TrialOutcome
 
 # Attributes of a trial, as they are on disk.
@@ -18,6 +19,7 @@ OWNER, SETTINGS, OUTCOME_KEY, SAME_AS = "owner", "settings", "outcome", "same_as
 INTERRUPTED, RESUMES = "interrupted", "resumes"
 IMPOSSIBLE, PLANNED, OUTLOOK, YIELDED_TO = "impossible", "planned", "outlook", "gave_way"
 
+_FIXED_PARAMS = "fixed_params"  # Optuna's own name for what enqueue_trial was given
 _NOT_RUN = frozenset({INTERRUPTED, YIELDED_TO})
 NUMBER, _STOPPING = TypeAdapter(int), TypeAdapter(StoppingValue)
 
@@ -51,6 +53,24 @@ def read_attribute(adapter: TypeAdapter[T], trial: FrozenTrial, key: str) -> T:
 
 def _name_of(trial: FrozenTrial, key: str) -> str:
     return f"an attribute {key} of trial {trial.number}"
+
+
+def queued_settings(study: Study, space: SearchSpace) -> list[SplitSettings]:
+    """Return the settings of all trials that were ever queued.
+
+    Raises:
+        StorageError: a queued trial has values that the space does not have.
+    """
+    found = []
+    for trial in study.get_trials(deepcopy=False):
+        params = trial.system_attrs.get(_FIXED_PARAMS, {})
+        if not isinstance(params, dict) or any(
+            each.name in params and params[each.name] not in each.values for each in space.searched
+        ):
+            raise foreign(_name_of(trial, _FIXED_PARAMS))
+        if _FIXED_PARAMS in trial.system_attrs:
+            found.append(space.settings(params))
+    return found
 
 
 def running_settings(study: Study) -> list[SplitSettings]:

@@ -14,7 +14,7 @@ from layertune.sampler.proposer import Proposer
 from layertune.search.recorder import Recorder
 from layertune.search.samplers import SamplerFactory, sampler_of
 from layertune.search.sharing import Sharing
-from layertune.search.stored_trials import n_asked, original_numbers, running_settings
+from layertune.search.stored_trials import n_asked, original_numbers, queued_settings, running_settings
 from layertune.search.task import SearchTask
 from layertune.settings import SplitSettings
 from layertune.space.feasible import FeasibleSpace
@@ -59,11 +59,7 @@ class TrialQueue:
     def queue_initial_design(self) -> None:
         """Queue the initial design, except what an interrupted search of this study has queued or run."""
         space = self._task.space
-        queued = {
-            space.canonical(space.settings(trial.system_attrs["fixed_params"]))
-            for trial in self._study.get_trials(deepcopy=False)
-            if "fixed_params" in trial.system_attrs
-        }
+        queued = {space.canonical(settings) for settings in queued_settings(self._study, space)}
         for settings in self._task.initial_design:
             engines = space.canonical(settings)
             if engines not in queued and engines not in self._known:

@@ -175,6 +175,7 @@ def test_a_tensor_split_is_fixed_or_a_choice(written: Any, splits: list[tuple[fl
         ({"min": 2, "max": 4}, [2, 3, 4]),
         ({"min": 2, "max": 999}, [2, 3, 4, 5]),
         ({"min": 7, "max": 9}, [7]),
+        ({"min": 7}, [5]),
     ],
 )
 def test_a_range_of_layers_ends_at_the_whole_model(bounds: dict[str, int], values: list[int]) -> None:

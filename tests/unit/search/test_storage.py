@@ -1,6 +1,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.trial import TrialState
@@ -205,3 +206,22 @@ def test_a_pipe_is_no_lock(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "study.lock")
     with pytest.raises(StorageError, match="it is not a regular file"), study_lock(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("value", ["5", [1], {}, None, 10**6])
+def test_a_queued_trial_of_other_values_than_the_space_s_is_refused_in_a_sentence(
+    value: object, tmp_path: Path
+) -> None:
+    search(tmp_path, n_trials=1, initial_design=[space().smallest()])
+    journal = tmp_path / JOURNAL_NAME
+    lines = [json.loads(line) for line in journal.read_bytes().splitlines()]
+    queued = next(found for line in lines for found in _dictionaries(line) if "fixed_params" in found)
+    queued["fixed_params"]["chat.n_gpu_layers"] = value
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    with pytest.raises(StorageError, match="fixed_params of trial 0 that layertune has not written"):
+        search(tmp_path, n_trials=1)
+
+
+def _dictionaries(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a record of the journal, and the dictionaries in it."""
+    return [record, *(value for value in record.values() if isinstance(value, dict))]
