@@ -1,5 +1,7 @@
-"""Bytes that a setting takes, per device, before anything is loaded. Knows no llama.cpp: what only llama.cpp can
-say is handed in as values (`TensorInventory`, `Projection`)."""
+"""Bytes that a setting takes on each device, computed before anything is loaded.
+
+This room does not import llama.cpp. What only llama.cpp knows is passed in as values: `TensorInventory`, `Projection`.
+"""
 
 from layertune.memory.buffers import GPU, HOST, BufferBytes, device_name
 from layertune.memory.plan import MemoryPlan, ModelPlan, PlannedBytes

@@ -1,23 +1,22 @@
-"""Bytes of one model on one device, by what they are for: the split that a plan and a measured trial share."""
+"""Bytes of one model on one device, by their use. Memory plans and measured trials have the same parts."""
 
 from dataclasses import dataclass
 
 HOST = "host"
-GPU = "gpu0"  # of several devices the first
+GPU = "gpu0"  # the first of several devices
 
 
 def device_name(index: int) -> str:
-    """Return how the device of that number is called, in the order of `tensor_split`."""
+    """Return the name of a device; `index` is its place in `tensor_split`."""
     return f"gpu{index}"
 
 
-LOG_ERROR_BYTES = 5243  # half of 0.01 MiB, rounded up: what a figure of llama.cpp's log may be off by
+LOG_ERROR_BYTES = 5243  # half of 0.01 MiB, rounded up: the rounding error of a size in llama.cpp's log
 
 
 @dataclass(frozen=True, slots=True)
 class BufferBytes:
-    """One model's buffers on one device, in bytes. Those read from llama.cpp's log may each be off by
-    `LOG_ERROR_BYTES`."""
+    """One model's buffers on one device. A size read from llama.cpp's log may be off by `LOG_ERROR_BYTES`."""
 
     weights_bytes: int = 0
     kv_bytes: int = 0
@@ -38,9 +37,9 @@ class BufferBytes:
 
 
 def resident_bytes(on_host: BufferBytes, file_bytes: int) -> int:
-    """Return what one model keeps in RAM of its host buffers, for a container's limit.
+    """Return how much of its host buffers one model keeps in RAM, to compare with a container's limit.
 
-    Repacked weights are copies, and the kernel drops their mapped originals under pressure. What stays hot is every
-    host tensor once, at most the file.
+    Repacked weights are copies, and the kernel drops their mapped originals under memory pressure. So every host tensor
+    counts once, and all of them together at most as much as the file.
     """
     return on_host.total_bytes - on_host.weights_bytes + min(on_host.weights_bytes, file_bytes)

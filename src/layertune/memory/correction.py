@@ -1,4 +1,4 @@
-"""What measured trials say of the plan: how far off it was, and how much memory grew after the load."""
+"""Corrections of memory plans, learned from measured trials: how far off the plan was, and how memory grew later."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from layertune.memory.plan import Overhead
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """One measured trial: its planned buffers, what the device held once all models were loaded, and its peak."""
+    """One measured trial: planned buffers, memory in use after all models were loaded, and peak memory."""
 
     planned_bytes: int
     loaded_bytes: int
@@ -18,11 +18,11 @@ class Residual:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What a device takes beyond the plan, learned from `n_trials` of the same study.
+    """Memory on a device beyond the plan, learned from `n_trials` of the same study.
 
-    `overhead_bytes` is the median of what was there after the load beyond the buffers; `headroom_bytes` is the most
-    that any trial's peak was beyond plan and overhead: what memory grew later, and how much the overhead scatters. It
-    is the safety margin that these measurements call for.
+    `overhead_bytes` is the median of the memory in use after the load minus the planned buffers. `headroom_bytes` is
+    the largest difference between a trial's peak and plan plus overhead. It covers later growth and the scatter of the
+    overhead, and is the safety margin that the measurements show to be needed.
     """
 
     overhead_bytes: int
@@ -31,7 +31,7 @@ class Correction:
 
     @classmethod
     def learn(cls, residuals: Sequence[Residual]) -> "Correction | None":
-        """Return None where nothing was measured."""
+        """Return the correction from these trials, None without any."""
         if not residuals:
             return None
         overhead_bytes = round(median(each.loaded_bytes - each.planned_bytes for each in residuals))
@@ -40,7 +40,8 @@ class Correction:
 
     @classmethod
     def worst(cls, of_devices: "Sequence[Correction | None]") -> "Correction | None":
-        """Return the most of what several devices take, for any of them; None where nothing was measured."""
+        """Return the largest values of several devices, which are safe for each of them; None if nothing was
+        measured."""
         known = [each for each in of_devices if each is not None]
         if not known:
             return None

@@ -14,10 +14,13 @@ _WINDOW_PADDING = 256  # llama-kv-cache-iswa.cpp
 def layer_bytes(
     rows: Sequence[LayerRows], settings: EngineSettings, *, flash_attn: bool, alignment_bytes: int
 ) -> list[int]:
-    """Return what every layer keeps of the context, in bytes, all of `settings.n_parallel` sequences together.
+    """Return the bytes of each layer's caches and states, for all `settings.n_parallel` sequences together.
 
-    `settings` in their canonical form: each sequence has its own part of n_ctx. Without flash attention V lies
-    transposed, and llama.cpp gives every layer the widest layer's V.
+    Args:
+        rows: the row sizes of each layer.
+        settings: in their canonical form. Each sequence has its own part of n_ctx.
+        flash_attn: without it V is stored transposed, and llama.cpp gives every layer the widest layer's V.
+        alignment_bytes: the size of each tensor is rounded up to a multiple of this.
     """
     n_ctx_slot = settings.n_ctx // settings.n_parallel
     widest_v = max((each.n_embd_v for each in rows), default=0)
@@ -38,6 +41,6 @@ def layer_bytes(
 
 
 def _row_bytes(cache_type: str, n_values: int) -> int:
-    """ggml_row_size."""
+    """Return the bytes of a row of this many values, as ggml_row_size does."""
     tensor_type = TENSOR_TYPES[TENSOR_TYPE_NUMBERS[cache_type.upper()]]
     return n_values * tensor_type.block_bytes // tensor_type.n_block

@@ -1,9 +1,9 @@
-"""What each repeating layer keeps of the context, by llama.cpp's own rules: cache rows, windows, recurrent states.
+"""What each repeating layer stores of the context, by llama.cpp's rules: cache rows, windows, recurrent states.
 
 Sources, in the llama.cpp that requirements.txt pins: `llama_model::create_memory` (src/llama-model.cpp) chooses the
 kind of memory, `load_hparams` there and `load_arch_hparams` (src/models/NAME.cpp) read the header, and
-src/llama-hparams.cpp turns it into row sizes. An architecture that is not named here has no rules: its plan takes
-llama.cpp's word instead.
+src/llama-hparams.cpp computes row sizes from it. For an architecture that is not listed here, the plan uses the sizes
+that llama.cpp reports instead.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Any
 
 from layertune.models import ModelShape
 
-# One cache over the whole context in every layer.
+# Every layer has one cache for the whole context.
 _PLAIN = frozenset({
     "arcee", "baichuan", "bloom", "chatglm", "codeshell", "command-r", "dbrx", "deci", "deepseek", "deepseek2",
     "ernie4_5", "ernie4_5-moe", "exaone", "falcon", "gemma", "glm4", "gpt2", "gptj", "gptneox", "granite",
@@ -20,9 +20,9 @@ _PLAIN = frozenset({
     "qwen2vl", "qwen3", "qwen3moe", "qwen3vl", "qwen3vlmoe", "refact", "seed_oss", "smollm3", "stablelm", "starcoder",
     "starcoder2", "xverse",
 })  # fmt: skip
-# Every n-th layer sees the whole context, the others a window of it: n where the header does not say.
+# Every n-th layer sees the whole context, the others a window of it. This n applies if the header has none.
 _WINDOWED = {"cohere2": 4, "gemma2": 2, "gemma3": 6, "gemma3n": 5, "gpt-oss": 2, "olmo2": 4}
-_WINDOW_OPTIONAL = frozenset({"gemma3", "olmo2"})  # without a window in the header all their layers are whole
+_WINDOW_OPTIONAL = frozenset({"gemma3", "olmo2"})  # without a window in the header, all layers see the whole context
 _DEFAULT_WINDOW = {"gemma2": 4096}
 _KV_LAYERS = {"gemma3n": 20}  # gemma3n.cpp: later layers reuse the caches of these
 
@@ -37,9 +37,10 @@ _HYBRID_IN_PARALLEL = frozenset({"falcon-h1"})
 
 @dataclass(frozen=True, slots=True)
 class LayerRows:
-    """One layer's rows: values per token in K and V (0: no such cache), and 32-bit values per sequence of its state.
+    """The sizes that one layer's caches and states are computed from.
 
-    `window` is how many tokens back it sees, None for all.
+    `n_embd_k` and `n_embd_v` are values per token, 0 without such a cache. `n_state` are 32-bit values per sequence, of
+    the shifted inputs and of the state itself. `window` is the number of past tokens that the layer sees, None for all.
     """
 
     n_embd_k: int = 0
@@ -49,7 +50,7 @@ class LayerRows:
 
 
 def layer_rows(shape: ModelShape) -> tuple[LayerRows, ...] | None:
-    """Return the rows of every repeating layer, None for an architecture whose rules are not known here."""
+    """Return the rows of each repeating layer, None for an architecture that is not listed here."""
     architecture = shape.architecture
     if architecture in _PLAIN:
         return tuple(_attention(shape, layer) for layer in range(_n_trunk(shape)))
@@ -70,12 +71,14 @@ def layer_rows(shape: ModelShape) -> tuple[LayerRows, ...] | None:
 
 
 def _n_trunk(shape: ModelShape) -> int:
-    """Layers that only predict further tokens keep nothing in the main context."""
+    """Return the number of layers without those that only predict further tokens: these store nothing in the
+    context."""
     return shape.n_layer - int(shape.number("nextn_predict_layers") or 0)
 
 
 def _attention(shape: ModelShape, layer: int, window: int | None = None) -> LayerRows:
-    """Grouped-query attention keeps n_head_kv heads; multi-head latent attention keeps one row, in K."""
+    """Return an attention layer's rows. Grouped-query attention stores n_head_kv heads, multi-head latent attention
+    stores one row, in K."""
     n_head = _per_layer(shape, "attention.head_count", 0) or 1
     n_head_kv = _n_head_kv(shape, layer)
     suffix = "" if window is None else "_swa"
@@ -115,7 +118,8 @@ def _is_recurrent(shape: ModelShape, layer: int) -> bool:
 
 
 def _state(shape: ModelShape) -> tuple[int, int]:
-    """llama-hparams.cpp, n_embd_r and n_embd_s: the shifted inputs and the state itself."""
+    """Return a recurrent layer's values: the shifted inputs and the state itself (llama-hparams.cpp, n_embd_r,
+    n_embd_s)."""
     head_size = shape.number("wkv.head_size")
     if head_size:
         return (shape.number("token_shift_count") or 2) * shape.n_embd, shape.n_embd * head_size
@@ -129,7 +133,7 @@ def _state(shape: ModelShape) -> tuple[int, int]:
 
 
 def heads_kv(shape: ModelShape) -> list[int]:
-    """Return how many key-value heads every layer has."""
+    """Return the number of key-value heads of each layer."""
     heads = [_n_head_kv(shape, layer) for layer in range(shape.n_layer)]
     if shape.architecture == "graniteswitch":
         heads[-1] = 1  # granite-switch.cpp: the router's layer
@@ -137,7 +141,8 @@ def heads_kv(shape: ModelShape) -> list[int]:
 
 
 def _n_head_kv(shape: ModelShape, layer: int) -> int:
-    """llama_model_base::load_hparams: without a number of their own there are as many as heads."""
+    """Return a layer's key-value heads: as many as its heads if the header has no number of them
+    (llama_model_base::load_hparams)."""
     n_head_kv = _per_layer(shape, "attention.head_count_kv", layer)
     if n_head_kv is None:
         n_head_kv = _per_layer(shape, "attention.head_count", layer)
@@ -145,6 +150,7 @@ def _n_head_kv(shape: ModelShape, layer: int) -> int:
 
 
 def _per_layer(shape: ModelShape, key: str, layer: int) -> Any:
-    """A key that holds one number for all layers or a list of them; layers that reuse others' weights begin anew."""
+    """Return a layer's value of a key that has one number for all layers or a list of them. Layers that reuse weights
+    start again at the list's beginning."""
     value = shape.number(key)
     return value[layer % len(value)] if isinstance(value, (list, tuple)) and value else value

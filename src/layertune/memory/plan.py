@@ -1,4 +1,4 @@
-"""A setting's memory before it is loaded: per model and device, by what it is for."""
+"""The planned memory of a setting, before it is loaded: by model, device and use."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from typing import Literal
 
 from layertune.memory.buffers import HOST, LOG_ERROR_BYTES, BufferBytes
 
-# computed: from the GGUF header and llama.cpp's rules. llama.cpp: its own figure, from its log, to 0.01 MiB.
+# Where a size is from. computed: the GGUF header and llama.cpp's rules. llama.cpp: its log, to 0.01 MiB.
 Source = Literal["computed", "llama.cpp"]
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedBytes:
-    """One model's bytes on one device; None where neither our rules nor llama.cpp could tell."""
+    """One model's bytes on one device. A part is None if neither layertune's rules nor llama.cpp give its size."""
 
     weights_bytes: int
     kv_bytes: int | None
@@ -21,11 +21,11 @@ class PlannedBytes:
 
     @property
     def total_bytes(self) -> int | None:
-        """The sum, None if a part is missing."""
+        """The sum, None if a part is unknown."""
         return add((self.weights_bytes, self.kv_bytes, self.compute_bytes, self.output_bytes))
 
     def buffers(self) -> BufferBytes | None:
-        """Return the same split as a measured trial reports it, None if a part is missing."""
+        """Return the parts in the form of a measured trial, None if one is unknown."""
         if self.kv_bytes is None or self.compute_bytes is None or self.output_bytes is None:
             return None
         return BufferBytes(self.weights_bytes, self.kv_bytes, self.compute_bytes, self.output_bytes)
@@ -33,8 +33,11 @@ class PlannedBytes:
 
 @dataclass(frozen=True, slots=True)
 class ModelPlan:
-    """One model's memory. `kv_source` says whose word its cache is, None where nobody's; `n_logged` is how many of a
-    device's figures are llama.cpp's."""
+    """One model's memory by device.
+
+    `kv_source` is where the cache's size is from, None if it is unknown. `n_logged` is how many of a device's sizes are
+    from llama.cpp's log, which rounds each to 0.01 MiB.
+    """
 
     devices: Mapping[str, PlannedBytes]
     kv_source: Source | None
@@ -43,20 +46,20 @@ class ModelPlan:
 
     @property
     def on_devices(self) -> tuple[PlannedBytes, ...]:
-        """What each device holds, the host left out."""
+        """The bytes on each device, without the host."""
         return tuple(held for device, held in self.devices.items() if device != HOST)
 
     @property
     def log_error_bytes(self) -> int:
-        """By how much a device's sum may be too small: llama.cpp logs each figure to 0.01 MiB."""
+        """How much a device's sum may be too small because llama.cpp's log rounds to 0.01 MiB."""
         return self.n_logged * LOG_ERROR_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """What a process takes of the device beside llama.cpp's buffers: its driver's context, kernels, pools.
+    """What a process takes of a device besides llama.cpp's buffers: the driver's context, kernels, memory pools.
 
-    `n_bytes` is None where nobody has measured it; `source` says where the figure is from.
+    `n_bytes` is None if it was not measured. `source` says in words where the size is from.
     """
 
     n_bytes: int | None
@@ -65,7 +68,7 @@ class Overhead:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """All models of one setting, served by `n_processes`, each of which takes every device's `overhead`."""
+    """All models of one setting, served by `n_processes`, each of which takes the `overhead` on every device."""
 
     models: Mapping[str, ModelPlan]
     overhead: Overhead
@@ -78,7 +81,7 @@ class MemoryPlan:
 
     @property
     def device_bytes(self) -> int | None:
-        """What all models' buffers take of all devices, without their overhead; None if a part is missing."""
+        """The bytes of all models' buffers on all devices, without overhead; None if a part is unknown."""
         return add(self.bytes_on(device) for device in self.devices)
 
     @property
@@ -87,11 +90,12 @@ class MemoryPlan:
 
     @property
     def log_error_bytes(self) -> int:
-        """By how much the sum of one device may be too small."""
+        """How much the sum of one device may be too small."""
         return sum(model.log_error_bytes for model in self.models.values())
 
     def fits(self, *budgets_bytes: int) -> bool | None:
-        """Return the verdict over the devices' budgets, in their order; None where a part is unknown."""
+        """Return whether each device's bytes are within its budget, in the devices' order; None if a part is
+        unknown."""
         needed = [self.needed_on(device) for device in self.devices]
         known = [n_bytes for n_bytes in needed if n_bytes is not None]
         if len(known) < len(needed):
@@ -102,20 +106,20 @@ class MemoryPlan:
 
     @property
     def needed_bytes(self) -> int | None:
-        """What all devices together must have: the buffers, and every process's overhead where that is known."""
+        """The bytes that all devices together must have: the buffers and, if known, each process's overhead."""
         return add(self.needed_on(device) for device in self.devices)
 
     def needed_on(self, device: str) -> int | None:
-        """Return what one device must have, its overhead included where that is known."""
+        """Return the bytes that one device must have: the buffers and, if known, each process's overhead."""
         return add((self.bytes_on(device), self.n_processes * (self.overhead.n_bytes or 0)))
 
     def bytes_on(self, device: str) -> int | None:
-        """Return what all models' buffers take of one device, or of the host."""
+        """Return the bytes of all models' buffers on one device or on the host."""
         return add(model.devices[device].total_bytes for model in self.models.values())
 
 
 def add(parts: Iterable[int | None]) -> int | None:
-    """Return the sum, None if a part is None: an unknown part makes the whole unknown."""
+    """Return the sum, None if a part is None."""
     total = 0
     for part in parts:
         if part is None:

@@ -1,4 +1,4 @@
-"""From settings to a `MemoryPlan`."""
+"""Computes the `MemoryPlan` of a setting."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class ModelMemory:
         """Return the plan of these settings; they need not be canonical.
 
         Raises:
-            UsageError: their layers are not split over as many devices as there are.
+            UsageError: `tensor_split` does not have one part for each device.
         """
         key = settings.memory_key(self.n_layer)
         self._check(key)
@@ -42,7 +42,7 @@ class ModelMemory:
         kv, kv_source = self._kv(key, projection)
         n_logged = 1
         if projection is not None and kv_source == "llama.cpp":
-            n_logged += _n_figures(projection)
+            n_logged += _n_logged_sizes(projection)
         compute = projection.compute_bytes if projection is not None else None
         devices = {
             device: PlannedBytes(
@@ -56,22 +56,24 @@ class ModelMemory:
         return ModelPlan(devices, kv_source, projection.flash_attn if projection is not None else None, n_logged)
 
     def _kv(self, key: EngineSettings, projection: Projection | None) -> tuple[dict[str, int] | None, Source | None]:
-        """Our rules where they are known and llama.cpp does not contradict them, else llama.cpp's own figures."""
-        homes = layer_devices(self.n_layer, key.n_gpu_layers, key.tensor_split)
+        """Return the bytes of caches and states by device, and their source: layertune's rules if they are known and
+        agree with llama.cpp's log, otherwise the log."""
+        devices = layer_devices(self.n_layer, key.n_gpu_layers, key.tensor_split)
         if self._rows is not None:
             flash_attn = key.flash_attn != "off" and (projection is None or projection.flash_attn is not False)
             layers = layer_bytes(self._rows, key, flash_attn=flash_attn, alignment_bytes=self._alignment_bytes)
             if projection is None or _agree(sum(layers), projection):
-                return _sums(zip(homes, layers, strict=False)), "computed"
+                return _sums(zip(devices, layers, strict=False)), "computed"
         if projection is None:
             return None, None
         caches = chain.from_iterable(
-            _shares(cache, homes, self._heads_kv, flash_attn=projection.flash_attn) for cache in projection.caches
+            _shares(cache, devices, self._heads_kv, flash_attn=projection.flash_attn) for cache in projection.caches
         )
         return _sums(chain(projection.state_bytes.items(), caches)), "llama.cpp"
 
     def _check(self, key: EngineSettings) -> None:
-        """Without a split llama.cpp goes by what is free on each device at the time, which no plan knows."""
+        """Check that layers on several devices have a split: without one llama.cpp splits them by the memory that is
+        free at the time, which no plan can know."""
         n_split, n_devices = max(1, len(key.tensor_split)), len(self._devices)
         if key.n_gpu_layers > 0 and n_split != n_devices:
             raise UsageError(
@@ -81,14 +83,14 @@ class ModelMemory:
 
 
 class EngineMemory(Protocol):
-    """Knows what one model takes: `ModelMemory` computes it, a recorded table remembers it."""
+    """Plans one model's memory: `ModelMemory` computes it, a recorded table has it stored."""
 
     def plan(self, settings: EngineSettings) -> ModelPlan: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """All models of a study on its devices."""
+    """Plans the memory of all models of a study on its devices."""
 
     models: Mapping[str, EngineMemory]
     overhead: Overhead
@@ -101,7 +103,8 @@ class Planner:
     def most_layers(
         self, settings: SplitSettings, model: str, budgets_bytes: Sequence[int], among: Sequence[int]
     ) -> int | None:
-        """Return the largest n_gpu_layers of `model` that fits beside the others as they are; None where none does."""
+        """Return the largest n_gpu_layers of `model` that fits next to the others' unchanged settings, None if none
+        does."""
         for n_gpu_layers in sorted(among, reverse=True):
             if self.plan(settings.with_layers(model, n_gpu_layers)).fits(*budgets_bytes):
                 return n_gpu_layers
@@ -109,28 +112,27 @@ class Planner:
 
 
 def _shares(
-    cache: CacheTotal, homes: Sequence[str], heads_kv: Sequence[int], *, flash_attn: bool | None
+    cache: CacheTotal, devices: Sequence[str], heads_kv: Sequence[int], *, flash_attn: bool | None
 ) -> Iterator[tuple[str, int]]:
-    """Share a cache's totals out over its layers, as src/llama-kv-cache.cpp makes them.
+    """Yield the bytes of a cache on each device: its totals, divided among its layers as in src/llama-kv-cache.cpp.
 
-    All layers of one cache have heads of one size, so a row is as wide as its layer has key-value heads. An indexer has
-    one head in every layer; without flash attention V has the widest layer's row in all of them. Where llama.cpp did
-    not say whether it uses flash attention, each device is planned with the larger of the two.
+    All heads of one cache have the same size, so a layer's share is in proportion to its key-value heads. An indexer
+    has one head in every layer. Without flash attention, V has the widest layer's row in all layers. If llama.cpp did
+    not report whether it uses flash attention, each device gets the larger of the two.
     """
     equal = [1] * len(cache.layers)
     by_heads = [heads_kv[layer] for layer in cache.layers]
     if cache.is_indexer or not any(by_heads):
         by_heads = equal
     v_weights = {True: [by_heads], False: [equal], None: [by_heads, equal]}[flash_attn]
-    devices = dict.fromkeys(homes[layer] for layer in cache.layers)
-    for device in devices:
-        is_there = [homes[layer] == device for layer in cache.layers]
+    for device in dict.fromkeys(devices[layer] for layer in cache.layers):
+        is_there = [devices[layer] == device for layer in cache.layers]
         v_bytes = max(_share(cache.v_bytes, weights, is_there) for weights in v_weights)
         yield device, _share(cache.k_bytes, by_heads, is_there) + v_bytes
 
 
 def _share(n_bytes: int, weights: Sequence[int], is_there: Sequence[bool]) -> int:
-    """Return what those layers have that are there."""
+    """Return the part of `n_bytes` that belongs to the layers marked in `is_there`."""
     return round(n_bytes * sum(compress(weights, is_there)) / sum(weights))
 
 
@@ -143,18 +145,20 @@ def _sums(parts: Iterable[tuple[str, int]]) -> dict[str, int]:
 
 
 def _output_bytes(device: str, projection: Projection | None) -> int | None:
-    """The logits of one step lie on the host, in memory that the device can copy to (llama-context.cpp)."""
+    """Return the bytes of one step's logits. They are on the host, in memory that the device copies to
+    (llama-context.cpp)."""
     if device != HOST:
         return 0
     return None if projection is None else projection.output_bytes
 
 
 def _agree(computed_bytes: int, projection: Projection) -> bool:
-    """Where our sum is further off than llama.cpp's log can be, its rules are not ours."""
+    """Return whether the computed sum is within the rounding error of llama.cpp's log. If not, the rules here are
+    wrong."""
     logged_bytes = sum(cache.n_bytes for cache in projection.caches) + sum(projection.state_bytes.values())
-    return abs(computed_bytes - logged_bytes) <= _n_figures(projection) * LOG_ERROR_BYTES
+    return abs(computed_bytes - logged_bytes) <= _n_logged_sizes(projection) * LOG_ERROR_BYTES
 
 
-def _n_figures(projection: Projection) -> int:
-    """Return how many figures of llama.cpp's log all caches and states are: it logs K and V apart."""
+def _n_logged_sizes(projection: Projection) -> int:
+    """Return how many sizes in llama.cpp's log all caches and states have: K and V are logged separately."""
     return 2 * len(projection.caches) + len(projection.state_bytes)

@@ -8,9 +8,9 @@ from layertune.settings import EngineSettings
 
 @dataclass(frozen=True, slots=True)
 class CacheTotal:
-    """One cache as llama.cpp's log has it: its layers, and what they take together, to 0.01 MiB for K and for V.
+    """One cache in llama.cpp's log: its layers and their total bytes, K and V each rounded to 0.01 MiB.
 
-    Its layers' rows are as wide as their key-value heads, those of an indexer's cache are all alike (`is_indexer`).
+    A layer's rows are in proportion to its key-value heads; in an indexer's cache (`is_indexer`) all rows are equal.
     """
 
     layers: tuple[int, ...]
@@ -25,10 +25,10 @@ class CacheTotal:
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """A context that llama.cpp created without allocating it.
+    """The sizes of a context that llama.cpp created without allocating it.
 
-    `compute_bytes` by device (`"gpu0"`, `"host"`), `state_bytes` of recurrent layers by device, `flash_attn` is what
-    `auto` became.
+    `compute_bytes` and `state_bytes` (of recurrent layers) are by device: `"gpu0"`, `"host"`. `flash_attn` is what
+    llama.cpp chose for `auto`, None if it reported nothing.
     """
 
     compute_bytes: Mapping[str, int]
@@ -38,5 +38,6 @@ class Projection:
     flash_attn: bool | None
 
 
-# Asks for one setting of one model, in the form of `EngineSettings.memory_key`; None where llama.cpp refuses it.
+# Returns the projection of one setting of one model, in the form of `EngineSettings.memory_key`; None if llama.cpp
+# refuses the setting.
 Projector = Callable[[EngineSettings], Projection | None]

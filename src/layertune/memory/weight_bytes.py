@@ -1,11 +1,11 @@
-"""Which tensor goes where for each split of the layers, and what that takes (src/llama-model.cpp, load_tensors).
+"""Bytes of a model's weights on each device, for any split of its layers (src/llama-model.cpp, load_tensors).
 
-The output layer moves first, then the last repeating layer and so on; the token embedding stays on the host. Where the
-embedding is the output layer, too, the device holds a copy of it. Experts of the first `n_cpu_moe` layers stay on the
-host (common/common.h, LLM_FFN_EXPS_REGEX).
+With growing n_gpu_layers the output layer moves to the device first, then the last repeating layer, and so on. The
+token embedding stays on the host; if it is also the output layer, the device holds a copy of it. Experts of the first
+`n_cpu_moe` layers stay on the host (common/common.h, LLM_FFN_EXPS_REGEX).
 
-A tensor of a block belongs to that block's layer. Where the others belong, src/llama-arch.cpp says (LLM_TENSOR_INFOS)
-for each name (LLM_TENSOR_NAMES): to the input, to the output, or to the layer that src/models/NAME.cpp names.
+A tensor of a block belongs to the block's layer. Other tensors belong to the input, to the output, or to the layer that
+src/models/NAME.cpp creates them for: LLM_TENSOR_INFOS in src/llama-arch.cpp has it by name (LLM_TENSOR_NAMES).
 """
 
 import re
@@ -18,15 +18,15 @@ from layertune.models.ggml_types import ALIGNMENT
 from layertune.settings import TensorSplit
 from layertune.units import pad
 
-# LLM_TENSOR_LAYER_INPUT: on the host whatever the split.
+# LLM_TENSOR_LAYER_INPUT: always on the host.
 _INPUT_NAMES = frozenset({"token_embd", "position_embd", "token_types", "per_layer_token_embd"})
-# LLM_TENSOR_LAYER_REPEATING that src/models/NAME.cpp creates for layer 0. All names in no set are LAYER_OUTPUT.
+# LLM_TENSOR_LAYER_REPEATING, created by src/models/NAME.cpp for layer 0. Names in neither set are LAYER_OUTPUT.
 _FIRST_LAYER_NAMES = frozenset({
     "token_embd_norm", "per_layer_model_proj", "per_layer_proj_norm", "hrm.z_l_init", "conv1d", "nextn.pre_projection",
 })  # fmt: skip
-# LLM_TENSOR_OUTPUT_NORM_LFM2 has the name of another architectures' input norm.
+# LLM_TENSOR_OUTPUT_NORM_LFM2 has the same name as the input norm of other architectures.
 _OUTPUT_NAMES_OF = {"lfm2": "token_embd_norm", "lfm2moe": "token_embd_norm"}
-# Created anew for every layer and then shared by all that lie in the same memory.
+# Created for every layer, and shared by all layers in the same memory.
 _SHARED_NAMES = frozenset({"rope_freqs", "rope_factors_long", "rope_factors_short"})
 # t5: enc.blk, dec.blk; wavtokenizer-dec: posnet, convnext.
 _BLOCK = re.compile(r"(?:(?:enc\.|dec\.)?blk|posnet|convnext)\.(\d+)\.")
@@ -36,7 +36,8 @@ _SUFFIX = re.compile(r"\.(weight|bias|scale|input_scale)$")
 
 @dataclass(frozen=True, slots=True)
 class _Tensor:
-    """One tensor of the file. `layer` counts the repeating layers, then the output; -1 is the input layer."""
+    """One tensor of the file. `layer` is -1 for the input, 0 to n_layer - 1 for the repeating layers, n_layer for the
+    output."""
 
     layer: int
     is_expert: bool
@@ -58,8 +59,8 @@ class Weights:
         self._splits: dict[tuple[tuple[str, ...], int], dict[str, int]] = {}
 
     def split(self, n_gpu_layers: int, n_cpu_moe: int = 0, tensor_split: TensorSplit = ()) -> dict[str, int]:
-        """Return the bytes on the host, on the first device and on each further one that has a layer. Copies that the
-        host repacks count beside the mapped file."""
+        """Return the bytes on the host, on the first device, and on each further device that has a layer. On the host,
+        repacked copies count in addition to the mapped file."""
         key = layer_devices(self._n_layer, n_gpu_layers, tensor_split), n_cpu_moe
         if key not in self._splits:
             self._splits[key] = self._split(*key)
@@ -68,7 +69,7 @@ class Weights:
     def _split(self, devices: tuple[str, ...], n_cpu_moe: int) -> dict[str, int]:
         held = dict.fromkeys((GPU, HOST, *devices), 0)
         copied_bytes = 0
-        mapped: dict[tuple[int, bool], tuple[int, int]] = {}  # by file; what is read lazily has a mapping of its own
+        mapped: dict[tuple[int, bool], tuple[int, int]] = {}  # by file; lazily read tensors have their own mapping
         for tensor in self._tensors:
             where = {devices[tensor.layer] if tensor.layer >= 0 else HOST}
             if tensor.is_shared:
@@ -94,7 +95,8 @@ class Weights:
 
 
 def _tensors(shape: ModelShape, inventory: TensorInventory) -> tuple[_Tensor, ...]:
-    """Tensors lie one behind the other in each file, in the order of its header (ggml/src/gguf.cpp checks it)."""
+    """Return the tensors that llama.cpp loads. Each file has its tensors one after the other, in the header's order
+    (ggml/src/gguf.cpp checks it)."""
     file_alignment = shape.metadata.get("general.alignment", ALIGNMENT)
     ends: dict[int, int] = {}
     tensors = []
@@ -119,7 +121,7 @@ def _tensors(shape: ModelShape, inventory: TensorInventory) -> tuple[_Tensor, ..
 
 
 def _layer(shape: ModelShape, name: str) -> int:
-    """Return the layer that a tensor belongs to, as `_Tensor` counts them."""
+    """Return the layer that a tensor belongs to, numbered as in `_Tensor`."""
     if block := _BLOCK.match(name):
         return int(block[1])
     stem = _SUFFIX.sub("", name)

@@ -1,4 +1,4 @@
-"""What a GGUF file is: its header, the shape of its model, and stand-ins of the same shape."""
+"""GGUF files: their headers, the shapes of their models, and stand-ins of the same shape with random weights."""
 
 from layertune.models.files import ModelFiles, file_sha256
 from layertune.models.shape import ModelShape, TensorInfo, read_shape

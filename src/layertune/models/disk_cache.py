@@ -1,5 +1,8 @@
-"""The user's cache folder: what is slow to find out, kept as a line with a SHA-256 and one of JSON. A cache that cannot
-be read or written costs time, nothing else."""
+"""The user's cache folder, for values that are slow to compute.
+
+A cache file has two lines: the SHA-256 of the second, and JSON. If the cache cannot be read or written, its values are
+computed again; nothing else changes.
+"""
 
 import contextlib
 import hashlib
@@ -24,11 +27,12 @@ def cache_folder() -> Path:
 
 
 def unchanged_key(files: Iterable[Path]) -> str:
-    """Return what changes when one of the files does: their paths, sizes, inodes and times of change. The last one,
-    of the inode, no copy and no tool sets back.
+    """Return a key that changes when one of the files does: their paths, sizes, inodes and times of change.
+
+    The time of the inode's change is among them, which no copy and no tool can set back.
 
     Raises:
-        OSError: a file is not there.
+        OSError: a file does not exist.
     """
     statuses = [(file.resolve(), file.stat()) for file in files]
     return " ".join(
@@ -38,8 +42,8 @@ def unchanged_key(files: Iterable[Path]) -> str:
 
 
 def read_entries(store: Path) -> dict[str, Any]:
-    """Return the entries of a cache file; none where it is missing, damaged, or has been changed since it was written,
-    so that whoever reads an entry finds what this layertune has put there."""
+    """Return the entries of a cache file, none if it is missing or damaged, or if its digest shows that it was changed
+    after it was written."""
     try:
         digest, _, text = read_text(store, _MOST_BYTES).partition("\n")
         entries = json.loads(text) if digest == _digest(text) else {}
@@ -49,7 +53,7 @@ def read_entries(store: Path) -> dict[str, Any]:
 
 
 def add_entries(store: Path, entries: dict[str, Any]) -> None:
-    """Add to a cache file, which is replaced whole: a reader never sees half of it."""
+    """Add entries to a cache file. It is replaced as a whole, so that no reader sees half of it."""
     with contextlib.suppress(OSError):
         store.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(read_entries(store) | entries)

@@ -1,4 +1,4 @@
-"""One model's files, all parts of a split model, as they were when a command began with them."""
+"""One model's files (all parts of a split model) as they were when a command started, and their SHA-256."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _REMEDY = "put the first file back and go on with --resume, or start another stu
 
 @dataclass(frozen=True, slots=True)
 class _Status:
-    """What the system says of a file without reading it: any write, copy or replacement changes a part of it."""
+    """What the system reports of a file without reading it. Any write, copy or replacement changes a part of it."""
 
     size_bytes: int
     modified_ns: int
@@ -30,10 +30,10 @@ class _Status:
 
 
 class ModelFiles:
-    """Knows a model's files again. Their SHA-256 is read once, so it is theirs even when they are gone later."""
+    """Notices when a model's files change. Their SHA-256 is computed once and kept, even if the files go away."""
 
     def __init__(self, files: Sequence[Path]) -> None:
-        """Raises ModelFileError where one is not there."""
+        """Raises ModelFileError if one does not exist."""
         self._files = tuple(files)
         try:
             self._statuses = {file: _Status.of(file) for file in self._files}
@@ -58,7 +58,7 @@ class ModelFiles:
         """Return the SHA-256 of each file in hex.
 
         Raises:
-            ModelFileError: one is not what it was, or cannot be read.
+            ModelFileError: a file has changed or cannot be read.
         """
         if self._sha256 is None:
             found = tuple(map(file_sha256, self._files))
@@ -67,10 +67,10 @@ class ModelFiles:
         return self._sha256
 
     def check(self) -> None:
-        """Look at each file again, and read those whose status has changed.
+        """Compare each file's status with the first one, and read the files whose status has changed.
 
         Raises:
-            ModelFileError: one is gone, or has other contents.
+            ModelFileError: a file is gone, or its contents have changed.
         """
         for index, file in enumerate(self._files):
             try:
@@ -89,7 +89,9 @@ class ModelFiles:
 
 
 def file_sha256(path: Path, cache: Path | None = None) -> str:
-    """Return the file's SHA-256 in hex, from the cache where it is the same file and nobody has changed it.
+    """Return the file's SHA-256 in hex, from the cache if the file has not changed.
+
+    Hashing 5 GB takes longer than a trial.
 
     Raises:
         ModelFileError: the file cannot be read.
@@ -108,6 +110,6 @@ def file_sha256(path: Path, cache: Path | None = None) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file that is read now. Raises OSError."""
+    """Read a file and return its SHA-256 in hex. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

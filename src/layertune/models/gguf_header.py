@@ -1,8 +1,8 @@
 """Reading a GGUF header: metadata and tensor table, never a weight (ggml/docs/gguf.md, ggml/src/gguf.cpp).
 
-Strings and numbers are decoded. Long arrays and arrays of strings, which are a tokenizer's 150,000 words, are only
-measured: building them would take longer than everything else. Every length is compared with the file's size and with
-the limits below before anything is read, so a header's cost is bounded whatever it claims.
+Strings and numbers are decoded. Of long arrays and arrays of strings, such as a tokenizer's 150,000 words, only the
+length is kept: decoding them would take longer than everything else. Every length is compared with the file's size and
+with the limits below before anything is read, so time and memory are bounded for any header.
 """
 
 import mmap
@@ -23,14 +23,14 @@ _MAX_NAME_BYTES = 63  # ggml.h: GGML_MAX_NAME with its terminator
 _MAX_EXTENT = 2**63  # gguf.cpp: extents and their product are int64
 _MAX_ALIGNMENT = 2**31  # gguf.cpp: a uint32
 
-# What all keys and tensors of one file may take together. gguf.cpp limits each string and each array to 2^30, which is
-# more than a machine's memory, and their number not at all. These limits are several times what the largest models
-# have: Gemma 4 has 777,050 strings in arrays, and about 15 MiB of keys in all.
+# Limits of one file. gguf.cpp limits each string and each array to 2^30, which is more than a machine's memory, and
+# does not limit how many there are. These limits are several times what the largest models have: Gemma 4 has 777,050
+# strings in arrays, and about 15 MiB of keys in all.
 _MAX_KEYS = 2**14
 _MAX_KEY_BYTES = 2**26
 _MAX_TEXT_BYTES = 2**22
 _MAX_ARRAY_STRINGS = 3 * 2**19
-_MAX_ARRAY_NUMBERS = 2**16  # of the arrays that are decoded
+_MAX_ARRAY_NUMBERS = 2**16  # in all arrays that are decoded
 MAX_TENSORS = 32 * MAX_LAYERS
 
 _MIN_KEY_VALUE_BYTES = 8 + 4 + 1
@@ -44,14 +44,15 @@ _DOWNLOAD_AGAIN = "download it again"
 
 @dataclass(frozen=True, slots=True)
 class Undecoded:
-    """An array that was only measured, because it holds strings or more numbers than a model has layers."""
+    """The length of an array that was not decoded: it holds strings, or more numbers than a model has layers."""
 
     n: int
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One row of the tensor table. `shape` as ggml has it, fastest dimension first; `offset` from the data's begin."""
+    """One row of the tensor table. `shape` is in ggml's order, fastest dimension first; `offset` is in bytes from the
+    start of the data."""
 
     name: str
     shape: tuple[int, ...]
@@ -62,7 +63,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A GGUF header. `extents` tells where each key with its value begins and ends in the file, in bytes."""
+    """A GGUF header. `extents` has the byte offsets at which each key with its value begins and ends in the file."""
 
     version: int
     metadata: dict[str, Any]
@@ -76,7 +77,7 @@ def read_header(path: Path) -> Header:
     """Read and check a GGUF file's header.
 
     Raises:
-        ModelFileError: the file is missing, is no GGUF that llama.cpp reads, is damaged or truncated.
+        ModelFileError: the file is missing, damaged, truncated, or not a GGUF version that llama.cpp reads.
     """
     try:
         if path.is_dir():
@@ -131,7 +132,7 @@ class _Reader:
         return Header(version, metadata, tensors, extents, data_offset, self._end)
 
     def _keys(self, n_keys: int) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
-        """Return the keys' values, and where each key with its value begins and ends."""
+        """Return each key's value, and the offsets at which each key with its value begins and ends."""
         metadata: dict[str, Any] = {}
         extents: dict[str, tuple[int, int]] = {}
         for _ in range(n_keys):
@@ -140,7 +141,7 @@ class _Reader:
             if not key:
                 raise self._damaged("a key has no name")
             if key in metadata:
-                raise self._damaged(f"the key {key!r} stands twice")
+                raise self._damaged(f"the key {key!r} occurs twice")
             metadata[key] = self._value(self._number("I"))
             extents[key] = (begin, self._at)
             if self._at > _MAX_KEY_BYTES:
@@ -149,7 +150,7 @@ class _Reader:
 
     def _value(self, kind: int) -> Any:
         if kind == _STRING:
-            return self._string(errors="backslashreplace")  # llama.cpp does not mind a description of odd bytes
+            return self._string(errors="backslashreplace")  # llama.cpp accepts texts that are not UTF-8
         if kind == _ARRAY:
             return self._array()
         return self._number(self._format(kind))
@@ -204,7 +205,7 @@ class _Reader:
         return alignment
 
     def _check_extents(self, tensors: tuple[Tensor, ...], alignment: int, data_offset: int) -> None:
-        """As gguf.cpp: the data follows the table without a gap, in its order. A vocabulary alone has no data."""
+        """Check, as gguf.cpp does, that the data is in the table's order without gaps. A vocabulary has no data."""
         if not tensors:
             return
         expected = 0
@@ -251,7 +252,7 @@ class _Reader:
         return self._data[begin : self._at]
 
     def _skip_strings(self, n: int) -> None:
-        """As n times `_skip(self._number("Q"))`, five times as fast: there are 300,000 of them in a Qwen header."""
+        """Do the same as n times `_skip(self._number("Q"))`, five times as fast: a Qwen header has 300,000 strings."""
         at, data = self._at, self._data
         for _ in range(n):
             at += 8 + int.from_bytes(data[at : at + 8], "little")
@@ -265,9 +266,9 @@ class _Reader:
         self._at += n_bytes
 
     def _check_count(self, n: int, at_least_bytes: int, most: int, what: str, n_in_all: int = 0) -> None:
-        """Refuse a count that the rest of the file cannot hold, or by which there are more than `most` in all."""
+        """Refuse a count that does not fit the rest of the file, or that makes the total larger than `most`."""
         if n * at_least_bytes > self._end - self._at:
-            raise self._damaged(f"it claims {n} {what}, more than it can hold")
+            raise self._damaged(f"it claims {n} {what}, which do not fit into it")
         if max(n, n_in_all) > most:
             raise self._too_much(f"it has {max(n, n_in_all)} {what}; layertune reads at most {most}")
 

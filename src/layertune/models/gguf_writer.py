@@ -1,4 +1,4 @@
-"""Writing GGUF: the few value types that a stand-in's metadata needs, and the file around its tensors."""
+"""Writing GGUF files: metadata of the few types that a stand-in needs, the tensor table, and the data."""
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +13,7 @@ _U32, _I32, _F32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """A tensor to write. `shape` as ggml has it, fastest dimension first."""
+    """A tensor to write. `shape` is in ggml's order, fastest dimension first; `type` is a name like `Q4_K`."""
 
     name: str
     shape: tuple[int, ...]
@@ -58,13 +58,13 @@ def key_i32s(key: str, values: Sequence[int]) -> bytes:
 
 
 def copied(file: BinaryIO, extent: tuple[int, int]) -> bytes:
-    """Return a key with its value as it stands in another file, between two offsets."""
+    """Return the bytes of a key and its value from another file, between two offsets."""
     file.seek(extent[0])
     return file.read(extent[1] - extent[0])
 
 
 def begin(metadata: Iterable[bytes], n_keys: int, tensors: Sequence[TensorSpec]) -> bytes:
-    """Return everything of a GGUF file, version 3, that stands before its data, padding included."""
+    """Return the part of a GGUF file (version 3) before its data, padding included."""
     parts = [b"GGUF", struct.pack("<IQQ", 3, len(tensors), n_keys), *metadata]
     offset = 0
     for tensor in tensors:
@@ -76,7 +76,7 @@ def begin(metadata: Iterable[bytes], n_keys: int, tensors: Sequence[TensorSpec])
 
 
 def write_data(file: BinaryIO, tensors: Sequence[TensorSpec], fill: Callable[[TensorSpec], Iterable[bytes]]) -> None:
-    """Append every tensor's bytes, in pieces as `fill` yields them, each padded to the alignment."""
+    """Append every tensor's bytes, as `fill` yields them, padded to the alignment."""
     for tensor in tensors:
         for piece in fill(tensor):
             file.write(piece)

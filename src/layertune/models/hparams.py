@@ -1,5 +1,5 @@
-"""What llama.cpp takes of a header's numbers (src/llama-hparams.h, src/llama-model.cpp: load_hparams). It refuses
-anything else or aborts on it, and a plan would take it at its word."""
+"""The ranges that llama.cpp accepts for the numbers of a header (src/llama-hparams.h, load_hparams in
+src/llama-model.cpp). llama.cpp refuses other numbers or aborts, and a memory plan made of them would be wrong."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ MAX_LAYERS = 512  # llama-hparams.h: LLAMA_MAX_LAYERS
 _MAX_EXPERTS = 1024  # llama-hparams.h: LLAMA_MAX_EXPERTS
 _MAX_UINT32 = 2**32 - 1
 
-# The numbers that a plan is made of, and the least and most of each.
+# The numbers that a memory plan is computed from, with the least and the most of each.
 _NUMBERS: dict[str, tuple[int, int]] = {
     "block_count": (1, MAX_LAYERS),
     "nextn_predict_layers": (0, MAX_LAYERS),
@@ -33,20 +33,20 @@ _NUMBERS: dict[str, tuple[int, int]] = {
     }.items()
     for key in keys
 }  # fmt: skip
-# The same for what may also be a list with a number for each layer.
+# Numbers that may also be a list with one for each layer.
 _PER_LAYER = frozenset({
     "attention.head_count", "attention.head_count_kv", "attention.recurrent_layers", "attention.sliding_window_pattern",
 })  # fmt: skip
 
-# The layer that a tensor's name is of; src/llama-arch.cpp: LLM_TENSOR_NAMES.
+# The layer in a tensor's name (src/llama-arch.cpp: LLM_TENSOR_NAMES).
 _BLOCK = re.compile(r"(?:(?:enc\.|dec\.)?blk|posnet|convnext)\.(\d+)\.")
 
 
 def check_numbers(path: Path, architecture: str, metadata: Mapping[str, Any]) -> None:
-    """Check the type and the range of every number that a plan is made of.
+    """Check the type and the range of every number that a memory plan is computed from.
 
     Raises:
-        ModelFileError: naming the first wrong key, its value and what llama.cpp reads there.
+        ModelFileError: a number is wrong; the message has the key, the value and the range.
     """
     for key, (least, most) in _NUMBERS.items():
         name = f"{architecture}.{key}"
@@ -71,10 +71,10 @@ def check_numbers(path: Path, architecture: str, metadata: Mapping[str, Any]) ->
 
 
 def check_layers(path: Path, names: Iterable[str], n_layer: int) -> None:
-    """Check that no tensor is of a layer that the model does not have: llama.cpp loads none of such a file.
+    """Check that every tensor belongs to a layer that the model has: llama.cpp does not load other files.
 
     Raises:
-        ModelFileError: naming the first such tensor.
+        ModelFileError: a tensor belongs to no layer; the message names the first one.
     """
     for name in names:
         block = _BLOCK.match(name)

@@ -1,7 +1,8 @@
-"""Known models: shapes from their config.json, the quantization mix from llama.cpp, sizes as published.
+"""Known models: shapes from their config.json, the quantization mix of llama.cpp, and published file sizes.
 
-`published_bytes` is the size of the file that is commonly downloaded, as its page on the model hub states it:
-bartowski's conversions, and Qwen's own for the Coders (whose 3B has an output layer that the original ties).
+`published_bytes` is the size of the commonly downloaded file, as its page on the model hub states it: bartowski's
+conversions, and Qwen's own for the Coders. The file of Qwen's 3B Coder has an output layer, which is tied in the
+original.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from layertune.models.gguf_writer import TensorSpec
 
 @dataclass(frozen=True, slots=True)
 class KnownModel:
-    """A Qwen2.5 model in Q4_K_M. `tied` ones have no output layer of their own."""
+    """A Qwen2.5 model in Q4_K_M. A `tied` model uses its token embedding as the output layer."""
 
     name: str
     n_layer: int
@@ -45,7 +46,7 @@ def find_known(name: str) -> KnownModel:
     """Return the model of that name, whatever its case, with or without `-Q4_K_M` and `.gguf`.
 
     Raises:
-        UsageError: nobody has taught layertune this model; the message lists the known ones.
+        UsageError: the model is not known; the message lists the known ones.
     """
     wanted = name.lower().removesuffix(".gguf").removesuffix("-q4_k_m")
     for model in KNOWN_MODELS:
@@ -58,7 +59,7 @@ def find_known(name: str) -> KnownModel:
 def tensors(model: KnownModel) -> Iterator[TensorSpec]:
     """Yield the tensors of a Qwen2 model (llama.cpp, src/models/qwen2.cpp) in Q4_K_M's mix (src/llama-quant.cpp)."""
     embd, kv, ff = model.n_embd, model.n_embd_kv, model.n_ff
-    # A tied embedding is the output layer too, and that is kept in Q6_K.
+    # A tied embedding is also the output layer, which is kept in Q6_K.
     yield _quantized("token_embd.weight", (embd, model.n_vocab), "Q6_K" if model.tied else "Q4_K")
     for layer in range(model.n_layer):
         wide = "Q6_K" if _use_more_bits(layer, model.n_layer) else "Q4_K"
@@ -81,10 +82,12 @@ def tensors(model: KnownModel) -> Iterator[TensorSpec]:
 
 
 def _quantized(name: str, shape: tuple[int, int], wanted: str) -> TensorSpec:
-    """llama-quant.cpp, tensor_type_fallback: rows that 256 does not divide (Qwen2.5-0.5B's) take a smaller block."""
+    """Return a tensor in the wanted type, or in one of smaller blocks if 256 does not divide its rows, as in
+    Qwen2.5-0.5B (llama-quant.cpp, tensor_type_fallback)."""
     return TensorSpec(name, shape, wanted if shape[0] % 256 == 0 else {"Q4_K": "Q5_0", "Q6_K": "Q8_0"}[wanted])
 
 
 def _use_more_bits(layer: int, n_layer: int) -> bool:
-    """llama-quant.cpp, use_more_bits: the first and last eighth, and every third layer between."""
+    """Return whether a layer gets more bits: the first and the last eighth, and every third layer between them
+    (llama-quant.cpp, use_more_bits)."""
     return layer < n_layer // 8 or layer >= 7 * n_layer // 8 or (layer - n_layer // 8) % 3 == 2

@@ -1,4 +1,4 @@
-"""Random weights that llama.cpp can compute with: in every block the scales are small and finite, the rest is noise."""
+"""Random weights that llama.cpp can compute with: every block has small, finite scales and random integers."""
 
 from collections.abc import Iterator
 
@@ -9,8 +9,8 @@ from layertune.errors import ModelFileError
 from layertune.models.ggml_types import TENSOR_TYPE_NUMBERS, TENSOR_TYPES
 from layertune.models.gguf_writer import TensorSpec
 
-# Where each type's half-precision scales stand in a block, in bytes (ggml/src/ggml-common.h), and the value that keeps
-# the weights near 0.02, as trained ones are: 0.02 over the root mean square of the type's random integers.
+# For each type, the byte offset of its half-precision scales in a block (ggml/src/ggml-common.h), and their value. It
+# keeps the weights near 0.02, like trained ones: 0.02 divided by the root mean square of the type's random integers.
 _HALF_SCALES: dict[str, dict[int, float]] = {
     "Q4_0": {0: 4e-3},
     "Q4_1": {0: 4e-3, 2: -3e-2},
@@ -44,20 +44,20 @@ _FLOATS = ("F32", "F16", "BF16")
 
 
 class RandomWeights:
-    """Fills tensors from one pool of random blocks per type, read from another place for every tensor."""
+    """Fills tensors from one pool of random blocks per type. Each tensor starts at another block of the pool."""
 
     def __init__(self, seed: int) -> None:
         self._generator = np.random.default_rng(seed)
         self._pools: dict[str, NDArray[np.uint8]] = {}
 
     def fill(self, tensor: TensorSpec) -> Iterator[bytes]:
-        """Yield the tensor's bytes in pieces of at most the pool.
+        """Yield the tensor's bytes, at most a pool's size at a time.
 
-        Norms and the factors of rotary embeddings are ones, and the decay of state-space layers is minus one: so
-        activations neither vanish nor grow.
+        Norms and the factors of rotary embeddings are 1, and the decay of state-space layers is -1, so that activations
+        neither vanish nor grow.
 
         Raises:
-            ModelFileError: nobody has taught layertune this type's blocks.
+            ModelFileError: the layout of this type's blocks is not known.
         """
         constant = _constant(tensor.name)
         if constant is not None and tensor.type in _FLOATS:
@@ -95,7 +95,7 @@ class RandomWeights:
 
 
 def _constant(name: str) -> float | None:
-    """Return the value of a tensor that must not be noise, None for all others (names: src/llama-arch.cpp)."""
+    """Return the value of a tensor that must not be random, None for all others (names: src/llama-arch.cpp)."""
     if name.endswith("norm.weight") or name.startswith(("rope_freqs.", "rope_factors_")):
         return 1.0
     return -1.0 if name.endswith(".ssm_a") else None

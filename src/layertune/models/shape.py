@@ -1,4 +1,4 @@
-"""The shape of a model: what decides its memory and its speed, and nothing of what it knows."""
+"""The shape of a model: everything that its memory and speed depend on, without its weights and vocabulary."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ _WITHOUT_OUTPUT = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One tensor. `shape` as ggml has it, fastest dimension first; `file` counts the parts of a split model."""
+    """One tensor. `shape` is in ggml's order, fastest dimension first; `file` is the part of a split model, from 0."""
 
     name: str
     shape: tuple[int, ...]
@@ -34,10 +34,11 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """A model without its weights. `n_layer` counts the repeating layers, as n_gpu_layers does: it is llama.cpp's
-    n_layer_all (src/llama-hparams.h), which is more than the file's blocks where blocks are run several times.
+    """A model without its weights.
 
-    `metadata` holds every number, text and array of numbers of the header but the tokenizer's.
+    `n_layer` counts the repeating layers, as n_gpu_layers does. It is llama.cpp's n_layer_all (src/llama-hparams.h),
+    which is larger than the number of blocks in the file if blocks run several times.
+    `metadata` has all numbers, texts and arrays of numbers of the header, except the tokenizer's.
     """
 
     files: tuple[Path, ...]
@@ -52,18 +53,19 @@ class ModelShape:
     metadata: Mapping[str, Any]
 
     def digest(self) -> str:
-        """Return a SHA-256 of all that decides the model's memory, in hex; two files of equal shape share it."""
-        said = [self.architecture, dict(self.metadata), [(each.name, each.shape, each.type) for each in self.tensors]]
-        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+        """Return a SHA-256, in hex, of everything that the model's memory depends on. Files of equal shape have the
+        same."""
+        values = [self.architecture, dict(self.metadata), [(each.name, each.shape, each.type) for each in self.tensors]]
+        return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
     @property
     def tied_embeddings(self) -> bool:
-        """Whether the output layer is the token embedding, which a GPU then holds a second copy of."""
+        """Whether the output layer is the token embedding; a GPU then holds a second copy of it."""
         has_output = any(tensor.name == "output.weight" for tensor in self.tensors)
         return not has_output and self.architecture not in _WITHOUT_OUTPUT
 
     def number(self, key: str) -> Any:
-        """Return `ARCHITECTURE.key` of the metadata, None where the file has none."""
+        """Return the value of `ARCHITECTURE.key` in the metadata, None if the file does not have it."""
         return self.metadata.get(f"{self.architecture}.{key}")
 
 
@@ -108,7 +110,7 @@ def read_shape(path: Path) -> ModelShape:
 
 
 def part_files(path: Path) -> Iterator[Path]:
-    """Yield all files of a model by its first file's name alone, whether they are there or not."""
+    """Yield the paths of all files of a model, from the name of its first file; the files need not exist."""
     match = _SPLIT_NAME.fullmatch(path.name)
     if match is None or int(match["n"]) == 0:
         yield path
@@ -118,12 +120,12 @@ def part_files(path: Path) -> Iterator[Path]:
 
 
 def _part_name(stem: str, part: int, n_parts: int) -> str:
-    """llama.cpp, llama_split_path."""
+    """Return a part's file name as llama.cpp builds it (llama_split_path)."""
     return f"{stem}-{part:05}-of-{n_parts:05}.gguf"
 
 
 def _parts(path: Path, header: Header) -> tuple[Path, ...]:
-    """Return all files of a model, as its header promises them."""
+    """Return all files of a model, as many as its header declares."""
     n_parts = header.metadata.get("split.count", 1)
     if not isinstance(n_parts, int) or n_parts <= 1:
         return (path,)
@@ -131,7 +133,9 @@ def _parts(path: Path, header: Header) -> tuple[Path, ...]:
     if match is None:
         raise ModelFileError(f"{path} is one of {n_parts} parts", remedy="name it like NAME-00001-of-00003.gguf")
     if int(match["n"]) != n_parts:
-        raise ModelFileError(f"{path} is one of {n_parts} parts, which its name denies", remedy="restore its name")
+        raise ModelFileError(
+            f"{path} is one of {n_parts} parts, but its name has another number", remedy="restore its name"
+        )
     if int(match["part"]) != 1:
         raise ModelFileError(
             f"{path} is part {int(match['part'])} of {n_parts}",
@@ -144,7 +148,7 @@ def _parts(path: Path, header: Header) -> tuple[Path, ...]:
 
 
 def _check_n_tensors(path: Path, headers: Sequence[Header]) -> None:
-    """The limit of one header is that of all parts together."""
+    """Check that all parts together have no more tensors than one header may have."""
     n_tensors = sum(len(header.tensors) for header in headers)
     if n_tensors > MAX_TENSORS:
         raise ModelFileError(
@@ -153,7 +157,7 @@ def _check_n_tensors(path: Path, headers: Sequence[Header]) -> None:
 
 
 def _check_parts(files: Sequence[Path], headers: Sequence[Header]) -> None:
-    """As llama-model-loader.cpp: every part is the one that its name says, and together they are complete."""
+    """Check, as llama-model-loader.cpp does, that each part has the number in its name and that none is missing."""
     n_tensors, promised = sum(len(header.tensors) for header in headers), headers[0].metadata.get("split.tensors.count")
     if n_tensors == 0:
         raise ModelFileError(f"{files[0]} is no model: it has no tensors", remedy="give a model's GGUF file")
@@ -170,7 +174,8 @@ def _check_parts(files: Sequence[Path], headers: Sequence[Header]) -> None:
 
 
 def _n_layer(path: Path, metadata: Mapping[str, Any], architecture: str) -> int:
-    """nanbeige.cpp runs all blocks `num_loops` times, granite-switch.cpp adds a layer for its router."""
+    """Return how many repeating layers llama.cpp runs: nanbeige.cpp runs all blocks `num_loops` times,
+    granite-switch.cpp adds a layer for its router."""
     n_layer = _count(path, metadata, f"{architecture}.block_count")
     loops_key = f"{architecture}.num_loops"
     if architecture == "nanbeige" and loops_key in metadata:

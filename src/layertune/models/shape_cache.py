@@ -1,4 +1,4 @@
-"""Shapes of model files, remembered: a header with 150,000 words takes longer to read than everything else."""
+"""A cache of model shapes: reading a header with 150,000 words takes longer than everything else in a command."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from typing import Any
 from layertune.models.disk_cache import add_entries, cache_folder, read_entries, unchanged_key
 from layertune.models.shape import ModelShape, TensorInfo, part_files, read_shape
 
-_VERSION = 2  # of what an entry holds
+_VERSION = 2  # changes when the form of an entry does
 
 
 def cached_shape(path: Path, cache: Path | None = None) -> ModelShape:
-    """Return the model's shape as `read_shape` does, from the cache where none of its files has changed.
+    """Return the model's shape as `read_shape` does, from the cache if none of its files has changed.
 
     Raises:
         ModelFileError: a file is missing, damaged, or no model.
@@ -24,7 +24,7 @@ def cached_shape(path: Path, cache: Path | None = None) -> ModelShape:
         if entry:
             return _shape(entry, path)
     except (OSError, ValueError, KeyError, TypeError):
-        return read_shape(path)  # which says what is wrong
+        return read_shape(path)  # its error says what is wrong
     shape = read_shape(path)
     add_entries(store, _entry(shape))
     return shape

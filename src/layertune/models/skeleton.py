@@ -1,5 +1,8 @@
-"""A model's header without its vocabulary, in a file without data: all that llama.cpp needs to say what it would
-allocate, and far quicker to load than the model's own header."""
+"""Skeletons: a model's header without its vocabulary, in a file without data.
+
+llama.cpp computes from a skeleton what it would allocate for the model, and loads it much faster than the model's own
+header.
+"""
 
 from pathlib import Path
 
@@ -10,13 +13,13 @@ from layertune.models.gguf_writer import TensorSpec
 from layertune.models.shape import ModelShape
 
 _NOT_COPIED = ("split.", "general.alignment", "tokenizer.")
-_TOKEN_TYPES = "tokenizer.ggml.token_type_count"  # of BERT and its like: how many rows token_types.weight has
+_TOKEN_TYPES = "tokenizer.ggml.token_type_count"  # models like BERT: the number of rows of token_types.weight
 _EMBEDDING = "token_embd.weight"
 _MAX_VOCABULARY = 2**22  # 16 times Gemma's; llama.cpp takes 50 bytes for each token, whatever the file's size
 
 
 def write_skeleton(shape: ModelShape, output: Path) -> None:
-    """Write the skeleton. The file claims the data's size and has a hole in its place.
+    """Write the skeleton of a model. The file is as long as if it had the tensors' data, which is a hole in it.
 
     Raises:
         ModelFileError: the model has no token embedding, or the file cannot be written.

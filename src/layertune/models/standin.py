@@ -1,4 +1,4 @@
-"""Stand-ins: GGUF files with a real model's exact tensors and random weights, to tune before downloading."""
+"""Stand-ins: GGUF files with the exact tensors of a real model and random weights, to tune before downloading it."""
 
 import shutil
 from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ _ROPE_FREQ_BASE, _RMS_EPSILON, _N_CTX_TRAIN = 1_000_000.0, 1e-6, 32_768  # confi
 
 @dataclass(frozen=True, slots=True)
 class Standin:
-    """A stand-in that can be written: everything before the data, and the tensors."""
+    """A stand-in to be written: `head` is everything before the data."""
 
     head: bytes
     tensors: tuple[TensorSpec, ...]
@@ -41,15 +41,15 @@ class Standin:
         return len(self.head) + sum(gguf_writer.padded(tensor.n_bytes) for tensor in self.tensors)
 
     def write(self, output: Path, *, seed: int = 0, overwrite: bool = False) -> None:
-        """Stream the file to disk in bounded memory: whole under its name, or not at all.
+        """Write the file, a few MiB at a time. It appears under its name when it is complete.
 
         Raises:
-            ModelFileError: the file is there already, the disk is too full or not writable.
+            ModelFileError: the file exists already, or the disk is full or not writable.
         """
         if is_folder(output):
             raise ModelFileError(f"{output} is a folder", remedy="add a file name")
         if is_there(output) and not overwrite:
-            raise ModelFileError(f"{output} is there already", remedy="choose another name, or --overwrite")
+            raise ModelFileError(f"{output} exists already", remedy="choose another name, or --overwrite")
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             free_bytes = shutil.disk_usage(output.parent).free
@@ -66,12 +66,13 @@ class Standin:
 
 
 def standin_skeleton(model: KnownModel, cache: Path | None = None) -> Path:
-    """Return a file of the model's header with a hole for its weights, from the cache: enough to know its memory.
+    """Return a file with the model's header and a hole in place of the weights, from the cache. A memory plan needs no
+    more.
 
     Raises:
         ModelFileError: the cache folder cannot be written.
     """
-    output = (cache or cache_folder()) / "hollow" / f"{model.name}-Q4_K_M.gguf"
+    output = (cache or cache_folder()) / "skeletons" / f"{model.name}-Q4_K_M.gguf"
     planned = known_standin(model)
     try:
         if not output.exists() or output.stat().st_size != planned.file_bytes:
@@ -90,9 +91,9 @@ def known_standin(model: KnownModel) -> Standin:
 
 
 def standin_like(template: Path) -> Standin:
-    """Return a stand-in of any GGUF: its metadata and tokenizer as they are, its tensors in one file.
+    """Return a stand-in of any GGUF file, in one file, with its metadata and tokenizer.
 
-    What speaks of the template's own layout is left out: its parts, and an alignment other than ours.
+    Keys about the template's own layout are left out: those of its parts and its alignment.
 
     Raises:
         ModelFileError: the template cannot be read.

@@ -1,22 +1,23 @@
-"""Which models generate text token by token, as layertune measures and llama-server serves them."""
+"""Which models generate text token by token. Only these can be measured here and served by llama-server."""
 
 from layertune.errors import ModelFileError
 from layertune.models.shape import ModelShape
 
-# src/llama-model.cpp, create_memory: no memory of a context; llama_model_has_encoder and llama_model_has_decoder.
+# Encoders, which keep no context (src/llama-model.cpp: create_memory, llama_model_has_encoder,
+# llama_model_has_decoder).
 _ENCODERS = frozenset({
     "bert", "eurobert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert",
     "nomic-bert-moe", "t5encoder",
 })  # fmt: skip
 # src/llama-arch.cpp, llm_arch_is_diffusion.
 _DIFFUSION = frozenset({"dream", "llada", "llada-moe", "rnd1"})
-# What runs only with another model, or makes no text.
+# Models that run only with another model, or generate no text.
 _OTHERS = {
     "t5": "an encoder with a decoder, which llama-server does not run",
     "clip": "the projector of a multimodal model, not the model",
-    "dflash": "a draft model, which runs only beside another model",
-    "eagle3": "a draft model, which runs only beside another model",
-    "gemma4-assistant": "a draft model, which runs only beside another model",
+    "dflash": "a draft model, which runs only with another model",
+    "eagle3": "a draft model, which runs only with another model",
+    "gemma4-assistant": "a draft model, which runs only with another model",
     "pockettts": "a speech model, which generates no text",
     "qwen3tts": "a speech model, which generates no text",
     "wavtokenizer-dec": "a speech model, which generates no text",

@@ -1,7 +1,7 @@
-"""A byte-level BPE vocabulary of a given size that tokenizes any text: real in form, made up in content.
+"""An invented byte-level BPE vocabulary of a given size, which can tokenize any text.
 
-The 256 byte symbols come first, then one token for every merge, then Qwen2.5's own control tokens, then padding: as in
-the original, whose section it resembles in bytes.
+Its order is that of Qwen2.5's: 256 byte symbols, one token for each merge, the control tokens, padding. It also takes
+about as many bytes of the file.
 """
 
 from collections.abc import Iterator
@@ -34,11 +34,11 @@ CONTROL_TOKENS = (
     "<|repo_name|>",
     "<|file_sep|>",
 )
-N_REGULAR = 151_643  # of them 256 bytes; Qwen2.5's vocab.json
+N_REGULAR = 151_643  # byte symbols and merges, from Qwen2.5's vocab.json
 
 _NORMAL, _CONTROL, _UNUSED = 1, 3, 5  # llama.h, enum llama_token_type
 
-# How many words of 4 and of 8 letters there are before the words of 12: they give the original's mean length.
+# The number of words of 4 and of 8 letters; the rest have 12. With these the mean length is that of Qwen2.5's words.
 _N_FOURS, _N_EIGHTS = 10_000, 86_000
 
 
@@ -54,7 +54,7 @@ class Vocabulary:
 
 
 def make_vocabulary(n_vocab: int) -> Vocabulary:
-    """Return a vocabulary of `n_vocab` tokens, at least 256 bytes and the control tokens."""
+    """Return a vocabulary of `n_vocab` tokens, which must be enough for 256 byte symbols and the control tokens."""
     n_merges = min(N_REGULAR, n_vocab - len(CONTROL_TOKENS)) - 256
     merges = list(islice(_merges(), n_merges))
     regular = [*_byte_symbols(), *(left + right for left, right in merges)]
@@ -69,14 +69,15 @@ def make_vocabulary(n_vocab: int) -> Vocabulary:
 
 
 def _byte_symbols() -> list[str]:
-    """GPT-2's printable stand-ins for the 256 bytes (openai/gpt-2, encoder.py, bytes_to_unicode), in byte order."""
+    """Return GPT-2's printable characters for the 256 bytes, in byte order (openai/gpt-2, encoder.py,
+    bytes_to_unicode)."""
     printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
     others = iter(range(256, 512))
     return [chr(byte if byte in printable else next(others)) for byte in range(256)]
 
 
 def _merges() -> Iterator[tuple[str, str]]:
-    """Yield distinct merges of what is already there: pairs of letters, then words of 4, 8 and 12 letters."""
+    """Yield distinct merges of earlier tokens: pairs of letters, then words of 4, 8 and 12 letters."""
     twos = [(left, right) for left in ascii_lowercase for right in ascii_lowercase]
     yield from twos
     pairs = [left + right for left, right in twos]

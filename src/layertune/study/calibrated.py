@@ -138,8 +138,8 @@ def shape_of(recorded: Recorded, name: str, notify: Callable[[str], None] = igno
         ModelFileError: it is not the model that the study measured.
     """
     model, path = recorded.result.models[name], recorded.config.models[name].path
-    hollow = not is_there(path)
-    if not hollow:
+    is_skeleton = not is_there(path)
+    if not is_skeleton:
         shape = cached_shape(path)
     else:
         try:
@@ -150,7 +150,7 @@ def shape_of(recorded: Recorded, name: str, notify: Callable[[str], None] = igno
                 remedy="put the file there: its header says what settings take",
             ) from error
         notify(f"{name}: {path} is not here; planned by the known shape of {model.file}")
-    if not is_measured_file(shape, model, hollow=hollow):
+    if not is_measured_file(shape, model, is_skeleton=is_skeleton):
         raise ModelFileError(
             f"{name}: {path} is not the model that the study measured: {shape.architecture} with {shape.n_layer} "
             f"layers in {shape.file_bytes} bytes, and it was {model.architecture} with {model.n_layer} in "

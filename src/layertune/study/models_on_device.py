@@ -108,13 +108,13 @@ def place_models(
     return ModelsOnDevice(shapes, target, Projections(target, shapes), overhead, n_processes)
 
 
-def is_measured_file(shape: ModelShape, model: "ModelInfo", *, hollow: bool = False) -> bool:
+def is_measured_file(shape: ModelShape, model: "ModelInfo", *, is_skeleton: bool = False) -> bool:
     """Say whether a model here can be the one that a study measured, by all that a memory plan depends on.
 
     Args:
         shape: the model here.
         model: the model of the study's result.
-        hollow: `shape` is that of a known model and not of a file, so its file size is not compared.
+        is_skeleton: `shape` is that of a known model and not of a file, so its file size is not compared.
     """
     same = (shape.architecture, shape.n_layer) == (model.architecture, model.n_layer)
-    return same and (hollow or shape.file_bytes == model.file_bytes)
+    return same and (is_skeleton or shape.file_bytes == model.file_bytes)

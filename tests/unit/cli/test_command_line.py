@@ -124,4 +124,4 @@ def test_a_stand_in_never_replaces_its_template_and_nothing_else_unasked(tiny: P
     assert layertune("standin", str(tiny), "-o", str(copy)).returncode == 0
     assert copy.stat().st_size == tiny.stat().st_size
     again = layertune("standin", str(tiny), "-o", str(copy))
-    assert (again.returncode, "is there already" in again.stderr) == (2, True)
+    assert (again.returncode, "exists already" in again.stderr) == (2, True)

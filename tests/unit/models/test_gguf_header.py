@@ -66,7 +66,7 @@ def test_a_header_is_read_as_it_was_written(version: int, tmp_path: Path) -> Non
         (gguf()[:120], "damaged"),
         (b"GGUF" + struct.pack("<IQQ", 3, 2**60, 0), "claims 1152921504606846976 tensors"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 2**60), "claims 1152921504606846976 keys"),
-        (gguf(keys=(KEYS[0], KEYS[0])), "stands twice"),
+        (gguf(keys=(KEYS[0], KEYS[0])), "occurs twice"),
         (gguf(keys=(gguf_writer.key_u32("general.alignment", 12),)), "not a power of two"),
         (gguf(tensors=(TENSORS[1], TENSORS[1])), "same name"),
         (gguf(tensors=(TensorSpec("n" * 64, (1,), "F32"),)), "longer than 63 bytes"),

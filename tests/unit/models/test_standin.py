@@ -80,7 +80,7 @@ def test_a_split_template_of_another_alignment_gives_one_readable_file(tmp_path:
 def test_a_part_file_of_somebody_else_survives_a_refusal(tmp_path: Path) -> None:
     (tmp_path / "a.gguf").touch()
     (tmp_path / "a.gguf.part").write_text("a download")
-    with pytest.raises(ModelFileError, match="is there already"):
+    with pytest.raises(ModelFileError, match="exists already"):
         known_standin(TINY).write(tmp_path / "a.gguf")
     with pytest.raises(ModelFileError, match="is a folder"):
         known_standin(TINY).write(tmp_path, overwrite=True)
@@ -96,7 +96,7 @@ def test_a_row_that_256_does_not_divide_takes_llama_cpps_fallback() -> None:
 
 def test_an_existing_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
     (tmp_path / "a.gguf").write_text("mine")
-    with pytest.raises(ModelFileError, match="is there already"):
+    with pytest.raises(ModelFileError, match="exists already"):
         known_standin(TINY).write(tmp_path / "a.gguf")
     known_standin(TINY).write(tmp_path / "a.gguf", overwrite=True)
     assert list(tmp_path.iterdir()) == [tmp_path / "a.gguf"]

@@ -37,9 +37,9 @@ def test_the_study_s_own_file_is_known_by_its_size_too(folder: Path) -> None:
 def test_a_known_model_s_shape_stands_for_a_file_of_another_size(folder: Path) -> None:
     shape, model = read_shape(folder / "chat.gguf"), Recorded.read(folder).result.models["chat"]
     larger = model.model_copy(update={"file_bytes": model.file_bytes + 1})
-    assert is_measured_file(shape, larger, hollow=True)
+    assert is_measured_file(shape, larger, is_skeleton=True)
     assert not is_measured_file(shape, larger)
-    assert not is_measured_file(shape, model.model_copy(update={"n_layer": 5}), hollow=True)
+    assert not is_measured_file(shape, model.model_copy(update={"n_layer": 5}), is_skeleton=True)
 
 
 def test_what_stayed_disturbed_teaches_nothing(folder: Path) -> None:
