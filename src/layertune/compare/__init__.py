@@ -1,4 +1,4 @@
-"""Studies of the same models on several devices or budgets, side by side. Everything is read from `Result`s."""
+"""Comparison of studies of the same models on several devices or budgets, from their `Result`s."""
 
 from layertune.compare.studies import StudyComparison, compare_studies
 

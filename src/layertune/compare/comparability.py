@@ -1,4 +1,4 @@
-"""Whether studies can be compared at all, and what is unlike about the machines of those that can."""
+"""Whether two studies can be compared, and how their machines differ."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from layertune.units import GIB, format_bytes
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that is not the same on the other study's machine."""
+    """One property that differs between the machines of two studies."""
 
     what: str
     first: str
@@ -19,7 +19,7 @@ class Difference:
 
 
 def refuse_unlike(first_label: str, first: Result, label: str, other: Result | Prediction) -> None:
-    """Raises UnlikeStudies where the two measured other models or workloads: their speeds say nothing of each other."""
+    """Raises UnlikeStudies if the two measured different models or workloads, since their speeds are not comparable."""
     why = next(_unlike(first, other), None)
     if why is not None:
         raise UnlikeStudies(
@@ -29,7 +29,7 @@ def refuse_unlike(first_label: str, first: Result, label: str, other: Result | P
 
 
 def hardware_differences(first: Result, other: Result) -> list[Difference]:
-    """Return in what the machines and their llama.cpp differ; empty where both are the same."""
+    """Return the differences of the machines and their llama.cpp; empty if there are none."""
     pairs = zip(_facts(first), _facts(other), strict=True)
     return [Difference(what, mine, theirs) for (what, mine), (_, theirs) in pairs if mine != theirs]
 
@@ -61,7 +61,10 @@ def _facts(result: Result) -> Sequence[tuple[str, str]]:
         ("driver", device.driver or "none"),
         ("processor", hardware.cpu.model),
         ("cores", str(hardware.cpu.n_cores)),
-        ("RAM", f"{hardware.ram_bytes // GIB} GiB"),  # as the fingerprint: what the kernel keeps of it varies
+        (
+            "RAM",
+            f"{hardware.ram_bytes // GIB} GiB",
+        ),  # in GiB, as in the fingerprint: the part that the kernel reserves varies
         ("llama.cpp", f"{llama_cpp.version} ({llama_cpp.commit})"),
     )
 

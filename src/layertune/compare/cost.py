@@ -1,4 +1,4 @@
-"""What the smaller budget costs: the balanced picks' speeds, one study's over the other's."""
+"""The speed lost with the smaller of two budgets, for the balanced picks of two studies."""
 
 from dataclasses import dataclass
 from math import exp, log, sqrt
@@ -10,9 +10,10 @@ from layertune.results.trial_info import MeasuredIn, last_in_common
 
 @dataclass(frozen=True, slots=True)
 class ModelCost:
-    """How much faster a model is under the smaller budget, in percent of the larger one's speed; negative is slower.
+    """Change of a model's speed with the smaller budget, in percent of its speed with the larger one.
 
-    `low` and `high` are its 95 % interval, None where a speed has none; `clear` says whether it leaves out 0.
+    Negative is slower. `low` and `high` are the 95 % interval, None if a speed has none. `clear` is true if the
+    interval does not contain 0.
     """
 
     percent: float
@@ -23,8 +24,11 @@ class ModelCost:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """By model, both studies' speeds being of `measured_in`: figures that chose the pick have its luck in them, later
-    ones have not. With equal budgets the other study takes the smaller one's place."""
+    """The change of speed by model.
+
+    Both studies' speeds are of the stage `measured_in`. Speeds that the pick was chosen by are biased upwards; those of
+    validation runs are not. With equal budgets the other study is in the place of the smaller one.
+    """
 
     smaller: str
     larger: str
@@ -34,11 +38,10 @@ class Cost:
 
 
 def cost(first_label: str, first: Result, label: str, other: Result) -> Cost | None:
-    """Return what the smaller budget of the two costs; None where a study has no pick, or no speed of a stage that both
-    have."""
+    """Return the cost of the smaller budget; None if a study has no pick, or no stage measured both picks."""
     larger, smaller = (first_label, first), (label, other)
     first_bytes, other_bytes = first.budget.capacity_bytes(), other.budget.capacity_bytes()
-    if (first_bytes or 0) < (other_bytes or 0):  # without a device there is no budget, which is the least of all
+    if (first_bytes or 0) < (other_bytes or 0):  # no device counts as the smallest budget
         larger, smaller = smaller, larger
     less, more = balanced(smaller[1]), balanced(larger[1])
     if less is None or more is None:
@@ -52,15 +55,15 @@ def cost(first_label: str, first: Result, label: str, other: Result) -> Cost | N
 
 
 def model_cost(under: Speed, over: Speed) -> ModelCost:
-    """Compare two speeds of different studies, which have no rounds in common to pair.
+    """Compare two speeds of different studies, which have no common rounds to pair.
 
-    The interval of the ratio comes of both intervals by the method of variance estimates recovery, on the logarithms
+    The interval of the ratio is computed by the method of variance estimates recovery, on logarithms
     (Zou and Donner, Construction of confidence limits about effect measures, Statistics in Medicine 27, 2008).
     """
     ratio = under.tokens_per_s / over.tokens_per_s
     ends = (under.low, under.high, over.low, over.high)
     known = [end for end in ends if end is not None and end > 0]
-    if len(known) < len(ends) or ratio <= 0:  # a missing end, or one that reaches 0 and has no logarithm
+    if len(known) < len(ends) or ratio <= 0:  # an end is missing, or not above 0 and so without a logarithm
         return ModelCost(_percent(ratio), None, None, clear=False)
     under_low, under_high, over_low, over_high = (log(end) for end in known)
     middle_under, middle_over = log(under.tokens_per_s), log(over.tokens_per_s)

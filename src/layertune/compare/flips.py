@@ -1,4 +1,4 @@
-"""Which settings the other study picks otherwise, and why."""
+"""The settings that differ between the balanced picks of two studies, and why."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Literal
@@ -10,11 +10,11 @@ from layertune.settings import EngineSettings
 from layertune.units import format_bytes
 
 # same        both pick the same settings
-# memory      the first's pick does not fit the other's limits, by its recorded bytes or in a trial there
-# bandwidth   it fits and was measured there: clearly slower for one model at least, and clearly faster for none
-# preference  it fits and was measured there: clearly faster for one model, so the other front's pick trades
-# tie         it fits and was measured there: the intervals overlap for every model, so no difference is shown
-# unknown     it fits by its bytes, and no interval of it was measured there; or a study has no pick
+# memory      the first pick does not fit the other study's limits, by its recorded bytes or in a trial of that study
+# bandwidth   it fits, and the other study measured it: clearly slower for a model, clearly faster for none
+# preference  it fits, and the other study measured it: clearly faster for a model, so the other pick is a trade-off
+# tie         it fits, and the other study measured it: the intervals overlap for every model
+# unknown     it fits by its bytes, but the other study has no interval of it; or a study has no pick
 Why = Literal["same", "memory", "bandwidth", "preference", "tie", "unknown"]
 
 
@@ -28,7 +28,7 @@ class Flip:
 
 @dataclass(frozen=True, slots=True)
 class Flips:
-    """From the first study's balanced pick to the other's; `reason` is `why` in a sentence with its figures."""
+    """The changes from the first study's balanced pick to the other's; `reason` is `why` as a sentence with values."""
 
     knobs: tuple[Flip, ...]
     why: Why
@@ -38,7 +38,7 @@ class Flips:
 def flips(first: Result, other: Result) -> Flips:
     ours, theirs = balanced(first), balanced(other)
     if ours is None or theirs is None:
-        return Flips((), "unknown", "no measured trial keeps the budget, so there is no pick to hold against the other")
+        return Flips((), "unknown", "no measured trial keeps the budget, so there is no pick to compare")
     knobs = _changed(ours, theirs)
     if not knobs:
         return Flips(knobs, "same", "both studies pick the same settings")
@@ -72,7 +72,7 @@ def _why(ours: TrialInfo, theirs: TrialInfo, other: Result) -> tuple[Why, str]:
 
 
 def _same_settings(ours: TrialInfo, other: Result) -> TrialInfo | None:
-    """Return the trial there with the first's settings; one that differs in threads only counts where none is equal."""
+    """Return the other study's trial with the first pick's settings, or else one that differs only in threads."""
     equal = [trial for trial in other.trials if trial.settings == ours.settings]
     wanted = _without_threads(ours.settings)
     equal += [trial for trial in other.trials if _without_threads(trial.settings) == wanted]
@@ -80,7 +80,7 @@ def _same_settings(ours: TrialInfo, other: Result) -> TrialInfo | None:
 
 
 def _same_layers(ours: TrialInfo, other: Result) -> TrialInfo | None:
-    """Return a trial measured there, a finalist before others, with as many layers of each model on the device."""
+    """Return a trial that the other study measured with the same layers on the device, preferably a finalist."""
     wanted = [engine.placement for engine in ours.settings.values()]
     alike = [
         trial
@@ -104,14 +104,14 @@ def _refused(there: TrialInfo) -> str:
 
 
 def _too_much(ours: TrialInfo, capacity: int | None) -> str:
-    """Say by how much the first's settings exceed the other budget, by what was recorded of them; else nothing."""
+    """Return by how much the first pick's recorded bytes exceed the other budget, or an empty text."""
     if ours.vram is None or capacity is None:
         return ""
     planned_bytes, peak_bytes = ours.vram.planned_bytes or 0, ours.vram.peak_bytes
     needed_bytes = max(planned_bytes, peak_bytes)
     if needed_bytes <= capacity:
         return ""
-    source = "at its measured peak" if peak_bytes >= planned_bytes else "by plan"
+    source = "at their measured peak" if peak_bytes >= planned_bytes else "as planned"
     excess = format_bytes(needed_bytes - capacity)
     return (
         f"the first's settings take {format_bytes(needed_bytes)} {source}, the other budget is "
@@ -120,7 +120,7 @@ def _too_much(ours: TrialInfo, capacity: int | None) -> str:
 
 
 def _by_speed(there: TrialInfo, theirs: TrialInfo, measured: str) -> tuple[Why, str]:
-    """Hold what is nearest to the first's pick against the other's pick, both as measured there in the same rounds."""
+    """Compare the trial nearest to the first pick with the other pick, by the last stage that measured both."""
     measured_in = last_in_common([there, theirs])
     slower, faster, words, sure = [], [], [], True
     for model in theirs.settings:
@@ -132,7 +132,7 @@ def _by_speed(there: TrialInfo, theirs: TrialInfo, measured: str) -> tuple[Why, 
         faster += [model] if picked.slower_than(mine) else []
         words.append(f"{model} {mine.tokens_per_s:.1f} instead of {picked.tokens_per_s:.1f} tokens/s")
     if not sure:
-        return "unknown", f"{measured}, without an interval: whether they are slower cannot be said"
+        return "unknown", f"{measured}, without an interval: whether they are slower is unknown"
     figures = ", ".join(words)
     if slower and not faster:
         return "bandwidth", f"{measured}: clearly slower for {' and '.join(slower)} ({figures})"

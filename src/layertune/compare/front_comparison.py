@@ -1,4 +1,4 @@
-"""Two fronts as a whole: how much of what can be had each of them has, and which settings they share."""
+"""Comparison of whole fronts: their hypervolumes, and the settings that two fronts share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +12,13 @@ from layertune.results.trial_info import MeasuredIn, last_in_common, recorded_va
 from layertune.sampler.hypervolume import hypervolume
 from layertune.settings import SplitSettings
 
-# A latency has no natural worst value: the worst that was seen, and a little more so that it counts too.
+# A latency has no natural worst value: it is the worst measured one, plus this share of the range so that it counts.
 _BEYOND = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The worst corner and the best values that all hypervolumes are measured between, by objective."""
+    """The reference point (worst) and the best values that span the box of all hypervolumes, by objective."""
 
     objectives: tuple[str, ...]
     worst: tuple[float, ...]
@@ -27,7 +27,10 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """How many settings of each front are on the other one too, of how many. Threads count on equal cores only."""
+    """The number of settings that two fronts share, and of each front.
+
+    Threads are compared only if both machines have the same number of cores.
+    """
 
     n_shared: int
     n_first: int
@@ -39,9 +42,9 @@ def hypervolumes(results: Sequence[Result]) -> tuple[Reference | None, list[floa
     """Return each front's hypervolume as a share of the box between the common reference and the best of all fronts.
 
     Speeds and contexts are worst at 0, memory at the largest budget, a latency a little beyond the worst of all fronts.
-    An objective that has one value everywhere is left out. A study without a front has none, and neither has any study
-    where their objectives are unlike or a figure of one is missing. All speeds are of the last stage that all fronts
-    were measured in: those that chose a front have its luck in them.
+    An objective with one value everywhere is left out. A study without a front has no hypervolume. No study has one if
+    their objectives differ or a value is missing. All speeds are of the last stage that measured all fronts, since
+    speeds that a front was chosen by are biased upwards.
     """
     none: list[float | None] = [None] * len(results)
     if any(other.objectives != results[0].objectives for other in results[1:]):
@@ -74,7 +77,7 @@ def overlap(first: Result, other: Result) -> Overlap:
 
 
 def _form(trial: TrialInfo, threads_count: bool) -> SplitSettings:
-    """Return settings that are equal where only the machines' cores differ."""
+    """Return the settings, without threads if those do not count, in a form that can be compared."""
     engines = sorted(trial.settings.items())
     return SplitSettings.of(
         {name: engine if threads_count else replace(engine, n_threads=1) for name, engine in engines}
@@ -82,7 +85,7 @@ def _form(trial: TrialInfo, threads_count: bool) -> SplitSettings:
 
 
 def _costs(front: Sequence[TrialInfo], objectives: Sequence[Objective], measured_in: MeasuredIn) -> NDArray[np.float64]:
-    """Return the front as costs, less being better, of shape (n, m); NaN stands for a figure that is missing."""
+    """Return the front as costs, less being better, of shape (n, m); NaN stands for a missing value."""
     rows = [[recorded_value(trial, each, trial.metrics_of(measured_in)) for each in objectives] for trial in front]
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(objectives)) * _signs(objectives)
 

@@ -1,4 +1,4 @@
-"""Several studies against the first of them."""
+"""Comparison of several studies with the first of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from layertune.results.result import Result
 
 @dataclass(frozen=True, slots=True)
 class PairComparison:
-    """One study beside the first one."""
+    """One study compared with the first one."""
 
     first: str
     other: str
@@ -26,9 +26,10 @@ class PairComparison:
 
 @dataclass(frozen=True, slots=True)
 class StudyComparison:
-    """`hypervolumes` by label, all between the same `reference`; None where there is nothing in common to measure.
+    """The studies, their hypervolumes by label, and each study compared with the first.
 
-    Predictions come last in `studies`, and are in no hypervolume and no pair: nothing of them was measured.
+    All hypervolumes have the same `reference`; both are None if the studies have no objectives in common. Predictions
+    come last in `studies`. They have no hypervolume and are in no pair, since nothing of them was measured.
     """
 
     studies: tuple[StudySummary, ...]
@@ -40,10 +41,10 @@ class StudyComparison:
 def compare_studies(
     studies: Sequence[tuple[str, Result]], predictions: Sequence[tuple[str, Prediction]] = ()
 ) -> StudyComparison:
-    """Compare studies and predictions, two or more, each with the label to call it by; labels are unlike each other.
+    """Compare two or more studies and predictions, each with a unique label.
 
     Raises:
-        UnlikeStudies: they measured other models or other workloads.
+        UnlikeStudies: they measured different models or workloads.
     """
     (first_label, first), *others = studies
     for label, other in others:

@@ -1,4 +1,4 @@
-"""What one study brings to a comparison: its device, its budget, and its picks with their figures."""
+"""Summary of one study for a comparison: device, budget, and picks with their speeds and memory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +12,7 @@ from layertune.settings import EngineSettings
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """A median in tokens/s and its 95 % interval, None where the figure was measured once; or a predicted one, with the
-    prediction's interval."""
+    """A median in tokens/s with its 95 % interval, None if measured once; or a predicted speed with its interval."""
 
     tokens_per_s: float
     low: float | None
@@ -24,7 +23,7 @@ class Speed:
         return cls(metric.median, metric.low, metric.high)
 
     def slower_than(self, other: "Speed") -> bool | None:
-        """Say whether the intervals leave no doubt that this is slower; None where one is missing."""
+        """Return whether this is slower by intervals that do not overlap; None if an interval is missing."""
         if self.high is None or self.low is None or other.low is None or other.high is None:
             return None
         return self.high < other.low
@@ -32,7 +31,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class ModelPick:
-    """`together` is None where it was predicted: what models cost each other is not."""
+    """One model of a pick. `together` is None in a prediction, which covers each model alone only."""
 
     settings: EngineSettings
     alone: Speed
@@ -41,7 +40,7 @@ class ModelPick:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A trial that was picked, None where it was predicted; `bytes` are None on a device without memory of its own."""
+    """A pick. `trial` is None in a prediction; bytes are None on a device without its own memory."""
 
     trial: int | None
     models: Mapping[str, ModelPick]
@@ -51,11 +50,13 @@ class Pick:
 
 @dataclass(frozen=True, slots=True)
 class StudySummary:
-    """`capacity_bytes` is the budget without its margin, None on the CPU.
+    """One study or prediction.
 
-    `screening_only` marks a study without finals: its figures were measured once, and include who was lucky. Those of a
-    study that is `confirmed` chose nothing.
-    `predicted` marks what was not measured at all: its intervals are the prediction's.
+    Attributes:
+        capacity_bytes: the budget without its margin, None on the CPU.
+        screening_only: the study has no finals, so its speeds were measured once and are biased upwards.
+        confirmed: the speeds come from validation runs, which no pick was chosen by.
+        predicted: nothing was measured; the intervals are those of the prediction.
     """
 
     label: str
@@ -111,12 +112,12 @@ def predicted_summary(label: str, prediction: Prediction) -> StudySummary:
 
 
 def balanced(result: Result) -> TrialInfo | None:
-    """Return the balanced pick, None where no trial keeps the budget."""
+    """Return the balanced pick, None if no trial is within the budget."""
     return result.trial(result.picks["balanced"]) if "balanced" in result.picks else None
 
 
 def speed(trial: TrialInfo, model: str, measured_in: MeasuredIn) -> Speed | None:
-    """Return a model's speed alone in its workload, as it was measured then; None where it was not."""
+    """Return a model's speed alone as measured in one stage; None if that stage did not measure it."""
     metrics = trial.metrics_of(measured_in)
     return None if metrics is None else Speed.of(metrics[model]["tokens_per_s"])
 

@@ -1,4 +1,4 @@
-"""What `layertune compare` prints, as tables and sentences that know nothing of how they are shown."""
+"""The tables and sentences of `layertune compare`, as text without any formatting."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -11,14 +11,14 @@ from layertune.settings import EngineSettings
 from layertune.units import format_bytes
 
 _NONE = "–"
-# What a pick's column shows of each model; the rest of its settings are in the JSON.
+# The settings that a pick's column always shows; others only if they are not the default.
 _SHOWN = {"n_gpu_layers": "layers", "n_ctx": "-c", "n_batch": "-b", "n_ubatch": "-ub", "n_threads": "-t"}
 _STAGES: dict[MeasuredIn, str] = {
     "search": "the search's speeds",
     "finals": "the finals' speeds",
-    "confirming": "the speeds after the finals",
+    "confirming": "the speeds of the validation runs",
 }
-_USUAL = {field.name: field.default for field in fields(EngineSettings)}
+_DEFAULTS = {field.name: field.default for field in fields(EngineSettings)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +29,15 @@ class TextTable:
 
 
 def study_table(compared: StudyComparison) -> TextTable:
-    """Return a row a study: where it was made, and how good its front is."""
-    headings = ("study", "device", "memory", "budget", "figures", "front", "hypervolume")
+    """Return one row per study: its device, its budget and its front."""
+    headings = ("study", "device", "memory", "budget", "speeds", "front", "hypervolume")
     rows = tuple(
         (
             each.label,
             f"{each.device}{' (EMULATED)' if each.emulated else ''}",
             _bytes(each.vram_bytes),
             _bytes(each.capacity_bytes),
-            _figures(each),
+            _speeds(each),
             f"{each.n_front} PREDICTED" if each.predicted else f"{each.n_front} of {each.n_measured} measured",
             _share(compared.hypervolumes.get(each.label)),
         )
@@ -47,7 +47,7 @@ def study_table(compared: StudyComparison) -> TextTable:
 
 
 def pick_table(compared: StudyComparison, pick: str) -> TextTable:
-    """Return a row a study: what this pick sets, how fast that is, and what it takes."""
+    """Return one row per study: the settings, speeds and memory of this pick."""
     models = [name for study in compared.studies for each in study.picks.values() for name in each.models]
     names = tuple(dict.fromkeys(models))
     headings = ["study", "trial"]
@@ -63,7 +63,7 @@ def text_tables(compared: StudyComparison) -> list[TextTable]:
 
 
 def remarks(compared: StudyComparison) -> list[str]:
-    """Return what to know of all the tables."""
+    """Return the notes that apply to all tables."""
     found = []
     if compared.reference is not None:
         parts = [
@@ -72,33 +72,33 @@ def remarks(compared: StudyComparison) -> list[str]:
                 compared.reference.objectives, compared.reference.worst, compared.reference.best, strict=True
             )
         ]
-        found.append(f"Hypervolume: share of the box from the worst to the best value of {', '.join(parts)}.")
+        found.append(f"Hypervolume: share of the box between the worst and the best value of {', '.join(parts)}.")
     else:
         found.append("No hypervolume: the studies have no objectives, or no front, in common.")
     found.append("± is the 95 % interval of the median.")
     if any(study.emulated for study in compared.studies):
-        found.append("EMULATED: bytes are exact, speeds are the processor's that emulated the card, not a GPU's.")
+        found.append("EMULATED: bytes are exact; speeds are of the processor that emulated the card, not of a GPU.")
     if any(study.predicted for study in compared.studies):
         found.append(
-            "PREDICTED: by layertune predict from another card's trials, nothing of it measured; ± is half the "
-            "interval that it gives a trial. In no hypervolume, and not compared in sentences."
+            "PREDICTED: computed by layertune predict from another card's trials, not measured; ± is half the "
+            "predicted interval. Predictions have no hypervolume and are not compared in sentences."
         )
     if any(study.screening_only for study in compared.studies):
         found.append(
-            "SCREENING ONLY: no finals were held, so the figures were measured once and include who was lucky."
+            "SCREENING ONLY: without finals the speeds were measured once, so those of the picks are biased upwards."
         )
     return found
 
 
 def pair_lines(pair: PairComparison) -> Iterator[str]:
-    """Yield one study beside the first, in sentences."""
+    """Yield the comparison of one study with the first, as sentences."""
     if pair.hardware:
         changes = "; ".join(f"{each.what} {each.first} → {each.other}" for each in pair.hardware)
         yield f"Hardware differs: {changes}."
     else:
-        yield "Made on the same hardware with the same llama.cpp."
+        yield "Same hardware and same llama.cpp."
     shared = pair.overlap
-    threads = "" if shared.threads_count else ", whatever their threads: the cores are not as many"
+    threads = "" if shared.threads_count else ", threads ignored since the numbers of cores differ"
     yield (
         f"Fronts share {shared.n_shared} settings: {_part(shared.n_shared, shared.n_first)} of {pair.first}'s, "
         f"{_part(shared.n_shared, shared.n_other)} of {pair.other}'s{threads}."
@@ -114,7 +114,7 @@ def pair_lines(pair: PairComparison) -> Iterator[str]:
 def cost_line(cost: Cost) -> str:
     parts = ", ".join(f"{model} {_percent(each)}" for model, each in cost.models.items())
     whose = "with an equal budget" if cost.equal_budgets else "under the smaller budget"
-    return f"{cost.smaller} beside {cost.larger}, {whose}, by {_STAGES[cost.measured_in]}: {parts}."
+    return f"{cost.smaller} compared with {cost.larger}, {whose}, by {_STAGES[cost.measured_in]}: {parts}."
 
 
 def _pick_row(study: StudySummary, pick: Pick | None, names: Sequence[str]) -> tuple[str, ...]:
@@ -129,9 +129,9 @@ def _pick_row(study: StudySummary, pick: Pick | None, names: Sequence[str]) -> t
 
 
 def _settings(engine: EngineSettings) -> str:
-    """Return the settings that every reader knows, and of the others those that are not as usual."""
+    """Return the settings of `_SHOWN`, and the others that are not the default."""
     shown = [f"{words} {getattr(engine, name)}" for name, words in _SHOWN.items()]
-    others = [name for name in _USUAL if name not in _SHOWN and getattr(engine, name) != _USUAL[name]]
+    others = [name for name in _DEFAULTS if name not in _SHOWN and getattr(engine, name) != _DEFAULTS[name]]
     return " ".join([*shown, *(f"{name} {engine.written(name)}" for name in others)])
 
 
@@ -142,12 +142,12 @@ def _percent(cost: ModelCost) -> str:
     return f"{cost.percent:+.1f} % ({cost.low:+.1f} to {cost.high:+.1f} %{unclear})"
 
 
-def _figures(study: StudySummary) -> str:
+def _speeds(study: StudySummary) -> str:
     if study.predicted:
         return "PREDICTED"
     if study.screening_only:
         return "SCREENING ONLY"
-    return "finals, confirmed" if study.confirmed else "finals"
+    return "validation runs" if study.confirmed else "finals"
 
 
 def speed_words(speed: Speed | None) -> str:

@@ -1,5 +1,7 @@
-"""What a pick is worth: what one step of each of its settings gives and costs, and whether its models should share the
-device at all. Every figure says whether it was measured, modelled or planned."""
+"""Explanation of a pick: the effect of one step of each setting, and whether its models should share the device.
+
+Each value is marked as measured, modelled or planned.
+"""
 
 from layertune.explain.coexist import Alone, Case, Swap, coexist_or_swap
 from layertune.explain.explanation import Explanation, engines_to_plan, explain

@@ -1,4 +1,4 @@
-"""What a step does to memory, always between two figures of one source."""
+"""Changes of memory between two settings; both sides always come from the same source."""
 
 from collections.abc import Mapping
 
@@ -14,13 +14,13 @@ Totals = tuple[int, int]
 
 
 def measured_memory(pick: TrialInfo, other: TrialInfo, model: str) -> Memory | None:
-    """Return the difference of what llama.cpp said of its buffers in two trials; None where it is not recorded."""
+    """Return the difference of the buffers that llama.cpp reported in two trials; None if they were not recorded."""
     before, after = ((trial.buffers or {}).get(model) for trial in (pick, other))
     return None if before is None or after is None else _between(_held(before), _held(after), "measured")
 
 
 def recorded_memory(result: Result, model: str, before: EngineSettings, after: EngineSettings) -> Memory | None:
-    """Return the difference of two plans that trials of the result have; None where it lacks one."""
+    """Return the difference of two plans recorded in the result; None if one is missing."""
     plans = recorded_plans(result, model)
     n_layer = result.models[model].n_layer
     one, other = (plans.get(engine.memory_key(n_layer)) for engine in (before, after))
@@ -28,13 +28,13 @@ def recorded_memory(result: Result, model: str, before: EngineSettings, after: E
 
 
 def planned_memory(memory: EngineMemory, before: EngineSettings, after: EngineSettings) -> Memory | None:
-    """Return the difference of two plans that are made here; None where a part of one is unknown."""
+    """Return the difference of two plans computed now; None if a part of one is unknown."""
     one, other = (_planned(memory.plan(engine)) for engine in (before, after))
     return None if one is None or other is None else _between(one, other, "plan")
 
 
 def recorded_plans(result: Result, model: str) -> dict[EngineSettings, Mapping[str, BufferInfo]]:
-    """Return every plan of a model by what its memory depends on: it is the same in whichever trial it stands."""
+    """Return the recorded plans of a model, by the settings that its memory depends on."""
     n_layer = result.models[model].n_layer
     return {
         trial.settings[model].memory_key(n_layer): trial.planned[model]

@@ -1,29 +1,29 @@
 """Should the models share the device, or take turns on it?
 
-Coexist: all models loaded, split as the pick has it. Swap: one model loaded at a time, with all layers that fit alone
-and that the study's space has; to ask another one, the first is freed and the other loaded.
+Coexist: all models are loaded, split as in the pick. Swap: one model is loaded at a time, with all layers that fit
+alone and are in the study's space; for a request to another model, the first is freed and the other loaded.
 
-A round is one request to each model; what each asks is the study's workload, c and a are seconds of it:
+A round is one request of the study's workload to each model. In seconds:
 
-    c   a round where they coexist: in turns, the sum of the models' requests alone; at once, the longest of their
-        requests while all run, since the others end within it
+    c   a round of coexisting models. In turns: the sum of the models' requests alone. At once: the longest request
+        while all models run, since the others end within it.
     a   a round of a swap: the sum of the requests, each model with the device to itself
     l   loading every model once
 
-With r rounds a minute, and every model loaded once a minute (so that no request waits for a model longer than that), a
-minute's work takes r·c where they coexist and r·a + l with a swap. The two are equal at
+With r rounds per minute and every model loaded once a minute (so that no request waits longer than that for its model),
+the work of a minute takes r·c for coexisting models and r·a + l with a swap. Both are equal at
 
     r = l / (c − a)
 
-and the swap is possible up to r = (60 − l) / a. Where c ≤ a sharing costs nothing, and a swap never pays. One model by
-itself pays for its load after l_m / (c_m − a_m) requests in a row, alone.
+A swap is possible up to r = (60 − l) / a. If c ≤ a, sharing costs nothing and a swap never pays. A single model pays
+for its load after l_m / (c_m − a_m) requests in a row.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from layertune.explain.measured import figure
+from layertune.explain.measured import measured_rate
 from layertune.explain.steps import with_setting
 from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import MeasuredIn, is_disturbed, last_in_common
@@ -38,7 +38,7 @@ Verdict = Literal["coexist", "swap above break-even", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """A time, of median rates, with the ends of its 95 % interval, each None where it is not known."""
+    """A time in seconds from median rates, with the ends of its 95 % interval; an unknown end is None."""
 
     time_s: float
     low_s: float | None
@@ -46,15 +46,21 @@ class Seconds:
 
     @property
     def is_unsure(self) -> bool:
-        """Say whether it is above 0 and nothing tells it from noise."""
+        """Return whether the time is above 0 but may be noise."""
         return self.time_s > 0 and self.low_s is None
 
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """A model with the device to itself, as `trial` measured it: `shared` and `alone` are what its workload takes, by
-    itself in both. `load_s` is its weights' and context's load, its file in the page cache; a swap to it pays after
-    `n_in_a_row` requests, None where it never does."""
+    """A model with the device to itself, as measured by `trial`.
+
+    Attributes:
+        load_s: loading its weights and context, with its file in the page cache.
+        shared: one request as split in the pick, with the other models idle.
+        alone: one request with the device to itself.
+        slower: the difference of the two.
+        n_in_a_row: requests after which a swap to it pays; None if it never does.
+    """
 
     model: str
     trial: int
@@ -68,11 +74,11 @@ class Alone:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """How requests come: one at a time (`in turns`) or all models asked together (`at once`).
+    """One pattern of requests: one model at a time (`in turns`), or all models together (`at once`).
 
-    `slower` is what a round takes longer where the models coexist. `per_minute` is the break-even in requests a minute
-    to each model, None where a swap never pays; `most_per_minute` what a swap can serve. The verdict is unknown where a
-    round seems to take longer and nothing tells that from noise.
+    `slower` is the additional time of a round of coexisting models. `per_minute` is the break-even in requests per
+    minute to each model, None if a swap never pays. `most_per_minute` is the most that a swap can serve. The verdict is
+    unknown if the additional time may be noise.
     """
 
     name: CaseName
@@ -86,7 +92,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """The verdict on trial `trial`. Where something was not measured, `missing` says what, and there is no case."""
+    """The comparison for one trial. If something was not measured, it is listed in `missing` and there are no cases."""
 
     trial: int
     models: tuple[Alone, ...]
@@ -96,13 +102,13 @@ class Swap:
 
 
 def coexist_or_swap(result: Result, pick: TrialInfo) -> Swap:
-    """Return the verdict on a measured trial, from measured figures only."""
+    """Compare coexisting with swapping for a measured trial, from measured values only."""
     missing = _no_swap(result)
     found = {} if missing else {name: _trial_alone(result, pick, name) for name in result.models}
     missing += [each for each in found.values() if isinstance(each, str)]
     trials = {name: each for name, each in found.items() if not isinstance(each, str)}
     missing += [
-        f"the load time of {name}: this result.json is older than its record"
+        f"the load time of {name}: this result.json does not record it"
         for name, trial in trials.items()
         if name not in trial.load_s
     ]
@@ -130,16 +136,18 @@ def coexist_or_swap(result: Result, pick: TrialInfo) -> Swap:
 
 def _no_swap(result: Result) -> list[str]:
     if len(result.models) == 1:
-        return ["another model: a single one shares the device with nobody"]
+        return ["another model: a single model does not share the device"]
     if result.hardware.device.kind == "cpu":
-        return ["a device: without one there is nothing to take turns on"]
+        return ["a device: without one there is nothing to share"]
     return []
 
 
 def _trial_alone(result: Result, pick: TrialInfo, model: str) -> TrialInfo | str:
-    """Return the trial that measured `model` with all layers that fit alone and the pick's other settings: the pick, or
-    a finalist before others; or what is missing. Its speed alone is that of having the device to itself, since the
-    others rest."""
+    """Return the trial that measured `model` with all layers that fit alone and the pick's other settings.
+
+    The pick is preferred, then finalists. Without such a trial, return what is missing. A trial's speed alone is that
+    with the device to itself, since the other models are idle.
+    """
     n_most = result.models[model].n_layer + 1
     fitting = _fit_alone(result, pick, model)
     for n_layers in dict.fromkeys(each for each in (n_most, fitting) if each is not None):
@@ -153,7 +161,7 @@ def _trial_alone(result: Result, pick: TrialInfo, model: str) -> TrialInfo | str
 
 
 def _fit_alone(result: Result, pick: TrialInfo, model: str) -> int | None:
-    """Return how many layers fit alone by the study's plan; None where it planned other contexts or batches."""
+    """Return how many layers fit alone as planned by the study; None if it planned other contexts or batches."""
     baseline = result.baselines.get(_FIT_ALONE)
     if baseline is None or baseline.settings is None or model not in baseline.settings:
         return None
@@ -163,7 +171,7 @@ def _fit_alone(result: Result, pick: TrialInfo, model: str) -> int | None:
 
 
 def _ran(trial: TrialInfo, model: str, engine: EngineSettings, n_layer: int) -> bool:
-    """Say whether a trial measured the engine within the limits, and so shows that it fits."""
+    """Return whether a trial measured these settings within the limits, which shows that they fit."""
     fits = trial.state == "measured" and not trial.exceeded() and not is_disturbed(trial)
     return fits and trial.settings[model].canonical(n_layer) == engine
 
@@ -186,30 +194,30 @@ def _case(name: CaseName, shared: Seconds, alone: Seconds, slower: Seconds, load
 
 
 def _is_clear(slower: Seconds) -> bool:
-    """Say whether sharing costs time beyond the noise."""
+    """Return whether sharing clearly costs time."""
     return slower.low_s is not None and slower.low_s > 0
 
 
 def _seconds(result: Result, trial: TrialInfo, model: str, quantity: str, measured_in: MeasuredIn) -> Seconds | None:
-    """Return what the model's workload takes at a measured rate; None where it is missing."""
-    rate, n_generate = figure(trial, model, quantity, measured_in), result.workload[model].n_generate
+    """Return the time of one request at a measured rate; None if the rate is missing."""
+    rate, n_generate = measured_rate(trial, model, quantity, measured_in), result.workload[model].n_generate
     if rate is None:
         return None
     if rate.half is None:
         return Seconds(n_generate / rate.rate, None, None)
-    # A rate that may be none at all may take for ever.
+    # If the rate may be 0, the time has no upper end.
     high_s = n_generate / (rate.rate - rate.half) if rate.half < rate.rate else None
     return Seconds(n_generate / rate.rate, n_generate / (rate.rate + rate.half), high_s)
 
 
 def _sum(parts: Sequence[Seconds]) -> Seconds:
-    """Add the ends too: too wide rather than too narrow, like all that is done with them here."""
+    """Add times and the ends of their intervals, which makes the interval too wide rather than too narrow."""
     lows, highs = [each.low_s for each in parts], [each.high_s for each in parts]
     return Seconds(sum(each.time_s for each in parts), _whole(lows), _whole(highs))
 
 
 def _longest(parts: Sequence[Seconds]) -> Seconds:
-    """Return the longest of times at once, each end being the longest one."""
+    """Return the longest time; each end of its interval is the longest of the ends."""
     lows, highs = [each.low_s for each in parts], [each.high_s for each in parts]
     return Seconds(max(each.time_s for each in parts), _most(lows), _most(highs))
 

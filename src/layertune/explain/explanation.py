@@ -1,4 +1,4 @@
-"""The table of one pick: measured lines, planned and modelled ones, in the order in which they are worth trying."""
+"""The explanation of one pick: measured, planned and modelled steps, the most useful first."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,16 @@ from layertune.results.result import Result, TrialInfo
 from layertune.settings import EngineSettings
 
 _NOT_MEASURED = "not recorded"
-_NO_PLAN = "no trial has a plan of it"
-_REFUSED = "llama.cpp creates no context with it"
+_NO_PLAN = "no recorded plan"
+_REFUSED = "llama.cpp cannot create a context with it"
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """All lines of a trial, in order, and the steps that there are not. `on_device` says whose memory is short."""
+    """All steps of a trial in order, and the steps that are not possible.
+
+    `on_device` is true if device memory is the scarce one, false if host memory is.
+    """
 
     trial: int
     on_device: bool
@@ -28,10 +31,12 @@ class Explanation:
 
 
 def explain(result: Result, pick: TrialInfo, memory: Mapping[str, EngineMemory]) -> Explanation:
-    """Return what one step of every setting of a measured trial gives and costs, beside what trials have measured of
-    the same setting further away.
+    """Return the effect of one step of every setting of a measured trial, and of larger steps that trials measured.
 
-    `memory` plans, by model, what the result has no plan of; a model may be missing.
+    Args:
+        result: the study's result.
+        pick: the trial to explain.
+        memory: computes plans that the result does not have, by model; models may be missing.
     """
     on_device = result.hardware.device.kind != "cpu"
     lines: list[Line] = []
@@ -48,8 +53,7 @@ def explain(result: Result, pick: TrialInfo, memory: Mapping[str, EngineMemory])
 
 
 def engines_to_plan(result: Result, picks: Sequence[TrialInfo]) -> dict[str, list[EngineSettings]]:
-    """Return by model the engines that `explain` would plan again: those of steps that the result has no plan of, and
-    what they are steps from."""
+    """Return the settings that `explain` would plan, by model: steps without a recorded plan, and where they start."""
     wanted: dict[str, list[EngineSettings]] = {name: [] for name in result.models}
     for pick in picks:
         for model in result.models:
@@ -107,8 +111,10 @@ class _Lines:
         )
 
     def _over(self, memory: Memory) -> Over | None:
-        """Hold the change against what the pick leaves of each limit of the study (space/limits.py). Of several
-        devices only the fullest one's rest is told, and the change need not be there."""
+        """Compare the change with the headroom that the pick leaves of each limit of the study (space/limits.py).
+
+        Of several devices only the headroom of the fullest one is recorded, and the change may be on another one.
+        """
         excess = self._pick.violations
         on_device, on_host = excess.get("vram"), excess.get(f"ram.{self._model}")
         if self._result.budget.devices is not None:

@@ -1,4 +1,4 @@
-"""One line of the table: what changing one setting of one model does to its speed and to memory."""
+"""One line of an explanation: the effect of changing one setting of one model on its speed and on memory."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,10 +12,10 @@ Gives = Literal["memory", "speed", "neither", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Of a model's tokens/s alone: so many more or less than `before`, with the 95 % interval where there is one.
+    """Change of a model's tokens/s alone from `before`, with its 95 % interval if there is one.
 
-    Measured is the difference of two trials, the other one's number being `trial`; `measured_in` says when both figures
-    were. Modelled is the difference of two expectations of the search's model.
+    A measured change is the difference to the trial with the number `trial`, both measured in the stage `measured_in`.
+    A modelled change is the difference of two expected values of the search's model.
     """
 
     tokens_per_s: float
@@ -32,7 +32,7 @@ class Change:
 
     @property
     def clear(self) -> bool | None:
-        """Say whether the interval leaves out 0; None without an interval."""
+        """Return whether the interval excludes 0; None without an interval."""
         if self.low is None or self.high is None:
             return None
         return not self.low <= 0 <= self.high
@@ -40,8 +40,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes of the model's buffers on all devices and on the host, more or less than before, both sides of one source:
-    llama.cpp's own figures of two trials, two plans that the result has, or two that were made again."""
+    """Change of the bytes of the model's buffers, on all devices and on the host.
+
+    Both sides have the same source: the buffers measured in two trials, two recorded plans, or two plans computed now.
+    """
 
     device_bytes: int
     host_bytes: int
@@ -50,7 +52,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """By how much a change would exceed a limit, and which."""
+    """The limit that a change would exceed, and by how many bytes."""
 
     n_bytes: int
     limit: Literal["the budget", "the model's RAM limit"]
@@ -58,8 +60,11 @@ class Over:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """`knob` goes from `before` to `to`, and the settings `along` go with it. Where a figure is missing, words say why.
-    `over` is what would be exceeded, None where nothing would or nobody knows."""
+    """One setting (`knob`) changed from `before` to `to`, together with the settings `along`.
+
+    `no_speed` and `no_memory` are the reason for a missing value. `over` is the limit that would be exceeded, None if
+    there is none or it is unknown. `gives` is the benefit of the change.
+    """
 
     model: str
     knob: str
@@ -74,14 +79,14 @@ class Line:
     gives: Gives
 
     def freed_bytes(self, *, on_device: bool) -> int:
-        """Return what it frees where memory is short: on the device, or on the host where there is none."""
+        """Return the bytes that the change frees on the device, or on the host if there is no device."""
         if self.memory is None:
             return 0
         return -self.memory.device_bytes if on_device else -self.memory.host_bytes
 
 
 def gives(speed: Change | None, freed_bytes: int | None) -> Gives:
-    """Return what a change is made for. A difference of speed that may be noise is none."""
+    """Return the benefit of a change. A difference of speed that may be noise does not count."""
     if freed_bytes is not None and freed_bytes > 0:
         return "memory"
     if speed is not None and speed.tokens_per_s > 0 and speed.clear is not False:
@@ -90,8 +95,11 @@ def gives(speed: Change | None, freed_bytes: int | None) -> Gives:
 
 
 def ordered(lines: list[Line], *, on_device: bool) -> list[Line]:
-    """Return first what frees memory, by the share of speed that each byte costs, the least first; then what buys
-    speed, the most first; then the rest. Within each, what has no speed comes last."""
+    """Return the lines in order of benefit.
+
+    First those that free memory, least share of speed lost per byte first; then those that gain speed, most first; then
+    the rest. Within each group, lines without a speed come last.
+    """
 
     def key(line: Line) -> tuple[int, bool, float]:
         place = ("memory", "speed", "neither", "unknown").index(line.gives)

@@ -1,4 +1,4 @@
-"""Trials that differ from the pick in one setting alone, and what that did."""
+"""Trials that differ from the pick in one setting only, and the change of speed between them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from layertune.results.trial_info import MeasuredIn, is_disturbed, last_in_commo
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A measured rate, and half its 95 % interval where there is one."""
+class MeasuredRate:
+    """A measured rate in tokens/s, and half its 95 % interval if there is one."""
 
     rate: float
     half: float | None
 
 
 def measured_steps(result: Result, pick: TrialInfo, model: str) -> Iterator[tuple[Step, TrialInfo]]:
-    """Give the nearest measured value below and above the pick's of every setting of `model`, with its trial.
+    """Yield the nearest measured values below and above the pick's, for every setting of `model`, with their trials.
 
-    Nothing else differs between the two, in any model; what is disturbed is left out.
+    These trials differ from the pick in nothing else, in any model. Disturbed trials are left out.
     """
     found = [pair for trial in result.trials if (pair := _difference(result, pick, trial, model)) is not None]
     for knob in KNOBS:
@@ -35,15 +35,15 @@ def measured_steps(result: Result, pick: TrialInfo, model: str) -> Iterator[tupl
 
 
 def measured_change(pick: TrialInfo, other: TrialInfo, model: str) -> Change | None:
-    """Return the difference of the two trials' tokens/s, both of the last rounds that measured both."""
+    """Return the difference of the two trials' tokens/s, both from the last stage that measured both."""
     measured_in = last_in_common([pick, other])
-    before, after = (figure(trial, model, "tokens_per_s", measured_in) for trial in (pick, other))
+    before, after = (measured_rate(trial, model, "tokens_per_s", measured_in) for trial in (pick, other))
     if before is None or after is None:
         return None
     difference = after.rate - before.rate
     low = high = None
     if before.half is not None and after.half is not None:
-        half = hypot(before.half, after.half)  # the two are measured independently
+        half = hypot(before.half, after.half)  # independent measurements
         low, high = difference - half, difference + half
     return Change(difference, low, high, before.rate, "measured", other.number, measured_in)
 
@@ -73,13 +73,13 @@ def _above(pair: tuple[Step, TrialInfo]) -> tuple[int, int, int]:
     return step.to, -trial.n_all_rounds(), trial.number
 
 
-def figure(trial: TrialInfo, model: str, quantity: str, measured_in: MeasuredIn) -> Figure | None:
-    """Return a figure as it was measured then; None where it is missing."""
+def measured_rate(trial: TrialInfo, model: str, quantity: str, measured_in: MeasuredIn) -> MeasuredRate | None:
+    """Return a rate as measured in one stage; None if it is missing."""
     metric = (trial.metrics_of(measured_in) or {}).get(model, {}).get(quantity)
     if metric is None or metric.median <= 0:
         return None
     if metric.low is None or metric.high is None:
-        return Figure(metric.median, None)
+        return MeasuredRate(metric.median, None)
     half = (metric.high - metric.low) / 2
-    # Repetitions of one load scatter less than two loads do.
-    return Figure(metric.median, max(half, LOAD_SPREAD * metric.median) if measured_in == "search" else half)
+    # Repetitions within one load vary less than two loads do.
+    return MeasuredRate(metric.median, max(half, LOAD_SPREAD * metric.median) if measured_in == "search" else half)

@@ -1,4 +1,4 @@
-"""What the search's model of speed, fitted to one result, says of steps that no trial has measured."""
+"""Changes of speed for steps that no trial measured, by the search's model of speed fitted to the result."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,13 +18,13 @@ from layertune.sampler.observations import observations
 from layertune.sampler.posterior import ModelEngines
 from layertune.settings import EngineSettings
 
-# Fewer engines leave the model what it believed before (sampler/time_model.py).
+# With fewer settings the posterior is nearly the prior (sampler/time_model.py).
 _LEAST_ENGINES = 3
 _Z = NormalDist().inv_cdf(0.975)
 
 
 class ModelledSpeeds:
-    """One model's tokens/s alone: the posterior over the engines that were measured and those that are `wanted`."""
+    """Posterior of one model's tokens/s alone, at its measured settings and at those `wanted`."""
 
     def __init__(self, result: Result, model: str, wanted: Sequence[EngineSettings]) -> None:
         found = observations(result, model)
@@ -36,7 +36,7 @@ class ModelledSpeeds:
             engines = ModelEngines(
                 every,
                 result.models[model].n_layer,
-                np.zeros((len(every), 1), dtype=np.int64),  # whether it fits is no matter of its speed
+                np.zeros((len(every), 1), dtype=np.int64),  # whether a setting fits does not affect its speed
                 RecordedWeights(result, model),
                 Workload(n_prompt=load.n_prompt, n_generate=load.n_generate),
             )
@@ -44,7 +44,7 @@ class ModelledSpeeds:
             self._rates, self._covariance = engines.rates(measured, [engines.rows[each] for each in self._places])
 
     def missing(self, before: EngineSettings, after: EngineSettings) -> str | None:
-        """Return why the model can say nothing of a step, None where it can."""
+        """Return why the model cannot predict a step, None if it can."""
         if len(self._seen) < _LEAST_ENGINES:
             return f"too few settings measured to model its speed: {len(self._seen)}"
         changed = {knob for knob in KNOBS if value(before, knob) != value(after, knob)}
@@ -53,7 +53,7 @@ class ModelledSpeeds:
         return None
 
     def change(self, before: EngineSettings, after: EngineSettings) -> Change:
-        """Return the difference of two expectations; the interval is of what the model does not know of it."""
+        """Return the difference of two expected speeds, with the interval of its posterior standard deviation."""
         one, other = self._places[before], self._places[after]
         rates, covariance = self._rates, self._covariance
         difference = float(rates[other] - rates[one])
@@ -63,8 +63,7 @@ class ModelledSpeeds:
 
 
 def _unlike(one: EngineSettings, other: EngineSettings, changed: set[str]) -> bool:
-    """Say whether two engines tell of the settings `changed`: they differ in all of them and, whatever their layers,
-    in no other one."""
+    """Return whether two engines differ in all settings of `changed`, and otherwise at most in layers."""
     if any(value(one, knob) == value(other, knob) for knob in changed):
         return False
     free: dict[str, Any] = {knob: value(other, knob) for knob in changed | {"n_gpu_layers"}}

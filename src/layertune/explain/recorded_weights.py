@@ -1,4 +1,4 @@
-"""How much of a model's weights is on the device, as the model of its speed needs it. Never shown as bytes."""
+"""Weights on the device as input of the model of speed; never shown as bytes."""
 
 import numpy as np
 
@@ -9,8 +9,11 @@ from layertune.settings import EngineSettings
 
 
 class RecordedWeights:
-    """Recorded where a trial was planned; on a line through the nearest two elsewhere; the count of layers for all
-    where fewer than two splits were, since bytes and layers are not on one line."""
+    """Bytes of a model's weights on the device, by its settings.
+
+    They are the recorded bytes of a planned trial, or lie on a line through the two nearest ones. With fewer than two
+    recorded splits, the number of layers is used for all settings, since bytes and layers cannot be mixed.
+    """
 
     def __init__(self, result: Result, model: str) -> None:
         self._held: dict[int, dict[int, int]] = {}  # bytes by n_cpu_moe, then by n_gpu_layers

@@ -1,7 +1,7 @@
-"""One step up or down of each setting of a model, as llama.cpp would really run it.
+"""One step up or down of each setting of a model, as llama.cpp would run it.
 
-A step is one layer; of another setting it is the next value that the study has tried, else twice or half as much, and
-of threads one more or one less.
+A step of n_gpu_layers is one layer. A step of another setting goes to the next value that the study tried; beyond those
+values it is one thread, or double or half for contexts and batches.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -16,7 +16,7 @@ KNOBS = ("n_gpu_layers", "n_ctx", "n_batch", "n_ubatch", "n_threads")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`engine` is the model after one step of `knob`, in canonical form."""
+    """One step of a setting (`knob`); `engine` has the model's settings after it, in canonical form."""
 
     model: str
     knob: str
@@ -29,7 +29,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class NoStep:
-    """Why a setting cannot go further up or down."""
+    """A step that is not possible, and why."""
 
     model: str
     knob: str
@@ -38,7 +38,7 @@ class NoStep:
 
 
 def canonical_engine(result: Result, trial: TrialInfo, model: str) -> EngineSettings:
-    """Return a model of a trial in canonical form."""
+    """Return the settings of one model of a trial in canonical form."""
     return trial.settings[model].canonical(result.models[model].n_layer)
 
 
@@ -48,20 +48,22 @@ def value(engine: EngineSettings, knob: str) -> int:
 
 
 def with_setting(engine: EngineSettings, knob: str, to: int, n_layer: int) -> EngineSettings:
-    """Return the engine with one setting changed, in canonical form. A physical batch takes the logical one along,
-    which it cannot exceed; llama.cpp's own order of clamping does the rest."""
+    """Return the engine with one setting changed, in canonical form.
+
+    A larger n_ubatch raises n_batch too, which it cannot exceed. Other limits follow llama.cpp's order of clamping.
+    """
     n_batch = max(engine.n_batch, to) if knob == "n_ubatch" else engine.n_batch
     changes: dict[str, Any] = {"n_batch": n_batch, knob: to}
     return replace(engine, **changes).canonical(n_layer)
 
 
 def linked_settings(before: EngineSettings, step: Step) -> list[str]:
-    """Return the names of the settings that go along with a step: a batch with the other one, or with its context."""
+    """Return the names of the settings that change together with a step, as n_batch does with n_ubatch."""
     return [knob for knob in KNOBS if knob != step.knob and getattr(before, knob) != getattr(step.engine, knob)]
 
 
 def steps(result: Result, model: str, engine: EngineSettings) -> Iterator[Step | NoStep]:
-    """Give a step down and a step up of every setting, or why there is none; `engine` is in canonical form."""
+    """Yield a step down and a step up of every setting, or why there is none; `engine` is in canonical form."""
     n_layer = result.models[model].n_layer
     for knob in KNOBS:
         tried = {value(canonical_engine(result, trial, model), knob) for trial in result.trials}
@@ -70,7 +72,7 @@ def steps(result: Result, model: str, engine: EngineSettings) -> Iterator[Step |
             why = _RULES[knob](result, model, engine, to)
             changed = None if why else with_setting(engine, knob, to, n_layer)
             if changed is None or value(changed, knob) == value(engine, knob):
-                yield NoStep(model, knob, up, why or "llama.cpp would run it as it is")
+                yield NoStep(model, knob, up, why or "llama.cpp would clamp it to the present value")
             else:
                 yield Step(model, knob, changed)
 
@@ -88,20 +90,20 @@ def _next(engine: EngineSettings, knob: str, tried: Collection[int], *, up: bool
 
 
 def _layers(result: Result, model: str, engine: EngineSettings, to: int) -> str:
-    """Return why so many layers are not possible; empty where they are, as in every rule here."""
+    """Return why this number of layers is not possible; empty if it is, as in every rule here."""
     if result.hardware.device.kind == "cpu":
         return "there is no device to put layers on"
     if to < 0:
         return "no layer is on the device"
     if result.budget.devices is not None and engine.n_gpu_layers == 0:
-        return "no layer is on a device, so nothing says which of them would get the first"
+        return "no layer is on a device yet, and which device would get the first one is not determined"
     n_most = result.models[model].n_layer + 1
     return f"all {n_most} layers are on the device" if to > n_most else ""
 
 
 def _context(result: Result, model: str, engine: EngineSettings, to: int) -> str:
     if to < engine.n_ctx and engine.n_ctx <= N_CTX_PADDING * engine.n_parallel:
-        return f"llama.cpp makes no context of less than {N_CTX_PADDING} tokens a slot"
+        return f"the smallest context of llama.cpp is {N_CTX_PADDING} tokens per slot"
     workload = result.workload[model]
     n_needed = workload.n_prompt + workload.n_generate
     n_slot = with_setting(engine, "n_ctx", to, result.models[model].n_layer).n_ctx // engine.n_parallel
@@ -110,8 +112,8 @@ def _context(result: Result, model: str, engine: EngineSettings, to: int) -> str
 
 def _batch(result: Result, model: str, engine: EngineSettings, to: int) -> str:
     if to > engine.n_ctx:
-        return f"llama.cpp takes no batch beyond the context of {engine.n_ctx}"
-    return "a batch has one token at least" if to < 1 else ""
+        return f"a batch cannot exceed the context of {engine.n_ctx}"
+    return "a batch has at least one token" if to < 1 else ""
 
 
 def _threads(result: Result, model: str, engine: EngineSettings, to: int) -> str:
@@ -119,7 +121,7 @@ def _threads(result: Result, model: str, engine: EngineSettings, to: int) -> str
     n_cpus = n_cores if limits is None or limits.n_cpus is None else min(limits.n_cpus, n_cores)
     if to > max(n_cpus, engine.n_threads):
         return f"a model may use {n_cpus} cores" if n_cpus > 1 else "a model may use one core"
-    return "it takes one thread at least" if to < 1 else ""
+    return "at least one thread is needed" if to < 1 else ""
 
 
 _RULES: dict[str, Callable[[Result, str, EngineSettings, int], str]] = {

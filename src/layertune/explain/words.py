@@ -1,4 +1,4 @@
-"""What an explanation says in words, the same on the page and in a terminal."""
+"""Sentences of an explanation, the same in the report and in the terminal."""
 
 from layertune.explain.coexist import Alone, Case, Swap
 from layertune.explain.line import Change, Gives, Line
@@ -6,7 +6,7 @@ from layertune.explain.steps import NoStep
 from layertune.results.trial_info import MeasuredIn
 from layertune.units import format_bytes
 
-_MEASURED_IN: dict[MeasuredIn, str] = {"search": "", "finals": ", finals", "confirming": ", after the finals"}
+_MEASURED_IN: dict[MeasuredIn, str] = {"search": "", "finals": ", finals", "confirming": ", validation runs"}
 
 
 def title(gives: Gives, *, on_device: bool) -> str:
@@ -14,25 +14,25 @@ def title(gives: Gives, *, on_device: bool) -> str:
     where = "the device" if on_device else "the host"
     return {
         "memory": f"Steps that free memory of {where}, least speed lost per byte first",
-        "speed": "Steps that buy speed, most first",
-        "neither": f"Steps that do neither: no clear gain of speed, no memory of {where}",
-        "unknown": "Steps of which speed or memory is not known",
+        "speed": "Steps that gain speed, most first",
+        "neither": f"Steps that do neither: no clear gain of speed, no memory of {where} freed",
+        "unknown": "Steps with unknown speed or memory",
     }[gives]
 
 
 def step_words(line: Line) -> str:
-    """Return what changes: `n_ubatch 128 → 256, n_batch along`."""
-    along = f", {' and '.join(line.along)} along" if line.along else ""
+    """Return the change, like `n_ubatch 128 → 256, with n_batch`."""
+    along = f", with {' and '.join(line.along)}" if line.along else ""
     return f"{line.knob} {line.before} → {line.to}{along}"
 
 
 def speed_source(line: Line) -> str:
-    """Return whose figure the speed is, or why there is none."""
+    """Return the source of the speed, or why there is none."""
     return line.no_speed or "" if line.speed is None else _change_source(line.speed)
 
 
 def memory_source(line: Line) -> str:
-    """Return whose figures the bytes are, or why there are none."""
+    """Return the source of the bytes, or why there are none."""
     if line.memory is None:
         return line.no_memory or ""
     over = "" if line.over is None else f"; does not fit: {format_bytes(line.over.n_bytes)} over {line.over.limit}"
@@ -48,27 +48,29 @@ def missing_words(swap: Swap) -> str:
 
 
 def case_words(case: Case) -> str:
-    """Return the verdict on one way of asking."""
-    how = {"in turns": "Asked one after the other", "at once": "Asked at the same time"}[case.name]
+    """Return the verdict on one pattern of requests."""
+    how = {"in turns": "Requests one after the other", "at once": "Requests at the same time"}[case.name]
     if case.verdict == "unknown":
-        return f"{how}: no verdict. One of its speeds was measured once, or too unsteadily to tell a cost from noise."
+        return (
+            f"{how}: no verdict. One of its speeds was measured once, or varies too much to separate a cost from noise."
+        )
     if case.per_minute is None:
         clear = "no clear time" if case.slower.time_s > 0 else "no time"
-        return f"{how}: coexist. Sharing the device costs {clear}, so loading one model after the other never pays."
+        return f"{how}: coexist. Sharing the device costs {clear}, so a swap never pays."
     if case.verdict == "coexist":
         return (
-            f"{how}: coexist. A swap would pay from {case.per_minute:.1f} requests a minute to each model on, and "
-            f"could serve {case.most_per_minute:.1f}."
+            f"{how}: coexist. A swap would pay above {case.per_minute:.1f} requests per minute to each model, but can "
+            f"serve only {case.most_per_minute:.1f}."
         )
     return (
-        f"{how}: coexist below {case.per_minute:.1f} requests a minute to each model, swap above, up to the "
-        f"{case.most_per_minute:.1f} that a swap can serve."
+        f"{how}: coexist below {case.per_minute:.1f} requests per minute to each model, swap above. A swap can "
+        f"serve up to {case.most_per_minute:.1f}."
     )
 
 
 def in_a_row_words(alone: Alone) -> str:
     if alone.slower.is_unsure:
-        return f"Whether a swap to {alone.model} ever pays is not known: a speed was measured once or unsteadily."
+        return f"Whether a swap to {alone.model} ever pays is unknown: a speed was measured once or varies too much."
     if alone.n_in_a_row is None:
         return f"{alone.model} is not clearly faster alone: a swap to it never pays."
     return f"A swap to {alone.model} pays after {alone.n_in_a_row:.1f} requests to it in a row."

@@ -70,7 +70,10 @@ def test_a_smaller_card_s_study_is_held_against_the_recorded_one(smaller: Path) 
     assert "rtx4050-3b-7b-emulated → emulated-4gib" in text
     assert "Hardware differs: device memory 6141.0 MiB → 4096.0 MiB." in text
     assert "the other budget is 4096.0 MiB" in text
-    assert "emulated-4gib beside rtx4050-3b-7b-emulated, under the smaller budget, by the search's speeds: chat" in text
+    assert (
+        "emulated-4gib compared with rtx4050-3b-7b-emulated, under the smaller budget, by the search's speeds: chat"
+        in text
+    )
     assert "EMULATED: bytes are exact" in text
 
 
@@ -145,16 +148,16 @@ def test_names_from_elsewhere_are_shown_as_they_are(capsys: pytest.CaptureFixtur
     assert "| 4 [old] \\| GiB | emulated card (EMULATED) |" in markdown(compared())
 
 
-def test_what_is_not_of_the_finals_is_marked_where_it_stands() -> None:
+def test_a_study_without_finals_is_marked_in_its_row_and_below_the_tables() -> None:
     lines = markdown(compared()).splitlines()
     (row,) = [line for line in lines if line.startswith("| 4 [old]") and "emulated card" in line]
     assert "SCREENING ONLY" in row
-    assert any(line.startswith("SCREENING ONLY: no finals were held") for line in lines)
+    assert any(line.startswith("SCREENING ONLY: without finals") for line in lines)
 
 
 def test_a_cost_is_in_percent_with_its_interval() -> None:
     text = markdown(compared())
-    whose = "4 [old] \\| GiB beside 6 GiB, under the smaller budget, by the search's speeds"
+    whose = "4 [old] \\| GiB compared with 6 GiB, under the smaller budget, by the search's speeds"
     assert f"{whose}: chat -10.0 % (-11.3 to -8.7 %), code -20.0 %" in text
 
 

@@ -30,7 +30,7 @@ def test_the_table_is_printed_with_what_each_figure_is(folder: Path) -> None:
     assert "Steps that free memory of the device, least speed lost per byte first" in words
     assert "chat n_gpu_layers 20 → 19 -1.00" in words
     assert "measured: trial 1 -10.0 MiB" in words
-    assert "Steps that buy speed, most first" in words
+    assert "Steps that gain speed, most first" in words
     assert "No further step:" in words
     assert "Coexist or swap? No verdict, since this is missing: how many layers of code fit alone" in words
 
@@ -45,7 +45,7 @@ def test_a_config_whose_models_are_not_here_plans_nothing(folder: Path) -> None:
     answer = explained(folder)
     assert "left out: " in answer.stderr
     assert "gone.gguf" in answer.stderr
-    assert "no trial has a plan of it" in " ".join(answer.stdout.split())
+    assert "no recorded plan" in " ".join(answer.stdout.split())
 
 
 def test_json_has_the_same_lines_and_the_verdict(folder: Path) -> None:

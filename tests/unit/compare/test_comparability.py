@@ -33,13 +33,13 @@ def other_workload() -> Result:
     ],
     ids=["file", "workload", "models"],
 )
-def test_studies_of_unlike_models_or_workloads_are_refused_with_the_reason(other: Result, words: str) -> None:
+def test_studies_of_different_models_or_workloads_are_refused_with_the_reason(other: Result, words: str) -> None:
     with pytest.raises(UnlikeStudies, match=f"^a and b cannot be compared: {words}") as caught:
         compare_studies([("a", FIRST), ("b", other)])
     assert caught.value.exit_status == 2
 
 
-def test_the_third_study_is_held_against_the_first_too() -> None:
+def test_the_third_study_is_compared_with_the_first_too() -> None:
     with pytest.raises(UnlikeStudies, match="a and c cannot be compared"):
         compare_studies([("a", FIRST), ("b", FIRST), ("c", other_file())])
 
@@ -49,11 +49,11 @@ def test_a_model_s_file_may_have_another_name() -> None:
     compare_studies([("a", FIRST), ("b", changed(models=FIRST.models | {"code": renamed}))])
 
 
-def test_the_same_machine_differs_in_nothing() -> None:
+def test_one_machine_has_no_differences() -> None:
     assert hardware_differences(FIRST, FIRST) == []
 
 
-def test_what_differs_between_two_machines_is_named_with_both_values() -> None:
+def test_differences_of_two_machines_are_named_with_both_values() -> None:
     other = study(
         [Row((37, 20), (10, 5), 900)], budget_mib=6141, n_cores=16, device="NVIDIA GeForce RTX 4050 Laptop GPU"
     )
@@ -66,13 +66,13 @@ def test_what_differs_between_two_machines_is_named_with_both_values() -> None:
     }
 
 
-def test_two_emulated_cards_that_differ_in_threads_only_are_told_apart() -> None:
+def test_emulated_cards_with_different_threads_differ() -> None:
     slower = study([Row((37, 20), (10, 5), 900)], n_threads=1)
     (found,) = hardware_differences(FIRST, slower)
     assert (found.what, found.first, found.other) == ("threads of the emulation", "2", "1")
 
 
-def test_a_result_of_before_the_threads_were_kept_says_so() -> None:
+def test_threads_missing_in_an_older_result_are_marked_as_not_recorded() -> None:
     device = FIRST.hardware.device.model_copy(update={"n_threads": None})
     older = changed(hardware=FIRST.hardware.model_copy(update={"device": device}))
     (found,) = hardware_differences(older, FIRST)

@@ -69,7 +69,7 @@ def test_hypervolumes_are_of_the_last_stage_that_measured_all_fronts() -> None:
     assert hypervolumes([confirmed(LARGE, 0.9), confirmed(SMALL, 1.0)])[1] != [large, small]
 
 
-def test_equal_budgets_are_said_to_be_equal() -> None:
+def test_equal_budgets_are_marked() -> None:
     found = cost("a", LARGE, "b", LARGE)
     assert found is not None
     assert (found.equal_budgets, found.models["chat"].percent, found.models["chat"].clear) == (True, 0, False)
@@ -80,7 +80,7 @@ def test_without_a_pick_there_is_no_cost() -> None:
 
 
 @pytest.mark.parametrize("over", [Speed(10, None, None), Speed(10, -5, 25)], ids=["one sample", "reaches 0"])
-def test_a_speed_without_a_usable_interval_gives_none(over: Speed) -> None:
+def test_a_speed_without_a_usable_interval_gives_a_cost_without_one(over: Speed) -> None:
     found = model_cost(Speed(9, 8.9, 9.1), over)
     assert (found.low, found.high, found.clear) == (None, None, False)
     assert found.percent == pytest.approx(-10)
@@ -92,7 +92,7 @@ def test_a_speed_known_exactly_leaves_the_other_s_interval() -> None:
 
 
 @given(speeds, speeds)
-def test_the_interval_holds_the_figure_and_lies_within_the_worst_case(under: Speed, over: Speed) -> None:
+def test_the_interval_contains_the_ratio_and_lies_within_the_worst_case(under: Speed, over: Speed) -> None:
     found = model_cost(under, over)
     assert found.low is not None
     assert found.high is not None

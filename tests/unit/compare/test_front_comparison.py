@@ -33,7 +33,7 @@ def test_all_hypervolumes_have_one_reference() -> None:
     assert small == pytest.approx(0.8 * 0.8 * 1)
 
 
-def test_an_objective_that_is_the_same_everywhere_is_left_out() -> None:
+def test_an_objective_with_one_value_is_left_out() -> None:
     context = Objective("chat.n_ctx", "minimize")
     speed = Objective("chat.tokens_per_s", "maximize")
     first, other = (study([row], objectives=[speed, context]) for row in (BIG, SMALL))
@@ -43,7 +43,7 @@ def test_an_objective_that_is_the_same_everywhere_is_left_out() -> None:
     assert volumes == [pytest.approx(1), pytest.approx(0.8)]
 
 
-def test_studies_of_unlike_objectives_have_no_hypervolume_in_common() -> None:
+def test_studies_with_different_objectives_have_no_hypervolume() -> None:
     other = study([BIG], objectives=[Objective("chat.ttft_s", "minimize")])
     assert hypervolumes([study([BIG]), other]) == (None, [None, None])
 
@@ -73,11 +73,11 @@ def test_a_hypervolume_is_a_share_and_another_trial_never_lessens_it(first: list
         assert volumes[1] == volumes[2]
 
 
-def test_shared_settings_are_counted_of_both_fronts() -> None:
+def test_shared_settings_of_both_fronts_are_counted() -> None:
     assert overlap(study([BIG, SMALL]), study([SMALL])) == Overlap(1, 2, 1, threads_count=True)
 
 
-def test_threads_are_overlooked_where_the_cores_are_not_as_many() -> None:
+def test_threads_are_ignored_if_the_numbers_of_cores_differ() -> None:
     there = Row(BIG.layers, BIG.speeds, BIG.mib, changes={"n_threads": 16})
     assert overlap(study([BIG]), study([there], n_cores=16)) == Overlap(1, 1, 1, threads_count=False)
     assert overlap(study([BIG]), study([there])) == Overlap(0, 1, 1, threads_count=True)

@@ -16,13 +16,13 @@ BIG = Row((37, 29), (10, 5), 900)
 SMALL = Row((37, 20), (9, 4), 600)
 
 
-def test_every_study_is_held_against_the_first() -> None:
+def test_every_study_is_compared_with_the_first() -> None:
     compared = compare_studies([("a", study([BIG])), ("b", study([SMALL])), ("c", study([BIG]))])
     assert [(pair.first, pair.other) for pair in compared.pairs] == [("a", "b"), ("a", "c")]
     assert compared.hypervolumes.keys() == {"a", "b", "c"}
 
 
-def test_a_study_brings_its_device_its_budget_and_its_picks() -> None:
+def test_a_summary_has_the_device_the_budget_and_the_picks() -> None:
     one, _ = compare_studies([("a", study([BIG, SMALL], 1, budget_mib=950)), ("b", study([BIG]))]).studies
     assert (one.label, one.device, one.emulated, one.capacity_bytes) == ("a", "emulated card", True, 950 * 2**20)
     assert (one.n_measured, one.n_front) == (2, 2)
@@ -43,16 +43,16 @@ def test_a_study_without_finals_is_marked() -> None:
     assert [each.screening_only for each in compared.studies] == [False, True]
 
 
-def test_a_study_whose_choice_was_confirmed_is_marked() -> None:
+def test_a_study_with_validation_runs_is_marked() -> None:
     finals = study([BIG])
     confirmed = finals.model_copy(update={"trials": [finals.trial(0).model_copy(update={"n_confirming": 3})]})
     compared = compare_studies([("a", finals), ("b", confirmed)])
     assert [each.confirmed for each in compared.studies] == [False, True]
-    (row,) = [line for line in markdown(compared).splitlines() if "finals, confirmed" in line]
+    (row,) = [line for line in markdown(compared).splitlines() if "validation runs" in line]
     assert row.startswith("| b |")
 
 
-def test_a_study_without_a_pick_is_compared_all_the_same() -> None:
+def test_a_study_without_a_pick_is_compared() -> None:
     compared = compare_studies([("a", study([BIG])), ("b", study([SMALL], None))])
     (pair,) = compared.pairs
     assert (pair.flips.why, pair.cost) == ("unknown", None)

@@ -36,7 +36,7 @@ def test_a_measured_line_has_measured_speed_and_measured_bytes() -> None:
     assert found.memory == Memory(-10 * MIB, 0, "measured")
 
 
-def test_a_setting_has_a_modelled_step_and_what_was_measured_further_away() -> None:
+def test_a_setting_has_a_modelled_step_and_measured_larger_steps() -> None:
     found = lines(study())
     step, measured = found["chat", "n_gpu_layers", 21], found["chat", "n_gpu_layers", 37]
     assert step.speed is not None
@@ -44,14 +44,14 @@ def test_a_setting_has_a_modelled_step_and_what_was_measured_further_away() -> N
     assert (step.speed.source, measured.speed.source) == ("modelled", "measured")
 
 
-def test_a_figure_that_nobody_has_is_left_out_with_the_reason() -> None:
+def test_a_missing_value_has_its_reason() -> None:
     found = lines(study())["chat", "n_ctx", 512]
     assert (found.speed, found.no_speed) == (None, "no two trials differ in n_ctx alone")
-    assert (found.memory, found.no_memory) == (None, "no trial has a plan of it")
+    assert (found.memory, found.no_memory) == (None, "no recorded plan")
     assert found.gives == "unknown"
 
 
-def test_bytes_are_recorded_first_and_planned_again_only_where_they_are_not() -> None:
+def test_recorded_bytes_are_preferred_to_planned_ones() -> None:
     result = study()
     held = {HOST: buffers(5 * MIB), "gpu0": buffers(7 * MIB)}
     plans = {0: {"chat": held}, 3: {"chat": {HOST: buffers(6 * MIB), "gpu0": buffers(4 * MIB)}}}
@@ -69,13 +69,13 @@ def test_bytes_are_recorded_first_and_planned_again_only_where_they_are_not() ->
     assert {engine(20), engine(20, n_ctx=512, n_batch=256)} <= set(asked)
 
 
-def test_a_step_beyond_the_budget_says_by_how_much() -> None:
+def test_a_step_over_the_budget_has_its_excess() -> None:
     result = study([pair(engine(20)), pair(engine(21)), pair(engine(22))], excess_bytes=-float(4 * MIB))
     assert lines(result)["chat", "n_gpu_layers", 21].over == Over(6 * MIB, "the budget")
     assert lines(study([pair(engine(20)), pair(engine(19))]))["chat", "n_gpu_layers", 19].over is None
 
 
-def test_a_step_beyond_the_model_s_ram_says_by_how_much() -> None:
+def test_a_step_over_the_ram_limit_of_the_model_has_its_excess() -> None:
     """A layer fewer is a layer more on the host."""
     result = study([pair(engine(20))])
     limited = result.trial(0).model_copy(update={"violations": {"vram": -1.0, "ram.chat": -1.0}})
@@ -100,11 +100,13 @@ def test_a_step_beyond_the_model_s_ram_says_by_how_much() -> None:
         (None, change(0.1), "speed"),
     ],
 )
-def test_a_line_is_for_what_it_clearly_gives(freed_bytes: int | None, speed: Change | None, expected: Gives) -> None:
+def test_the_benefit_of_a_line_is_its_clear_gain(
+    freed_bytes: int | None, speed: Change | None, expected: Gives
+) -> None:
     assert gives(speed, freed_bytes) == expected
 
 
-def test_first_comes_what_frees_memory_at_least_cost_of_speed_a_byte_then_what_buys_speed() -> None:
+def test_lines_that_free_memory_come_before_lines_that_gain_speed() -> None:
     told = [
         line("unknown", 0, None),
         line("little speed", -5, change(0.1)),
@@ -127,7 +129,7 @@ def test_first_comes_what_frees_memory_at_least_cost_of_speed_a_byte_then_what_b
     ]
 
 
-def test_without_a_device_the_host_s_memory_is_what_is_short() -> None:
+def test_without_a_device_host_memory_is_the_scarce_one() -> None:
     result = study([pair(engine(0)), pair(engine(0, n_ctx=512)), pair(engine(0, n_ctx=2048))])
     device = result.hardware.device.model_copy(update={"kind": "cpu", "vram_bytes": None})
     result = result.model_copy(update={"hardware": result.hardware.model_copy(update={"device": device})})

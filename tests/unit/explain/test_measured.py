@@ -15,22 +15,22 @@ def nearest(result: Result) -> dict[tuple[str, int], int]:
     return {(step.knob, step.to): trial.number for step, trial in found}
 
 
-def test_the_nearest_trials_that_differ_in_one_setting_alone_are_found() -> None:
+def test_the_nearest_trials_that_differ_in_one_setting_are_found() -> None:
     assert nearest(study()) == {("n_gpu_layers", 19): 1, ("n_gpu_layers", 37): 5}
 
 
-def test_a_trial_that_changes_the_other_model_too_is_none() -> None:
+def test_a_trial_that_changes_the_other_model_too_is_left_out() -> None:
     assert nearest(study([pair(engine(20)), pair(engine(19), engine(11))])) == {}
 
 
-def test_a_batch_that_takes_the_other_along_counts_for_the_one_that_was_set() -> None:
+def test_a_batch_that_changes_the_other_one_counts_as_one_setting() -> None:
     larger, smaller = engine(20, n_batch=512, n_ubatch=512), engine(20, n_batch=128, n_ubatch=128)
     wide = engine(20, n_batch=512)
     found = nearest(study([pair(engine(20)), pair(larger), pair(smaller), pair(wide)]))
     assert found == {("n_ubatch", 512): 1, ("n_batch", 128): 2, ("n_batch", 512): 3}
 
 
-def test_what_was_disturbed_or_not_measured_is_left_out() -> None:
+def test_disturbed_and_failed_trials_are_left_out() -> None:
     whole = study()
     disturbed = whole.trials[1].model_copy(update={"warnings": ["disturbed: another program"]})
     failed = whole.trials[5].model_copy(update={"state": "failed"})
@@ -38,12 +38,12 @@ def test_what_was_disturbed_or_not_measured_is_left_out() -> None:
     assert nearest(whole.model_copy(update={"trials": trials})) == {("n_gpu_layers", 10): 2}
 
 
-def test_a_finalist_stands_for_the_trials_of_its_value() -> None:
+def test_a_finalist_is_preferred_among_trials_with_one_value() -> None:
     twice = study([pair(engine(20)), pair(engine(19)), pair(engine(19))], rounds={2: (1.0, 1.0, 1.0)})
     assert nearest(twice) == {("n_gpu_layers", 19): 2}
 
 
-def test_the_change_of_two_searched_trials_has_the_spread_of_loads() -> None:
+def test_the_change_between_two_trials_of_the_search_has_the_spread_of_loads() -> None:
     result = study(speeds={0: {"chat": 30.0}, 1: {"chat": 28.0}})
     change = measured_change(result.trial(0), result.trial(1), "chat")
     assert change is not None
@@ -55,7 +55,7 @@ def test_the_change_of_two_searched_trials_has_the_spread_of_loads() -> None:
     assert change.clear
 
 
-def test_a_finalist_is_held_against_another_by_the_finals_and_else_by_the_search() -> None:
+def test_two_finalists_are_compared_by_the_finals_and_others_by_the_search() -> None:
     speeds = {0: {"chat": 30.0}, 1: {"chat": 28.0}, 2: {"chat": 20.0}}
     result = study(speeds=speeds, rounds={0: (0.8,) * 3, 1: (0.9,) * 3})
     finals = measured_change(result.trial(0), result.trial(1), "chat")
@@ -66,7 +66,7 @@ def test_a_finalist_is_held_against_another_by_the_finals_and_else_by_the_search
     assert (search.tokens_per_s, search.measured_in) == (pytest.approx(20 - 30), "search")
 
 
-def test_what_was_confirmed_is_held_against_another_by_the_last_rounds_that_both_had() -> None:
+def test_a_validated_trial_is_compared_by_the_last_stage_of_both() -> None:
     speeds = {0: {"chat": 30.0}, 1: {"chat": 28.0}, 2: {"chat": 20.0}}
     result = study(
         speeds=speeds, rounds=dict.fromkeys(speeds, (0.9,) * 3), confirming=dict.fromkeys((0, 1), (0.8,) * 3)
@@ -78,7 +78,7 @@ def test_what_was_confirmed_is_held_against_another_by_the_last_rounds_that_both
     ]
 
 
-def test_what_was_measured_once_has_no_interval_and_is_not_called_clear() -> None:
+def test_a_change_measured_once_has_no_interval_and_is_not_clear() -> None:
     result = study()
     change = measured_change(once(result.trial(0)), result.trial(1), "chat")
     assert change is not None

@@ -26,7 +26,7 @@ def test_a_step_between_measured_layers_is_modelled_from_them() -> None:
     assert change.low < 1.0 < change.high
 
 
-def test_a_step_is_known_better_than_the_speeds_that_it_is_between() -> None:
+def test_a_step_has_a_smaller_uncertainty_than_the_speeds_of_its_ends() -> None:
     result = study([pair(engine(layers)) for layers in (0, 30, 37)])
     near, far = modelled(result, 14, 15), modelled(result, 1, 15)
     near_change, far_change = near.change(engine(14), engine(15)), far.change(engine(1), engine(15))
@@ -35,7 +35,7 @@ def test_a_step_is_known_better_than_the_speeds_that_it_is_between() -> None:
     assert near_change.high - near_change.tokens_per_s < far_change.high - far_change.tokens_per_s
 
 
-def test_too_few_settings_model_nothing() -> None:
+def test_too_few_settings_give_no_model() -> None:
     speeds = modelled(study([pair(engine(20)), pair(engine(10))]), 20, 19)
     assert speeds.missing(engine(20), engine(19)) == "too few settings measured to model its speed: 2"
 
@@ -51,12 +51,12 @@ def test_a_setting_that_never_changed_alone_is_not_modelled() -> None:
     assert speeds.missing(engine(20), both) is None
 
 
-def test_a_setting_that_changed_with_the_layers_alone_is() -> None:
+def test_a_setting_that_changed_only_with_the_layers_is_modelled() -> None:
     splits = [pair(engine(20)), pair(engine(10, n_batch=512)), pair(engine(0))]
     assert modelled(study(splits), 20).missing(engine(20), engine(20, n_batch=512)) is None
 
 
-def test_what_was_disturbed_teaches_nothing() -> None:
+def test_disturbed_trials_are_not_used_by_the_model() -> None:
     whole = study([pair(engine(layers)) for layers in (20, 10, 0)])
     disturbed = whole.trials[2].model_copy(update={"warnings": ["disturbed: another program"]})
     result = whole.model_copy(update={"trials": [*whole.trials[:2], disturbed]})
@@ -70,7 +70,7 @@ def on_device(result: Result, layers: int) -> float:
     return there / whole
 
 
-def test_the_weights_on_the_device_are_recorded_between_recorded_or_counted_in_layers() -> None:
+def test_weights_are_recorded_interpolated_or_counted_in_layers() -> None:
     assert [on_device(study(), layers) for layers in (0, 37)] == [0, 1]
     whole = study([pair(engine(20)), pair(engine(10))])
     trials = [

@@ -29,12 +29,12 @@ def test_every_setting_has_a_step_or_a_reason_in_both_directions() -> None:
     assert set(told(study(), engine(20))) == {(knob, up) for knob in KNOBS for up in (False, True)}
 
 
-def test_a_step_of_layers_is_one_whatever_was_tried() -> None:
+def test_a_step_of_layers_is_one_layer() -> None:
     found = told(study([pair(engine(20)), pair(engine(10)), pair(engine(30))]), engine(20))
     assert (value(found["n_gpu_layers", False]), value(found["n_gpu_layers", True])) == (19, 21)
 
 
-def test_other_settings_step_to_the_next_value_that_was_tried_else_to_half_and_twice() -> None:
+def test_other_settings_step_to_the_next_tried_value_or_to_half_and_double() -> None:
     tried = [pair(engine(20)), pair(engine(20, n_ctx=1536)), pair(engine(20, n_ctx=4096)), pair(engine(20, n_batch=96))]
     found = told(study(tried), engine(20))
     assert (value(found["n_ctx", False]), value(found["n_ctx", True])) == (512, 1536)
@@ -42,7 +42,7 @@ def test_other_settings_step_to_the_next_value_that_was_tried_else_to_half_and_t
     assert value(found["n_threads", False]) == 3
 
 
-def test_batches_go_together_where_llama_cpp_would_clamp_one() -> None:
+def test_batches_change_together_if_llama_cpp_would_clamp_one() -> None:
     now = engine(20)
     found = told(study(), now)
     up, down = found["n_ubatch", True], found["n_batch", False]
@@ -56,26 +56,26 @@ def test_batches_go_together_where_llama_cpp_would_clamp_one() -> None:
 def test_the_ends_of_a_setting_are_named() -> None:
     ends = told(study(), engine(N_LAYER + 1, n_ctx=256, n_batch=256, n_ubatch=1, n_threads=1))
     assert why(ends["n_gpu_layers", True]) == "all 37 layers are on the device"
-    assert why(ends["n_ctx", False]) == "llama.cpp makes no context of less than 256 tokens a slot"
-    assert why(ends["n_batch", True]) == "llama.cpp takes no batch beyond the context of 256"
-    assert why(ends["n_ubatch", False]) == "a batch has one token at least"
-    assert why(ends["n_threads", False]) == "it takes one thread at least"
+    assert why(ends["n_ctx", False]) == "the smallest context of llama.cpp is 256 tokens per slot"
+    assert why(ends["n_batch", True]) == "a batch cannot exceed the context of 256"
+    assert why(ends["n_ubatch", False]) == "a batch has at least one token"
+    assert why(ends["n_threads", False]) == "at least one thread is needed"
     assert why(told(study(), engine(0))["n_gpu_layers", False]) == "no layer is on the device"
 
 
-def test_threads_do_not_go_beyond_what_a_model_may_use() -> None:
+def test_threads_stay_within_the_cores_of_a_model() -> None:
     assert why(told(study(), engine(20))["n_threads", True]) == "a model may use 4 cores"
     limits = HostLimitsInfo(n_cpus=1, ram_per_model_bytes=None)
     found = told(study(host_limits=limits), engine(20, n_threads=1))
     assert why(found["n_threads", True]) == "a model may use one core"
 
 
-def test_a_context_has_to_hold_the_workload() -> None:
+def test_a_context_is_at_least_as_large_as_the_workload() -> None:
     long = dict.fromkeys(("chat", "code"), WorkloadInfo(n_prompt=600, n_generate=16))
     assert why(told(study(workload=long), engine(20))["n_ctx", False]) == "the workload's 616 tokens would not fit"
 
 
-def test_without_a_device_no_layer_moves() -> None:
+def test_without_a_device_there_is_no_step_of_layers() -> None:
     hardware = study().hardware
     cpu = hardware.model_copy(update={"device": hardware.device.model_copy(update={"kind": "cpu"})})
     assert why(told(study(hardware=cpu), engine(0))["n_gpu_layers", True]) == "there is no device to put layers on"

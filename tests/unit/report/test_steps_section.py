@@ -28,7 +28,7 @@ def test_the_page_has_every_figure_of_the_explanation() -> None:
 
 def test_every_line_says_what_its_figures_are() -> None:
     texts = " ".join(section(render_report(study()), "steps").texts)
-    for words in ("modelled", "measured: trial 1", "no two trials differ in n_ctx alone", "no trial has a plan of it"):
+    for words in ("modelled", "measured: trial 1", "no two trials differ in n_ctx alone", "no recorded plan"):
         assert words in texts
 
 
