@@ -86,7 +86,7 @@ def test_a_prediction_stands_marked_beside_the_study_that_it_is_of(study: Path, 
     compared = layertune("compare", study, file, "--markdown")
     assert (compared.returncode, compared.stderr) == (0, "")
     assert "| predicted (PREDICTED) | – | layers " in compared.stdout
-    assert "PREDICTED: by layertune predict from another card's trials" in compared.stdout
+    assert "PREDICTED: computed by layertune predict from another card's trials" in compared.stdout
     told = json.loads(layertune("compare", study, file, "--json").stdout)
     assert [each["predicted"] for each in told["studies"]] == [False, True]
     assert told["pairs"] == []
