@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from layertune.report.axis import axis
-from layertune.report.chart import Chart, circle, cross, diamond, path, text
-from layertune.report.labels import place
+from layertune.report.chart import Chart, axis, circle, cross, diamond, path, place, text
 from layertune.report.markup import Html, join
 from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import MetricInfo

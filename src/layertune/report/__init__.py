@@ -1,4 +1,4 @@
-"""A study as one HTML page that opens offline: plots as inline SVG, and every one of them as a table too."""
+"""A study as one HTML page that opens offline: charts as inline SVG, each with a table of its values."""
 
 from layertune.report.page import render_report
 

@@ -1,27 +1,28 @@
-"""The front as pictures: speed against speed coloured by memory, and each speed against memory."""
+"""The front as charts: speed against speed coloured by memory, and each speed against memory.
+
+The colour goes from blue (no memory) to orange (the whole budget). Both are visible on white and on black.
+"""
 
 from dataclasses import dataclass
 from itertools import combinations
 
-from layertune.report.axis import Axis, axis
-from layertune.report.chart import Chart, both_widths, circle, cross, diamond, mark, path, text
-from layertune.report.colour import ramp, scale_bar
-from layertune.report.labels import place
+from layertune.report.chart import Axis, Chart, axis, both_widths, circle, cross, diamond, mark, path, place, text
 from layertune.report.markup import Html, join
 from layertune.report.source import Source, measured, pick_names, speed_unit
-from layertune.report.tips import trial_tip
+from layertune.report.trial_text import trial_tip
 from layertune.results.result import Result
 from layertune.results.trial_info import MetricInfo
 from layertune.units import GIB, MIB, format_bytes
 
-_KEY = 40  # the height of the colours' key
+_KEY = 40  # height of the colour key
+_STOPS = ((58, 111, 216), (150, 122, 150), (232, 130, 0))
 
-# A model's name, whose speed an axis is of, or None where it is of the memory.
+# An axis shows the speed of the model with this name, or memory if it is None.
 AxisOf = str | None
 
 
 def pictures(result: Result) -> list[Html]:
-    """Return a picture for every two models, and one for each model over the memory it took of a device."""
+    """Return a picture for every two models, and one for each model over peak VRAM."""
     pairs: list[tuple[AxisOf, str]] = list(combinations(result.models, 2))
     if any(source.trial.vram is not None for source in measured(result)):
         pairs += [(None, name) for name in result.models]
@@ -35,7 +36,7 @@ def memory_unit(largest_bytes: int) -> tuple[int, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """One model's speed over another's or over memory. Tab stops at the trials of the first picture."""
+    """One model's speed over another's or over memory. Tab stops only in the first picture."""
 
     result: Result
     x: AxisOf
@@ -46,10 +47,10 @@ class _Picture:
     def draw(self, width: int) -> Html:
         below = _KEY if self.x is not None else 0
         chart = Chart.of(self._axis(self.x), self._axis(self.y), width, round(width * 0.68) + below, below)
-        there = sorted(measured(self.result), key=self._on_front)  # the front is drawn last, over the others
+        trials = sorted(measured(self.result), key=self._on_front)  # the front is drawn last, over the others
         name = f"tokens/s of {self.y} against {self.x or 'peak VRAM'}"
-        marks = [self._mark(chart, source) for source in there]
-        return chart.svg(name, self._limit(chart), *marks, self._labels(chart, [*filter(self._on_front, there)]))
+        marks = [self._mark(chart, source) for source in trials]
+        return chart.svg(name, self._limit(chart), *marks, self._labels(chart, [*filter(self._on_front, trials)]))
 
     def _on_front(self, source: Source) -> bool:
         return source.trial.number in self.result.pareto
@@ -77,7 +78,7 @@ class _Picture:
     def _shape(self, chart: Chart, source: Source) -> Html:
         trial, capacity_bytes = source.trial, self.result.budget.capacity_bytes()
         at = self._place(chart, source)
-        fill = "" if trial.vram is None or not capacity_bytes else ramp(trial.vram.peak_bytes / capacity_bytes)
+        fill = "" if trial.vram is None or not capacity_bytes else _ramp(trial.vram.peak_bytes / capacity_bytes)
         if trial.exceeded():
             shape = cross(*at, 4, "over")
         elif self._on_front(source):
@@ -99,7 +100,7 @@ class _Picture:
         return path(bars, "interval") if bars else Html("")
 
     def _labels(self, chart: Chart, front: list[Source]) -> Html:
-        """Return the names of the trials on the front, of the picks first: they are what is looked for."""
+        """Return labels for the trials on the front; picks get their place first."""
         names = {each.trial.number: pick_names(self.result, each.trial.number) for each in front}
         points = [
             (*self._place(chart, each), " ".join([str(each.trial.number), *names[each.trial.number]]))
@@ -109,14 +110,14 @@ class _Picture:
         return place(points, (chart.x.start, chart.y.end, chart.x.end, chart.y.start), taken)
 
     def _limit(self, chart: Chart) -> Html:
-        """Return the budget: as a line over the memory, or as the end of the colours' key."""
+        """Return the budget as a line on the memory axis, or as the end of the colour key."""
         limit_bytes = self.result.budget.capacity_bytes()
         if not limit_bytes:
             return Html("")
         words = f"budget {format_bytes(limit_bytes)}"
         if self.x is not None:
             width = max(220, (chart.x.end - chart.x.start) / 2)
-            return scale_bar(chart.x.start, chart.height - 28, width, "peak VRAM 0", words)
+            return _scale_bar(chart.x.start, chart.height - 28, width, "peak VRAM 0", words)
         at = chart.x(limit_bytes / memory_unit(self.most_bytes)[0])
         line = path(f"M{at:.1f} {chart.y.end:.1f}V{chart.y.start:.1f}", "budget")
         return join([line, text(at - 5, chart.y.start - 6, words, "end", "budget-name")])
@@ -132,8 +133,31 @@ def _ends(metric: MetricInfo) -> list[float]:
 
 
 def _value(source: Source, of: AxisOf) -> float:
-    """Return a measured trial's figure; without a device no memory of it is taken."""
+    """Return a measured trial's speed or peak VRAM, which is 0 without a device."""
     if of is None:
         return source.trial.vram.peak_bytes if source.trial.vram is not None else 0
     metric = source.metric(of, "tokens_per_s")
     return metric.median if metric is not None else 0.0
+
+
+def _ramp(share: float) -> str:
+    """Return the colour of a share of the budget, clipped to 0 to 1."""
+    at = min(max(share, 0.0), 1.0) * (len(_STOPS) - 1)
+    first = min(int(at), len(_STOPS) - 2)
+    mixed = (
+        round(low + (high - low) * (at - first)) for low, high in zip(_STOPS[first], _STOPS[first + 1], strict=True)
+    )
+    return "#" + "".join(f"{part:02x}" for part in mixed)
+
+
+def _scale_bar(x: float, y: float, width: float, low: str, high: str) -> Html:
+    """Return the colour key, with a label at each end."""
+    n_steps = 24
+    step = width / n_steps
+    bars = "".join(
+        f'<rect x="{x + at * step:.1f}" y="{y:.1f}" width="{step + 0.5:.1f}" height="8" '
+        f'fill="{_ramp(at / (n_steps - 1))}"/>'
+        for at in range(n_steps)
+    )
+    budget = f'<path class="budget" d="M{x + width:.1f} {y - 4:.1f}v16"/>'
+    return Html(bars + budget + text(x, y + 22, low) + text(x + width, y + 22, high, "end"))

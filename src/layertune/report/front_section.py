@@ -1,30 +1,39 @@
-"""The front: its figure, its table, its commands, and what others would have chosen."""
+"""The front: its charts, its table, its commands, and the baselines."""
 
 from layertune.report.chart import figure
-from layertune.report.columns import model_cells, model_headings
-from layertune.report.commands import command_text
 from layertune.report.front_figure import pictures
-from layertune.report.html_table import table
-from layertune.report.markup import Html, details, escape, join, paragraph, section
-from layertune.report.numbers import NOT_RECORDED, count, number, pointer, size
-from layertune.report.source import Source, chosen, measured, pick_names
+from layertune.report.markup import (
+    NOT_RECORDED,
+    Html,
+    count,
+    details,
+    escape,
+    join,
+    number,
+    paragraph,
+    pointer,
+    section,
+    size,
+    table,
+)
+from layertune.report.source import Source, chosen, measured, model_cells, model_headings, pick_names
+from layertune.report.trial_text import command_text
 from layertune.results.remarks import baseline_words, finals_words, gain_words, over_words
 from layertune.results.result import BaselineInfo, Result
 
 _CAPTION = (
-    "Each point is a measured trial; its speeds are the medians that result.json has, alone, of the last rounds that "
-    "measured it (bars: 95 % interval). Large points are the front, coloured by peak VRAM from 0 to the "
-    "budget (orange); small ones are not on it; crosses exceed a limit; a diamond is around what a baseline chose. "
-    "The dashed line is the budget without its margin. Point at a trial, or reach it with Tab, for its settings and "
-    "commands."
+    "Each point is a measured trial. Its speeds are medians, alone, of the last rounds that measured it (bars: 95 % "
+    "interval). Large points are the front, coloured by peak VRAM from 0 to the budget (orange). Small points are "
+    "other trials, crosses exceed a limit, and a diamond marks a baseline. The dashed line is the budget without its "
+    "margin. Point at a trial, or move to it with Tab, to see its settings and commands."
 )
 
 
 def front_section(result: Result) -> Html:
     if not measured(result):
         return section("front", "Pareto front", paragraph("No trial was measured."))
-    floors = " and ".join(["keeps the budget", *(f"reaches {floor}" for floor in result.floors)])
-    shown = front_table(result) if result.pareto else paragraph(f"No measured trial {floors}.")
+    needed = " and ".join(["keeps the budget", *(f"reaches {floor}" for floor in result.floors)])
+    shown = front_table(result) if result.pareto else paragraph(f"No measured trial {needed}.")
     return section(
         "front",
         "Pareto front",
@@ -49,7 +58,7 @@ def _row(result: Result, source: Source) -> list[Html]:
 
 
 def _commands(result: Result) -> Html:
-    """Return the commands of every trial on the front: the picks' other formats have a section of their own."""
+    """Return the commands of every trial on the front. The exports section has other formats for the picks."""
     parts = []
     for source in chosen(result, result.pareto):
         text = "\n".join(command_text(result, source.trial, name) for name in result.models)
@@ -63,7 +72,7 @@ def _baselines(result: Result) -> Html:
     headings = ["baseline", "rule", "layers", "planned", "measured as"]
     headings += [f"balanced pick, {name}" for name in result.models]
     rows = [_baseline_row(result, name, baseline) for name, baseline in result.baselines.items()]
-    return table("Baselines: what others would have chosen, and how much faster the balanced pick is", headings, rows)
+    return table("Baselines: what simple rules would choose, and how much faster the balanced pick is", headings, rows)
 
 
 def _baseline_row(result: Result, name: str, baseline: BaselineInfo) -> list[Html]:
@@ -72,16 +81,16 @@ def _baseline_row(result: Result, name: str, baseline: BaselineInfo) -> list[Htm
         Html(f"{escape(model)} {count(engine.n_gpu_layers, at + pointer('settings', model, 'n_gpu_layers'))}")
         for model, engine in (baseline.settings or {}).items()
     ]
-    became = escape(baseline_words(result, baseline))
+    outcome = escape(baseline_words(result, baseline))
     if baseline.trial is not None:
         over = escape(over_words(result, baseline.trial))
-        became = Html(f"trial {count(baseline.trial, at + '/trial')}{over}")
+        outcome = Html(f"trial {count(baseline.trial, at + '/trial')}{over}")
     return [
         escape(name),
         escape(baseline.note),
         join(layers, ", ") or escape("–"),
         _planned(baseline, at),
-        became,
+        outcome,
         *(_gain(baseline, model, at) for model in result.models),
     ]
 

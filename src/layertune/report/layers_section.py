@@ -1,54 +1,105 @@
-"""Speed over the layers on the device, for each model."""
+"""Speed over the layers on the device, for each model, with a straight line through the time of a request.
 
+If all repeating layers are alike and nothing else changes, each layer on the device shortens a request by a fixed time.
+So the time of a request, n_generate / tokens_per_s, is nearly linear in n_gpu_layers. The fit is by least squares on
+that time, with every trial once, whatever its other settings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
-from layertune.report.axis import axis
-from layertune.report.chart import Chart, both_widths, circle, figure, mark, path, text
-from layertune.report.html_table import table
-from layertune.report.layer_fit import LayerFit, fit_layers
-from layertune.report.markup import Html, details, escape, join, paragraph, section
-from layertune.report.numbers import count, number, percent, pointer
+import numpy as np
+
+from layertune.report.chart import Chart, axis, both_widths, circle, figure, mark, path, text
+from layertune.report.markup import (
+    Html,
+    count,
+    details,
+    escape,
+    join,
+    number,
+    paragraph,
+    percent,
+    pointer,
+    section,
+    table,
+)
 from layertune.report.source import Source, measured, speed_unit
-from layertune.report.tips import model_lines, trial_name
+from layertune.report.trial_text import model_lines, trial_name
 from layertune.results.result import Result
 
+LEAST_LAYERS = 4  # with fewer layer counts a line adds nothing to the points
+
 _CAPTION = (
-    "Points: every measured trial's tokens/s alone, whatever its other settings, with the 95 % interval where there "
-    "is one; filled points are finalists'. Line: a fit, not a measurement: least squares of the time of one request "
-    "(n_generate / tokens/s, as the search measured it) as a line in n_gpu_layers. It is left out with fewer than four "
-    "different layer counts."
+    "Points: tokens/s alone of every measured trial, whatever its other settings, with the 95 % interval if there is "
+    "one; filled points are finalists. Line: a fit, not a measurement. It is a least-squares line through the time of "
+    "one request (n_generate / tokens/s, as the search measured it) over n_gpu_layers. It is left out with fewer than "
+    "four different layer counts."
 )
 
 
+@dataclass(frozen=True, slots=True)
+class LayerFit:
+    """Seconds a request: `base_s + layer_s * n_gpu_layers`. `explained` is R² of the times, `n` the trials."""
+
+    base_s: float
+    layer_s: float
+    explained: float
+    n: int
+    n_generate: int
+
+    def tokens_per_s(self, n_gpu_layers: float) -> float:
+        return self.n_generate / (self.base_s + self.layer_s * n_gpu_layers)
+
+
+def fit_layers(points: Sequence[tuple[int, float]], n_generate: int) -> LayerFit | None:
+    """Fit (n_gpu_layers, tokens/s) points.
+
+    Return None with fewer than four different layer counts, or if the line reaches zero time within their range.
+    """
+    layers = np.array([at for at, _ in points], dtype=np.float64)
+    if len(set(layers.tolist())) < LEAST_LAYERS:
+        return None
+    times = n_generate / np.array([speed for _, speed in points], dtype=np.float64)
+    slope, base = np.polyfit(layers, times, 1)
+    if min(base + slope * layers) <= 0:
+        return None
+    spread = float(((times - times.mean()) ** 2).sum())
+    left = float(((times - (base + slope * layers)) ** 2).sum())
+    explained = 1 - left / spread if spread > 0 else 1.0
+    return LayerFit(float(base), float(slope), explained, len(points), n_generate)
+
+
 def layers_section(result: Result) -> Html:
-    there = measured(result)
-    if not there:
+    trials = measured(result)
+    if not trials:
         return section("layers", "Speed over layers", paragraph("No trial was measured."))
-    fits = {name: fit_layers(_points(there, name), result.workload[name].n_generate) for name in result.models}
+    fits = {name: fit_layers(_points(trials, name), result.workload[name].n_generate) for name in result.models}
     pictures = [both_widths(partial(_picture, result, name, fits[name])) for name in result.models]
-    return section("layers", "Speed over layers", figure(_CAPTION, *pictures), _fits(fits), _all_points(result, there))
+    return section("layers", "Speed over layers", figure(_CAPTION, *pictures), _fits(fits), _all_points(result, trials))
 
 
-def _points(there: list[Source], model: str) -> list[tuple[int, float]]:
+def _points(trials: list[Source], model: str) -> list[tuple[int, float]]:
     return [
         (source.trial.settings[model].n_gpu_layers, metric.median)
-        for source in there
+        for source in trials
         if (metric := source.searched(model, "tokens_per_s")) is not None and metric.median > 0
     ]
 
 
 def _picture(result: Result, model: str, fit: LayerFit | None, width: int) -> Html:
-    there = measured(result)
-    metrics = [metric for source in there if (metric := source.metric(model, "tokens_per_s"))]
+    trials = measured(result)
+    metrics = [metric for source in trials if (metric := source.metric(model, "tokens_per_s"))]
     n_most = result.models[model].n_layer + 1
-    layers = [source.trial.settings[model].n_gpu_layers for source in there]
+    layers = [source.trial.settings[model].n_gpu_layers for source in trials]
     x = axis(f"{model}: n_gpu_layers (of {n_most})", [n_most, *layers], whole=True)
     y = axis(
         f"{model}: {speed_unit(result)}", [metric.median if metric.high is None else metric.high for metric in metrics]
     )
     chart = Chart.of(x, y, width, round(width * 0.62))
-    curve = [] if fit is None else [_curve(chart, fit, _points(there, model))]
-    points = [_point(result, chart, source, model) for source in there]
+    curve = [] if fit is None else [_curve(chart, fit, _points(trials, model))]
+    points = [_point(result, chart, source, model) for source in trials]
     return chart.svg(f"tokens/s of {model} over its n_gpu_layers", *curve, *points)
 
 
@@ -88,12 +139,12 @@ def _fit_cells(fit: LayerFit | None) -> list[Html]:
     return [base, layer, percent(fit.explained), count(fit.n)]
 
 
-def _all_points(result: Result, there: list[Source]) -> Html:
+def _all_points(result: Result, trials: list[Source]) -> Html:
     headings = ["trial"]
     for name in result.models:
         headings += [f"{name} n_gpu_layers", f"{name} alone, {speed_unit(result)}"]
     rows = []
-    for source in there:
+    for source in trials:
         cells = [source.number()]
         for name in result.models:
             at = source.at + pointer("settings", name, "n_gpu_layers")

@@ -1,10 +1,21 @@
-"""How far the figures can be trusted."""
+"""How precise the measurements are, and every warning."""
 
 from statistics import median
 
-from layertune.report.html_table import table
-from layertune.report.markup import Html, details, escape, join, paragraph, section
-from layertune.report.numbers import count, duration, percent, pointer, rate
+from layertune.report.markup import (
+    Html,
+    count,
+    details,
+    duration,
+    escape,
+    join,
+    paragraph,
+    percent,
+    pointer,
+    rate,
+    section,
+    table,
+)
 from layertune.report.source import Source, measured, sources, speed_unit
 from layertune.results.remarks import study_remarks
 from layertune.results.result import ClockInfo, Result
@@ -24,9 +35,9 @@ def noise_section(result: Result) -> Html:
 
 
 def _spread(result: Result) -> Html:
-    """Return how wide the finalists' intervals are, and how far single samples scatter."""
-    there = measured(result)
-    rows = [[escape(name), *_spread_cells(there, name)] for name in result.models] if there else []
+    """Return how wide the intervals are, and how much single samples scatter."""
+    trials = measured(result)
+    rows = [[escape(name), *_spread_cells(trials, name)] for name in result.models] if trials else []
     headings = [
         "model",
         "trials with an interval",
@@ -37,8 +48,8 @@ def _spread(result: Result) -> Html:
     return table("Spread of tokens/s alone, as a share of its median", headings, rows) if rows else Html("")
 
 
-def _spread_cells(there: list[Source], model: str) -> list[Html]:
-    metrics = [metric for source in there if (metric := source.metric(model, "tokens_per_s")) and metric.median > 0]
+def _spread_cells(trials: list[Source], model: str) -> list[Html]:
+    metrics = [metric for source in trials if (metric := source.metric(model, "tokens_per_s")) and metric.median > 0]
     halves = [
         (metric.high - metric.low) / 2 / metric.median
         for metric in metrics
@@ -56,10 +67,10 @@ def _spread_cells(there: list[Source], model: str) -> list[Html]:
 
 def _references(result: Result) -> Html:
     if not result.references:
-        return paragraph("Reference runs against drift: not recorded.")
-    headings = ["finished trials before"]
+        return paragraph("Reference runs for drift: not recorded.")
+    headings = ["trials finished before"]
     for name in result.models:
-        headings += [f"{name}, {speed_unit(result)}", f"{name} against the first"]
+        headings += [f"{name}, {speed_unit(result)}", f"{name} relative to the first"]
     rows = []
     for each, info in enumerate(result.references):
         at = pointer("references", each)
@@ -69,7 +80,7 @@ def _references(result: Result) -> Html:
             cells.append(escape("–") if speed is None else rate(speed, at + pointer("tokens_per_s", name)))
             cells.append(escape("–") if share is None else percent(share, at + pointer("relative", name)))
         rows.append(cells)
-    return table("The reference setting, measured again and again", headings, rows)
+    return table("The reference setting, measured at intervals", headings, rows)
 
 
 def _clock(clock: ClockInfo | None) -> Html:

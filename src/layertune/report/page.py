@@ -1,4 +1,4 @@
-"""The whole page: one file that asks the network for nothing.
+"""The whole page: one file that makes no network requests.
 
 Its Content-Security-Policy allows the style and the script of this page by their hashes, and nothing else.
 """
@@ -11,28 +11,28 @@ from importlib.resources import files
 from string import Template
 
 from layertune.memory import EngineMemory
-from layertune.report.exports_section import exports_section
+from layertune.report.explain_sections import steps_section, swap_section
 from layertune.report.front_section import front_section
-from layertune.report.history_section import history_section
+from layertune.report.history_section import history_section, trials_section
 from layertune.report.importance_section import importance_section
 from layertune.report.layers_section import layers_section
-from layertune.report.markup import Html, escape, join, paragraph
+from layertune.report.markup import Html, count, escape, join, paragraph, size
 from layertune.report.memory_section import memory_section
 from layertune.report.noise_section import noise_section
-from layertune.report.numbers import count, size
-from layertune.report.picks_section import picks_section
+from layertune.report.picks_section import exports_section, picks_section
 from layertune.report.provenance_section import provenance_section
-from layertune.report.steps_section import steps_section
-from layertune.report.swap_section import swap_section
-from layertune.report.trials_section import trials_section
 from layertune.results.result import Result
 
 _NO_MEMORY: Mapping[str, EngineMemory] = {}
 
 
 def render_report(result: Result, memory: Mapping[str, EngineMemory] = _NO_MEMORY) -> str:
-    """Return the report as HTML, of what result.json has and nothing else, but for `memory`: it plans, by model, those
-    steps of the picks that the result has no plan of. The same result and memory give the same page."""
+    """Return the report as HTML. The same result and memory give the same page.
+
+    Args:
+        result: the study's result, the source of every value but the planned bytes of some steps.
+        memory: plans, by model, the steps of the picks that have no plan in the result.
+    """
     sections = _sections(memory)
     style, script = _resource("page.css"), _resource("page.js")
     mark = " (EMULATED)" if _emulated(result) else ""
@@ -48,14 +48,14 @@ def render_report(result: Result, memory: Mapping[str, EngineMemory] = _NO_MEMOR
         contents=join(Html(f'<li><a href="#{name}">{title}</a></li>') for name, (title, _) in sections.items()),
         sections=join((render(result) for _, render in sections.values()), "\n"),
         footer=escape(
-            f"layertune {result.study.layertune_version}; every figure is from this study's result.json, rounded here. "
-            "Figures computed for this page: hypervolume, fits, steps, break-even, correlations, sums."
+            f"layertune {result.study.layertune_version}; every value is from this study's result.json, rounded. "
+            "Computed for this page: hypervolume, fits, steps, break-even, correlations, sums."
         ),
     )
 
 
 def _sections(memory: Mapping[str, EngineMemory]) -> dict[str, tuple[str, Callable[[Result], Html]]]:
-    """Return what the page shows, in order: each section's name in the page's contents, and what renders it."""
+    """Return the sections in order: anchor, title in the contents, and the function that renders it."""
     return {
         "picks": ("Picks", picks_section),
         "front": ("Front", front_section),
@@ -83,7 +83,7 @@ def _lead(result: Result) -> Html:
     )
     if not _emulated(result):
         return Html(line)
-    words = "EMULATED: the speeds on this page are this processor's, not a GPU's; the bytes are llama.cpp's own."
+    words = "EMULATED: the speeds on this page are a processor's, not a GPU's. The bytes are llama.cpp's own."
     return Html(line + paragraph(words, "warning"))
 
 

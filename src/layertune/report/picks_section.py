@@ -1,15 +1,15 @@
-"""What the study recommends, first."""
+"""The picks, first on the page, and their exports."""
 
-from layertune.report.columns import model_cells, model_headings
-from layertune.report.html_table import table
-from layertune.report.markup import Html, escape, paragraph, section
-from layertune.report.memory_section import distinct_picks, headroom_cell
-from layertune.report.source import Source
+from layertune.errors import UsageError
+from layertune.export import EXPORTERS, MODELS_DIR
+from layertune.report.markup import Html, details, escape, join, paragraph, section, table
+from layertune.report.memory_section import headroom_cell
+from layertune.report.source import Source, distinct_picks, model_cells, model_headings
 from layertune.results.result import Result
 
 _MEANINGS = (
     "balanced: the best weighted geometric mean of the models' speeds, each relative to its best on the front. A "
-    "model's name: its fastest. lean: the least VRAM that keeps nine tenths of the balanced score."
+    "model's name: the fastest for that model. lean: the least VRAM that keeps nine tenths of the balanced score."
 )
 
 
@@ -18,16 +18,35 @@ def picks_section(result: Result) -> Html:
     if not picked:
         floors = "".join(f" and reaches {floor}" for floor in result.floors)
         return section(
-            "picks", "Picks", paragraph(f"No measured trial keeps the budget{floors}: there is nothing to pick.")
+            "picks", "Picks", paragraph(f"No measured trial keeps the budget{floors}, so there is nothing to pick.")
         )
-    headings = ["pick", "trial", *model_headings(result)]
-    rows = [_row(result, names, source) for names, source in picked]
-    return section(
-        "picks", "Picks", table("The picks", [*headings, "peak VRAM", "headroom"], rows), paragraph(_MEANINGS, "note")
-    )
+    headings = ["pick", "trial", *model_headings(result), "peak VRAM", "headroom"]
+    rows = [
+        [escape(names), source.number(), *model_cells(result, source), source.peak(), headroom_cell(result, source)]
+        for names, source in picked
+    ]
+    return section("picks", "Picks", table("The picks", headings, rows), paragraph(_MEANINGS, "note"))
 
 
-def _row(result: Result, names: str, source: Source) -> list[Html]:
-    cells = [escape(names), source.number()]
-    cells += model_cells(result, source)
-    return [*cells, source.peak(), headroom_cell(result, source)]
+def exports_section(result: Result) -> Html:
+    picked = distinct_picks(result)
+    if not picked:
+        return section("exports", "Exports", paragraph("There is no pick to export."))
+    folder = f"Model files are expected in {MODELS_DIR}; layertune export --models-dir DIR writes another folder."
+    parts = [
+        Html(f"<h3>{escape(names)} (trial {source.trial.number})</h3>{_formats(result, source)}")
+        for names, source in picked
+    ]
+    return section("exports", "Exports", paragraph(folder), *parts)
+
+
+def _formats(result: Result, source: Source) -> Html:
+    return join(details(name, _files(result, source, name), "to-copy") for name in EXPORTERS)
+
+
+def _files(result: Result, source: Source, name: str) -> Html:
+    try:
+        files = EXPORTERS[name](result, source.trial, MODELS_DIR)
+    except UsageError as error:
+        return paragraph(f"No export: {error}")
+    return join(Html(f"<h4>{escape(file)}</h4><pre>{escape(text)}</pre>") for file, text in files.items())

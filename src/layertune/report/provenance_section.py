@@ -1,8 +1,6 @@
-"""Where the figures come from."""
+"""The study, the machine and the models that the values come from."""
 
-from layertune.report.html_table import table
-from layertune.report.markup import Html, escape, section
-from layertune.report.numbers import NOT_RECORDED, count, number, pointer, size
+from layertune.report.markup import NOT_RECORDED, Html, count, escape, number, pointer, section, size, table
 from layertune.results.result import Result
 
 
@@ -15,7 +13,7 @@ def _study(result: Result) -> Html:
     device = hardware.device
     rows = [
         [escape("study"), escape(study.name)],
-        [escape("made"), escape(study.created)],
+        [escape("created"), escape(study.created)],
         [escape("sampler"), escape(study.sampler)],
         [escape("seed"), count(study.seed, "/study/seed")],
         [escape("layertune"), escape(study.layertune_version)],
@@ -75,7 +73,7 @@ def _models(result: Result) -> Html:
             ]
         )
     headings = ["model", "file", "size", "architecture", "layers", "prompt tokens", "generated tokens", "sha256"]
-    return table("The models and what they were given to do", headings, rows)
+    return table("The models and their workloads", headings, rows)
 
 
 def _size(size_bytes: int | None, at: str) -> Html:

@@ -6,15 +6,15 @@ from layertune.results.result import Result, TrialInfo
 from layertune.units import GIB, MIB
 
 _MOST_WIDE, _LEAST_WIDE, _HIGH = 72, 24, 14
-_GUTTER = 9  # the widest number beside the vertical axis, and a space
+_GUTTER = 9  # the widest number on the vertical axis, and a space
 
 Point = tuple[float, float, str]
 
 
 def front_plot(result: Result, width: int) -> str:
-    """Return speed against speed of the first two models, or of a single one against its memory.
+    """Return the first model's speed against the second's, or a single model's against its peak VRAM.
 
-    Every trial of the front is drawn as its number, the other measured trials as dots.
+    Trials of the front are drawn as their numbers, other measured trials as dots.
     """
     front = [result.trial(number) for number in result.pareto]
     if not front:
@@ -37,9 +37,9 @@ def front_plot(result: Result, width: int) -> str:
 
 
 def scatter(points: Sequence[Point], width: int) -> str:
-    """Return points as text at their places, later ones over earlier ones, in at most `width` columns.
+    """Return the points as text, later ones over earlier ones, in at most `width` columns.
 
-    The axes run from the least to the most, and say so.
+    The axes run from the lowest to the highest value.
     """
     columns = _canvas_width(width)
     left, right = _range([x for x, _, _ in points])

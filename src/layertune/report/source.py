@@ -1,20 +1,21 @@
-"""A trial beside the place that result.json has it at."""
+"""A trial and its place in result.json."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, fields
 
-from layertune.report.markup import Html, escape, join
-from layertune.report.numbers import NOT_RECORDED, count, pointer, rate, rate_text, size
+from layertune.report.markup import NOT_RECORDED, Html, count, escape, join, pointer, rate, size
 from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import MetricInfo
 from layertune.settings import EngineSettings
 
-# In what order and under which short name a setting is told; the others are told where they are not the default.
+# The settings that are always shown, in this order and with these short names. Others are shown if not the default.
 _ALWAYS = {"n_gpu_layers": "ngl", "n_ctx": "c", "n_batch": "b", "n_ubatch": "ub", "n_threads": "t"}
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
+    """`at` is the trial's JSON pointer."""
+
     trial: TrialInfo
     at: str
 
@@ -22,11 +23,11 @@ class Source:
         return (self.trial.metrics or {}).get(model, {}).get(quantity)
 
     def searched(self, model: str, quantity: str) -> MetricInfo | None:
-        """Return what the search itself measured: the one stage that all trials have in common."""
+        """Return what the search measured, the only stage that all trials have."""
         return (self.trial.metrics_of("search") or {}).get(model, {}).get(quantity)
 
     def speed(self, model: str, quantity: str) -> Html:
-        """Return a median and its 95 % interval, where it has one."""
+        """Return the median, and its 95 % interval if there is one."""
         metric = self.metric(model, quantity)
         if metric is None:
             return NOT_RECORDED
@@ -48,7 +49,7 @@ class Source:
         return join(parts, "\xa0· ")
 
     def number(self) -> Html:
-        """Return the trial's number, as a link to all that is known of it."""
+        """Return the trial's number, linked to its row in the table of all trials."""
         return Html(f'<a href="#trial-{self.trial.number}">{count(self.trial.number, self.at + "/number")}</a>')
 
 
@@ -65,8 +66,20 @@ def measured(result: Result) -> list[Source]:
     return [source for source in sources(result) if source.trial.state == "measured"]
 
 
+def distinct_picks(result: Result) -> list[tuple[str, Source]]:
+    """Return each picked trial once, with the names of all its picks."""
+    names: dict[int, list[str]] = {}
+    for pick, picked in result.picks.items():
+        names.setdefault(picked, []).append(pick)
+    return [(", ".join(names[source.trial.number]), source) for source in chosen(result, names)]
+
+
+def pick_names(result: Result, number: int) -> list[str]:
+    return [pick for pick, picked in result.picks.items() if picked == number]
+
+
 def shown_settings(engine: EngineSettings) -> Iterator[tuple[str, str, int | str]]:
-    """Give each setting's name, short name and value."""
+    """Yield each setting's name, short name and value."""
     for field, short in _ALWAYS.items():
         yield field, short, getattr(engine, field)
     for each in fields(engine):
@@ -75,24 +88,27 @@ def shown_settings(engine: EngineSettings) -> Iterator[tuple[str, str, int | str
             yield each.name, each.name, engine.written(each.name)
 
 
-def settings_text(engine: EngineSettings) -> str:
-    return " ".join(f"{short}={value}" for _, short, value in shown_settings(engine))
-
-
-def speed_text(metric: MetricInfo, unit: str) -> str:
-    interval = (
-        "" if metric.low is None or metric.high is None else f" ({rate_text(metric.low)}–{rate_text(metric.high)})"
-    )
-    return f"{rate_text(metric.median)}{interval} {unit}"
-
-
-def pick_names(result: Result, number: int) -> list[str]:
-    return [pick for pick, picked in result.picks.items() if picked == number]
-
-
 def speed_unit(result: Result) -> str:
-    """Return the unit of a speed; an emulated card's says so wherever it stands."""
     return "tokens/s EMULATED" if result.hardware.device.kind == "emulated" else "tokens/s"
+
+
+def model_headings(result: Result) -> list[str]:
+    """Return the columns that every table of trials has for each model."""
+    unit = speed_unit(result)
+    return [
+        heading
+        for name in result.models
+        for heading in (f"{name} settings", f"{name} alone, {unit}", f"{name} together, {unit}")
+    ]
+
+
+def model_cells(result: Result, source: Source) -> list[Html]:
+    cells: list[Html] = []
+    for name in result.models:
+        cells.append(source.settings(name))
+        for quantity in ("tokens_per_s", "tokens_per_s_together"):
+            cells.append(escape("–") if source.trial.metrics is None else source.speed(name, quantity))
+    return cells
 
 
 def _value(value: int | str, at: str) -> Html:

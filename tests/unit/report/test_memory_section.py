@@ -5,9 +5,8 @@ import re
 from finished_study import result
 from layertune.memory import HOST
 from layertune.report import render_report
-from layertune.report.memory_parts import memory_parts
-from layertune.report.memory_section import distinct_picks, headroom_bytes, headroom_cell
-from layertune.report.source import sources
+from layertune.report.memory_section import headroom_bytes, headroom_cell, memory_parts
+from layertune.report.source import distinct_picks, sources
 from layertune.results.result import BudgetInfo
 from layertune.units import MIB, format_bytes
 from report_page import Page
@@ -65,17 +64,17 @@ def test_of_several_devices_headroom_is_in_the_unit_of_its_column_and_the_fulles
     assert re.sub("<[^>]*>", "", headroom_cell(study, source)) == (
         f"{format_bytes(left_bytes)} in all, 3.0 MiB on the fullest device"
     )
-    assert "kept for further server processes" not in render_report(study)
+    assert "reserved for further server processes" not in render_report(study)
 
 
 def test_what_further_server_processes_will_take_is_a_row_of_the_column() -> None:
     study = recorded()
-    assert "kept for further server processes" not in render_report(study)
+    assert "reserved for further server processes" not in render_report(study)
     more = [
         each.model_copy(update={"violations": {"vram": each.violations["vram"] + 5 * MIB}}) for each in study.trials
     ]
     page = render_report(study.model_copy(update={"trials": more}))
-    row = page.partition("kept for further server processes")[2].partition("</tr>")[0]
+    row = page.partition("reserved for further server processes")[2].partition("</tr>")[0]
     assert "5.0 MiB" in row
 
 

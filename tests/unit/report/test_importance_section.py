@@ -1,13 +1,14 @@
-"""Which settings the speeds went with."""
+"""How strongly each setting is correlated with a speed."""
 
 import pytest
 
 from finalists import in_rounds, outcome, trial
 from finished_study import result
-from layertune.report.association import LEAST_TRIALS, associations, chance_share
+from layertune.report.importance_section import LEAST_TRIALS, associations, chance_share
 from layertune.report.source import Source, measured
 
 # The support's trials have as many layers of every model as their number.
+
 RISING = [trial(at, {"chat": [10.0 + at], "code": [5.0]}) for at in range(LEAST_TRIALS)]
 
 

@@ -1,10 +1,10 @@
-"""The line through the times of a request."""
+"""The line through the time of a request."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layertune.report.layer_fit import fit_layers
+from layertune.report.layers_section import fit_layers
 
 
 @given(base_s=st.floats(1, 20), share=st.floats(0, 0.9), n_generate=st.integers(1, 512))

@@ -1,4 +1,4 @@
-"""The hypervolume after every trial."""
+"""The hypervolume after each trial."""
 
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from finalists import CHAT, CODE, VRAM, finalist, rounds, trial
 from finished_study import result
-from layertune.report.growth import growth
+from layertune.report.history_section import growth
 
 SPEED = st.integers(1, 50)
 

@@ -1,4 +1,4 @@
-"""The exports in the page."""
+"""The picks and their exports on the page."""
 
 import re
 from html import unescape
@@ -6,7 +6,7 @@ from html import unescape
 from finished_study import result
 from layertune.export import EXPORTERS, MODELS_DIR
 from layertune.report import render_report
-from layertune.report.memory_section import distinct_picks
+from layertune.report.source import distinct_picks
 
 
 def test_every_format_of_every_pick_is_there_letter_for_letter() -> None:

@@ -1,4 +1,4 @@
-"""What each setting gives and costs, and the verdict on sharing, as the page has them."""
+"""The steps of each setting, and whether to share the device, on the page."""
 
 import re
 
