@@ -1,4 +1,4 @@
-"""What a study's trials teach of its models' speeds on any card, and how far off that is where nothing was measured."""
+"""A study's models of speed, applied to another card, and how far off they are."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import numpy as np
 from layertune.config import Floor, Objective
 from layertune.errors import NothingFits, UsageError
 from layertune.memory import Planner
-from layertune.prediction.device_change import DeviceChange
+from layertune.prediction.device_change import DeviceChange, Offload, ScaledSpeeds, offload_of, scaled, unchanged
 from layertune.prediction.expected_front import expected_front, expected_picks
 from layertune.prediction.held_back import (
     NORMAL,
@@ -23,7 +23,6 @@ from layertune.prediction.held_back import (
     spreads,
 )
 from layertune.prediction.interval_checks import check_larger, check_splits
-from layertune.prediction.predicted_speeds import Curve, Offload, elsewhere, offload_of, unchanged
 from layertune.prediction.prediction_file import ErrorInfo, HeldBackInfo, Interval, PredictedEngine, PredictedSetting
 from layertune.sampler.posterior import ModelEngines, Speeds, measured_rows
 from layertune.settings import EngineSettings, SplitSettings
@@ -34,10 +33,12 @@ _LEAST_SPLITS = 5
 
 @dataclass(frozen=True, slots=True)
 class MeasuredStudy:
-    """What a study measured, and what it chose from.
+    """What a study measured, and its search space.
 
-    `n_layers` are the repeating layers by model; `trials` are in the canonical form; `session` is how much a speed
-    varies from session to session (session.py), 0 for a prediction of the same one.
+    Attributes:
+        n_layers: The number of repeating layers, by model.
+        trials: Settings in canonical form, with their samples by model.
+        session: The spread of a speed from session to session (`session_spread`); 0 to predict the same session.
     """
 
     models: Mapping[str, ModelEngines]
@@ -52,8 +53,10 @@ class MeasuredStudy:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What fits a card and no other setting is expected to beat; `picks` are places in `front`, which is an even part
-    of it where it is not `whole`."""
+    """The expected front of a card; `picks` are places in it.
+
+    If it is not `whole`, it is an evenly spaced part of a larger front.
+    """
 
     front: tuple[PredictedSetting, ...]
     picks: Mapping[str, int]
@@ -61,28 +64,32 @@ class Expected:
 
 
 class Calibration:
-    """A study's models, fitted to all of its trials, and compared with each of its splits in turn."""
+    """A study's models of speed, fitted to all trials, and again without each split in turn."""
 
     def __init__(self, study: MeasuredStudy) -> None:
-        """Raises UsageError where the trials are too few to say how far off a prediction is."""
+        """Raises UsageError if there are too few trials to estimate the error of a prediction."""
         self.study = study
         measured = measured_rows(study.models, study.trials)
         for name, rows in measured.items():
             if not rows:
-                raise UsageError(f"the study measured nothing of {name}", remedy="give one that measured all models")
+                raise UsageError(
+                    f"the study has no measurement of {name}", remedy="give a study that measured all models"
+                )
         self.measured = measured
         self.speeds = {name: model.learn(measured[name]) for name, model in study.models.items()}
         self._beyond = {name: beyond(model, [row for row, _ in measured[name]]) for name, model in study.models.items()}
-        self.without = [each for name, model in study.models.items() for each in hold_back(name, model, measured[name])]
-        n_splits = len(self.without)
+        self.held_back = [
+            each for name, model in study.models.items() for each in hold_back(name, model, measured[name])
+        ]
+        n_splits = len(self.held_back)
         if n_splits < _LEAST_SPLITS:
             raise UsageError(
-                f"the study measured too little to say how far off a prediction is: {n_splits} splits can be held "
-                f"back and predicted from the others, and {_LEAST_SPLITS} are needed",
+                f"the study has too few splits to estimate the error of a prediction: {n_splits} can be held back, "
+                f"and {_LEAST_SPLITS} are needed",
                 remedy="search with more trials",
             )
         self._factors = {
-            quantity: bar_factor([each.score(quantity) for each in self.without]) for quantity in QUANTITIES
+            quantity: bar_factor([each.score(quantity) for each in self.held_back]) for quantity in QUANTITIES
         }
         self._most_layers = {
             name: max(model.engines[row].n_gpu_layers for row, _ in measured[name])
@@ -91,15 +98,17 @@ class Calibration:
         self._offloads: dict[str, Offload] = {}
 
     def error(self, capacity_bytes: int, changes: Mapping[str, DeviceChange]) -> ErrorInfo:
-        """Return how well the study's own splits are predicted from others, and between which numbers of layers the
-        picks are of a card whose buffers may take `capacity_bytes`."""
-        judged = check_splits(self.study.models, self.measured)
+        """Return how well the study's own splits are predicted, and how far the layers of the picks vary.
+
+        The picks are those of a card whose buffers may take `capacity_bytes`.
+        """
+        checked = check_splits(self.study.models, self.measured)
         larger = check_larger(self.study.models, self.measured)
-        told = []
-        for split in judged:
-            for each in split.without.of("tokens_per_s"):
-                low, high = reaches(each.expected, split.factor * each.spread)
-                told.append(
+        held_back = []
+        for check in checked:
+            for each in check.split.of("tokens_per_s"):
+                low, high = reaches(each.expected, check.factor * each.spread)
+                held_back.append(
                     HeldBackInfo(
                         model=each.model,
                         settings=each.settings,
@@ -110,24 +119,24 @@ class Calibration:
                     )
                 )
         return ErrorInfo(
-            level=level_of(len(self.without)),
-            n_splits=len(judged),
-            median=median(abs(each.expected / each.measured - 1) for each in told),
-            coverage=sum(each.is_inside for each in judged) / len(judged),
+            level=level_of(len(self.held_back)),
+            n_splits=len(checked),
+            median=median(abs(each.expected / each.measured - 1) for each in held_back),
+            coverage=sum(each.is_inside for each in checked) / len(checked),
             n_larger=len(larger),
             coverage_larger=sum(each.is_inside for each in larger) / len(larger) if larger else None,
             session=self.study.session,
             layers=self._layers(capacity_bytes, changes),
-            held_back=told,
+            held_back=held_back,
         )
 
     def _layers(
         self, capacity_bytes: int, changes: Mapping[str, DeviceChange]
     ) -> dict[str, dict[str, tuple[int, int]]]:
-        """Return the fewest and the most layers of each pick, by model: of all trials, and without each split in turn.
+        """Return the fewest and the most layers of each pick, by model, with each split left out in turn.
 
-        They are far apart where settings are about as good. A pick is left out where without some split nothing would
-        be predicted to reach the floors.
+        They are far apart if several settings are about equally good. A pick is left out if, without some split, no
+        setting is predicted to reach the floors.
         """
         here = self._picks(self.speeds, capacity_bytes, changes)
         moved = [self._picks(each, capacity_bytes, changes) for each in self._speeds_without()]
@@ -140,21 +149,21 @@ class Calibration:
         }
 
     def offload(self, name: str) -> Offload:
-        """Raises UsageError where the space never has all of the model on the device."""
+        """Raises UsageError if the space never has all of the model on the device."""
         if name not in self._offloads:
             study = self.study
             offload = offload_of(study.models[name], study.planner.models[name], study.n_layers[name])
             if offload is None:
                 raise UsageError(
-                    f"the study's space never has all layers of {name} on the device, so the device's part of its time "
-                    "cannot be told from the host's",
+                    f"the study's space never has all layers of {name} on the device, so the device's and the host's "
+                    "parts of its time cannot be separated",
                     remedy="predict a card of the same speed, or search with n_gpu_layers up to all",
                 )
             self._offloads[name] = offload
         return self._offloads[name]
 
     def all_on_device_s(self, name: str) -> float:
-        """Return the longest that a token takes on the study's device with all layers of the model there."""
+        """Return the longest time of a token on the study's device with all layers of the model there."""
         return float(self.speeds[name].token.mean_s[self.offload(name).whole].max())
 
     def expect(self, capacity_bytes: int, changes: Mapping[str, DeviceChange]) -> Expected:
@@ -163,17 +172,17 @@ class Calibration:
         Raises:
             NothingFits: no setting that fits is expected to reach the study's floors.
         """
-        study, curves = self.study, self._curves(self.speeds, changes)
-        expected = {name: curve.expected for name, curve in curves.items()}
+        study, by_model = self.study, self._scaled(self.speeds, changes)
+        expected = {name: speeds.expected for name, speeds in by_model.items()}
         front = expected_front(study.models, expected, study.objectives, study.floors, capacity_bytes)
         if len(front.rows) == 0:
             raise NothingFits(
-                f"nothing that fits is predicted to reach {' and '.join(map(str, study.floors))}",
+                f"no setting that fits is predicted to reach {' and '.join(map(str, study.floors))}",
                 remedy="lower the floor in the study's study.toml, or predict a larger card",
             )
-        told = {name: self._engines(name, curve) for name, curve in curves.items()}
+        engines = {name: self._engines(name, speeds) for name, speeds in by_model.items()}
         settings = [
-            {name: told[name][row] for name, row in zip(study.models, rows, strict=True)}
+            {name: engines[name][row] for name, row in zip(study.models, rows, strict=True)}
             for rows in front.rows.tolist()
         ]
         return Expected(
@@ -183,12 +192,14 @@ class Calibration:
         )
 
     def engines(self, changes: Mapping[str, DeviceChange]) -> dict[str, dict[EngineSettings, PredictedEngine]]:
-        """Return what is predicted of every engine of every model, by its canonical form."""
-        curves = self._curves(self.speeds, changes)
-        return {name: {each.settings: each for each in self._engines(name, curve)} for name, curve in curves.items()}
+        """Return the prediction of every engine of every model, by the engine's canonical form."""
+        by_model = self._scaled(self.speeds, changes)
+        return {
+            name: {each.settings: each for each in self._engines(name, speeds)} for name, speeds in by_model.items()
+        }
 
-    def _engines(self, name: str, curve: Curve) -> list[PredictedEngine]:
-        intervals = {quantity: self._intervals(name, curve, quantity) for quantity in QUANTITIES}
+    def _engines(self, name: str, speeds: ScaledSpeeds) -> list[PredictedEngine]:
+        intervals = {quantity: self._intervals(name, speeds, quantity) for quantity in QUANTITIES}
         return [
             PredictedEngine(
                 settings=engine,
@@ -198,11 +209,13 @@ class Calibration:
             for row, engine in enumerate(self.study.models[name].rows)
         ]
 
-    def _intervals(self, name: str, curve: Curve, quantity: str) -> list[Interval]:
-        """The interval reaches from the slow end of what is not known of the device to the fast one's."""
-        spread = spreads(curve.expected, self._beyond[name], quantity)
+    def _intervals(self, name: str, speeds: ScaledSpeeds, quantity: str) -> list[Interval]:
+        """Return intervals from the low end of the slowest device time to the high end of the fastest."""
+        spread = spreads(speeds.expected, self._beyond[name], quantity)
         half = np.hypot(self._factors[quantity] * spread, NORMAL * self.study.session)
-        slowest, expected, fastest = (rates(each, quantity) for each in (curve.slowest, curve.expected, curve.fastest))
+        slowest, expected, fastest = (
+            rates(each, quantity) for each in (speeds.slowest, speeds.expected, speeds.fastest)
+        )
         return [
             Interval(
                 expected=float(expected[row]),
@@ -217,14 +230,14 @@ class Calibration:
         return plan.device_bytes or 0
 
     def _speeds_without(self) -> list[dict[str, Speeds]]:
-        """Return all models' speeds, every time without one split of one of them."""
-        return [{**self.speeds, each.model: each.speeds} for each in self.without]
+        """Return the speeds of all models, once for each split left out of its model's trials."""
+        return [{**self.speeds, each.model: each.speeds} for each in self.held_back]
 
     def _picks(
         self, speeds: Mapping[str, Speeds], capacity_bytes: int, changes: Mapping[str, DeviceChange]
     ) -> dict[str, SplitSettings]:
         study = self.study
-        expected = {name: curve.expected for name, curve in self._curves(speeds, changes).items()}
+        expected = {name: speeds.expected for name, speeds in self._scaled(speeds, changes).items()}
         front = expected_front(study.models, expected, study.objectives, study.floors, capacity_bytes).rows
         return {
             pick: SplitSettings.of(
@@ -233,10 +246,10 @@ class Calibration:
             for pick, place in expected_picks(front, study.models, expected, study.weights).items()
         }
 
-    def _curves(self, speeds: Mapping[str, Speeds], changes: Mapping[str, DeviceChange]) -> dict[str, Curve]:
-        """Return the speeds on a card; a model without a change is as fast as on the study's own."""
+    def _scaled(self, speeds: Mapping[str, Speeds], changes: Mapping[str, DeviceChange]) -> dict[str, ScaledSpeeds]:
+        """Return the speeds on a card; a model without a change is as fast as in the study."""
         return {
-            name: elsewhere(each, self.offload(name), changes[name]) if name in changes else unchanged(each)
+            name: scaled(each, self.offload(name), changes[name]) if name in changes else unchanged(each)
             for name, each in speeds.items()
         }
 

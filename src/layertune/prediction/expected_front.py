@@ -1,4 +1,4 @@
-"""The front of what is expected: every setting that fits, by the means of the models' speeds."""
+"""The expected front: the best settings that fit, by the expected speeds of the models."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,10 @@ _MOST_PAIRS = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """The settings, a row each, of each model's engine; the fastest in the first objective come first. `whole` is
-    False where they are an even part of a front of very many."""
+    """The settings: a row has one engine of each model. The best in the first objective comes first.
+
+    `whole` is False if the front is very large and the rows are an evenly spaced part of it.
+    """
 
     rows: Rows
     whole: bool
@@ -28,8 +30,10 @@ class Front:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A model's engines that may be on the front: `rows`, and of each its bytes on the device and how many more another
-    engine takes, at least, that is better in what an objective asks of the model; infinitely many without one."""
+    """A model's engines that may be on the front.
+
+    `upgrade_bytes` is how many more bytes the smallest better engine takes on the device; infinite if there is none.
+    """
 
     rows: Rows
     device_bytes: NDArray[np.int64]
@@ -43,11 +47,11 @@ def expected_front(
     floors: Sequence[Floor],
     capacity_bytes: int,
 ) -> Front:
-    """Return the settings that fit, reach the floors, and that no other dominates.
+    """Return the settings that fit, reach the floors, and are not dominated.
 
-    Every objective but the memory is one model's. So of a model only those engines count that no other beats in its
-    objectives and bytes; and a setting of such engines is dominated only where one of its models alone can be bettered
-    within the room, or never where memory is an objective. That is exact without holding settings against each other.
+    Every objective except memory concerns one model. So only engines that are not dominated in their model's objectives
+    and bytes can be on the front. A setting of such engines is dominated only if one of its models has a better engine
+    that still fits; if memory is an objective, never. This is exact and compares no pairs of settings.
     """
     kept = [_kept(model, speeds[name], name, objectives, floors) for name, model in models.items()]
     places, whole = _combined(kept, capacity_bytes)
@@ -65,7 +69,7 @@ def expected_front(
 def expected_picks(
     front: Rows, models: Mapping[str, ModelEngines], speeds: Mapping[str, Speeds], weights: Mapping[str, float]
 ) -> dict[str, int]:
-    """Return each pick's place on the front; empty without one."""
+    """Return each pick's place on the front; empty without a front."""
     rates = {name: -speeds[name].posterior("tokens_per_s").mean for name in models}
     candidates = [
         Candidate(
@@ -89,17 +93,17 @@ def _kept(
     rows = np.flatnonzero(reaching)
     quantities = [each.quantity for each in objectives if each.subject == name]
     costs = np.array([speeds.posterior(each).mean[rows] for each in quantities]).reshape(len(quantities), len(rows)).T
-    there = unbeaten(np.column_stack([costs, model.device_bytes[rows]]))
-    rows, costs = rows[there], costs[there]
+    best = unbeaten(np.column_stack([costs, model.device_bytes[rows]]))
+    rows, costs = rows[best], costs[best]
     device_bytes = model.device_bytes[rows]
-    # No two of these cost the same, so one that is nowhere worse is better.
+    # No two have equal costs, so one that is nowhere worse is better.
     better = (costs[None, :, :] <= costs[:, None, :]).all(axis=2) & ~np.eye(len(rows), dtype=bool)
     more_bytes = np.where(better, device_bytes[None, :] - device_bytes[:, None], np.inf)
     return _Kept(rows, device_bytes, more_bytes.min(axis=1, initial=np.inf))
 
 
 def _combined(kept: Sequence[_Kept], capacity_bytes: int) -> tuple[Rows, bool]:
-    """Return the combinations that fit, by places in what is kept of each model, and whether they are all of them."""
+    """Return the combinations that fit, as places in `kept`, and whether they are all of them."""
     found, taken, whole = np.zeros((1, 0), dtype=np.intp), np.zeros(1, dtype=np.int64), True
     for model, each in enumerate(kept):
         later_bytes = sum(int(other.device_bytes.min(initial=capacity_bytes + 1)) for other in kept[model + 1 :])
@@ -113,7 +117,7 @@ def _combined(kept: Sequence[_Kept], capacity_bytes: int) -> tuple[Rows, bool]:
 
 
 def _even_part(rows: NDArray[Any], n: int) -> NDArray[Any]:
-    """Return `n` of the rows, the first and the last among them."""
+    """Return `n` evenly spaced rows, including the first and the last."""
     return rows[np.linspace(0, len(rows) - 1, n).astype(np.intp)]
 
 

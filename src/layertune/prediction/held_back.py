@@ -1,18 +1,18 @@
-"""How far off a prediction is: every split that was measured is held back once and predicted from all others.
+"""The error of a prediction: each measured split is held back once and predicted from all others.
 
-A split is all engines of a model with as many layers on the device: its batches and repetitions are near copies.
-Knowing one of them would make the others look easy, and each of them would count as one more proof, so a split is held
-back whole and has one score, the worst of its engines'.
+A split is all engines of a model with the same number of layers on the device. They differ only in batches and
+repetitions, so one of them predicts the others too well, and they are no independent evidence. A split is therefore
+held back as a whole, and its score is the worst of its engines' scores.
 
-The intervals are leave-one-split-out intervals in the manner of the jackknife, with scores in units of the prediction's
-own spread (Lei et al., Journal of the American Statistical Association 113, 2018, has both). No theorem promises their
-level here: splits would have to be exchangeable, and a search chooses them, and without further conditions the
-jackknife has no promise at all (Barber et al., Annals of Statistics 49, 2021). checks.py counts how often they hold.
+The intervals are leave-one-split-out intervals, like the jackknife, with scores in units of the prediction's own spread
+(Lei et al., Journal of the American Statistical Association 113, 2018, has both). No theorem guarantees their level
+here. The splits would have to be exchangeable, but a search chooses them, and without further conditions the jackknife
+has no guarantee (Barber et al., Annals of Statistics 49, 2021). interval_checks.py counts how often they hold.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, exp, log
+from math import ceil, exp, log, sqrt
 from statistics import median
 
 import numpy as np
@@ -25,15 +25,20 @@ from layertune.trial.outcome import ModelSamples
 QUANTITIES = ("tokens_per_s", "pp_tokens_per_s", "tg_tokens_per_s")
 
 _LEVEL = 0.9
-NORMAL = 1.6449  # the normal distribution's 95 % quantile: a bar of 90 % is at least what the model itself believes
+NORMAL = 1.6449  # the normal distribution's 95 % quantile: a 90 % interval is at least as wide as the model's own
 
-_WIDEST = log(1000)  # an interval that reaches farther says as little, and its ends are no speeds
+_WIDEST = log(1000)  # a wider interval has no more information, and its ends are not plausible speeds
 
-# How much the relative spread grows from an engine that was measured to one that has all of the model more, or less,
-# on the device. On the recorded tables of benchmarks/search_efficiency, 90 % of the cells beyond what a part of a
-# search's trials measured are inside such intervals at every distance (benchmarks/prediction/prediction.md, section
-# "Beyond what was measured"). Without this, 60 % of the farthest are.
+# Growth of the relative spread from a measured engine to one with the whole model more, or less, on the device. On the
+# recorded tables of benchmarks/search_efficiency, 90 % of the cells beyond the measured ones are inside such intervals
+# at every distance (benchmarks/prediction/prediction.md, section "Beyond what was measured"). Without this term, 60 %
+# of the farthest are.
 _BEYOND = 0.3
+
+# Least spread from session to session, as the standard deviation of the logarithm. benchmarks/repeatability measured
+# the picks and references of 16 searches again, minutes to hours later, on two machines with an emulated card and one
+# with a GPU: 64 speeds, 4.6 % off (root mean square).
+LEAST_SESSION = 0.05
 
 Floats = NDArray[np.float64]
 
@@ -44,8 +49,10 @@ Split = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class HeldBack:
-    """One engine's figure in tokens/s: as predicted without its split, and as it was measured. `spread` is how unsure
-    the prediction is by its own account, a standard deviation of its logarithm."""
+    """One engine's tokens/s: predicted without its split, and measured.
+
+    `spread` is the standard deviation that the model gives for the logarithm of the prediction.
+    """
 
     model: str
     settings: EngineSettings
@@ -56,7 +63,7 @@ class HeldBack:
 
     @property
     def error(self) -> float:
-        """The prediction's relative error, signed."""
+        """Return the signed relative error of the prediction."""
         return self.expected / self.measured - 1
 
     @property
@@ -65,8 +72,8 @@ class HeldBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Without:
-    """A model's speeds by all trials but those of one split, and what that split came to."""
+class HeldBackSplit:
+    """A split, the model's speeds predicted without it, and its own engines."""
 
     model: str
     split: Split
@@ -81,8 +88,8 @@ class Without:
         return max(each.score for each in self.of(quantity))
 
 
-def hold_back(name: str, model: ModelEngines, measured: Observed) -> Iterator[Without]:
-    """Yield every split of one model held back; nothing where there is only one."""
+def hold_back(name: str, model: ModelEngines, measured: Observed) -> Iterator[HeldBackSplit]:
+    """Yield every split of one model, held back in turn; nothing if there is only one."""
     splits = dict.fromkeys(split_of(model.engines[row]) for row, _ in measured)
     if len(splits) < 2:
         return
@@ -96,15 +103,20 @@ def rates(speeds: Speeds, quantity: str) -> Floats:
 
 
 def spreads(speeds: Speeds, beyond: Floats, quantity: str) -> Floats:
-    """Return how unsure each is to be measured as expected: what is not known of it, the more the farther it is beyond
-    what was measured, and a measurement's noise."""
+    """Return the relative spread of a new measurement of each engine around its expected value.
+
+    It combines the posterior's spread, the measurement noise, and the distance from the measured engines.
+    """
     posterior = speeds.posterior(quantity)
     return np.sqrt((posterior.std / posterior.mean) ** 2 + speeds.noise**2 + (_BEYOND * beyond) ** 2)
 
 
 def beyond(model: ModelEngines, rows: Sequence[int]) -> Floats:
-    """Return how far each engine is beyond those of `rows`, which were measured: by how much more of the model it has
-    on the device than any of them, or less, as a share of its layers or of its weights, whichever is more."""
+    """Return the distance of each engine from the range of the measured `rows`; 0 within it.
+
+    The distance is how much more, or less, of the model is on the device than in any measured engine: as a share of
+    layers or of weights, whichever is larger.
+    """
     features = model.features
     shares = (features.n_layers / max(1.0, features.n_layers.max()), features.on_host)
     outside = [np.maximum(share - share[rows].max(), share[rows].min() - share) for share in shares]
@@ -112,30 +124,46 @@ def beyond(model: ModelEngines, rows: Sequence[int]) -> Floats:
 
 
 def level_of(n_splits: int) -> float:
-    """Return the share of new splits that the largest of `n_splits` scores would hold if all were drawn alike, 90 % at
-    most: what intervals are made for."""
+    """Return the level that intervals are made for, at most 90 %.
+
+    It is the share of new splits whose score is below the largest of `n_splits` scores, if all are exchangeable.
+    """
     return min(_LEVEL, n_splits / (n_splits + 1))
 
 
 def bar_factor(scores: Sequence[float]) -> float:
-    """Return by how many spreads an interval reaches, from the scores of held-back splits. Never less than the model
-    believes of itself."""
+    """Return the half width of an interval in spreads, from the scores of held-back splits.
+
+    It is never less than the model's own 90 % interval.
+    """
     return max(NORMAL, quantile(scores)) if scores else NORMAL
 
 
 def quantile(values: Sequence[float]) -> float:
-    """Return the least of the values that holds the level of as many; the largest where they are too few for 90 %."""
+    """Return the conformal 90 % quantile: the largest value if there are too few for 90 %."""
     return sorted(values)[min(ceil((len(values) + 1) * _LEVEL), len(values)) - 1]
 
 
 def reaches(expected: float, half: float) -> tuple[float, float]:
-    """Return both ends of the interval; `half` of it is in logarithms."""
+    """Return both ends of the interval; `half`, its half width, is in logarithms."""
     half = min(half, _WIDEST)
     return expected * exp(-half), expected * exp(half)
 
 
-def predicted(name: str, model: ModelEngines, measured: Observed, unknown: Collection[Split]) -> Iterator[Without]:
-    """Yield the splits that are not to be known, predicted from all others."""
+def session_spread(relative: Iterable[float]) -> float:
+    """Return the spread of a speed from session to session: after another load, or on another day.
+
+    A study's trials are of one session, so they cannot show it. `relative` are its reference runs, each relative to the
+    first one. Two or three of them, minutes apart, can show that a machine varies more than usual, but not less.
+    """
+    squares = [log(each) ** 2 for each in relative if each > 0]
+    return max(LEAST_SESSION, sqrt(sum(squares) / len(squares))) if squares else LEAST_SESSION
+
+
+def predicted(
+    name: str, model: ModelEngines, measured: Observed, unknown: Collection[Split]
+) -> Iterator[HeldBackSplit]:
+    """Yield the `unknown` splits, predicted from all others."""
     known = [each for each in measured if split_of(model.engines[each[0]]) not in unknown]
     speeds, outside = model.learn(known), beyond(model, [row for row, _ in known])
     by_split: dict[Split, dict[int, list[ModelSamples]]] = {}
@@ -144,7 +172,7 @@ def predicted(name: str, model: ModelEngines, measured: Observed, unknown: Colle
         if split in unknown:
             by_split.setdefault(split, {}).setdefault(row, []).append(samples)
     for split, by_row in by_split.items():
-        yield Without(name, split, speeds, tuple(_held_back(name, model, speeds, outside, by_row)))
+        yield HeldBackSplit(name, split, speeds, tuple(_held_back(name, model, speeds, outside, by_row)))
 
 
 def _held_back(
@@ -160,12 +188,12 @@ def _held_back(
 
 
 def measured_rate(model: ModelEngines, samples: ModelSamples, quantity: str) -> float:
-    """Return what one trial measured, in tokens/s."""
+    """Return one trial's measured tokens/s."""
     if quantity == "tokens_per_s":
         return model.workload.n_generate / model.workload_s(samples)
     return median(samples.pp_tokens_per_s if quantity == "pp_tokens_per_s" else samples.tg_tokens_per_s)
 
 
 def split_of(engine: EngineSettings) -> Split:
-    """Return the layers on the device, and of how many the experts are kept on the host."""
+    """Return the number of layers on the device, and of layers whose experts stay on the host."""
     return engine.n_gpu_layers, engine.n_cpu_moe

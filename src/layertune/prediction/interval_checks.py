@@ -1,8 +1,8 @@
-"""Whether a study's own intervals hold: splits are compared with intervals of which no part knows any trial of them.
+"""Checks how often a study's own splits are inside their intervals.
 
-Neither the prediction nor the factor of the interval may have seen the split. Were the factor found among scores of
-which the split's own is one, all but the worst splits would be inside whatever they measured. Other models are left
-out, too: a trial that was slow is slow for all of its models.
+Neither the prediction nor the factor of an interval may depend on the split that is checked. If the split's own score
+were used for the factor, all but the worst splits would be inside, whatever they measured. Scores of other models are
+not used either: a trial that was slow is slow for all of its models.
 """
 
 from collections import defaultdict
@@ -10,27 +10,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from layertune.prediction.held_back import Observed, Split, Without, bar_factor, hold_back, predicted, split_of
+from layertune.prediction.held_back import HeldBackSplit, Observed, Split, bar_factor, hold_back, predicted, split_of
 from layertune.sampler.posterior import ModelEngines
 
 _CHECKED = "tokens_per_s"
-_LEAST_KNOWN = 3  # splits: fewer tell no line from its steps
+_LEAST_KNOWN = 3  # splits, below which a line cannot be separated from its steps
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A split and the factor of its interval, which was found without any trial of the split."""
+class CheckedSplit:
+    """A split, and the factor of its interval, which does not depend on the split."""
 
-    without: Without
+    split: HeldBackSplit
     factor: float
 
     @property
     def is_inside(self) -> bool:
-        return self.without.score(_CHECKED) <= self.factor
+        return self.split.score(_CHECKED) <= self.factor
 
 
-def check_splits(models: Mapping[str, ModelEngines], measured: Mapping[str, Observed]) -> list[Judged]:
-    """Return every split, predicted from all others, and with a factor that is found from these alone."""
+def check_splits(models: Mapping[str, ModelEngines], measured: Mapping[str, Observed]) -> list[CheckedSplit]:
+    """Return every split, with a prediction and a factor from all others."""
     found = []
     for name, model in models.items():
         observed = measured[name]
@@ -38,29 +38,30 @@ def check_splits(models: Mapping[str, ModelEngines], measured: Mapping[str, Obse
         splits = dict.fromkeys(split_of(model.engines[row]) for row, _ in observed)
         for pair in combinations(splits, 2) if len(splits) > 2 else ():
             one, other = predicted(name, model, observed, pair)
-            inner[one.split] += scores([other])
-            inner[other.split] += scores([one])
+            inner[one.split] += _scores([other])
+            inner[other.split] += _scores([one])
         held_back = hold_back(name, model, observed)
-        found += [Judged(each, bar_factor(inner[each.split])) for each in held_back]
+        found += [CheckedSplit(each, bar_factor(inner[each.split])) for each in held_back]
     return found
 
 
-def check_larger(models: Mapping[str, ModelEngines], measured: Mapping[str, Observed]) -> list[Judged]:
-    """Return the half of each model's splits that have most of it on the device, predicted from the half that have
-    least: as a larger card is."""
+def check_larger(models: Mapping[str, ModelEngines], measured: Mapping[str, Observed]) -> list[CheckedSplit]:
+    """Return the half of each model's splits with more of it on the device, predicted from the other half.
+
+    That is how a larger card is predicted.
+    """
     found = []
     for name, model in models.items():
-        held = {split_of(model.engines[row]): model.features.on_host[row] for row, _ in measured[name]}
-        ordered = sorted(held, key=lambda split: held[split], reverse=True)
+        on_host = {split_of(model.engines[row]): model.features.on_host[row] for row, _ in measured[name]}
+        ordered = sorted(on_host, key=lambda split: on_host[split], reverse=True)
         above = ordered[max(_LEAST_KNOWN, len(ordered) // 2) :]
         if not above:
             continue
         below = [each for each in measured[name] if split_of(model.engines[each[0]]) not in above]
-        factor = bar_factor(scores(hold_back(name, model, below)))
-        found += [Judged(without, factor) for without in predicted(name, model, measured[name], above)]
+        factor = bar_factor(_scores(hold_back(name, model, below)))
+        found += [CheckedSplit(split, factor) for split in predicted(name, model, measured[name], above)]
     return found
 
 
-def scores(without: Iterable[Without]) -> list[float]:
-    """Return each split's score."""
-    return [each.score(_CHECKED) for each in without]
+def _scores(splits: Iterable[HeldBackSplit]) -> list[float]:
+    return [each.score(_CHECKED) for each in splits]

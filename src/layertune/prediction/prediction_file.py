@@ -1,4 +1,4 @@
-"""A prediction as a file: everything in it says that it was predicted, and nothing in it can pass for a result.json."""
+"""A prediction's file. Its fields are named so that it cannot be read as a result.json."""
 
 import json
 from pathlib import Path
@@ -16,8 +16,7 @@ _REMEDY = "give a file that layertune predict --json has written"
 
 
 class Interval(Part):
-    """Tokens/s, and both ends of the interval, of the prediction's level, for what a trial of another session would
-    measure."""
+    """Expected tokens/s, and the interval for a measurement in another session."""
 
     expected: NotNegative
     low: Figure
@@ -25,7 +24,7 @@ class Interval(Part):
 
 
 class PredictedEngine(Part):
-    """One model alone. `beyond` marks more layers on the device than any trial measured: the curve is continued."""
+    """One model alone. `beyond` marks an extrapolation: more layers on the device than any trial had."""
 
     settings: Engine
     beyond: bool
@@ -35,7 +34,7 @@ class PredictedEngine(Part):
 
 
 class PredictedSetting(Part):
-    """`planned_bytes` are all models' buffers on the device by plan, without what a driver takes beside them."""
+    """`planned_bytes` are the planned buffers of all models on the device, without the driver's overhead."""
 
     models: dict[str, PredictedEngine]
     planned_bytes: Bytes
@@ -54,7 +53,7 @@ class ChangeInfo(Part):
 
 
 class CardInfo(Part):
-    """The card that is predicted. `n_threads` are an emulated card's own."""
+    """The predicted card. `n_threads` is for an emulated card only."""
 
     profile: str
     kind: Literal["gpu", "emulated"]
@@ -64,8 +63,10 @@ class CardInfo(Part):
 
 
 class HeldBackInfo(Part):
-    """One engine of the study, predicted from the trials of its other splits, and an interval for the same session.
-    Speeds in tokens/s of the workload."""
+    """One engine of the study, predicted from the other splits, in tokens/s of the workload.
+
+    The interval is for a measurement in the same session.
+    """
 
     model: str
     settings: Engine
@@ -76,14 +77,18 @@ class HeldBackInfo(Part):
 
 
 class ErrorInfo(Part):
-    """How well the study's own splits are predicted, each from all others.
+    """How well the study's own splits are predicted, each from all others, within one session.
 
-    `level` is what the intervals are made for, from the number of splits that can be held back: 0.9, less where these
-    are too few, and no promise. `median` is of the absolute relative error of tokens_per_s. `coverage` is the share of
-    `n_splits` splits whose tokens_per_s are all inside intervals that were made without any trial of them;
-    `coverage_larger` that of `n_larger` splits that were predicted from splits with less of the model on the device.
-    Both are of one session. `session` is the relative spread from one to another, which the intervals have on top.
-    `layers` has by pick and model the fewest and the most layers of the pick with each split left out in turn.
+    Attributes:
+        level: The level that the intervals aim at: 0.9, or less with few splits. It is not guaranteed.
+        n_splits: The number of splits that were held back.
+        median: The median of the absolute relative error of tokens_per_s.
+        coverage: The share of these splits with every tokens_per_s inside its interval.
+        n_larger: The number of splits that were predicted from splits with less of the model on the device.
+        coverage_larger: The share of these, likewise.
+        session: The relative spread from session to session, which intervals of a prediction include.
+        layers: By pick and model, the fewest and the most layers of the pick with each split left out in turn.
+        held_back: Every engine, predicted without its split.
     """
 
     level: float
@@ -98,7 +103,7 @@ class ErrorInfo(Part):
 
 
 class Prediction(Part):
-    """`study` and `hardware` are the study's that it was made of; `picks` are places in `front`."""
+    """`study` and `hardware` are those of the measured study; `picks` are places in `front`."""
 
     schema_version: Literal[1] = 1
     predicted: Literal[True] = True
@@ -132,12 +137,12 @@ class Prediction(Part):
 
 
 def prediction_json(prediction: Prediction) -> str:
-    """Return the file's text, in ASCII: a file name that is no UTF-8 has halves of characters, only held escaped."""
+    """Return the file's text, in ASCII: a file name that is not UTF-8 can only be written escaped."""
     return json.dumps(prediction.model_dump(mode="json"), indent=1) + "\n"
 
 
 def is_prediction(path: Path) -> bool:
-    """Say whether a file calls itself a prediction; what cannot be read does not."""
+    """Return whether a file is marked as a prediction; False if it cannot be read."""
     try:
         data = _read(path)
     except (OSError, ValueError, RecursionError):
@@ -146,7 +151,7 @@ def is_prediction(path: Path) -> bool:
 
 
 def load_prediction(path: Path) -> Prediction:
-    """Raises ResultFileError where the file is missing or is no prediction."""
+    """Raises ResultFileError if the file is missing or is not a prediction."""
     try:
         return Prediction.model_validate(_read(path))
     except OSError as error:
@@ -155,7 +160,7 @@ def load_prediction(path: Path) -> Prediction:
         problem = error.errors(include_url=False)[0]
         words = [".".join(str(part) for part in problem["loc"]), problem["msg"]]
         why = ": ".join(word for word in words if word)
-        raise ResultFileError(f"{path} is no prediction: {why}", remedy=_REMEDY) from error
+        raise ResultFileError(f"{path} is not a prediction: {why}", remedy=_REMEDY) from error
     except (ValueError, RecursionError) as error:  # the decoder recurses once per bracket
         raise ResultFileError(f"{path} is not JSON: {error}", remedy=_REMEDY) from error
 

@@ -102,10 +102,10 @@ def test_a_pick_s_layers_are_whole_numbers_that_the_models_have(calibration: Cal
             assert 0 <= least <= chosen[name].settings.n_gpu_layers <= most <= {"chat": 13, "code": 21}[name]
 
 
-def test_a_floor_that_nothing_is_predicted_to_reach_is_one_sentence() -> None:
+def test_a_floor_that_no_setting_is_predicted_to_reach_is_an_error() -> None:
     floors = [Floor.parse("chat.tokens_per_s >= 1000", ["chat", "code"])]
     calibration = Calibration(replace(study(Machine(), SPLITS), floors=floors))
-    with pytest.raises(NothingFits, match=r"nothing that fits is predicted to reach chat\.tokens_per_s >= 1000"):
+    with pytest.raises(NothingFits, match=r"no setting that fits is predicted to reach chat\.tokens_per_s >= 1000"):
         calibration.expect(capacity_bytes(0.5), {})
 
 

@@ -6,14 +6,24 @@ import pytest
 
 from layertune.errors import UsageError
 from layertune.prediction import Calibration, MeasuredStudy
-from layertune.prediction.held_back import QUANTITIES, HeldBack, bar_factor, beyond, level_of, quantile, reaches
+from layertune.prediction.held_back import (
+    LEAST_SESSION,
+    QUANTITIES,
+    HeldBack,
+    bar_factor,
+    beyond,
+    level_of,
+    quantile,
+    reaches,
+    session_spread,
+)
 from layertune.settings import EngineSettings, SplitSettings
 from linear_machine import Machine, feasible, study
 
 SPLITS = [(0, 0), (1, 1), (3, 5), (5, 9), (8, 12), (10, 16), (13, 21)]
 
 
-def test_a_bar_holds_a_new_score_as_often_as_it_says_where_all_are_drawn_alike() -> None:
+def test_an_interval_covers_a_new_exchangeable_score_as_often_as_its_level() -> None:
     generator = random.Random(1)
     n_inside = 0
     for _ in range(2000):
@@ -22,15 +32,15 @@ def test_a_bar_holds_a_new_score_as_often_as_it_says_where_all_are_drawn_alike()
     assert 0.88 < n_inside / 2000 < 0.94
 
 
-def test_a_bar_is_never_narrower_than_the_model_s_own_belief() -> None:
+def test_an_interval_is_never_narrower_than_the_model_s_own() -> None:
     assert bar_factor([0.1] * 50) == pytest.approx(NormalDist().inv_cdf(0.95), rel=1e-3)
 
 
-def test_an_interval_has_ends_however_little_is_known() -> None:
+def test_an_interval_always_has_finite_ends() -> None:
     assert reaches(2.0, 1e6) == pytest.approx((0.002, 2000.0))
 
 
-def test_of_too_few_scores_the_largest_counts_and_the_level_says_so() -> None:
+def test_with_too_few_scores_the_largest_counts_and_the_level_is_lower() -> None:
     assert quantile([1.0, 7.0, 3.0]) == 7.0
     assert quantile(list(range(1, 20))) == 18
     assert [level_of(n) for n in (3, 8, 9, 30)] == [0.75, 8 / 9, 0.9, 0.9]
@@ -45,7 +55,7 @@ def test_a_split_has_one_score_its_worst_engine_s() -> None:
     error = calibration.error(feasible(1.0).capacity_bytes, {})
     assert error.n_splits == 2 * len(SPLITS)
     assert len(error.held_back) == 2 * len(SPLITS) + 2
-    (chat,) = (each for each in calibration.without if (each.model, each.split) == ("chat", (5, 0)))
+    (chat,) = (each for each in calibration.held_back if (each.model, each.split) == ("chat", (5, 0)))
     scores = [each.score for each in chat.of("tokens_per_s")]
     assert len(scores) == 2
     assert chat.score("tokens_per_s") == max(scores) > min(scores)
@@ -71,10 +81,10 @@ def test_a_line_is_predicted_where_it_was_not_measured() -> None:
 
 
 def held_back(calibration: Calibration) -> list[HeldBack]:
-    return [each for without in calibration.without for each in without.held_back]
+    return [each for split in calibration.held_back for each in split.held_back]
 
 
-def test_an_engine_is_as_far_as_it_is_outside_of_all_that_were_measured() -> None:
+def test_the_distance_of_an_engine_is_from_the_range_of_the_measured_ones() -> None:
     model = study(Machine(), SPLITS).models["chat"]
     known = [row for row, engine in enumerate(model.engines) if engine.n_gpu_layers in (3, 6)]
     far = {engine.n_gpu_layers: float(each) for engine, each in zip(model.engines, beyond(model, known), strict=True)}
@@ -100,14 +110,20 @@ def test_a_split_s_copies_are_held_back_with_it() -> None:
     calibration = Calibration(study(Machine(), [*SPLITS, *SPLITS], share=1.0, noise=slow))
     chat = [each for each in held_back(calibration) if each.quantity == "tokens_per_s"]
     (last,) = (each for each in chat if each.settings.n_gpu_layers == 13)
-    assert last.expected > 1.3 * last.measured  # one of them would have told of the other
+    assert last.expected > 1.3 * last.measured  # each copy would reveal the other
 
 
-def test_too_few_splits_cannot_say_how_far_off_they_are() -> None:
-    with pytest.raises(UsageError, match="4 splits can be held back and predicted from the others, and 5 are needed"):
+def test_too_few_splits_are_refused() -> None:
+    with pytest.raises(UsageError, match="4 can be held back, and 5 are needed"):
         Calibration(study(Machine(), [(0, 0), (13, 21)], share=1.0))
 
 
 def test_a_study_without_trials_is_refused() -> None:
-    with pytest.raises(UsageError, match="measured nothing of chat"):
+    with pytest.raises(UsageError, match="no measurement of chat"):
         Calibration(study(Machine(), []))
+
+
+def test_the_session_spread_is_at_least_the_measured_one_and_more_on_a_machine_that_varies_more() -> None:
+    for relative in ([], [1.001, 0.999], [0.0]):
+        assert session_spread(relative) == LEAST_SESSION
+    assert session_spread([1.2, 1 / 1.2]) == pytest.approx(0.182, abs=0.001)

@@ -1,4 +1,4 @@
-"""What is said of the intervals can be wrong, so it is counted in a way that a wrong model fails."""
+"""The coverage of intervals is counted so that a wrong model fails."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from layertune.prediction import Calibration
-from layertune.prediction.interval_checks import Judged, check_larger, check_splits
+from layertune.prediction.interval_checks import CheckedSplit, check_larger, check_splits
 from layertune.settings import EngineSettings
 from linear_machine import Machine, on_device, study
 
@@ -25,16 +25,16 @@ def calibrated(machine: Machine, noise: dict[int, float] | None = None) -> Calib
     return Calibration(study(machine, SPLITS, share=1.1, noise=noise))
 
 
-def splits(calibration: Calibration) -> list[Judged]:
+def splits(calibration: Calibration) -> list[CheckedSplit]:
     return check_splits(calibration.study.models, calibration.measured)
 
 
-def larger(calibration: Calibration) -> list[Judged]:
+def larger(calibration: Calibration) -> list[CheckedSplit]:
     return check_larger(calibration.study.models, calibration.measured)
 
 
-def inside(judged: Sequence[Judged]) -> float:
-    return sum(each.is_inside for each in judged) / len(judged)
+def inside(checked: Sequence[CheckedSplit]) -> float:
+    return sum(each.is_inside for each in checked) / len(checked)
 
 
 def test_a_model_that_is_right_covers_what_it_did_not_see() -> None:
@@ -44,9 +44,9 @@ def test_a_model_that_is_right_covers_what_it_did_not_see() -> None:
 
 
 def test_a_model_that_is_wrong_does_not() -> None:
-    judged = larger(calibrated(Bent()))
-    assert len(judged) == len(SPLITS)  # half of both models' splits
-    assert inside(judged) < 0.5
+    checked = larger(calibrated(Bent()))
+    assert len(checked) == len(SPLITS)  # half of both models' splits
+    assert inside(checked) < 0.5
 
 
 def test_what_is_counted_does_not_follow_from_the_number_of_splits() -> None:
@@ -56,15 +56,15 @@ def test_what_is_counted_does_not_follow_from_the_number_of_splits() -> None:
 
 @pytest.mark.parametrize("check", [splits, larger])
 def test_nothing_of_a_split_s_interval_knows_how_the_split_came_out(
-    check: Callable[[Calibration], list[Judged]],
+    check: Callable[[Calibration], list[CheckedSplit]],
 ) -> None:
     """The last trial is both models' last split: measured twice as slow, it has the same prediction and interval."""
     last = len(SPLITS) - 1
     usual, slow = (check(calibrated(Machine(), noise)) for noise in ({}, {last: 2.0}))
     one, other = (
-        [each for each in judged if (each.without.model, each.without.split) == ("chat", (13, 0))]
-        for judged in (usual, slow)
+        [each for each in checked if (each.split.model, each.split.split) == ("chat", (13, 0))]
+        for checked in (usual, slow)
     )
     (before,), (after,) = one, other
-    assert after.without.of("tokens_per_s")[0].expected == before.without.of("tokens_per_s")[0].expected
+    assert after.split.of("tokens_per_s")[0].expected == before.split.of("tokens_per_s")[0].expected
     assert (before.is_inside, after.is_inside) == (True, False)

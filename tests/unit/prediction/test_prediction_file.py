@@ -17,9 +17,9 @@ def test_a_prediction_is_the_same_from_its_file(tmp_path: Path, file: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("{", "is not JSON"), ("[]", "is no prediction"), ("{}", "is no prediction")]
+    ("text", "words"), [("{", "is not JSON"), ("[]", "is not a prediction"), ("{}", "is not a prediction")]
 )
-def test_what_is_no_prediction_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+def test_another_file_is_refused_with_a_sentence(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "predicted.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ResultFileError, match=words):
