@@ -30,9 +30,9 @@ TABLES: list[tuple[str, type[BaseModel]]] = [
 INTRODUCTION = """\
 # The study config
 
-A TOML file; `configs/studies/` has examples. Every key has a default but `models.NAME.path`. Sizes are written like
+A TOML file; `configs/studies/` has examples. Every key except `models.NAME.path` has a default. Sizes are written like
 `6GiB`, `6141MiB` (binary) or `6GB` (decimal), durations like `30m`, `90s` or `1.5h`. Unknown keys are errors.
-Options of `layertune search` win over the file; `--set MODEL.KEY=VALUE` fixes one key of `[models.MODEL.space]`.
+Options of `layertune search` override the file; `--set MODEL.KEY=VALUE` fixes one key of `[models.MODEL.space]`.
 
 In `[models.NAME.space]` a value fixes a dimension and a list searches it; `n_gpu_layers` also takes a range,
 `{ min = 0, max = "all", step = 1 }`. Layers are counted as llama.cpp counts them: 0 is none, 1 is the output layer
@@ -42,7 +42,7 @@ Objectives are `MODEL.tokens_per_s`, `MODEL.tokens_per_s_together`, `MODEL.pp_to
 `MODEL.n_ctx` (all maximised), `MODEL.ttft_s` and `vram.peak_bytes` (minimised).
 
 This page is written by `python scripts/config_docs.py` from the config's own definitions, as is
-`study.schema.json`, which editors complete from.
+`study.schema.json`, which editors use for completion.
 """
 
 

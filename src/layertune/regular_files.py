@@ -1,7 +1,7 @@
-"""Reading files that a user names: regular ones only, and no more than a bound.
+"""Reads files that a user names: only regular files, and only up to a size.
 
-A FIFO waits for a writer that may never come, and /dev/zero has no end. Unlike pathlib's, the questions here raise no
-exception: a name that the system refuses is the name of nothing.
+A FIFO waits for a writer that may never come, and /dev/zero has no end. Unlike pathlib's, the checks here raise no
+exception: a name that the system refuses does not exist.
 """
 
 import os
@@ -22,23 +22,23 @@ def read_text(path: Path, most_bytes: int) -> str:
     """Return a regular file's text.
 
     Raises:
-        OSError: it cannot be read, is no regular file, or is larger than `most_bytes`; `strerror` says so.
+        OSError: it cannot be read, is not a regular file, or is larger than `most_bytes`; `strerror` says why.
         UnicodeDecodeError: it is not UTF-8.
     """
     try:
         opened = FileIO(path, opener=_open_at_once)
-    except ValueError as error:  # half a character, or a NUL
+    except ValueError as error:  # a lone surrogate, or a NUL
         raise OSError(EINVAL, "no file can have that name") from error
     with BufferedReader(opened) as file:
         check_regular(file.fileno())
         data = file.read(most_bytes + 1)
     if len(data) > most_bytes:
         raise OSError(EFBIG, f"it is larger than {format_bytes(most_bytes)}")
-    return data.decode("utf-8-sig")  # editors on Windows begin a file with a mark
+    return data.decode("utf-8-sig")  # editors on Windows write a byte order mark
 
 
 def check_regular(descriptor: int) -> None:
-    """Raises OSError where an open file is a FIFO or a device."""
+    """Raises OSError if an open file is not regular, like a FIFO or a device."""
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise OSError(EINVAL, "it is not a regular file")
 

@@ -1,4 +1,4 @@
-"""What a trial sets: one model's engine, and the split of all models.
+"""The settings of a trial: one model's engine, and the split of all models.
 
 Names are llama.cpp's own. Two settings that llama.cpp runs as the same engine have the same `canonical()` form.
 """
@@ -18,15 +18,15 @@ CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"
 
 FLOAT_CACHE_TYPES = frozenset({"f32", "f16", "bf16"})
 
-# Of several devices, what part of the offloaded layers each gets: proportions, in the devices' order. Empty for one.
+# The proportions of the offloaded layers on several devices, in their order. Empty for one device.
 TensorSplit = tuple[float, ...]
 
-# n_gpu_layers, n_cpu_moe and tensor_split: where a model's weights lie.
+# n_gpu_layers, n_cpu_moe and tensor_split, which determine where a model's weights are.
 Placement = tuple[int, int, TensorSplit]
 
-_MOST_PROPORTION = 1e9  # beyond all byte counts in KiB, and far from where a 32-bit sum loses a layer
+_MOST_PROPORTION = 1e9  # more than any size in KiB, and small enough for exact 32-bit sums of layers
 
-# The least and the most of each setting that is a number: what llama.cpp takes, or more than any model or machine has.
+# The range of each numeric setting: what llama.cpp accepts, or more than any model or machine has.
 RANGES: Mapping[str, tuple[int, int]] = {
     "n_gpu_layers": (0, 2**31 - 1),  # llama.h: an int32
     "n_cpu_moe": (0, 2**31 - 1),
@@ -44,11 +44,14 @@ N_CTX_PADDING = 256  # llama-context.cpp: `cparams.n_ctx = GGML_PAD(cparams.n_ct
 class EngineSettings:
     """How llama.cpp runs one model.
 
-    `n_gpu_layers` counts llama.cpp's way: 0 is none, 1 is the output layer only, n_layer + 1 is the whole model.
-    `n_ctx` is the context of all `n_parallel` slots together, in tokens. `n_cpu_moe` keeps the experts of that many
-    first layers on the host, whatever n_gpu_layers says of the rest of them (llama-server's --n-cpu-moe).
-    `tensor_split` is for several devices; its canonical form is how many layers each of them gets, the output layer
-    among them, which is the last one.
+    Attributes:
+        n_gpu_layers: Layers on the device, counted as llama.cpp does: 0 is none, 1 is the output layer only, and
+            n_layer + 1 is the whole model.
+        n_ctx: The context of all `n_parallel` slots together, in tokens.
+        n_cpu_moe: Keeps the experts of this many first layers on the host (llama-server's --n-cpu-moe), even if
+            n_gpu_layers puts the rest of these layers on the device.
+        tensor_split: For several devices. Its canonical form is the number of layers on each of them; the output layer
+            counts and is the last one.
     """
 
     n_gpu_layers: int
@@ -64,7 +67,7 @@ class EngineSettings:
     tensor_split: TensorSplit = ()
 
     def canonical(self, n_layer: int) -> "EngineSettings":
-        """Return the settings llama.cpp really runs a model of `n_layer` repeating layers with.
+        """Return the settings that llama.cpp uses in effect for a model of `n_layer` repeating layers.
 
         The order is llama-context.cpp's: n_batch is clamped to the *requested* n_ctx, n_ubatch to that n_batch,
         and only then is n_ctx padded to 256 per slot.
@@ -85,20 +88,20 @@ class EngineSettings:
 
     @property
     def placement(self) -> Placement:
-        """What has to be the same for a model's weights to stay where they are."""
+        """The settings that determine where a model's weights are."""
         return self.n_gpu_layers, self.n_cpu_moe, self.tensor_split
 
     def memory_key(self, n_layer: int) -> "EngineSettings":
-        """Return the canonical form with everything that no buffer's size depends on set to one value.
+        """Return the canonical form with a fixed value for every setting that does not affect memory.
 
-        Two settings with equal keys take the same memory: threads work in the same buffers, and a logical batch is
-        decoded one physical batch after the other (llama-context.cpp, sched_reserve: n_tokens is n_ubatch).
+        Two settings with equal keys take the same memory: threads share the buffers, and a logical batch is
+        decoded as a series of physical batches (llama-context.cpp, sched_reserve: n_tokens is n_ubatch).
         """
         canonical = self.canonical(n_layer)
         return replace(canonical, n_threads=1, n_batch=canonical.n_ubatch)
 
     def out_of_range(self) -> str | None:
-        """Return which setting no llama.cpp can be given, None where each can be."""
+        """Return which setting is out of range; None if none is."""
         for name, (least, most) in RANGES.items():
             if not least <= getattr(self, name) <= most:
                 return f"{name} is {quoted(getattr(self, name))}, not a whole number from {least} to {most}"
@@ -117,16 +120,16 @@ class EngineSettings:
         return None
 
     def written(self, name: str) -> int | str:
-        """Return one setting as people write it: proportions like `"3,1"`, anything else as it is."""
+        """Return one setting as users write it: proportions like `"3,1"`, any other value unchanged."""
         value: int | str = getattr(self, name)
         return format_tensor_split(self.tensor_split) if name == "tensor_split" else value
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the settings by name, without a tensor_split where there is none: with one device it is no setting."""
-        told = asdict(self)
+        """Return the settings by name, without an empty tensor_split."""
+        settings = asdict(self)
         if not self.tensor_split:
-            del told["tensor_split"]
-        return told
+            del settings["tensor_split"]
+        return settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +155,12 @@ class SplitSettings:
         return iter(self.models)
 
     def with_layers(self, model: str, n_gpu_layers: int) -> "SplitSettings":
-        """Return the same settings but for how many layers of `model` are on the device."""
+        """Return the settings with another number of layers of `model` on the device."""
         changed = replace(self[model], n_gpu_layers=n_gpu_layers)
         return SplitSettings(tuple((name, changed if name == model else engine) for name, engine in self.models))
 
     def canonical(self, n_layers: Mapping[str, int]) -> "SplitSettings":
-        """Return the canonical form of every model; `n_layers` gives each model's repeating layers."""
+        """Return the canonical form of every model; `n_layers` are the repeating layers by model."""
         return SplitSettings(tuple((name, engine.canonical(n_layers[name])) for name, engine in self.models))
 
     def impossible(self) -> str | None:
@@ -170,10 +173,10 @@ class SplitSettings:
 
 
 def parse_tensor_split(written: str | Sequence[float]) -> TensorSplit:
-    """Return proportions from llama.cpp's own form, like `"3,1"`, or from numbers.
+    """Return proportions from llama.cpp's form, like `"3,1"`, or from numbers.
 
     Raises:
-        ValueError: these are no proportions; the message says how to write them.
+        ValueError: they are not proportions; the message says how to write them.
     """
     parts = re.split(r"[,/]", written) if isinstance(written, str) else written
     try:
@@ -181,31 +184,31 @@ def parse_tensor_split(written: str | Sequence[float]) -> TensorSplit:
     except (TypeError, ValueError, OverflowError):
         proportions = ()
     if not any(proportions) or not all(0 <= each <= _MOST_PROPORTION for each in proportions):
-        raise ValueError(f"{quoted(written)} are no proportions of layers; write one for each device, like 3,1")
+        raise ValueError(f"{quoted(written)} is not a split of layers; write one proportion for each device, like 3,1")
     return proportions
 
 
 def format_tensor_split(proportions: TensorSplit) -> str:
-    """Return proportions as llama-server's --tensor-split takes them."""
+    """Return proportions in the form of llama-server's --tensor-split."""
     return ",".join(f"{each:.12g}" for each in proportions)
 
 
 def split_layers(proportions: TensorSplit, n_gpu_layers: int) -> tuple[int, ...]:
-    """Return how many of `n_gpu_layers` layers each device gets, the first device the first of them.
+    """Return how many of `n_gpu_layers` layers each device gets; the first device gets the first layers.
 
-    As llama-model.cpp does it (load_tensors, get_layer_buft_list): the proportions are summed up and divided by their
-    sum, a layer goes to the first device whose share begins after it, all in 32 bits. Empty where there is nothing to
-    split: no layer, or no second device.
+    It is computed as in llama-model.cpp (load_tensors, get_layer_buft_list), in 32 bits: the cumulative proportions are
+    divided by their sum, and a layer goes to the first device whose share ends after it. The result is empty without
+    layers or without a second device.
     """
     if n_gpu_layers == 0 or len(proportions) < 2:
         return ()
     sums = list(accumulate(map(_float32, proportions), lambda total, each: _float32(total + each)))
     ends = [_float32(each / sums[-1]) for each in sums]
-    homes = [bisect_right(ends, _float32(layer / n_gpu_layers)) for layer in range(n_gpu_layers)]
-    return tuple(homes.count(device) for device in range(len(proportions)))
+    devices = [bisect_right(ends, _float32(layer / n_gpu_layers)) for layer in range(n_gpu_layers)]
+    return tuple(devices.count(device) for device in range(len(proportions)))
 
 
 def _float32(value: float) -> float:
-    """Round as a C float is: of sums and quotients of two such, rounding the 64-bit result gives the same."""
+    """Round to a C float. For a sum or quotient of two floats, rounding the 64-bit result is exact."""
     rounded: float = unpack("f", pack("f", value))[0]
     return rounded

@@ -1,8 +1,8 @@
-"""Text that comes from files and other programs, made safe to show to a person.
+"""Makes text from files and other programs safe to show.
 
-A model file's name, a GGUF's architecture or a server's answer can hold anything: sequences that a terminal obeys,
-characters that reorder a line, Markdown, line ends that look like output of ours. JSON and exported files have quoting
-of their own and do not use this module.
+A model file's name, a GGUF's architecture or a server's answer can contain anything: terminal sequences, characters
+that reorder a line, Markdown, line ends that imitate layertune's output. JSON and exported files have their own quoting
+and do not use this module.
 """
 
 import codecs
@@ -37,13 +37,15 @@ _SUBSTITUTES = {
     "⁹": "^9",
     "µ": "u",
 }
-# What begins something in Markdown, wherever it stands; an underscore within a word does not.
+# Characters that are special in Markdown anywhere in a line. An underscore within a word is not.
 _MARKDOWN = re.compile(r"[\\`*|]|\[(?=[^\]]*\][(\[:])|(?<!\w)_|_(?!\w)|~(?=~)")
 
 
 def printable(text: str) -> str:
-    r"""Return a text in which every character can be seen: control characters, marks of direction and other invisible
-    ones are written as escapes, like `\x1b`. Line ends stay."""
+    r"""Return the text with control characters and other invisible ones written as escapes, like `\x1b`.
+
+    Line ends stay.
+    """
     if text.isprintable():
         return text
     return "".join(char if _is_visible(char) else _escaped(char) for char in text)
@@ -55,12 +57,12 @@ def one_line(text: str) -> str:
 
 
 def encodable(text: str, encoding: str) -> str:
-    """Return a text that this encoding can hold, with plain substitutes for the characters that it lacks."""
+    """Return the text with substitutes for characters that the encoding lacks."""
     return text.encode(encoding, SUBSTITUTE_ERRORS).decode(encoding)
 
 
 def markdown_text(text: str) -> str:
-    """Return a text as Markdown that shows just this text, within a paragraph, a list or a table's cell."""
+    """Return Markdown that shows exactly this text in a paragraph, a list or a table cell."""
     return _MARKDOWN.sub(r"\\\g<0>", one_line(text).replace("&", "&amp;").replace("<", "&lt;"))
 
 
@@ -75,8 +77,8 @@ def _escaped(char: str) -> str:
 def _substitute(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    lacking = error.object[error.start : error.end]
-    return "".join(_SUBSTITUTES.get(char, "?") for char in lacking), error.end
+    missing = error.object[error.start : error.end]
+    return "".join(_SUBSTITUTES.get(char, "?") for char in missing), error.end
 
 
 codecs.register_error(SUBSTITUTE_ERRORS, _substitute)

@@ -1,6 +1,6 @@
-"""Sizes and durations as people write them, and back.
+"""Parses and formats sizes and durations.
 
-`6GB` is 6·10⁹ bytes and `6GiB` is 6·2³⁰ bytes: the two differ by 7 %, which on a small card is a layer or two.
+`6GB` is 6·10⁹ bytes and `6GiB` is 6·2³⁰ bytes. They differ by 7 %, which is a layer or two on a small card.
 """
 
 import re
@@ -13,7 +13,7 @@ MIB = 2**20
 GIB = 2**30
 
 MAX_SIZE_BYTES = 2**50  # more than any device, machine or model file has
-MAX_DURATION_S = 14 * 24 * 3600.0  # poll(2) waits for at most 24 days at a time
+MAX_DURATION_S = 14 * 24 * 3600.0  # poll(2) waits at most 24 days
 
 _BYTES_PER_UNIT = {
     "": 1,
@@ -30,7 +30,7 @@ _QUANTITY = re.compile(r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-z]*)\s*",
 
 
 def quoted(value: Any) -> str:
-    """Return a value as a message quotes it: its beginning where it is long."""
+    """Return a value as messages quote it, shortened if it is long."""
     if isinstance(value, int) and not -(10**40) < value < 10**40:
         return "a number of more than 40 digits"
     text = str(value) if isinstance(value, date | time) else repr(value)
@@ -41,7 +41,7 @@ def parse_bytes(written: Any) -> int:
     """Return a number of bytes from `"6GiB"`, `"6141MiB"`, `"6GB"`, `"6000000000"` or an integer.
 
     Raises:
-        ValueError: this is no size, or one that nothing has; the message says which are.
+        ValueError: this is not a size, or it is out of range; the message says what is accepted.
     """
     size_bytes = written if type(written) is int else _quantity(written, _BYTES_PER_UNIT)
     if size_bytes is None:
@@ -49,14 +49,14 @@ def parse_bytes(written: Any) -> int:
     if not 0 <= size_bytes <= MAX_SIZE_BYTES:
         raise ValueError(f"{quoted(written)} is not a size from 0 to {MAX_SIZE_BYTES // GIB} GiB")
     if size_bytes < KIB and size_bytes != round(size_bytes):
-        raise ValueError(f"{quoted(written)} is a fraction of a byte; write it with its unit, like 6GiB")
+        raise ValueError(f"{quoted(written)} is a fraction of a byte; write a unit, like 6GiB")
     return round(size_bytes)
 
 
 def format_bytes(size_bytes: int) -> str:
-    """Return a size for people, in binary units: `"6141.0 MiB"`, `"23.50 GiB"`, `"12 B"`.
+    """Return a size in binary units: `"6141.0 MiB"`, `"23.50 GiB"`, `"12 B"`.
 
-    Up to 16 GiB in MiB: on a small card the difference between 6141 and 6144 MiB can be a layer.
+    Sizes up to 16 GiB are in MiB: on a small card the difference between 6141 and 6144 MiB can be a layer.
     """
     magnitude = abs(size_bytes)
     if magnitude >= 16 * GIB:
@@ -69,7 +69,7 @@ def format_bytes(size_bytes: int) -> str:
 
 
 def join_bytes(sizes_bytes: Iterable[int]) -> str:
-    """Return the sizes of one device or of several for people, joined as `--device` joins them."""
+    """Return the sizes of one or several devices, joined with ` + `."""
     return " + ".join(map(format_bytes, sizes_bytes))
 
 
@@ -82,7 +82,7 @@ def parse_duration(written: Any) -> float:
     """Return seconds from `"30m"`, `"90s"`, `"1.5h"` or a number of seconds.
 
     Raises:
-        ValueError: this is no duration, or a longer one than anything here takes; the message says which are.
+        ValueError: this is not a duration, or it is out of range; the message says what is accepted.
     """
     seconds = written if type(written) in (int, float) else _quantity(written, _SECONDS_PER_UNIT)
     if seconds is None:
@@ -93,7 +93,7 @@ def parse_duration(written: Any) -> float:
 
 
 def _quantity(written: Any, units: Mapping[str, float]) -> float | None:
-    """Return a number with its unit in the base unit, infinity where it has many digits; None where this is neither."""
+    """Return a number in the base unit, infinity if it is too large; None if this is not a number with a unit."""
     match = _QUANTITY.fullmatch(written) if isinstance(written, str) else None
     if match is None or match["unit"].lower() not in units:
         return None
@@ -101,7 +101,7 @@ def _quantity(written: Any, units: Mapping[str, float]) -> float | None:
 
 
 def format_duration(duration_s: float) -> str:
-    """Return a duration for people: `"8.2 s"`, `"3m 05s"`, `"1h 02m"`."""
+    """Return a duration: `"8.2 s"`, `"3m 05s"`, `"1h 02m"`."""
     if duration_s < 60:
         return f"{duration_s:.1f} s"
     minutes, seconds = divmod(round(duration_s), 60)

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all: neither a kill, nor a full disk, nor a power cut leaves half of one."""
+"""Writes files completely or not at all: a kill, a full disk or a power cut leaves no half file."""
 
 import errno
 import os
@@ -10,16 +10,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-# `.NAME.PID.layertune-part`, of which NAME may be cut: a file name has at most 255 bytes.
+# `.NAME.PID.layertune-part`. NAME may be shortened, because a file name has at most 255 bytes.
 _PART = re.compile(r"\.(?P<pid>\d{1,7})\.layertune-part")
 _MOST_NAME_BYTES = 220
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file with `replacing`. Line ends stay as they are: on Windows too, a shell script needs them so.
+    """Write a text file with `replacing`. Line ends are not changed: shell scripts need theirs on Windows too.
 
     Raises:
-        OSError: it cannot be written; what was there before still is.
+        OSError: it cannot be written; an earlier file is unchanged.
     """
     with replacing(path) as file:
         file.write(text.encode("utf-8", errors="surrogateescape"))
@@ -27,13 +27,13 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file for writing. It takes the place of `path` at the end of the block, and is removed if that fails.
+    """Open a new file for writing. It replaces `path` at the end of the block, and is removed if that fails.
 
     - A symbolic link stays: the file that it points to is replaced.
     - The permissions of the replaced file stay. A file without write permission is not replaced.
     - A pipe, a device and standard output (`/dev/stdout`) are written directly. A reader that stops early is no error.
-    - Only a file that the system does not let replace is overwritten: one in a folder without write permission, or
-      one that a container mounts.
+    - A file that the system does not allow to be replaced is overwritten: one in a folder without write permission,
+      or one that a container mounts.
 
     Raises:
         OSError: it cannot be written.
@@ -87,7 +87,7 @@ def _take_place(part: Path, target: Path, old: os.stat_result | None) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a file's new name survive a power cut, where the file system can."""
+    """Make a file's new name survive a power cut, if the file system supports that."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -104,8 +104,10 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _standard_output(status: os.stat_result) -> int | None:
-    """Return a descriptor of standard output or standard error if a file is one of them: opened anew, `>> file` would
-    lose what it had."""
+    """Return a descriptor of standard output or standard error if the file is one of them.
+
+    Opening such a file again would truncate it after `>> file`.
+    """
     for descriptor in (1, 2):
         with suppress(OSError):
             if os.path.samestat(status, os.fstat(descriptor)):
@@ -114,9 +116,9 @@ def _standard_output(status: os.stat_result) -> int | None:
 
 
 def _remove_left_behind(target: Path) -> None:
-    """Remove what a killed process left of an earlier write of this file."""
+    """Remove partial files that a killed process left from an earlier write."""
     if os.name != "posix":
-        return  # no harmless way to ask for a process
+        return  # no safe way to check whether a process exists
     start = _start(target)
     with suppress(OSError):
         for entry in os.scandir(target.parent):
@@ -131,7 +133,7 @@ def _start(target: Path) -> str:
 
 
 def _is_another(pid: int) -> bool:
-    """Say whether another process with this number runs."""
+    """Return whether another process with this number is running."""
     if pid == os.getpid():
         return False
     try:

@@ -127,4 +127,4 @@ def test_a_card_that_nothing_fits_has_the_exit_status_of_its_own(study: Path, tm
     (folder / "study.toml").write_text(config)
     answer = layertune("predict", folder, "--hardware", profile(tmp_path, "1MiB"))
     assert (answer.returncode, answer.stdout) == (3, "")
-    assert "nothing fits the budget of 1.0 MiB" in answer.stderr
+    assert "no setting fits the budget of 1.0 MiB" in answer.stderr

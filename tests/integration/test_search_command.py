@@ -172,7 +172,7 @@ def test_a_finished_study_is_not_started_over_unasked(finished: Path) -> None:
 def test_nothing_that_fits_is_exit_status_3_with_the_smallest_need(folder: Path) -> None:
     answer = run(folder, size="1MiB", least=3)
     assert answer.returncode == 3
-    assert "nothing fits the budget of 1.0 MiB: by plan the smallest setting needs 5.4 MiB" in answer.stderr
+    assert "no setting fits the budget of 1.0 MiB: the smallest is planned to need 5.4 MiB" in answer.stderr
 
 
 def test_a_study_of_another_device_is_refused_with_what_differs(finished: Path) -> None:

@@ -122,6 +122,6 @@ def test_proportions_are_read_as_llama_server_reads_them(written: str | list[flo
 
 
 @pytest.mark.parametrize("written", ["", "a,b", "0,0", "-1,2", "nan,1", "inf,1", "1,1e30", [], [None, 1]])
-def test_what_are_no_proportions_says_how_to_write_them(written: str | list[float]) -> None:
-    with pytest.raises(ValueError, match="write one for each device, like 3,1"):
+def test_an_invalid_tensor_split_is_refused_with_an_example(written: str | list[float]) -> None:
+    with pytest.raises(ValueError, match="write one proportion for each device, like 3,1"):
         parse_tensor_split(written)

@@ -64,7 +64,7 @@ def test_any_text_is_a_size_or_a_value_error_that_quotes_it(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["0.4", "6.5", "0.4B", "0.0001KiB"])
 def test_a_fraction_of_a_byte_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is a fraction of a byte; write it with its unit, like 6GiB"):
+    with pytest.raises(ValueError, match="is a fraction of a byte; write a unit, like 6GiB"):
         parse_bytes(text)
 
 

@@ -1,4 +1,4 @@
-"""layertune estimate: what a setting takes, per model and device, before anything is loaded."""
+"""layertune estimate: the planned memory of a setting, by model and device. Nothing is loaded."""
 
 from collections import Counter
 from contextlib import suppress
@@ -31,7 +31,7 @@ def run(config_path: Path | None, overrides: Overrides, *, as_json: bool) -> Non
 
 
 def _warn_of_other_files(folder: Path) -> None:
-    """Warn where a study's own config is estimated, and its model files were replaced since it was searched."""
+    """Warn if this is a finished study's config and its model files were replaced since."""
     from layertune.results.result import read_result  # slower to import than an estimate takes
     from layertune.study.other_files import other_files
 
@@ -63,12 +63,12 @@ def _json(found: Estimate) -> dict[str, Any]:
 
 
 def _devices_json(model: ModelPlan, overhead_bytes: int | None) -> dict[str, dict[str, int | None]]:
-    """Each model's process takes the device's overhead; an unknown one is None and in no sum."""
+    """Return the bytes by device, including the overhead of the model's process. An unknown one is not in sums."""
     devices = {}
     for device, planned in model.devices.items():
-        beside_bytes = overhead_bytes if device != HOST else 0
-        total_bytes = add((planned.total_bytes, beside_bytes or 0))
-        devices[device] = {**asdict(planned), "overhead_bytes": beside_bytes, "total_bytes": total_bytes}
+        here_bytes = overhead_bytes if device != HOST else 0
+        total_bytes = add((planned.total_bytes, here_bytes or 0))
+        devices[device] = {**asdict(planned), "overhead_bytes": here_bytes, "total_bytes": total_bytes}
     return devices
 
 
@@ -76,10 +76,10 @@ _PARTS = ("weights_bytes", "kv_bytes", "compute_bytes", "output_bytes")
 
 
 def print_estimate(models: ModelsOnDevice, found: Estimate) -> None:
-    """Print the table, the verdict, and how many layers of each model fit."""
+    """Print the table, whether it fits each device, and how many layers of each model fit."""
     show(_title(models))
     show_table(_table(models, found))
-    show(*_verdicts(found))
+    show(*_answers(found))
     for name, excess_bytes in found.over_ram().items():
         limit = format_bytes(found.ram_limit_bytes or 0)
         show(f"{HOST}: {name} exceeds its RAM limit of {limit} by {format_bytes(excess_bytes)}")
@@ -101,15 +101,15 @@ def _table(models: ModelsOnDevice, found: Estimate) -> Table:
         ("KV", "cache"),
         ("compute", "buffers"),
         ("output", "buffer"),
-        ("together", "MiB"),
+        ("total", "MiB"),
     ):
         table.column(above, below, right=True)
     for name, model in found.plan.models.items():
         n_all = models.shapes[name].n_layer + 1
         engine = found.settings[name]
-        homes = Counter(layer_devices(n_all - 1, engine.n_gpu_layers, engine.tensor_split))
+        counts = Counter(layer_devices(n_all - 1, engine.n_gpu_layers, engine.tensor_split))
         for device, planned in model.devices.items():
-            n_layers = homes[device]
+            n_layers = counts[device]
             parts = [_mib(getattr(planned, part)) for part in _PARTS]
             label = name if device == GPU else ""
             table.row(label, device, f"{n_layers}/{n_all}", *parts, _mib(planned.total_bytes))
@@ -120,38 +120,38 @@ def _title(models: ModelsOnDevice) -> str:
     target = models.target
     size = f", {format_bytes(target.vram_bytes)}" if target.vram_bytes is not None else ""
     emulated = " (EMULATED)" if target.kind == "emulated" else ""
-    return f"Memory by plan, nothing loaded: {target.name}{size}{emulated}"
+    return f"Planned memory, nothing loaded: {target.name}{size}{emulated}"
 
 
-def _verdicts(found: Estimate) -> list[str]:
-    """Return one for each device."""
+def _answers(found: Estimate) -> list[str]:
+    """Return a sentence for each device on whether the setting fits."""
     plan = found.plan
     if not found.budgets_bytes:
         return ["no device to offload to, so no budget"]
     needed = {device: plan.needed_on(device) for device in plan.devices}
     known = {device: n_bytes for device, n_bytes in needed.items() if n_bytes is not None}
     if len(known) < len(needed):
-        why = found.settings.impossible() or "it creates no context with them"
-        return [f"llama.cpp refuses these settings whatever the memory: {why}"]
+        why = found.settings.impossible() or "it cannot create a context with them"
+        return [f"llama.cpp refuses these settings with any amount of memory: {why}"]
     return [
-        _verdict(plan, device, n_bytes, budget_bytes)
+        _answer(plan, device, n_bytes, budget_bytes)
         for (device, n_bytes), budget_bytes in zip(known.items(), found.budgets_bytes, strict=True)
     ]
 
 
-def _verdict(plan: MemoryPlan, device: str, needed_bytes: int, budget_bytes: int) -> str:
+def _answer(plan: MemoryPlan, device: str, needed_bytes: int, budget_bytes: int) -> str:
     spare_bytes = budget_bytes - needed_bytes
-    verdict = "FITS" if needed_bytes + plan.log_error_bytes <= budget_bytes else "DOES NOT FIT"
+    fits = "FITS" if needed_bytes + plan.log_error_bytes <= budget_bytes else "DOES NOT FIT"
     words = "to spare" if spare_bytes >= 0 else "too much"
     overhead = plan.overhead
     if overhead.n_bytes is None:
-        beside = f"; the device's own overhead comes on top, {plan.n_processes} times: {overhead.source}"
+        added = f"; plus the device's overhead, {plan.n_processes} times: {overhead.source}"
     elif overhead.n_bytes:
-        beside = f", {plan.n_processes} × {format_bytes(overhead.n_bytes)} overhead in it ({overhead.source})"
+        added = f", including {plan.n_processes} × {format_bytes(overhead.n_bytes)} overhead ({overhead.source})"
     else:
-        beside = ""
+        added = ""
     needed, budget = format_bytes(needed_bytes), format_bytes(budget_bytes)
-    return f"{device}: {needed} of {budget}: {verdict}, {format_bytes(abs(spare_bytes))} {words}{beside}"
+    return f"{device}: {needed} of {budget}: {fits}, {format_bytes(abs(spare_bytes))} {words}{added}"
 
 
 def _mib(n_bytes: int | None) -> str:

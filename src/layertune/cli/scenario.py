@@ -1,4 +1,4 @@
-"""layertune estimate --scenario: someone's own estimates next to the plan."""
+"""layertune estimate --scenario: a user's own estimates next to the plan."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +29,7 @@ def run(path: Path, *, as_json: bool) -> None:
     print_scenarios(config, scenarios, sizes)
 
 
-_GB = 10**9  # what people mean when they write GB beside a file's size
+_GB = 10**9  # GB in a file's size is usually decimal
 
 
 def print_scenarios(config: ScenarioConfig, scenarios: list[Judged], sizes: list[Sized]) -> None:
@@ -41,11 +41,11 @@ def print_scenarios(config: ScenarioConfig, scenarios: list[Judged], sizes: list
 
 
 def _scenario_table(config: ScenarioConfig, scenarios: list[Judged]) -> Table:
-    table = Table(f"{config.name}: its scenarios by plan, {config.device}; GB = 10^9 bytes")
+    table = Table(f"{config.name}: scenarios as planned, {config.device}; GB = 10^9 bytes")
     for heading in (
         "scenario",
         "expected",
-        "by plan",
+        "planned",
         f"+ {config.overhead / _GB:.1f}",
         "off by",
         "to spare",
@@ -71,7 +71,7 @@ def _scenario_table(config: ScenarioConfig, scenarios: list[Judged]) -> Table:
 
 def _model_table(scenarios: list[Judged]) -> Table:
     table = Table("Each model on the card, GB")
-    for heading in ("scenario", "model", "layers", "expected", "by plan", "off by", "weights", "KV", "compute"):
+    for heading in ("scenario", "model", "layers", "expected", "planned", "off by", "weights", "KV", "compute"):
         table.column(heading, right=heading not in ("scenario", "model"), wraps=True)
     for scenario in scenarios:
         for held in scenario.models:
@@ -90,7 +90,7 @@ def _model_table(scenarios: list[Judged]) -> Table:
 
 def _size_table(sizes: list[Sized]) -> Table:
     table = Table("Model files, and all their layers on the card, GB")
-    for heading in ("file", "guessed size", "size", "off by", "guessed VRAM", "by plan", "off by"):
+    for heading in ("file", "guessed size", "size", "off by", "guessed VRAM", "planned", "off by"):
         table.column(heading, right=heading != "file", wraps=True)
     for each in sizes:
         table.row(
@@ -110,7 +110,7 @@ def _gb(n_bytes: int | None, digits: int = 2) -> str:
 
 
 def _off(real_bytes: int | None, expected_bytes: int | None) -> str:
-    """By how much the real figure is above the expected one."""
+    """Return by how much the real value is above the expected one."""
     if real_bytes is None or not expected_bytes:
         return "–"
     return f"{100 * (real_bytes / expected_bytes - 1):+.1f} %"

@@ -1,4 +1,4 @@
-"""What a user writes: the study config, the hardware profile, and their TOML files."""
+"""The study config and the hardware profile, and the TOML files that hold them."""
 
 from layertune.config.budget import Budget, Deployment, HostLimits
 from layertune.config.device import DeviceChoice, EmulatedOptions

@@ -1,4 +1,4 @@
-"""What the models may take, of the devices and of the host: the tables [budget], [host] and [deployment]."""
+"""Memory and CPUs that the models may use: the tables [budget], [host] and [deployment]."""
 
 from typing import Annotated
 
@@ -14,10 +14,10 @@ class Budget(Table):
 
     vram: DeviceSizes | None = Field(
         default=None,
-        description='Budget, like "6141MiB", of several devices each one\'s, like "4GiB+2GiB"; without it, the '
-        "device's whole memory.",
+        description='Budget, like "6141MiB"; for several devices one each, like "4GiB+2GiB". Default: the whole memory '
+        "of the device.",
     )
-    margin: Size = Field(default=0, description="Kept free under the budget, of each device.")
+    margin: Size = Field(default=0, description="Memory of each device that is kept free within its budget.")
 
     @model_validator(mode="after")
     def _check_room(self) -> "Budget":
@@ -35,29 +35,29 @@ class Budget(Table):
         return self
 
     def each_device(self) -> tuple[int, ...]:
-        """Return the budget of each device as it is written; empty where it is not."""
+        """Return the budget of each device; empty if the config has none."""
         if self.vram is None:
             return ()
         return self.vram if isinstance(self.vram, tuple) else (self.vram,)
 
 
 class HostLimits(Table):
-    """What each model's container may use of the host."""
+    """The CPUs and the RAM of each model's container."""
 
     n_cpus: Annotated[int | None, Within(1, MAX_THREADS)] = Field(
         default=None,
-        description="CPUs per model, at most this machine's cores; without it, all of them. No n_threads may be more.",
+        description="CPUs per model, at most this machine's cores. No n_threads may exceed it. Default: all cores.",
     )
     ram_per_model: Size | None = Field(default=None, description='RAM limit of one model, like "6GB".')
 
     def n_cpus_of(self, n_cores: int) -> int:
-        """Return the CPUs of each model on a machine of `n_cores`: more threads than cores only wait for each other."""
+        """Return the CPUs of each model on a machine of `n_cores`. More threads than cores would only wait."""
         return n_cores if self.n_cpus is None else min(self.n_cpus, n_cores)
 
 
 class Deployment(Table):
-    """How the models will be served. Each process takes a context of its own on a GPU."""
+    """How the models will be served. Each server process has its own context on a GPU."""
 
     processes: Annotated[int | None, Within(1, 1000)] = Field(
-        default=None, description="Server processes that will be deployed; without it, one per model."
+        default=None, description="Server processes that will be deployed. Default: one per model."
     )

@@ -1,4 +1,4 @@
-"""Which device a study asks for. Whether this machine has it is `layertune.devices`' business."""
+"""The device that a study asks for. `layertune.devices` checks whether this machine has it."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from layertune.units import MAX_SIZE_BYTES, parse_bytes, quoted
 
 DeviceKind = Literal["auto", "gpu", "emulated", "cpu"]
 
-_FORMS = "auto, cpu, gpu:0 or emulated:6GiB, of several devices gpu:0+1 or emulated:4GiB+2GiB"
+_FORMS = "auto, cpu, gpu:0 or emulated:6GiB; for several devices gpu:0+1 or emulated:4GiB+2GiB"
 _BETWEEN = "+"
 _MOST_DEVICES = 15  # common/arg.cpp: --tensor-split takes fewer proportions than llama_max_devices()
 
@@ -29,7 +29,7 @@ class DeviceChoice:
 
     @property
     def n_devices(self) -> int:
-        """How many devices there are to offload to, if this machine has them."""
+        """The number of devices to offload to, if this machine has them."""
         return 0 if self.kind == "cpu" else max(1, len(self.indices), len(self.sizes_bytes))
 
     @classmethod
@@ -37,7 +37,7 @@ class DeviceChoice:
         """Raises ValueError with the accepted forms."""
         kind, _, detail = text.strip().partition(":")
         if detail.count(_BETWEEN) >= _MOST_DEVICES:
-            raise ValueError(f"{quoted(text)} is more devices than llama.cpp splits over; name {_MOST_DEVICES} at most")
+            raise ValueError(f"{quoted(text)} is more devices than llama.cpp supports; name {_MOST_DEVICES} at most")
         if kind in ("auto", "cpu") and not detail:
             return cls("auto" if kind == "auto" else "cpu")
         if kind == "gpu" and re.fullmatch(r"\d{1,4}(\+\d{1,4})*", detail, re.ASCII):
@@ -58,18 +58,18 @@ def _checked(text: str) -> str:
     return text
 
 
-# As the user wrote it, and known to be a device's name.
+# The text that the user wrote, checked to name a device.
 DeviceText = Annotated[str, AfterValidator(_checked)]
 
 
 def _sizes(written: Any) -> Any:
-    """Return one size, or those of several devices."""
+    """Return one size, or one for each device."""
     if isinstance(written, str) and _BETWEEN in written:
         written = written.split(_BETWEEN)
     return tuple(map(parse_bytes, written)) if isinstance(written, (list, tuple)) else parse_bytes(written)
 
 
-# A size, or one for each of several devices.
+# One size, or one for each device.
 DeviceSizes = Annotated[
     int | tuple[int, ...],
     BeforeValidator(_sizes),
@@ -85,10 +85,10 @@ DeviceSizes = Annotated[
 
 
 class EmulatedOptions(BaseModel):
-    """How the emulated card computes. Read only when the device is `emulated:…`."""
+    """Options of the emulated card. They are used only if the device is `emulated:…`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     n_threads: Annotated[int, Within.of_setting("n_threads")] = Field(
-        default=2, description="CPU threads the emulated card computes with."
+        default=2, description="CPU threads that the emulated card computes with."
     )

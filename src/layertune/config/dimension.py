@@ -1,4 +1,4 @@
-"""One dimension of the search space, as a user writes it.
+"""One dimension of the search space, as written in a config.
 
 n_batch = 128                                     fixed
 n_batch = [128, 256, 512]                         a choice
@@ -24,7 +24,7 @@ from layertune.settings import RANGES, CacheType, FlashAttention, TensorSplit, p
 
 
 class IntRange(BaseModel):
-    """An inclusive range of integers; `max = "all"` is resolved once the model file is known."""
+    """An inclusive range of integers. `max = "all"` becomes a number when the model file is known."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,7 +39,7 @@ class IntRange(BaseModel):
         return self
 
     def values(self, all_layers: int) -> list[int]:
-        """Return the range's values, where `"all"` means `all_layers`; "all" is always among them."""
+        """Return the values; "all" means `all_layers` and is always one of them."""
         top = all_layers if self.max == "all" else min(self.max, max(all_layers, self.min))
         values = list(range(self.min, top + 1, self.step))
         if self.max == "all" and values[-1:] != [top]:
@@ -48,7 +48,7 @@ class IntRange(BaseModel):
 
 
 def dimension_values(written: Any, all_layers: int = 0) -> list[Any]:
-    """Return the values of a dimension in whichever form it was written; of a range, `"all"` means `all_layers`."""
+    """Return the values of a dimension in any of its forms; in a range, "all" means `all_layers`."""
     if isinstance(written, IntRange):
         return written.values(all_layers)
     return written if isinstance(written, list) else [written]
@@ -58,14 +58,14 @@ FORMS = ("value", "choices", "range")
 
 
 def _form(written: Any) -> str:
-    """Say which form the user chose, so that an error speaks of that form only."""
+    """Return the form that the user chose, so that an error names only that form."""
     if isinstance(written, list):
         return "choices"
     return "range" if isinstance(written, (dict, IntRange)) else "value"
 
 
 def _split_form(written: Any) -> str:
-    """Several numbers are one split, several splits are choices."""
+    """Return the form of a tensor_split: several numbers are one split, several splits are choices."""
     is_split = isinstance(written, (list, tuple)) and all(isinstance(each, (int, float)) for each in written)
     return "value" if is_split else _form(written)
 

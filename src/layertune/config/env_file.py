@@ -1,7 +1,7 @@
-"""A `.env` file as we write it and as people change it by hand.
+"""Reads a `.env` file that layertune wrote and that people may have edited.
 
-Both of its readers, a POSIX shell and docker compose, must read the same: what either would expand, split or unescape
-is refused. A comment may stand behind a value, as in the worksheet's.
+A POSIX shell and docker compose must read the same values from it. Anything that one of them would expand, split or
+unescape is refused. A comment may follow a value.
 """
 
 import re
@@ -13,7 +13,7 @@ from layertune.regular_files import CONFIG_BYTES, read_text
 _LINE = re.compile(r"(?:export[ \t]+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)", re.DOTALL)
 _COMMENT = r"[ \t]*(?:[ \t]#.*)?"
 _FORMS = (
-    # Backslashes and `${` mean something to compose also between single quotes (export/env.py).
+    # Backslashes and `${` are special to compose even between single quotes (export/env.py).
     re.compile(rf"'(?P<value>(?:(?!\$\{{)[^'\\])*)'{_COMMENT}", re.DOTALL),
     re.compile(rf'"(?P<value>[^"\\$`]*)"{_COMMENT}', re.DOTALL),
     re.compile(rf"(?P<value>(?!#)[^\s'\"\\$`~;&|<>()]*){_COMMENT}", re.DOTALL),
@@ -24,7 +24,7 @@ def load_env(path: Path) -> dict[str, str]:
     """Return the file's variables.
 
     Raises:
-        ConfigError: it cannot be read, or a line means something else to a shell than to docker compose.
+        ConfigError: it cannot be read, or a shell and docker compose would read a line differently.
     """
     try:
         text = read_text(path, CONFIG_BYTES)
@@ -36,7 +36,7 @@ def load_env(path: Path) -> dict[str, str]:
 
 
 def parse_env(text: str, source: str) -> dict[str, str]:
-    """Return the variables of a text from `source`; of one that is set twice the last counts, as for both readers.
+    """Return the variables of a text from `source`. If one is set twice, the last value counts, as in both readers.
 
     Raises:
         ConfigError: naming the first line that cannot be read.
@@ -48,11 +48,11 @@ def parse_env(text: str, source: str) -> dict[str, str]:
             continue
         match = _LINE.fullmatch(line)
         if match is None:
-            raise ConfigError(f"{source}, line {number} is no NAME=value", remedy="mend that line")
+            raise ConfigError(f"{source}, line {number} is not NAME=value", remedy="fix that line")
         value = _value(match["value"])
         if value is None:
             raise ConfigError(
-                f"{source}, line {number}: a shell and docker compose may read {match['key']} in two ways",
+                f"{source}, line {number}: a shell and docker compose may read {match['key']} differently",
                 remedy="write its value between single quotes",
             )
         variables[match["key"]] = value

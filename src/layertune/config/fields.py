@@ -1,6 +1,6 @@
-"""What every table of a TOML file of ours is, and how numbers, sizes and durations are written in it.
+"""The base class of TOML tables, and the types of numbers, sizes and durations in them.
 
-Every number has a least and a most: what passes here can be computed with, stored and exported.
+Every number has a smallest and a largest value, so that it can be computed with, stored and exported.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,15 @@ from pydantic_core import CoreSchema, core_schema
 from layertune.settings import RANGES
 from layertune.units import MAX_DURATION_S, MAX_SIZE_BYTES, parse_bytes, parse_duration, quoted
 
-MAX_THREADS = 4096  # of a machine
+MAX_THREADS = 4096  # of one machine
 
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """The range of a number, or of each number of a list: of whole numbers where `least` is one. `word` may stand in a
-    number's place."""
+    """The range of a number, or of each number of a list. `word` may be written instead of a number.
+
+    If `least` is an int, only whole numbers are accepted.
+    """
 
     least: float
     most: float
@@ -85,6 +87,6 @@ Share = Annotated[float, Within(0.0001, 0.99)]
 
 
 class Table(BaseModel):
-    """A TOML table: unknown keys are errors, values do not change after loading."""
+    """A TOML table. Unknown keys are errors, and values do not change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

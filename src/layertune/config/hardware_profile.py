@@ -1,6 +1,6 @@
-"""What is known of a machine: written by hand from public sources, or by `layertune profile` from the machine itself.
+"""A machine's hardware: written by hand from public sources, or by `layertune profile` on the machine itself.
 
-No figure without its source: a profile leaves out what nobody has told or measured.
+Every value has its source. A profile leaves out what is not documented or measured.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ FOLDER = Path("configs", "hardware")
 
 _DOCS = "docs/hardware.md"
 
-Source = Annotated[str, Field(min_length=1, description="Where the figure comes from: who tells it, and where.")]
+Source = Annotated[str, Field(min_length=1, description="The source of the value: who published it, and where.")]
 
 
 class _Table(BaseModel):
@@ -26,14 +26,14 @@ class _Table(BaseModel):
 
 
 class Memory(_Table):
-    """How much memory there is."""
+    """The amount of memory."""
 
     size: Size
     source: Source
 
 
 class Bandwidth(_Table):
-    """How fast memory is read, in bytes per second; `n_threads` where this many threads measured it."""
+    """The speed of reading memory; `n_threads` is the number of threads that measured it, if known."""
 
     bytes_per_s: Annotated[Size, Field(gt=0)]
     source: Source
@@ -41,15 +41,17 @@ class Bandwidth(_Table):
 
 
 class PowerLimit(_Table):
-    """What the GPU may draw; on a laptop it follows the power supply and the maker's profile."""
+    """The GPU's power limit. On a laptop it depends on the power supply and the manufacturer's profile."""
 
     watts: Annotated[float, Within(0.1, 100_000.0)]
     source: Source
 
 
 class DeviceProfile(_Table):
-    """What layers are offloaded to. `name` is the driver's own, so that it can be found again in a result; `n_threads`
-    are an emulated card's."""
+    """The device that layers are offloaded to.
+
+    `name` is the driver's name for it, which results have too. `n_threads` is for an emulated card only.
+    """
 
     kind: Literal["gpu", "emulated", "cpu"]
     name: str = Field(min_length=1)
@@ -61,7 +63,7 @@ class DeviceProfile(_Table):
 
 
 class HostProfile(_Table):
-    """The machine around the device. `power` is None where it does not tell, as one without a battery."""
+    """The machine around the device. `power` is None if it is unknown, for example without a battery."""
 
     cpu: str
     n_cores: Annotated[int, Within(1, MAX_THREADS)]
@@ -71,7 +73,7 @@ class HostProfile(_Table):
 
 
 class BuildProfile(_Table):
-    """The llama.cpp that was there. `flags` are its own words for what it was built with."""
+    """The llama.cpp build. `flags` is its own description of the options that it was built with."""
 
     version: str
     commit: str
@@ -81,9 +83,9 @@ class BuildProfile(_Table):
 
 
 class HardwareProfile(_Table):
-    """One machine, or one card of which the machine around is left open.
+    """One machine, or one card without a machine.
 
-    `fingerprint` is that of a result.json made on this machine and device.
+    `fingerprint` is the one of a result.json made on this machine and device.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -106,7 +108,7 @@ def load_hardware(path: Path) -> HardwareProfile:
 
 
 def find_hardware(name: str, folder: Path = FOLDER) -> HardwareProfile:
-    """Read the profile of that name in `folder`, or of that path.
+    """Read a profile by its name in `folder`, or by its path.
 
     Raises:
         ConfigError: there is no such profile, or it is wrong.
@@ -116,11 +118,11 @@ def find_hardware(name: str, folder: Path = FOLDER) -> HardwareProfile:
         return load_hardware(path)
     if is_there(Path(name)) or Path(name).suffix == ".toml":
         return load_hardware(Path(name))
-    there = listed(sorted(each.stem for each in folder.glob("*.toml")))
-    names = f"one of {there}" if there else f"a profile's path: {folder} is not here"
+    known = listed(sorted(each.stem for each in folder.glob("*.toml")))
+    names = f"one of {known}" if known else f"the path of a profile: there is no folder {folder}"
     raise ConfigError(f"there is no hardware profile {name}", remedy=f"give {names}")
 
 
 def dump_hardware(profile: HardwareProfile) -> str:
-    """Return the profile as TOML, without what is not known."""
+    """Return the profile as TOML, without unknown values."""
     return tomli_w.dumps(profile.model_dump(mode="json", exclude_none=True))

@@ -1,4 +1,4 @@
-"""TOML text to a `StudyConfig` and back, with errors that name file, key and remedy."""
+"""Reads and writes a `StudyConfig` as TOML, with errors that name file, key and remedy."""
 
 import tomllib
 from pathlib import Path
@@ -26,7 +26,7 @@ def load_config(path: Path) -> StudyConfig:
 
 
 def read_table(path: Path, what: str) -> dict[str, Any]:
-    """Read a TOML file; `what` it should be, for the remedy.
+    """Read a TOML file; `what` is named in the remedy, like "a study config".
 
     Raises:
         ConfigError: the file is missing or unreadable, or is not TOML.
@@ -39,8 +39,8 @@ def read_table(path: Path, what: str) -> dict[str, Any]:
         raise ConfigError(f"{path} is not UTF-8 text", remedy=f"give the path of {what}") from error
     try:
         return tomllib.loads(text)
-    except ValueError as error:  # TOMLDecodeError, or a number of more digits than Python reads
-        raise ConfigError(f"{path} is not TOML: {error}", remedy="mend that line") from error
+    except ValueError as error:  # TOMLDecodeError, or a number with more digits than Python reads
+        raise ConfigError(f"{path} is not TOML: {error}", remedy="fix that line") from error
     except RecursionError as error:
         raise ConfigError(
             f"{path} is not TOML: brackets are nested too deeply", remedy=f"give the path of {what}"
@@ -48,15 +48,15 @@ def read_table(path: Path, what: str) -> dict[str, Any]:
 
 
 def parse_config(table: dict[str, Any], *, source: str = "config", folder: Path = Path()) -> StudyConfig:
-    """Validate a config table, as the TOML file has it.
+    """Validate a config table, in the form of the TOML file.
 
     Args:
         table: the keys of docs/configuration.md.
         source: where the table comes from, for messages.
-        folder: what relative paths are relative to; without it the current folder.
+        folder: the folder that relative paths start from; by default the current one.
 
     Raises:
-        ConfigError: the first wrong key, and what it accepts.
+        ConfigError: a key is wrong; the message says what the first wrong one accepts.
     """
     try:
         config = StudyConfig.model_validate(table)
@@ -76,7 +76,7 @@ def parse_config(table: dict[str, Any], *, source: str = "config", folder: Path 
 
 
 def _located(key: str, folder: Path, path: Path) -> Path:
-    """Raises ConfigError where the path cannot be found, or not be written into a study's files."""
+    """Raises ConfigError if the path has no home folder to expand, or cannot be written into a study's files."""
     try:
         located = folder / path.expanduser()
         str(located).encode()
@@ -88,12 +88,12 @@ def _located(key: str, folder: Path, path: Path) -> Path:
 
 
 def dump_config(config: StudyConfig) -> str:
-    """Return the resolved config as TOML: every key, defaults included."""
+    """Return the resolved config as TOML: every key, including defaults."""
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
 
 
 def first_problem(error: ValidationError, docs: str = "docs/configuration.md") -> str:
-    """Return the first wrong key and what it accepts, in words; `docs` has the keys."""
+    """Return a sentence on the first wrong key and what it accepts; `docs` is the file that lists the keys."""
     problem = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in problem["loc"] if part not in FORMS)
     message = problem["msg"].removeprefix("Value error, ")

@@ -12,7 +12,7 @@ _AtLeastTwice = Annotated[int, Within(2, 1000)]
 
 
 class Measurement(Table):
-    """How long each trial measures, and what is done about a machine that is not quiet."""
+    """How long each trial measures, and what happens on a disturbed machine."""
 
     min_repeats: _AtLeastTwice = Field(default=3, description="Measured repetitions of each workload, at least.")
     max_repeats: _AtLeastTwice = Field(default=10, description="Measured repetitions of each workload, at most.")
@@ -22,18 +22,16 @@ class Measurement(Table):
     )
     max_time: Duration = Field(
         default=15.0,
-        description="After so long of rounds in which each model runs alone, `min_repeats` are enough; the same again "
-        "where all run at once. A slow setting need not be known as well.",
+        description="Time limit for rounds in which each model runs alone, after which `min_repeats` are enough. The "
+        "same limit applies to rounds in which all run at once.",
     )
     warm_up: Duration = Field(
         default=0.5,
-        description="Run unmeasured for at least this long: a full physical batch of each model, then the workloads.",
+        description="Least time of unmeasured runs first: a full physical batch of each model, then the workloads.",
     )
-    max_attempts: _AtLeastOnce = Field(
-        default=2, description="Measure a trial that something disturbed again, at most this often in all."
-    )
+    max_attempts: _AtLeastOnce = Field(default=2, description="Measurements of a trial at most, if each was disturbed.")
     reference_every: _Count = Field(
-        default=8, description="Measure one setting again after so many trials, to notice drift; 0 is never."
+        default=8, description="Measure a reference setting again after this many trials, to detect drift; 0 is never."
     )
 
     @model_validator(mode="after")
@@ -44,24 +42,24 @@ class Measurement(Table):
 
 
 class FinalsConfig(Table):
-    """The best trials and all baselines measured again, in turns; front and picks come of these figures only. Then what
-    was chosen is measured once more, in rounds that choose nothing, and their figures are told."""
+    """Finals: the best trials and all baselines are measured again, interleaved. Only these results choose front and
+    picks. Then validation runs measure the chosen trials once more, and their results are reported."""
 
-    max_rounds: _Count = Field(default=6, description="Rounds at most; 0 trusts the search's own figures.")
-    max_finalists: _AtLeastOnce = Field(default=8, description="Trials beside the baselines, at most.")
+    max_rounds: _Count = Field(default=6, description="Rounds at most; 0 uses the results of the search.")
+    max_finalists: _AtLeastOnce = Field(default=8, description="Trials at most, in addition to the baselines.")
     confirming_rounds: _Count = Field(
         default=6,
-        description="Rounds after the choice at most, of the front, the picks and the baselines, whose figures are "
-        "told: who was chosen was lucky in the rounds that chose. 0 tells the figures of those.",
+        description="Validation runs at most, of the front, the picks and the baselines. Their results are reported, "
+        "because the results that chose are too good by luck. 0 reports the finals' results.",
     )
     n_repeats: _AtLeastOnce = Field(default=2, description="Measured repetitions of each workload in a round.")
     target_spread: Share = Field(
         default=0.01,
-        description="End early once this share is all that noise leaves open: of any difference that the choice rests "
-        "on, and in the rounds after it of each tokens/s.",
+        description="End early if noise leaves less than this share uncertain: of every difference that decides the "
+        "choice, and in validation runs of each tokens/s.",
     )
     beside_prefill: _Count = Field(
         default=3,
-        description="The first so many of the rounds whose figures are told also clock every model while the others "
-        "are in a long prompt; 0 is never. It takes minutes where prompts are slow.",
+        description="This many of the reported rounds also time every model while the others process a long prompt; 0 "
+        "is never. It takes minutes if prompts are slow.",
     )

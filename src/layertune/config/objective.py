@@ -1,9 +1,9 @@
-"""What a study optimises, by name.
+"""Objectives and floors, by name.
 
 MODEL.tokens_per_s   MODEL.tokens_per_s_together   MODEL.pp_tokens_per_s   MODEL.tg_tokens_per_s
 MODEL.ttft_s         MODEL.tpot_s                  MODEL.n_ctx             vram.peak_bytes
 
-A floor is what one of a model's must reach: `chat.tokens_per_s >= 20`, or for a time `chat.ttft_s <= 2`.
+A floor is a value that one of them must reach: `chat.tokens_per_s >= 20`, or for a time `chat.ttft_s <= 2`.
 """
 
 import re
@@ -43,12 +43,12 @@ class Objective:
 
     @property
     def is_clocked(self) -> bool:
-        """Whether it is a speed or a time, which scatter; memory and context are counted."""
+        """Whether it is a speed or a time, which varies; memory and context do not."""
         return self.name != VRAM_PEAK and self.quantity != "n_ctx"
 
     @classmethod
     def named(cls, name: str, models: list[str]) -> "Objective":
-        """Raises ValueError naming the known objectives."""
+        """Raises ValueError, whose message names the known objectives."""
         subject, _, quantity = name.partition(".")
         if name == VRAM_PEAK:
             return cls(name, "minimize")
@@ -67,30 +67,30 @@ _SIGNS: dict[Direction, str] = {"maximize": ">=", "minimize": "<="}
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What a setting must reach in a measured quantity, at least or, where less is better, at most."""
+    """A value that a setting must reach: the least, or the most if less is better."""
 
     objective: Objective
     value: float
 
     @classmethod
     def parse(cls, text: str, models: list[str]) -> "Floor":
-        """Raises ValueError with how to write one."""
+        """Raises ValueError, whose message says how to write one."""
         match = _FLOOR.fullmatch(text)
         if match is None:
             raise ValueError(f"{quoted(text)} is not a floor; write it like {models[0]}.tokens_per_s >= 20")
         objective = Objective.named(match["name"], models)
         sign = _SIGNS[objective.direction]
         if objective.name == VRAM_PEAK:
-            raise ValueError(f"{quoted(text)}: memory has a limit already; set budget.vram")
+            raise ValueError(f"{quoted(text)}: memory already has a limit; set budget.vram")
         if match["sign"] != sign:
-            raise ValueError(f"{quoted(text)}: {objective.name} is to be {sign} something")
+            raise ValueError(f"{quoted(text)}: write {objective.name} with {sign}")
         value = float(match["value"])
         if value > _MOST_FLOOR:
             raise ValueError(f"{quoted(text)}: a floor is a number from 0 to {_MOST_FLOOR:.0f}")
         return cls(objective, value)
 
     def shortfall(self, value: float) -> float:
-        """Return by how much a value misses the floor, at most 0 where it reaches it."""
+        """Return by how much a value misses the floor; at most 0 if it reaches it."""
         return self.value - value if self.objective.direction == "maximize" else value - self.value
 
     def __str__(self) -> str:
@@ -98,6 +98,8 @@ class Floor:
 
 
 def with_floors(objectives: Sequence[Objective], floors: Sequence[Floor]) -> list[Objective]:
-    """Return the objectives and what has a floor: who is beaten in all of these can be neither chosen nor on the front,
-    also where the other one misses a floor."""
+    """Return the objectives, and those of the floors.
+
+    A setting that another beats in all of these cannot be on the front or picked, even if the other misses a floor.
+    """
     return list(dict.fromkeys([*objectives, *(floor.objective for floor in floors)]))

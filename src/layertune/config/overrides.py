@@ -1,4 +1,4 @@
-"""Command line options on top of a config, or instead of one."""
+"""Command line options that change a config, or replace it."""
 
 import os
 import tomllib
@@ -15,9 +15,9 @@ _COMMAND_LINE = "command line"
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """The options as the user wrote them; `models` and `settings` as `NAME=VALUE`.
+    """The options as the user wrote them; `models` and `settings` are `NAME=VALUE`.
 
-    In a `shared` storage the study is called as its folder: machines of one kind use one name, other machines others.
+    In `shared` storage the study has its folder's name, so that machines of one kind can use the same name.
     """
 
     models: list[str]
@@ -62,7 +62,7 @@ def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
         if value is not None:
             section[key] = value
     if overrides.sampler not in (None, "layer-split"):
-        search.pop("warm_start", None)  # of a config's; another sampler cannot use it
+        search.pop("warm_start", None)  # from the config; another sampler cannot use it
     folder = overrides.folder
     if folder is not None and (path is None or (overrides.shared and path.parent != folder)):
         table["name"] = Path(os.path.realpath(folder)).name
@@ -72,8 +72,8 @@ def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
 def _fix(table: dict[str, Any], target: str, value: str) -> None:
     model, _, key = target.partition(".")
     if model not in table["models"] or not key:
-        there = ", ".join(table["models"])
-        raise UsageError(f"--set {target}={value}: there is no model {model!r}", remedy=f"the models are {there}")
+        models = ", ".join(table["models"])
+        raise UsageError(f"--set {target}={value}: there is no model {model!r}", remedy=f"the models are {models}")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):
@@ -82,7 +82,7 @@ def _fix(table: dict[str, Any], target: str, value: str) -> None:
 
 
 def _pairs(options: Sequence[str], flag: str, example: str) -> dict[str, str]:
-    """Return what an option that may be repeated gives to each name; twice to one name is a mistake."""
+    """Return the values of a repeatable option by name; a name may be given only once."""
     found: dict[str, str] = {}
     for option in options:
         name, equals, value = option.partition("=")

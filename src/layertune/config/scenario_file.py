@@ -1,4 +1,4 @@
-"""Someone's own estimates, to hold against the plan: which models with how many layers, and what they were to take."""
+"""A user's own memory estimates, for comparison with the plan: models, their layers, and the expected bytes."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,16 +16,16 @@ class _Table(BaseModel):
 
 
 class ScenarioSettings(_Table):
-    """What all scenarios run with, as llama-server's -c and -b."""
+    """Settings of all scenarios, like llama-server's -c and -b."""
 
     n_ctx: Annotated[int, Within.of_setting("n_ctx")] = 4096
     n_batch: Annotated[int, Within.of_setting("n_batch")] = 512
 
 
 class ScenarioFile(_Table):
-    """A model file, with its author's guess of the file's size and of its VRAM with all layers.
+    """A model file, with the user's estimates of its size and of its VRAM with all layers.
 
-    Where there is no file at `path`, the stand-in of the known `model` takes its place.
+    If there is no file at `path`, the stand-in of the known `model` is used.
     """
 
     model: str
@@ -41,7 +41,7 @@ class ScenarioModel(_Table):
 
 
 class Scenario(_Table):
-    """`expected` is what its author counts for all models with the overhead, `verdict` what they conclude."""
+    """`expected` is the user's estimate for all models with the overhead, `verdict` their conclusion."""
 
     name: str
     models: dict[str, ScenarioModel] = Field(min_length=1)
@@ -50,7 +50,7 @@ class Scenario(_Table):
 
 
 class ScenarioConfig(_Table):
-    """`overhead` is what its author counts for the driver and the like, once for all models."""
+    """`overhead` is the user's estimate for the driver and the like, once for all models."""
 
     name: str
     device: DeviceText
@@ -84,9 +84,8 @@ def load_scenarios(path: Path) -> ScenarioConfig:
     for scenario in config.scenarios:
         for name, model in scenario.models.items():
             if model.file not in config.files:
-                there = listed(config.files)
                 raise ConfigError(
                     f"{path}: scenario {scenario.name}: {name} has no file {model.file}",
-                    remedy=f"the files are {there}",
+                    remedy=f"the files are {listed(config.files)}",
                 )
     return config

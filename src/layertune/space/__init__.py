@@ -1,1 +1,1 @@
-"""What may be set, and which of it fits: dimensions, limits, the feasible set, baselines."""
+"""The search space, its limits, the settings that fit them, and the baselines."""

@@ -1,6 +1,6 @@
 """Baselines: the settings that other tools would choose for the same models, contexts and budget.
 
-They differ in n_gpu_layers only; every other setting has the space's first value. Where a rule chooses a number of
+They differ in n_gpu_layers only; every other setting has the space's first value. If a rule chooses a number of
 layers that the space does not have, the next smaller number of the space is used.
 """
 
@@ -12,9 +12,9 @@ from layertune.settings import SplitSettings
 from layertune.space.search_space import SearchSpace
 from layertune.units import MIB
 
-_FIT_TARGET_BYTES = 1024 * MIB  # llama.cpp, common/common.h: what --fit leaves free of a device, without --fit-target
+_FIT_TARGET_BYTES = 1024 * MIB  # llama.cpp, common/common.h: --fit leaves this free without --fit-target
 _NEVER = 2**62
-_OLLAMA_SHARE = 0.8  # ollama, server/sched.go: how much of the free memory a further model may be predicted to take
+_OLLAMA_SHARE = 0.8  # ollama, server/sched.go: the share of free memory that another model may take
 
 
 def baselines(space: SearchSpace, planner: Planner, capacity_bytes: int, device_bytes: int) -> list[Baseline]:
@@ -23,7 +23,7 @@ def baselines(space: SearchSpace, planner: Planner, capacity_bytes: int, device_
     Args:
         space: the settings of the study.
         planner: computes the memory of a setting.
-        capacity_bytes: what the study may use of the device.
+        capacity_bytes: the usable bytes of the device.
         device_bytes: the memory of the whole device.
     """
     rules = _Rules(space, planner)
@@ -32,7 +32,7 @@ def baselines(space: SearchSpace, planner: Planner, capacity_bytes: int, device_
         Baseline(
             f"fit-{first}-first" if len(names) > 1 else "fit",
             rules.in_order([first, *(name for name in names if name != first)], capacity_bytes, 0),
-            "llama.cpp's --fit, one model after the other, each taking all that is left of the budget",
+            "llama.cpp's --fit, one model after the other, each with all of the remaining budget",
         )
         for first in names
     ]
@@ -48,14 +48,14 @@ def baselines(space: SearchSpace, planner: Planner, capacity_bytes: int, device_
             Baseline(
                 "ollama",
                 rules.ollama(names, capacity_bytes),
-                "ollama: a further model joins only whole and within 80 % of what is free, else another is evicted",
+                "ollama: another model is loaded only whole and within 80 % of free memory, else a model is evicted",
             )
         )
     found.append(
         Baseline(
             "llama-server-defaults",
             rules.in_order(names, device_bytes, _FIT_TARGET_BYTES),
-            "servers started one after the other with llama.cpp's defaults: --fit that leaves 1024 MiB free",
+            "servers started one after the other with llama.cpp's defaults: --fit leaves 1024 MiB free",
         )
     )
     return found

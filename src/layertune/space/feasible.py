@@ -1,4 +1,4 @@
-"""Which settings of the space fit. The memory plan answers that for all of them before the first trial."""
+"""The settings of the space that fit by the memory plan, known before the first trial."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -68,7 +68,7 @@ class FeasibleSpace:
         return sum(self.capacities)
 
     def violations(self, settings: SplitSettings) -> dict[str, float]:
-        """Return by how many bytes the plan exceeds each limit; at most 0 where it keeps the limit."""
+        """Return by how many bytes the plan exceeds each limit; at most 0 if it keeps the limit."""
         plan = self.planner.plan(settings)
         excess: dict[str, float] = {}
         taken = [plan.bytes_on(device) for device in plan.devices]
@@ -82,7 +82,7 @@ class FeasibleSpace:
         return excess
 
     def exceeded(self, settings: SplitSettings) -> bool:
-        """Say whether the planned memory of the settings exceeds a limit."""
+        """Return whether the planned memory of the settings exceeds a limit."""
         return any(excess > 0 for excess in self.violations(settings).values())
 
     def refused(self, settings: SplitSettings) -> str | None:
@@ -122,13 +122,13 @@ class FeasibleSpace:
             if self._limits.ram_per_model_bytes is None:
                 raise NothingFits("llama.cpp accepts no setting of the space", remedy="search other settings")
             raise NothingFits(
-                "no setting of the space keeps the RAM limit or is one that llama.cpp accepts",
+                "no setting of the space keeps the RAM limit and is accepted by llama.cpp",
                 remedy="raise host.ram_per_model, or search other settings",
             )
         raise NothingFits(
-            f"nothing fits the budget of {join_bytes(self._limits.capacities)}: "
-            f"by plan the smallest setting needs {join_bytes(map(int, sum(least, start=np.zeros_like(least[0]))))}",
-            remedy="raise the budget, or let n_gpu_layers begin lower and n_ctx be smaller",
+            f"no setting fits the budget of {join_bytes(self._limits.capacities)}: "
+            f"the smallest is planned to need {join_bytes(map(int, sum(least, start=np.zeros_like(least[0]))))}",
+            remedy="raise the budget, or allow fewer n_gpu_layers or a smaller n_ctx",
         )
 
     def shuffled(self, seed: int | str) -> Iterator[SplitSettings]:
@@ -152,7 +152,7 @@ class FeasibleSpace:
         return self._tables[model]
 
     def device_bytes(self, model: str, engine: EngineSettings) -> tuple[int, ...]:
-        """Return what one engine of a model takes of each device by plan; see `engine_bytes`."""
+        """Return the planned bytes of one engine on each device; see `engine_bytes`."""
         key = engine.memory_key(self._space.n_layers[model])
         known = self._device_bytes_of[model]
         if key not in known:
@@ -165,7 +165,7 @@ class FeasibleSpace:
         return bool(self._limits.capacities)
 
     def _table(self, name: str) -> NDArray[np.int64]:
-        """Return what every engine of one model takes of each device, in the space's order."""
+        """Return the planned bytes of every engine on each device, in the space's order."""
         return np.array([self.device_bytes(name, engine) for engine in self._space.engines(name)], dtype=np.int64)
 
     def _device_bytes(self, name: str, engine: EngineSettings) -> tuple[int, ...]:
@@ -190,7 +190,7 @@ def learned_correction(planner: Planner, trials: Sequence[FinishedTrial]) -> Cor
         for device, report in zip(plan.devices, outcome.vram.each, strict=True):
             planned_bytes = plan.bytes_on(device)
             if planned_bytes is not None:
-                # A difference within the resolution of llama.cpp's log is none.
+                # Differences within the resolution of llama.cpp's log do not count.
                 planned_bytes += plan.log_error_bytes
                 loaded_bytes = report.phases.get("load", report.peak_bytes)
                 of_device = residuals.setdefault(device, [])

@@ -18,7 +18,7 @@ def initial_design(
     Args:
         space: the settings of the study.
         feasible: which of them fit; without it, of the extremes only the smallest setting is returned.
-        capacities: what the study may use of each device, in bytes; empty without a device.
+        capacities: the usable bytes of each device; empty without a device.
         baselines: the settings that the search is compared with.
     """
     smallest = LeastSettings(space, feasible).left([])

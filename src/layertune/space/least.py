@@ -1,4 +1,4 @@
-"""What can still fit while nothing has: a refusal only speaks against settings that need at least as much."""
+"""The smallest settings that may still fit while none has. A refusal rules out settings that need at least as much."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from layertune.settings import EngineSettings, SplitSettings
 from layertune.space.feasible import NEVER, FeasibleSpace
 from layertune.space.search_space import TENSOR_SPLIT, SearchSpace
 
-# Flash attention and the cache types: of which of them memory is refused sooner is not known for certain.
+# Flash attention and the cache types. Which of them needs more memory is not known for certain.
 _Kind = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class _Needs:
-    """What one model or all of them need: bytes of each device by plan, and the settings that memory grows with."""
+    """The needs of one model or all: planned bytes on each device, and the settings that memory grows with."""
 
     bytes_on: tuple[int, ...]
     sizes: tuple[int, ...]
@@ -37,7 +37,7 @@ class _Needs:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """One model's settings of one kind: what all of them need at least, and the one that needs the least."""
+    """One model's settings of one kind: a lower bound of their needs, and the setting that needs the least."""
 
     kind: _Kind
     least: _Needs
@@ -46,18 +46,21 @@ class _Group:
 
 
 class LeastSettings:
-    """The smallest setting of each kind. Without `feasible` a setting is smaller by its numbers alone: fewer layers on
-    the device, more experts on the host, a smaller context and physical batch."""
+    """The smallest setting of each kind.
+
+    Without `feasible`, settings are compared by their numbers: fewer layers on the device, more experts on the host,
+    a smaller context and physical batch.
+    """
 
     def __init__(self, space: SearchSpace, feasible: FeasibleSpace | None) -> None:
         self._space = space
         self._feasible = feasible if feasible is not None and feasible.has_devices else None
-        # Without a plan nobody knows which of several devices a refusal was of.
+        # Without a plan it is unknown which of several devices refused.
         self._is_known = self._feasible is not None or all(each.field != TENSOR_SPLIT for each in space.dimensions)
         self._groups = [self._groups_of(name) for name in space.n_layers]
 
     def left(self, too_large: Iterable[SplitSettings], capacities: Sequence[int] | None = None) -> SplitSettings | None:
-        """Return the smallest setting that may still fit although these did not; None if there is none.
+        """Return the smallest setting that may still fit although `too_large` did not; None if there is none.
 
         Args:
             too_large: settings that did not fit.
@@ -71,7 +74,7 @@ class LeastSettings:
         for groups in _in_order(self._groups):
             least = _sum(group.least for group in groups)
             if capacities is not None and sum(group.order[0] for group in groups) > sum(capacities):
-                return None  # neither this one nor any after it fits by plan
+                return None  # neither this one nor any after it is planned to fit
             fits = capacities is None or all(map(le, least.bytes_on, capacities))
             kinds = tuple(group.kind for group in groups)
             if fits and not any(each.at_most(least) for each in refused.get(kinds, ())):

@@ -13,7 +13,7 @@ from layertune.units import join_bytes
 
 VRAM = "vram"
 
-# How llama.cpp's log and the C++ runtime name memory of the host (ggml-cpu.c, ggml-backend.cpp).
+# Names of host memory in llama.cpp's log and the C++ runtime (ggml-cpu.c, ggml-backend.cpp).
 _OF_HOST = re.compile(r"\bCPU(_\w+)?\b|_Host\b|bad_alloc|ggml_aligned_malloc")
 
 # A refused trial exceeds the budget by an unknown amount; one byte marks it as over.
@@ -22,12 +22,12 @@ _UNKNOWN_EXCESS_BYTES = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the deployed models may take, in bytes.
+    """The memory that the deployed models may use, in bytes.
 
     Attributes:
         vram: the budget of each device; empty without a device.
         margin_bytes: kept free on each device.
-        ram_per_model_bytes: what each model may take of the host; None is no limit.
+        ram_per_model_bytes: each model's limit on the host; None if there is none.
         n_processes: how many server processes will hold the models.
         file_bytes: the size of each model's file.
     """
@@ -40,21 +40,21 @@ class Limits:
 
     @property
     def vram_bytes(self) -> int | None:
-        """The budget of all devices together, None where there is none."""
+        """The budget of all devices together; None without a device."""
         return sum(self.vram) if self.vram else None
 
     @property
     def capacities(self) -> tuple[int, ...]:
-        """What may be taken of each device."""
+        """The usable bytes of each device."""
         return tuple(vram_bytes - self.margin_bytes for vram_bytes in self.vram)
 
     @property
     def capacity_bytes(self) -> int | None:
-        """What may be taken of all devices together, None where there is none."""
+        """The usable bytes of all devices together; None without a device."""
         return sum(self.capacities) if self.vram else None
 
     def ram_excess_bytes(self, name: str, on_host: BufferBytes) -> int:
-        """Return by how much a model's host buffers exceed its RAM limit; negative where they keep it."""
+        """Return by how much a model's host buffers exceed its RAM limit; negative if they keep it."""
         if self.ram_per_model_bytes is None:
             return -1
         return resident_bytes(on_host, self.file_bytes[name]) - self.ram_per_model_bytes
@@ -68,7 +68,7 @@ class Limits:
         return {}
 
     def deployed(self, outcome: Measured) -> list[int]:
-        """Return what the trial's models take of each device in bytes when `n_processes` serve them."""
+        """Return the bytes of each device that the trial's models take when `n_processes` serve them."""
         reports = () if outcome.vram is None else outcome.vram.each
         return [
             report.peak_bytes + (self.n_processes - 1) * overhead_bytes
@@ -87,12 +87,12 @@ class Limits:
 
 
 def worst_excess(taken: Sequence[int], capacities: Sequence[int]) -> int:
-    """Return the bytes over capacity of the device that exceeds its own most; negative if all keep theirs."""
+    """Return the excess of the device that exceeds its capacity most; negative if none does."""
     return max(n_bytes - capacity for n_bytes, capacity in zip(taken, capacities, strict=True))
 
 
 def process_overheads(outcome: Measured) -> list[int]:
-    """Return what a process takes of each device in addition to its buffers: a CUDA context, kernels, pools.
+    """Return the bytes that a process takes of each device in addition to its buffers: a CUDA context, kernels, pools.
 
     It is the trial's peak minus llama.cpp's own buffers. A worker process shows it once; n server processes take it n
     times. The emulated card has none.
@@ -109,13 +109,15 @@ def _buffers_on(device: str, outcome: Measured) -> int:
 
 
 def has_fitted(trial: FinishedTrial) -> bool:
-    """Say whether a trial was measured within the device memory."""
+    """Return whether a trial was measured within the device memory."""
     return isinstance(trial.outcome, Measured) and trial.violations.get(VRAM, 0) <= 0
 
 
 def is_too_large(trial: FinishedTrial, limits: Limits) -> bool:
-    """Say whether a trial was over the device memory. Where there is a device, memory that the host refused is not its:
-    a setting with more layers on the device may do with less of the host's."""
+    """Return whether a trial exceeded the device memory.
+
+    If there is a device, a refusal by the host does not count: more layers on the device may need less of the host.
+    """
     outcome = trial.outcome
     if isinstance(outcome, Infeasible) and limits.vram and outcome.excess_bytes is None:
         return _OF_HOST.search(outcome.evidence) is None
@@ -123,12 +125,12 @@ def is_too_large(trial: FinishedTrial, limits: Limits) -> bool:
 
 
 def nothing_fits(trial: FinishedTrial, limits: Limits) -> NothingFits:
-    """Return the error for a study in which no setting fits; `trial` is of the smallest setting that was tried."""
+    """Return the error for a study in which no setting fits; `trial` had the smallest setting that was tried."""
     if isinstance(trial.outcome, Measured) and trial.outcome.vram is not None:
         need = f"needs {join_bytes([each.peak_bytes for each in trial.outcome.vram.each])}"
     else:
         need = f"was refused: {reason(trial.outcome)}"
     return NothingFits(
-        f"nothing fits the budget of {join_bytes(limits.capacities or (0,))}: the smallest setting {need}",
-        remedy="raise the budget, or let n_gpu_layers begin lower and n_ctx be smaller",
+        f"no setting fits the budget of {join_bytes(limits.capacities or (0,))}: the smallest {need}",
+        remedy="raise the budget, or allow fewer n_gpu_layers or a smaller n_ctx",
     )

@@ -64,9 +64,9 @@ class SearchSpace:
         Args:
             config: names the values of each dimension.
             n_layers: the repeating layers of each model.
-            n_threads: used where the config names no threads.
+            n_threads: used if the config names no threads.
             offloads: whether there is a device to offload to; without one, n_gpu_layers is 0.
-            capacities: what may be taken of each device, in bytes; with several, tensor_split is a dimension.
+            capacities: the usable bytes of each device; with several, tensor_split is a dimension.
         """
         dimensions = []
         for name, model in config.models.items():
@@ -173,8 +173,10 @@ class SearchSpace:
         return [self.settings(params | {name: split}) for split in splits] or [settings]
 
     def smallest(self) -> SplitSettings:
-        """Return the setting with the fewest layers on the device, the smallest contexts and batches, and of anything
-        else the first value. `LeastSettings` knows which one needs the least memory."""
+        """Return the setting with the fewest layers on the device, and the smallest contexts and batches.
+
+        Other dimensions have their first value. `LeastSettings` has the one that needs the least memory.
+        """
         return self.settings(
             {each.name: min(each.values) for each in self.dimensions if each.field in _GROWING and len(each.values) > 1}
         )

@@ -1,4 +1,4 @@
-"""How layers may be split over several devices."""
+"""The ways to split layers over several devices."""
 
 from collections.abc import Sequence
 from math import gcd
@@ -16,7 +16,7 @@ def tensor_splits(written: TensorSplit | list[TensorSplit] | None, capacities: S
 
     Args:
         written: the splits that the config names.
-        capacities: what may be taken of each device, in bytes.
+        capacities: the usable bytes of each device.
     """
     n_devices = len(capacities)
     if n_devices < 2:

@@ -54,7 +54,7 @@ def test_what_a_shell_and_compose_read_in_two_ways_is_refused(value: str) -> Non
 
 @pytest.mark.parametrize("line", ["A", "A =1", "1A=2", "=1", "-A=1"])
 def test_a_line_that_sets_nothing_is_refused(line: str) -> None:
-    with pytest.raises(ConfigError, match="line 1 is no NAME=value; mend that line"):
+    with pytest.raises(ConfigError, match="line 1 is not NAME=value; fix that line"):
         parse_env(line, ".env")
 
 

@@ -34,9 +34,9 @@ def test_a_floor_is_written_as_it_is_read() -> None:
     ("text", "why"),
     [
         ("chat.tokens_per_s > 20", "is not a floor; write it like chat.tokens_per_s >= 20"),
-        ("chat.tokens_per_s <= 20", "chat.tokens_per_s is to be >= something"),
-        ("chat.ttft_s >= 1", "chat.ttft_s is to be <= something"),
-        ("vram.peak_bytes <= 100", "memory has a limit already; set budget.vram"),
+        ("chat.tokens_per_s <= 20", "write chat.tokens_per_s with >="),
+        ("chat.ttft_s >= 1", "write chat.ttft_s with <="),
+        ("vram.peak_bytes <= 100", "memory already has a limit; set budget.vram"),
         ("other.ttft_s <= 1", "is not an objective; the models are chat, code"),
     ],
 )

@@ -88,7 +88,7 @@ def test_an_absolute_model_path_stays(tmp_path: Path) -> None:
         ),
         (
             {"device": "gpu:0+1", "models": {"chat": {"path": "x", "space": {"tensor_split": "all"}}}},
-            "models.chat.space.tensor_split: 'all' are no proportions of layers",
+            "models.chat.space.tensor_split: 'all' is not a split of layers",
         ),
         ({"objectives": ["chat.joy"]}, "'chat.joy' is not an objective"),
         ({"objectives": []}, "objectives"),

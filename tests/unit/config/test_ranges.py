@@ -99,7 +99,7 @@ def test_a_number_out_of_its_range_is_refused_with_its_key(path: tuple[str, ...]
         (("floors",), [f"chat.tokens_per_s >= {'9' * 400}"], "a floor is a number from 0 to 1000000000"),
         (("device",), f"emulated:{'9' * 400}", "is not a size from 0 to"),
         (("device",), f"gpu:{'9' * 5000}", "is not a device"),
-        (("models", "*", "space", "tensor_split"), [10**400, 1], "are no proportions of layers"),
+        (("models", "*", "space", "tensor_split"), [10**400, 1], "is not a split of layers"),
         (("models",), {f"m{number}": {"path": "a.gguf"} for number in range(65)}, "at most 64 items"),
     ],
 )

@@ -108,7 +108,7 @@ def test_what_is_no_result_is_refused_in_one_sentence(text: str | None, words: s
         (("trials", 1, "settings", "chat", "n_parallel"), 0, "n_parallel is 0, not a whole number"),
         (("trials", 1, "settings", "chat", "n_ctx"), 2**32 + 256, "n_ctx is 4294967552, not a whole number from 1 to"),
         (("trials", 1, "settings", "chat", "tensor_split"), [3, 1], "chat is split over 2 devices, which the study"),
-        (("trials", 1, "settings", "chat", "tensor_split"), [0, -1], "are no proportions of layers"),
+        (("trials", 1, "settings", "chat", "tensor_split"), [0, -1], "is not a split of layers"),
         (("trials", 1, "violations", "vram"), 1e300, "trials.1.violations.vram: Input should be less than"),
         (("trials", 1, "vram", "peak_bytes"), 10**4000, "trials.1.vram.peak_bytes: Input should be less than"),
         (("trials", 1, "buffers", "embed"), {}, "trial 1: buffers names embed, which is no model of the study"),

@@ -67,7 +67,7 @@ def test_the_smallest_of_every_kind_is_tried_before_nothing_fits(planned: bool, 
     searched = space(flash_attn=["auto", "on"], type_k=["f16", "q8_0"])
     runner = Refusing(lambda _settings: True)
     first = [searched.smallest()]
-    with pytest.raises(NothingFits, match=r"nothing fits the budget of 400.0 MiB: the smallest setting was refused"):
+    with pytest.raises(NothingFits, match=r"no setting fits the budget of 400.0 MiB: the smallest was refused"):
         search(tmp_path, initial_design=first, **of_space(searched, planned)).run(runner, quiet)
     assert len(runner.ran) == 4
 

@@ -100,7 +100,7 @@ def test_the_fullest_device_is_what_a_setting_exceeds_the_budget_by() -> None:
 def test_nothing_fits_says_what_each_device_would_have_to_hold() -> None:
     space = space_of(MIB, MIB, n_gpu_layers=[4, 5])
     with pytest.raises(
-        NothingFits, match=r"budget of 1.0 KiB \+ 2.0 KiB: by plan the smallest setting needs \S+ \SiB \+ "
+        NothingFits, match=r"budget of 1.0 KiB \+ 2.0 KiB: the smallest is planned to need \S+ \SiB \+ "
     ):
         FeasibleSpace(space, PLANNER, limits(1024, 2048)).check()
 

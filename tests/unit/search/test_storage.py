@@ -50,7 +50,10 @@ def test_what_a_killed_write_leaves_beside_the_journal_is_removed(tmp_path: Path
         ("redis://someone:s3cret@host/0", "is not a storage URL"),
         ("postgresql+nodriver://someone:s3cr@t@host/study", "is not a storage URL"),
         ("redis://host:6379/0?user=a&password=s3crt&x=1", r"redis://host:6379/0\?\*\*\* is not"),
-        ("redis://host:6379/0?user=a&password=s3cr@t&x=1", r"\*\*\* \(hidden, as it may hold a password\) is not"),
+        (
+            "redis://host:6379/0?user=a&password=s3cr@t&x=1",
+            r"\*\*\* \(hidden, because it may contain a password\) is not",
+        ),
         ("oracle://someone:s3cret@host/study", "needs a driver that is not here; install it with: pip install"),
     ],
 )

@@ -117,7 +117,7 @@ def test_a_context_that_cannot_be_created_is_refused_whatever_the_memory() -> No
 
 def test_nothing_fits_says_what_the_smallest_would_need() -> None:
     with_layers = small_study.space(n_gpu_layers=[4, 8])
-    with pytest.raises(NothingFits, match=r"budget of 100.0 KiB: by plan the smallest setting needs \d"):
+    with pytest.raises(NothingFits, match=r"budget of 100.0 KiB: the smallest is planned to need \d"):
         feasible(100 * 1024, with_layers).check()
 
 
