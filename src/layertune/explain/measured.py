@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import hypot
 
 from layertune.explain.line import Change
-from layertune.explain.steps import KNOBS, Step, canonical_engine, value, with_setting
+from layertune.explain.steps import STEPPED_SETTINGS, Step, canonical_engine, value, with_setting
 from layertune.results.bounds import LOAD_SPREAD
 from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import MeasuredIn, is_disturbed, last_in_common
@@ -25,7 +25,7 @@ def measured_steps(result: Result, pick: TrialInfo, model: str) -> Iterator[tupl
     These trials differ from the pick in nothing else, in any model. Disturbed trials are left out.
     """
     found = [pair for trial in result.trials if (pair := _difference(result, pick, trial, model)) is not None]
-    for knob in KNOBS:
+    for knob in STEPPED_SETTINGS:
         now = value(canonical_engine(result, pick, model), knob)
         of_knob = [pair for pair in found if pair[0].knob == knob]
         below = [pair for pair in of_knob if pair[0].to < now]
@@ -56,7 +56,7 @@ def _difference(result: Result, pick: TrialInfo, trial: TrialInfo, model: str) -
     if any(there[name] != here[name] for name in result.models if name != model) or there[model] == here[model]:
         return None
     n_layer = result.models[model].n_layer
-    for knob in KNOBS:
+    for knob in STEPPED_SETTINGS:
         to = value(there[model], knob)
         if to != value(here[model], knob) and with_setting(here[model], knob, to, n_layer) == there[model]:
             return Step(model, knob, there[model]), trial

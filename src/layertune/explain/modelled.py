@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from layertune.config.study_config import Workload
+from layertune.explain.changes import recorded_plans
 from layertune.explain.line import Change
-from layertune.explain.recorded_weights import RecordedWeights
-from layertune.explain.steps import KNOBS, value
+from layertune.explain.steps import STEPPED_SETTINGS, value
+from layertune.memory import GPU, HOST, ModelPlan, PlannedBytes
 from layertune.results.result import Result
 from layertune.sampler.observations import observations
 from layertune.sampler.posterior import ModelEngines
@@ -21,6 +22,34 @@ from layertune.settings import EngineSettings
 # With fewer settings the posterior is nearly the prior (sampler/time_model.py).
 _LEAST_ENGINES = 3
 _Z = NormalDist().inv_cdf(0.975)
+
+
+class RecordedWeights:
+    """Bytes of a model's weights on the device by its settings, as input of the model of speed; never shown.
+
+    They are the recorded bytes of a planned trial, or lie on a line through the two nearest ones. With fewer than two
+    recorded splits, the number of layers is used for all settings, since bytes and layers cannot be mixed.
+    """
+
+    def __init__(self, result: Result, model: str) -> None:
+        self._held: dict[int, dict[int, int]] = {}  # bytes by n_cpu_moe, then by n_gpu_layers
+        for engine, devices in recorded_plans(result, model).items():
+            n_bytes = sum(held.weights_bytes for device, held in devices.items() if device != HOST)
+            self._held.setdefault(engine.n_cpu_moe, {})[engine.n_gpu_layers] = n_bytes
+        self._is_counted = not self._held or min(map(len, self._held.values())) < 2
+
+    def plan(self, settings: EngineSettings) -> ModelPlan:
+        """Return a plan of the weights on the device alone."""
+        return ModelPlan({GPU: PlannedBytes(round(self._on_device(settings)), None, None)}, None, None)
+
+    def _on_device(self, settings: EngineSettings) -> float:
+        if self._is_counted or settings.n_cpu_moe not in self._held:
+            return settings.n_gpu_layers
+        known = sorted(self._held[settings.n_cpu_moe].items())
+        layers = [at for at, _ in known]
+        after = min(max(int(np.searchsorted(layers, settings.n_gpu_layers)), 1), len(known) - 1)
+        (low, below), (high, above) = known[after - 1], known[after]
+        return max(0.0, below + (above - below) * (settings.n_gpu_layers - low) / (high - low))
 
 
 class ModelledSpeeds:
@@ -47,7 +76,7 @@ class ModelledSpeeds:
         """Return why the model cannot predict a step, None if it can."""
         if len(self._seen) < _LEAST_ENGINES:
             return f"too few settings measured to model its speed: {len(self._seen)}"
-        changed = {knob for knob in KNOBS if value(before, knob) != value(after, knob)}
+        changed = {knob for knob in STEPPED_SETTINGS if value(before, knob) != value(after, knob)}
         if not any(_unlike(one, other, changed) for one, other in combinations(self._seen, 2)):
             return f"no two trials differ in {' and '.join(sorted(changed))} alone"
         return None

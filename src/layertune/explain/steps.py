@@ -11,7 +11,7 @@ from typing import Any
 from layertune.results.result import Result, TrialInfo
 from layertune.settings import N_CTX_PADDING, EngineSettings
 
-KNOBS = ("n_gpu_layers", "n_ctx", "n_batch", "n_ubatch", "n_threads")
+STEPPED_SETTINGS = ("n_gpu_layers", "n_ctx", "n_batch", "n_ubatch", "n_threads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,15 @@ def with_setting(engine: EngineSettings, knob: str, to: int, n_layer: int) -> En
 
 def linked_settings(before: EngineSettings, step: Step) -> list[str]:
     """Return the names of the settings that change together with a step, as n_batch does with n_ubatch."""
-    return [knob for knob in KNOBS if knob != step.knob and getattr(before, knob) != getattr(step.engine, knob)]
+    return [
+        knob for knob in STEPPED_SETTINGS if knob != step.knob and getattr(before, knob) != getattr(step.engine, knob)
+    ]
 
 
 def steps(result: Result, model: str, engine: EngineSettings) -> Iterator[Step | NoStep]:
     """Yield a step down and a step up of every setting, or why there is none; `engine` is in canonical form."""
     n_layer = result.models[model].n_layer
-    for knob in KNOBS:
+    for knob in STEPPED_SETTINGS:
         tried = {value(canonical_engine(result, trial, model), knob) for trial in result.trials}
         for up in (False, True):
             to = _next(engine, knob, tried, up=up)

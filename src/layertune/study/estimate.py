@@ -10,7 +10,7 @@ from layertune.memory import HOST, MemoryPlan, ModelMemory, Planner
 from layertune.memory.buffers import resident_bytes
 from layertune.memory.placement import TensorInventory
 from layertune.settings import EngineSettings, SplitSettings, parse_tensor_split
-from layertune.space.tensor_splits import tensor_splits
+from layertune.space.search_space import tensor_splits
 from layertune.study.models_on_device import ModelsOnDevice
 
 # Compute buffers take the room of a few layers. Where they take more, the other splits are a second question.

@@ -1,4 +1,4 @@
-"""A trial runner without models: memory is linear in layers, speed too; noise, drift and mishaps are asked for."""
+"""A trial runner without models. Memory and speed are linear in layers; noise, drift and failures are options."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -30,15 +30,17 @@ def true_tokens_per_s(settings: SplitSettings, model: str) -> float:
 
 
 def measured(settings: SplitSettings) -> Measured:
-    """Return the figures of a quiet card without a cap, each of three repetitions."""
+    """Return the outcome on a quiet card without a cap, with three repetitions."""
     speeds = {name: true_tokens_per_s(settings, name) for name in settings}
     return _measured(settings, {name: _samples((speed,) * 3, (speed / 2,) * 3) for name, speed in speeds.items()})
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """How unlike two measurements of one setting are, as relative standard deviations: two loads of it, and two
-    repetitions of one load. The same seed and number of a run give the same noise."""
+    """Relative standard deviations between loads of one setting, and between repetitions of one load.
+
+    The same seed and run number give the same noise.
+    """
 
     load: float = 0.0
     repeat: float = 0.0
@@ -50,11 +52,16 @@ class Noise:
 
 @dataclass(slots=True)
 class FakeRunner:
-    """Runs settings on a card of `cap_bytes`; `before` sees each setting first and may raise or kill.
+    """Runs settings on a card of `cap_bytes`. Runs are numbered from 0.
 
-    Runs are numbered from 0: `machine_speed` is how fast the machine is in one, relative; `disturbances` are what
-    disturbed some; `outcomes` are what others come to instead of being measured. `ran` and `efforts` have all runs that
-    began, `prepared` what was run unclocked.
+    Attributes:
+        before: Called with each setting first; may raise or kill.
+        machine_speed: The relative speed of the machine in a run.
+        disturbances: Disturbances, by run.
+        outcomes: Outcomes that replace a measurement, by run.
+        ran: The settings of every run that began.
+        efforts: The efforts of every run that began.
+        prepared: The settings that were run without timing.
     """
 
     cap_bytes: int = 400 * MIB
@@ -71,7 +78,7 @@ class FakeRunner:
         self.prepared.append(settings)
 
     def close(self) -> None:
-        """A fake keeps nothing."""
+        """Does nothing: a fake holds no resources."""
 
     def run(self, settings: SplitSettings, effort: Effort, give_up: GiveUp = never) -> TrialOutcome:
         n_run = len(self.ran)
@@ -136,9 +143,9 @@ def _measured(settings: SplitSettings, samples: Mapping[str, ModelSamples]) -> M
 
 
 def _samples(alone: Sequence[float], together: Sequence[float] = (), beside: Sequence[float] = ()) -> ModelSamples:
-    """Return what belongs to these speeds in tokens/s: alone, with all models at once, and beside long prompts.
+    """Return samples for these tokens/s: alone, with all models at once, and during long prompts of others.
 
-    A prompt takes next to no time, so that a workload's tokens/s are those of its generation.
+    A prompt takes almost no time, so that a workload's tokens/s equal those of its generation.
     """
     return ModelSamples(
         pp_tokens_per_s=tuple(speed * 10_000 for speed in alone),
@@ -156,5 +163,5 @@ def _peak_bytes(settings: SplitSettings) -> int:
 
 
 def _jitter(generator: random.Random, spread: float) -> float:
-    """Return a factor of median 1; its logarithm scatters normally by `spread`."""
+    """Return a factor with median 1, whose logarithm has the standard deviation `spread`."""
     return exp(generator.gauss(0, spread))

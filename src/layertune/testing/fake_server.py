@@ -1,4 +1,4 @@
-"""A llama-server without a model, in a thread of this process: the parts of its interface that a client here uses."""
+"""A llama-server without a model, in a thread of this process. It has the parts that layertune's client uses."""
 
 import json
 import threading
@@ -9,17 +9,23 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
-# refuse: status 503. error: an event that tells of one. stall: no event until the server is closed. break: the
-# connection ends within the answer. short: the answer lacks its last token. reuse: a token of the prompt was known.
-# hold first, hold all: the first token's text, or every token's, is no whole character yet.
+# refuse: status 503. error: an error event. stall: no event until the server is closed. break: the connection ends
+# within the answer. short: the answer lacks its last token. reuse: a token of the prompt was cached. hold first, hold
+# all: the first token, or every token, is only a part of a character.
 Mishap = Literal["refuse", "error", "stall", "break", "short", "reuse", "hold first", "hold all"]
 
 
 @dataclass(slots=True)
 class FakeServer:
-    """`mishaps` go wrong with a request by its number, from 0; `token_s` is the time of each token, of a prompt's first
-    one too. `bodies` are the requests to complete a prompt, in order; `most_at_once` were asked at one time.
-    Where it has an `api_key`, nothing is answered without it."""
+    """The server's properties, and a record of its requests.
+
+    Attributes:
+        token_s: The time of each token, including the first one of an answer.
+        mishaps: Failures, by the number of the request from 0.
+        bodies: The requests to complete a prompt, in order.
+        most_at_once: The largest number of simultaneous requests.
+        api_key: If set, requests without it are refused.
+    """
 
     alias: str = "fake"
     model_path: str = "/models/fake.gguf"
@@ -49,7 +55,7 @@ class FakeServer:
 
     @contextmanager
     def counted(self, body: dict[str, Any]) -> Iterator[int]:
-        """Count a request as running; give its number."""
+        """Count a request as running; yield its number."""
         with self._lock:
             number = len(self.bodies)
             self.bodies.append(body)
@@ -62,7 +68,7 @@ class FakeServer:
                 self._n_running -= 1
 
     def wait(self) -> None:
-        """Return when the server is closed."""
+        """Wait until the server is closed."""
         self._over.wait()
 
     def end_waiting(self) -> None:
@@ -71,7 +77,7 @@ class FakeServer:
 
 @contextmanager
 def serving(fake: FakeServer) -> Iterator[str]:
-    """Serve it on a port of its own; give its URL."""
+    """Serve it on a free port; yield its URL."""
 
     class Handler(_Handler):
         server_is = fake
@@ -109,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._complete(body, self.server_is.mishaps.get(number))
 
     def log_message(self, format: str, *args: Any) -> None:
-        """A test's output is its own."""
+        """Log nothing."""
 
     def _is_allowed(self) -> bool:
         """Answer as llama-server does (tools/server/server-http.cpp, middleware_validate_api_key)."""

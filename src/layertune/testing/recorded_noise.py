@@ -1,7 +1,7 @@
-"""The noise of a recorded table, as its own residuals: nothing is assumed of their distribution.
+"""The noise of a recorded table: its own residuals, so that no distribution is assumed.
 
-A residual is a logarithm, so noise is a factor. pp and tg of one measurement are kept as a pair: what slows the machine
-slows both.
+A residual is a logarithm, so noise is a factor. pp and tg of one measurement stay a pair, because a slow machine slows
+both.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,24 +19,24 @@ _NONE: Pair = (0.0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class RecordedNoise:
-    """One model's residuals: those of two loads of one engine, and those of two repetitions in one load."""
+    """One model's residuals between loads of an engine, and between repetitions in one load."""
 
     loads: tuple[Pair, ...]
     repeats: tuple[Pair, ...]
 
     @classmethod
     def of(cls, table: RecordedTable, model: str) -> "RecordedNoise":
-        """A table that measures nothing twice has no noise."""
+        """Return the noise of a table; none if it measures nothing twice."""
         by_engine = table.cells_of(model).values()
         repeats = _residuals(_repetitions(cell) for cells in by_engine for cell in cells)
         loads = _residuals([_middle(cell) for cell in cells] for cells in by_engine)
         n_repeats = median(len(cell.samples.pp_tokens_per_s) for cells in by_engine for cell in cells)
-        # A cell's median still has the noise of its repetitions, which a replay adds by itself.
+        # A cell's median includes the noise of its repetitions, which a replay adds separately.
         pp, tg = (_share_of_loads(loads, repeats, phase, n_repeats) for phase in (0, 1))
         return cls(tuple((pp * each[0], tg * each[1]) for each in loads) or (_NONE,), repeats or (_NONE,))
 
     def load(self, speed: Speed, generator: Random) -> Speed:
-        """Return what a model of this true speed does after one load."""
+        """Return a model's speed after one load, from its true speed."""
         return _scaled(speed, generator.choice(self.loads))
 
     def repeat(self, speed: Speed, generator: Random) -> Speed:
@@ -46,10 +46,10 @@ class RecordedNoise:
 
 @dataclass(frozen=True, slots=True)
 class FactorisationError:
-    """How far a model's tokens/s beside another engine of the other model are from those of the factor cells.
+    """The difference of a model's tokens/s between joint cells and factor cells, as log ratios.
 
-    All are of log ratios, which for a few percent are relative differences. `noise_…` is the same for factor cells
-    against the other factor cells of their engine: what two loads differ by alone. None where there are too few.
+    For a few percent, log ratios are relative differences. `noise_…` is the same between factor cells of one engine,
+    which differ only by their loads. A value is None if there are too few cells.
     """
 
     n_joint: int
@@ -88,8 +88,10 @@ def factorisation_error(table: RecordedTable, model: str) -> FactorisationError:
 
 
 def _residuals(groups: Iterable[Sequence[Pair]]) -> tuple[Pair, ...]:
-    """Return what each value of a group differs by from the group's mean, larger by √(n / (n − 1)): a mean of n values
-    is nearer to each than the truth is by that (Bessel's correction; for a median it would depend on the noise)."""
+    """Return the difference of each value from its group's mean, times √(n / (n − 1)).
+
+    The factor is Bessel's correction. For a median it would depend on the noise.
+    """
     found: list[Pair] = []
     for group in groups:
         if len(group) > 1:
@@ -100,8 +102,10 @@ def _residuals(groups: Iterable[Sequence[Pair]]) -> tuple[Pair, ...]:
 
 
 def _share_of_loads(loads: Sequence[Pair], repeats: Sequence[Pair], phase: int, n_repeats: float) -> float:
-    """Return by how much the residuals of cells are to shrink. Judged by typical residuals, not by the largest: one
-    outlier among the repetitions must not make the loads' noise vanish."""
+    """Return the factor that removes the repetitions' noise from the residuals of cells.
+
+    It is computed from typical residuals, so that one outlier among the repetitions does not remove all noise of loads.
+    """
     of_cells = median(abs(each[phase]) for each in loads) if loads else 0.0
     of_repeats = median(abs(each[phase]) for each in repeats) if repeats else 0.0
     if of_cells == 0.0:

@@ -1,7 +1,7 @@
-"""A recorded table: what the engines of a small study take and how fast they are, for a replay without llama.cpp.
+"""A recorded table: the memory and the speeds of a small study's engines, for a replay without llama.cpp.
 
-It holds every engine of each model in at least one cell, not every pair of them: alone on the device a model's speed
-depends on its own engine, which the joint cells of the same table put to the test (`factorisation_error`).
+It has every engine of each model in at least one cell, but not every pair of engines. When a model runs alone, its
+speed depends only on its own engine. The joint cells of the table test this (`factorisation_error`).
 """
 
 import gzip
@@ -30,7 +30,7 @@ _REMEDY = "give a table that benchmarks/search_efficiency/record.py has written"
 
 @dataclass(frozen=True, slots=True)
 class ModelCell:
-    """What one model's engine, in its canonical form, measured in one cell."""
+    """The measurement of one model's engine, in canonical form, in one cell."""
 
     settings: EngineSettings
     samples: ModelSamples
@@ -39,8 +39,11 @@ class ModelCell:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """All models on the device at once. Factor cells pair the engines so that each is there, joint cells are further
-    pairs. `disturbances` are what still disturbed it when it was measured again."""
+    """All models on the device at once.
+
+    Factor cells contain every engine at least once. Joint cells are more pairs of engines. `disturbances` are those of
+    the last measurement.
+    """
 
     kind: CellKind
     models: dict[str, ModelCell]
@@ -54,7 +57,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class EnginePlan:
-    """The planned bytes of all engines with these settings as their `memory_key`."""
+    """The memory plan of all engines whose `memory_key` are these settings."""
 
     settings: EngineSettings
     plan: ModelPlan
@@ -62,7 +65,7 @@ class EnginePlan:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """A model's tokens/s in each phase, and what they make of its workload."""
+    """A model's tokens/s in each phase, and the resulting times of its workload."""
 
     pp_tokens_per_s: float
     tg_tokens_per_s: float
@@ -71,7 +74,7 @@ class Speed:
 
     @property
     def ttft_s(self) -> float:
-        """Without the time of choosing the first token, which is less than a thousandth of it."""
+        """The time to the first token, without its sampling, which takes less than a thousandth of it."""
         return self.n_prompt / self.pp_tokens_per_s
 
     @property
@@ -85,7 +88,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class TrueMetrics:
-    """A setting's figures without noise."""
+    """A setting's speeds and memory without noise."""
 
     models: dict[str, Speed]
     peak_bytes: int
@@ -93,8 +96,14 @@ class TrueMetrics:
 
 @dataclass(frozen=True)
 class RecordedTable:
-    """`device` says in words what the speeds are of; `workloads` are prompt and generated tokens, `n_layers` the
-    repeating layers and `n_parallel` the slots, each by model."""
+    """A table with its search space.
+
+    Attributes:
+        device: A description of the measured device.
+        workloads: Prompt and generated tokens, by model.
+        n_layers: Repeating layers, by model.
+        n_parallel: Slots, by model.
+    """
 
     name: str
     device: str
@@ -123,7 +132,7 @@ class RecordedTable:
         return found
 
     def true_speed(self, model: str, engine: EngineSettings) -> Speed:
-        """Return the median over the cells that ran this engine; raises KeyError where none did."""
+        """Return the median over the cells that ran this engine; raises KeyError if none did."""
         return self._speeds[model][engine.canonical(self.n_layers[model])]
 
     def true_load_s(self, model: str, engine: EngineSettings) -> float:
@@ -135,14 +144,14 @@ class RecordedTable:
         return TrueMetrics(speeds, self.peak_bytes(settings))
 
     def peak_bytes(self, settings: SplitSettings) -> int:
-        """Return what the models take of the device: the plan's bytes, which the emulated card's ledger confirms."""
+        """Return the planned bytes on the device. The emulated card's ledger measures the same."""
         planned = self.planner.plan(settings).device_bytes
         if planned is None:
             raise ValueError(f"the table {self.name} has no bytes for {settings.as_dict()}")
         return planned
 
     def missing(self) -> list[str]:
-        """Return which engines of the space no cell ran or no plan covers, in words."""
+        """Return descriptions of the space's engines that have no cell or no plan."""
         return [
             f"{name} {engine}"
             for name in self.n_layers
@@ -170,7 +179,7 @@ class RecordedTable:
 
 
 class _RecordedMemory:
-    """One model's memory as the table remembers it."""
+    """One model's memory, from the table's plans."""
 
     def __init__(self, plans: Iterable[EnginePlan], n_layer: int) -> None:
         self._plans = {each.settings: each.plan for each in plans}

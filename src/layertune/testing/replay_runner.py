@@ -1,4 +1,4 @@
-"""A trial runner that replays a recorded table with its measured noise: a search of an hour in a second."""
+"""A trial runner that replays a recorded table with its measured noise. A search of an hour takes a second."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -17,12 +17,11 @@ from layertune.vram.vram_report import VramReport
 
 
 class ReplayRunner:
-    """Runs settings of the table's space on a card of `cap_bytes`. The same seed and number of a run give the same
-    noise.
+    """Runs settings of the table's space on a card of `cap_bytes`. The same seed and run number give the same noise.
 
-    Of what happens beside other models the table tells nothing: every model then has an equal share of the machine, and
-    beside long prompts a share of that share. Times are simulated, and `spent` adds them up as the real runner does.
-    `ran` has every run that began.
+    The table has no speeds of models that run at the same time. Each model then gets an equal share of the machine, and
+    during long prompts of others a share of that share. Times are simulated, and `spent` is their sum, as in the real
+    runner. `ran` has every run that began.
     """
 
     def __init__(self, table: RecordedTable, cap_bytes: int, seed: int = 0) -> None:
@@ -42,13 +41,13 @@ class ReplayRunner:
         self._loaded = {}
 
     def run(self, settings: SplitSettings, effort: Effort, give_up: GiveUp = never) -> TrialOutcome:
-        """Raises KeyError where the table has no cell of an engine."""
+        """Raises KeyError if the table has no cell of an engine."""
         generator = Random(f"{self._seed} replay {len(self.ran)}")
         self.ran.append(settings)
         load_s = self._load(settings)
         excess_bytes = self._table.peak_bytes(settings) - self._cap_bytes
         if excess_bytes > 0:
-            self.close()  # a refusal is the end of a worker
+            self.close()  # a refusal ends the worker
             self.spent += TimeSpent(load_s=load_s)
             evidence = "the table's plan exceeds the card"
             return Infeasible("load", self._refused(settings), evidence, excess_bytes, load_s)
@@ -57,14 +56,14 @@ class ReplayRunner:
         return outcome
 
     def _load(self, settings: SplitSettings) -> float:
-        """Load what is not in memory with these layers, and return how long that takes."""
+        """Load the models whose placement changed, and return how long that takes."""
         splits = {name: engine.placement for name, engine in settings.items()}
         changed = [name for name, split in splits.items() if self._loaded.get(name) != split]
         self._loaded = splits
         return sum(self._table.true_load_s(name, settings[name]) for name in changed)
 
     def _refused(self, settings: SplitSettings) -> str:
-        """Return the model that no longer fits: they load in turn."""
+        """Return the first model that does not fit, in the order of loading."""
         free_bytes = self._cap_bytes
         for name, engine in settings.items():
             free_bytes -= self._table.peak_bytes(SplitSettings.of({name: engine}))
@@ -120,8 +119,10 @@ class ReplayRunner:
         return {device: held for device, each in planned.items() if (held := each.buffers()) is not None}
 
     def _clock(self, alone: Mapping[str, Sequence[Speed]], n_together: int, effort: Effort, load_s: float) -> TimeSpent:
-        """Return what the phases take as the real runner has them (trial/worker_trial.py); latencies are left out, and
-        the physical batches that come first are taken for a round of the workloads."""
+        """Return the times of the phases, as in the real runner (trial/worker_trial.py).
+
+        Latencies are left out, and the physical batches at the start count as a round of the workloads.
+        """
         round_s = sum(speeds[0].duration_s for speeds in alone.values())
         together_s = max(speeds[0].duration_s for speeds in alone.values()) / self._share
         return TimeSpent(
@@ -132,14 +133,14 @@ class ReplayRunner:
 
 
 def _seconds(alone: Mapping[str, Sequence[Speed]]) -> float:
-    """Return how long these repetitions take, one after the other."""
+    """Return the total time of these repetitions."""
     return sum(each.duration_s for speeds in alone.values() for each in speeds)
 
 
 def _samples(
     alone: Sequence[Speed], together: Sequence[Speed] = (), beside: Sequence[Speed] = (), share: float = 1.0
 ) -> ModelSamples:
-    """Return what these speeds make; the machine's `share` is left of them beside the other models."""
+    """Return samples for these speeds; next to other models each has a `share` of the machine."""
     return ModelSamples(
         pp_tokens_per_s=tuple(each.pp_tokens_per_s for each in alone),
         tg_tokens_per_s=tuple(each.tg_tokens_per_s for each in alone),

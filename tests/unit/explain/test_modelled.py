@@ -2,8 +2,7 @@ import pytest
 
 from compared import engine
 from explained import pair, study
-from layertune.explain.modelled import ModelledSpeeds
-from layertune.explain.recorded_weights import RecordedWeights
+from layertune.explain.modelled import ModelledSpeeds, RecordedWeights
 from layertune.memory import GPU, HOST
 from layertune.results.result import Result
 from layertune.results.trial_info import BufferInfo

@@ -2,7 +2,7 @@ import pytest
 
 from compared import engine
 from explained import pair, study
-from layertune.explain.steps import KNOBS, NoStep, Step, linked_settings, steps, with_setting
+from layertune.explain.steps import STEPPED_SETTINGS, NoStep, Step, linked_settings, steps, with_setting
 from layertune.results.result import HostLimitsInfo, Result, WorkloadInfo
 from layertune.settings import EngineSettings
 
@@ -26,7 +26,7 @@ def why(found: Step | NoStep) -> str:
 
 
 def test_every_setting_has_a_step_or_a_reason_in_both_directions() -> None:
-    assert set(told(study(), engine(20))) == {(knob, up) for knob in KNOBS for up in (False, True)}
+    assert set(told(study(), engine(20))) == {(knob, up) for knob in STEPPED_SETTINGS for up in (False, True)}
 
 
 def test_a_step_of_layers_is_one_layer() -> None:

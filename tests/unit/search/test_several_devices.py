@@ -19,8 +19,7 @@ from layertune.settings import SplitSettings
 from layertune.space.feasible import FeasibleSpace, learned_correction
 from layertune.space.initial_design import extreme_settings
 from layertune.space.limits import VRAM, Limits
-from layertune.space.search_space import SearchSpace
-from layertune.space.tensor_splits import tensor_splits
+from layertune.space.search_space import SearchSpace, tensor_splits
 from layertune.testing import measured
 from layertune.units import GIB, MIB
 from planned_runner import PlannedRunner, report
