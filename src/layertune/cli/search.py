@@ -16,6 +16,7 @@ from layertune.results.result import FILE_NAME
 from layertune.search.task import Event, SearchOpened, SearchStopped
 from layertune.study.searching import check_storage, nothing_chosen
 from layertune.study.study import Study, open_study
+from layertune.study.threads import with_free_threads
 from layertune.units import format_bytes, join_bytes
 
 
@@ -34,6 +35,7 @@ def run(
     config = study_config(config_path, overrides)
     folder = folder or Path("studies") / config.name
     check_storage(folder, storage)
+    config = with_free_threads(config, folder, say, resume=resume, shared=storage is not None)
     study = open_study(config, say)
     for shape in study.shapes.values():
         quote(shape.files[0].name)  # a name that no .env can hold is refused now, not after the last trial

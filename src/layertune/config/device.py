@@ -89,6 +89,7 @@ class EmulatedOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    n_threads: Annotated[int, Within.of_setting("n_threads")] = Field(
-        default=2, description="CPU threads that the emulated card computes with."
+    n_threads: Annotated[int | None, Within.of_setting("n_threads")] = Field(
+        default=None,
+        description="CPU threads that the emulated card computes with; without it, the cores that the models leave.",
     )

@@ -64,7 +64,9 @@ class ModelSpace(Table):
         default=512, description="Physical batch: tokens per compute graph."
     )
     n_threads: Annotated[IntDimension | None, Within.of_setting("n_threads")] = Field(
-        default=None, description="CPU threads; without it, host.n_cpus."
+        default=None,
+        description="CPU threads; without it, an equal share of the cores, at most host.n_cpus: models and emulated "
+        "card together never compute with more threads than there are cores.",
     )
     flash_attn: FlashAttentionDimension = Field(default="auto", description="on, off, or llama.cpp's own choice.")
     type_k: CacheTypeDimension = Field(default="f16", description="Data type of the K cache.")

@@ -56,7 +56,7 @@ class HostUse:
     battery_percent: float | None
 
 
-def oversubscription(threads: Mapping[str, int], n_cores: int) -> str | None:
+def oversubscription(threads: Mapping[str, int], n_cores: int, n_asleep: int = 0) -> str | None:
     """Return a sentence fragment if more threads compute at once than there are cores, otherwise None.
 
     ggml's threads meet at a barrier after every node of the graph (ggml-cpu.c: ggml_barrier), so a thread that waits
@@ -65,8 +65,10 @@ def oversubscription(threads: Mapping[str, int], n_cores: int) -> str | None:
     Args:
         threads: The numbers of threads that compute at once, by a name for people.
         n_cores: The cores that this process may use.
+        n_asleep: The threads among them that sleep at any time. A model with a single thread sleeps while an emulated
+            card computes for it; several threads spin for some time before they sleep.
     """
-    if sum(threads.values()) <= n_cores:
+    if sum(threads.values()) - n_asleep <= n_cores:
         return None
     shares = " + ".join(f"{name} {n_threads}" for name, n_threads in threads.items())
     return f"{shares} threads share {_cores(n_cores)}"

@@ -61,7 +61,7 @@ class Target:
 
 
 def resolve(
-    choice: DeviceChoice, emulated_n_threads: int, *, gpus: tuple[GpuInfo, ...], has_rpc: bool, nvidia: bool
+    choice: DeviceChoice, emulated_n_threads: int | None, *, gpus: tuple[GpuInfo, ...], has_rpc: bool, nvidia: bool
 ) -> Target:
     """Return the devices of a choice.
 
@@ -94,7 +94,7 @@ def resolve(
     return Target.composite([_gpu(index, gpus, nvidia=nvidia) for index in choice.indices or (0,)])
 
 
-def find_target(choice: DeviceChoice, emulated_n_threads: int) -> Target:
+def find_target(choice: DeviceChoice, emulated_n_threads: int | None) -> Target:
     """Return the devices of a choice on this machine; only a GPU needs llama.cpp, in a child process.
 
     Args:

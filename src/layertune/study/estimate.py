@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from layertune.config import ModelSpace, StudyConfig, dimension_values
-from layertune.devices.host import n_usable_cores
 from layertune.memory import HOST, MemoryPlan, ModelMemory, Planner
 from layertune.memory.buffers import resident_bytes
 from layertune.memory.placement import TensorInventory
@@ -15,7 +14,7 @@ from layertune.study.models_on_device import ModelsOnDevice
 
 # Compute buffers take the room of a few layers. Where they take more, the other splits are a second question.
 _N_AROUND = 4
-_CHOSEN_APART = frozenset({"n_gpu_layers", "n_threads", "tensor_split"})
+_CHOSEN_APART = frozenset({"n_gpu_layers", "tensor_split"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +87,15 @@ def estimate(config: StudyConfig, models: ModelsOnDevice, settings: SplitSetting
 
 
 def estimated_settings(config: StudyConfig, models: ModelsOnDevice) -> SplitSettings:
-    """Return the config's settings: the first value of each dimension, and the largest n_gpu_layers."""
+    """Return the settings of a config that has all threads: the first values, and the largest n_gpu_layers."""
     offloads = models.target.kind != "cpu"
-    n_threads = config.host.n_cpus_of(n_usable_cores())
     engines = {}
     for name, model in config.models.items():
         n_all = models.shapes[name].n_layer + 1
         fields = ModelSpace.model_fields.keys() - _CHOSEN_APART
         chosen = {field: dimension_values(getattr(model.space, field), n_all)[0] for field in fields}
         layers = max(dimension_values(model.space.n_gpu_layers, n_all)) if offloads else 0
-        engine = EngineSettings(n_gpu_layers=layers, n_threads=n_threads, n_parallel=model.n_parallel, **chosen)
+        engine = EngineSettings(n_gpu_layers=layers, n_parallel=model.n_parallel, **chosen)
         # As it is written, not counted in layers, so that other numbers of layers are split by it too.
         written = [
             *map(parse_tensor_split, tensor_splits(model.space.tensor_split, models.budgets_bytes(config))),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from layertune.config import DeviceChoice, EmulatedOptions, HardwareProfile
+from layertune.config import DeviceChoice, HardwareProfile
 from layertune.config.hardware_profile import Bandwidth, BuildProfile, DeviceProfile, HostProfile, Memory, PowerLimit
 from layertune.devices.bandwidth import MeasuredBandwidth, device_bandwidth, host_read_bandwidth
 from layertune.devices.host import battery, has_nvidia_card, power_source
@@ -11,6 +11,9 @@ from layertune.devices.target import Target, resolve
 from layertune.engine.build import BuildInfo
 from layertune.errors import UsageError
 from layertune.results.result import HardwareInfo
+
+# Of the emulated card in a profile. A search gives it the cores that its models leave.
+_EMULATED_N_THREADS = 2
 
 
 def profiled_device(device: str | None, inspection: Inspection, notify: Callable[[str], None]) -> Target:
@@ -30,8 +33,9 @@ def profiled_device(device: str | None, inspection: Inspection, notify: Callable
         raise UsageError(f"--device: {error}") from error
     if choice.n_devices > 1:
         raise UsageError(f"--device {device}: a profile is of one device", remedy="write one profile of each")
-    n_threads = EmulatedOptions().n_threads
-    return resolve(choice, n_threads, gpus=inspection.gpus, has_rpc=inspection.build.supports_rpc, nvidia=nvidia)
+    return resolve(
+        choice, _EMULATED_N_THREADS, gpus=inspection.gpus, has_rpc=inspection.build.supports_rpc, nvidia=nvidia
+    )
 
 
 def profile_of(target: Target, hardware: HardwareInfo, build: BuildInfo) -> HardwareProfile:

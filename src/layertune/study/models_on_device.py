@@ -93,7 +93,7 @@ def measured_overhead(gpu: Target, folder: Path) -> Overhead:
 
 
 def place_models(
-    shapes: dict[str, ModelShape], choice: DeviceChoice, emulated_n_threads: int, n_processes: int
+    shapes: dict[str, ModelShape], choice: DeviceChoice, emulated_n_threads: int | None, n_processes: int
 ) -> ModelsOnDevice:
     """Find the device, and check that it makes sense to plan these models.
 

@@ -74,7 +74,7 @@ def scale(
     """
     if card.kind == "emulated":
         n_before = recorded.config.emulated.n_threads
-        if card.n_threads is None or card.n_threads == n_before:
+        if card.n_threads is None or n_before is None or card.n_threads == n_before:
             return Scaled({}, _NOTHING)
         return _other_threads(recorded, n_before, card.n_threads)
     device = recorded.result.hardware.device

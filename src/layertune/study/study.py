@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layertune.config import StudyConfig
+from layertune.config.threads import with_default_threads
 from layertune.devices.host import this_machine
 from layertune.settings import SplitSettings
 from layertune.space.limits import Limits
@@ -76,7 +77,9 @@ def open_study(config: StudyConfig, notify: Callable[[str], None] = ignore) -> S
         DeviceError: the device is not here.
         ResultFileError, ConfigError: `search.warm_start` leads to no study of these models.
     """
-    models, machine = models_of(config), this_machine()
+    machine = this_machine()
+    config = with_default_threads(config, machine.n_cores)
+    models = models_of(config)
     space = SearchSpace.of(
         config,
         {name: shape.n_layer for name, shape in models.shapes.items()},

@@ -54,7 +54,8 @@ class WorkerState:
         found = self._host_watch.stop() if self._host_watch is not None else []
         for watch in self._gpu_watches:
             found += watch.stop()
-        if shared := oversubscription(_threads(request) | _card_threads(request), n_usable_cores()):
+        threads = _threads(request) | _card_threads(request)
+        if shared := oversubscription(threads, n_usable_cores(), _n_asleep(request)):
             found.append(Finding(shared, disturbs=False))
         return found
 
@@ -102,6 +103,14 @@ def foreign_memory(vram: VramReport | None) -> list[Finding]:
 
 def _threads(request: TrialRequest) -> dict[str, int]:
     return {task.name: task.settings.n_threads for task in request.models}
+
+
+def _n_asleep(request: TrialRequest) -> int:
+    """Return how many models with a single thread sleep, at least, while all emulated cards compute."""
+    if request.target.n_threads is None:
+        return 0
+    n_single = list(_threads(request).values()).count(1)
+    return max(0, min(len(request.target.devices), len(request.models)) - len(request.models) + n_single)
 
 
 def _card_threads(request: TrialRequest) -> dict[str, int]:

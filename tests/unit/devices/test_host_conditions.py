@@ -134,3 +134,11 @@ def test_more_threads_than_cores_are_named() -> None:
 @pytest.mark.parametrize("threads", [{}, {"chat": 6}, {"chat": 3, "code": 3}])
 def test_threads_that_fit_the_cores_are_no_oversubscription(threads: dict[str, int]) -> None:
     assert oversubscription(threads, 6) is None
+
+
+def test_a_thread_that_sleeps_while_the_card_computes_needs_no_core() -> None:
+    threads = {"chat": 1, "code": 1, "the emulated card": 1}
+    assert oversubscription(threads, 2, n_asleep=1) is None
+    assert oversubscription(threads | {"the emulated card": 2}, 2, n_asleep=1) == (
+        "chat 1 + code 1 + the emulated card 2 threads share 2 cores"
+    )
