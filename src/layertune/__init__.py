@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from layertune.results.result import Result, read_result
     from layertune.settings import EngineSettings, SplitSettings
     from layertune.study.estimate import Estimate
+    from layertune.study.recommendation import Recommendation
     from layertune.study.study import Study, open_study
 
 __version__ = "0.1.0"
@@ -22,6 +23,7 @@ __all__ = [
     "EngineSettings",
     "Estimate",
     "LayertuneError",
+    "Recommendation",
     "Result",
     "SplitSettings",
     "Study",
@@ -37,6 +39,7 @@ _MODULES = {
     "EngineSettings": "layertune.settings",
     "Estimate": "layertune.study.estimate",
     "LayertuneError": "layertune.errors",
+    "Recommendation": "layertune.study.recommendation",
     "Result": "layertune.results.result",
     "SplitSettings": "layertune.settings",
     "Study": "layertune.study.study",

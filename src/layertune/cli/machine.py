@@ -1,13 +1,31 @@
-"""The commands that are about a machine or a file, not a study: profile, doctor, standin."""
+"""The commands that need no study: recommend, profile, doctor, standin."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from layertune.cli.options import DeviceOption, Json
+from layertune.cli.options import BudgetOption, Config, DeviceOption, Json, Models, Settings
 
 app = typer.Typer()
+
+
+@app.command(epilog="Example: layertune recommend --model chat=a.gguf --model code=b.gguf --budget 5.5GiB -o .env")
+def recommend(
+    config: Config = None,
+    model: Models = None,
+    budget: BudgetOption = None,
+    device: DeviceOption = None,
+    set_: Settings = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write its .env here.")] = None,
+    json: Json = False,
+) -> None:
+    """Recommend a setting by memory plan and bandwidth, within seconds. No model is loaded, and no speed measured."""
+    from layertune.cli import recommend as command
+    from layertune.config.overrides import Overrides, study_config
+
+    wanted = study_config(config, Overrides(model or [], budget, device, set_ or []))
+    command.run(wanted, output, [config] if config else [], json=json)
 
 
 @app.command(

@@ -5,9 +5,7 @@ from typing import Annotated
 
 import typer
 
-Config = Annotated[
-    Path | None, typer.Argument(metavar="[CONFIG]", help="A study config, like configs/studies/demo.toml.")
-]
+Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="A config, like configs/studies/demo.toml.")]
 Study = Annotated[Path, typer.Argument(metavar="STUDY", help="A study folder, or a result.json.")]
 Models = Annotated[list[str] | None, typer.Option("--model", metavar="NAME=PATH", help="A model to tune; repeat it.")]
 BudgetOption = Annotated[

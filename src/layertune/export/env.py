@@ -7,13 +7,19 @@ docker-compose 1 replaces between single quotes too. Model names are plain words
 """
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
-from layertune.export.flags import server_flags
+from layertune.export.flags import Flag, server_flags
 from layertune.export.header import comment
 from layertune.export.paths import cannot_hold
+from layertune.regular_files import CONFIG_BYTES, read_text
 from layertune.results.result import Result, TrialInfo
+from layertune.text import one_line
 
 FILE_NAME = ".env"
+
+_PLANNED = "# NOT MEASURED YET: planned memory, speeds expected from bandwidth"
 
 _PLAIN = re.compile(r"[A-Za-z0-9._/+-]+", re.ASCII)
 
@@ -22,14 +28,48 @@ def render_env(result: Result, trial: TrialInfo) -> str:
     """Return the `.env` file. Raises UsageError if a model's file name cannot be quoted safely."""
     lines = comment(result, trial)
     for name, model in result.models.items():
-        lines += ["", f"{name.upper()}_MODEL={quote(model.file)}"]
-        lines += [f"{key}={value}" for key, value in tuned(result, trial, name).items()]
+        lines += _of_model(name, model.file, server_flags(result, trial, name))
     return "\n".join(lines) + "\n"
+
+
+def render_planned_env(origin: Iterable[str], models: Mapping[str, tuple[str, Sequence[Flag]]]) -> str:
+    """Return the `.env` file of settings that were not measured, marked so; see `is_planned`.
+
+    Args:
+        origin: further lines of the comment at its top.
+        models: each model's file name and flags.
+
+    Raises:
+        UsageError: a model's file name cannot be quoted safely.
+    """
+    lines = [_PLANNED, *(f"# {one_line(line)}" for line in origin)]
+    for name, (file, flags) in models.items():
+        lines += _of_model(name, file, flags)
+    return "\n".join(lines) + "\n"
+
+
+def is_planned(path: Path) -> bool:
+    """Say whether a file is a `.env` of settings that were not measured."""
+    try:
+        return read_text(path, CONFIG_BYTES).startswith(_PLANNED)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _of_model(name: str, file: str, flags: Iterable[Flag]) -> list[str]:
+    return [
+        "",
+        f"{name.upper()}_MODEL={quote(file)}",
+        *(f"{key}={value}" for key, value in _tuned(name, flags).items()),
+    ]
 
 
 def tuned(result: Result, trial: TrialInfo, name: str) -> dict[str, str]:
     """Return the variables of one model's settings, without its file."""
-    flags = server_flags(result, trial, name)
+    return _tuned(name, server_flags(result, trial, name))
+
+
+def _tuned(name: str, flags: Iterable[Flag]) -> dict[str, str]:
     return {f"{name.upper()}_{flag.key}": flag.value for flag in flags if flag.key is not None}
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from layertune.memory.buffers import HOST, BufferBytes, resident_bytes
 from layertune.results.result import Result, TrialInfo
+from layertune.settings import EngineSettings
 from layertune.units import MIB
 
 # The settings in a `.env`: the suffix of each variable's name, after the model's name, and the setting.
@@ -48,7 +49,23 @@ class Flag:
 
 def server_flags(result: Result, trial: TrialInfo, name: str) -> list[Flag]:
     """Return the flags for one model of a trial, without its file and address."""
-    engine = trial.settings[name]
+    return engine_flags(
+        trial.settings[name],
+        flash_attention(trial, name),
+        cache_ram_mib(result, trial, name),
+        on_cpu=result.hardware.device.kind == "cpu",
+    )
+
+
+def engine_flags(engine: EngineSettings, flash_attn: str, cache_mib: int, *, on_cpu: bool) -> list[Flag]:
+    """Return the flags for one model.
+
+    Args:
+        engine: its settings.
+        flash_attn: "auto" is replaced by what it became, where that is known.
+        cache_mib: the prompt cache.
+        on_cpu: whether there is no device to offload to.
+    """
     n_threads = str(engine.n_threads)
     flags = [
         Flag("fit", "off", "LLAMA_ARG_FIT"),
@@ -59,10 +76,10 @@ def server_flags(result: Result, trial: TrialInfo, name: str) -> list[Flag]:
         Flag("threads", n_threads, "LLAMA_ARG_THREADS", "THREADS"),
         Flag("threads-batch", n_threads, None, "THREADS"),
         Flag("parallel", str(engine.n_parallel), "LLAMA_ARG_N_PARALLEL", "PARALLEL"),
-        Flag("flash-attn", flash_attention(trial, name), "LLAMA_ARG_FLASH_ATTN", "FLASH_ATTN"),
+        Flag("flash-attn", flash_attn, "LLAMA_ARG_FLASH_ATTN", "FLASH_ATTN"),
         Flag("cache-type-k", engine.type_k, "LLAMA_ARG_CACHE_TYPE_K", "TYPE_K"),
         Flag("cache-type-v", engine.type_v, "LLAMA_ARG_CACHE_TYPE_V", "TYPE_V"),
-        Flag("cache-ram", str(cache_ram_mib(result, trial, name)), "LLAMA_ARG_CACHE_RAM", "CACHE_RAM"),
+        Flag("cache-ram", str(cache_mib), "LLAMA_ARG_CACHE_RAM", "CACHE_RAM"),
         # "auto" is what was measured: mapped, unless a device cannot (llama-model.cpp, load_tensors).
         Flag("load-mode", "auto", "LLAMA_ARG_LOAD_MODE"),
     ]
@@ -71,7 +88,7 @@ def server_flags(result: Result, trial: TrialInfo, name: str) -> list[Flag]:
     if engine.tensor_split:
         split = str(engine.written("tensor_split"))
         flags.append(Flag("tensor-split", split, "LLAMA_ARG_TENSOR_SPLIT", "TENSOR_SPLIT"))
-    if result.hardware.device.kind == "cpu":
+    if on_cpu:
         # Without this, large batches would run on a GPU even with no layer there (llama.cpp's op_offload).
         flags.append(Flag("device", "none", "LLAMA_ARG_DEVICE"))
     return flags
@@ -118,8 +135,12 @@ def cache_ram_mib(result: Result, trial: TrialInfo, name: str) -> int:
     limit_bytes = limits.ram_per_model_bytes if limits is not None else None
     if limit_bytes is None:
         limit_bytes = result.hardware.ram_bytes // len(result.models)
-    left_bytes = limit_bytes - _resident_bytes(result, trial, name) - _SERVER_BYTES
-    return max(0, min(_MOST_MIB, left_bytes // MIB))
+    return prompt_cache_mib(limit_bytes, _resident_bytes(result, trial, name))
+
+
+def prompt_cache_mib(limit_bytes: int, resident_bytes: int) -> int:
+    """Return the prompt cache in MiB of a server that may take `limit_bytes` of RAM and holds `resident_bytes`."""
+    return max(0, min(_MOST_MIB, (limit_bytes - resident_bytes - _SERVER_BYTES) // MIB))
 
 
 def _resident_bytes(result: Result, trial: TrialInfo, name: str) -> int:

@@ -12,7 +12,7 @@ from layertune.memory.layer_rows import LayerRows, heads_kv, layer_rows
 from layertune.memory.placement import TensorInventory, layer_devices
 from layertune.memory.plan import MemoryPlan, ModelPlan, Overhead, PlannedBytes, Source
 from layertune.memory.projection import CacheTotal, Projection, Projector
-from layertune.memory.weight_bytes import Weights
+from layertune.memory.weight_bytes import Weights, WeightsUsed
 from layertune.models import ModelShape
 from layertune.settings import EngineSettings, SplitSettings
 
@@ -54,6 +54,10 @@ class ModelMemory:
             for device in (*self._devices, HOST)
         }
         return ModelPlan(devices, kv_source, projection.flash_attn if projection is not None else None, n_logged)
+
+    def weights_used(self, settings: EngineSettings) -> dict[str, WeightsUsed]:
+        """Return the weights that a forward pass with these settings uses, by device."""
+        return self._weights.used(*settings.canonical(self.n_layer).placement)
 
     def _kv(self, key: EngineSettings, projection: Projection | None) -> tuple[dict[str, int] | None, Source | None]:
         """Return the bytes of caches and states by device, and their source: layertune's rules if they are known and

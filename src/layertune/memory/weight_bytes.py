@@ -10,6 +10,7 @@ src/models/NAME.cpp creates them for: LLM_TENSOR_INFOS in src/llama-arch.cpp has
 
 import re
 from dataclasses import dataclass
+from math import prod
 
 from layertune.memory.buffers import GPU, HOST
 from layertune.memory.placement import MAPPED, TensorInventory, TensorPlacement, layer_devices
@@ -44,8 +45,26 @@ class _Tensor:
     is_shared: bool
     placement: TensorPlacement
     n_bytes: int
+    n_values: int
     file: int
     offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsUsed:
+    """The weights on one device that a forward pass uses; of experts, the share that one token is routed to.
+
+    Attributes:
+        n_bytes: Of the repeating layers; each pass reads them once.
+        n_values: How many numbers these are; for each token, each takes one multiplication and one addition.
+        output_bytes: Of the output layer, which only the last token of a prompt and each generated token need.
+        output_values: How many numbers these are.
+    """
+
+    n_bytes: float = 0.0
+    n_values: float = 0.0
+    output_bytes: float = 0.0
+    output_values: float = 0.0
 
 
 class Weights:
@@ -56,6 +75,7 @@ class Weights:
         self._alignment_bytes = inventory.alignment_bytes
         self._tensors = _tensors(shape, inventory)
         self._tied = next((tensor for tensor in self._tensors if tensor.placement.is_duplicated), None)
+        self._expert_share = _expert_share(shape)
         self._splits: dict[tuple[tuple[str, ...], int], dict[str, int]] = {}
 
     def split(self, n_gpu_layers: int, n_cpu_moe: int = 0, tensor_split: TensorSplit = ()) -> dict[str, int]:
@@ -65,6 +85,24 @@ class Weights:
         if key not in self._splits:
             self._splits[key] = self._split(*key)
         return dict(self._splits[key])
+
+    def used(self, n_gpu_layers: int, n_cpu_moe: int = 0, tensor_split: TensorSplit = ()) -> dict[str, WeightsUsed]:
+        """Return what a forward pass uses on the host and on each device that has a layer.
+
+        The input embedding does not count, since a token reads one row of it.
+        """
+        devices = layer_devices(self._n_layer, n_gpu_layers, tensor_split)
+        sums = {device: [0.0, 0.0, 0.0, 0.0] for device in (HOST, *devices)}
+        for tensor in self._tensors:
+            is_output = tensor.layer == self._n_layer or tensor is self._tied
+            if (tensor.layer < 0 and not is_output) or tensor.is_shared:
+                continue
+            on_host = tensor.is_expert and tensor.layer < n_cpu_moe
+            device = HOST if on_host else devices[self._n_layer if is_output else tensor.layer]
+            share = self._expert_share if tensor.is_expert else 1.0
+            sums[device][2 * is_output] += share * tensor.n_bytes
+            sums[device][2 * is_output + 1] += share * tensor.n_values
+        return {device: WeightsUsed(*each) for device, each in sums.items()}
 
     def _split(self, devices: tuple[str, ...], n_cpu_moe: int) -> dict[str, int]:
         held = dict.fromkeys((GPU, HOST, *devices), 0)
@@ -113,11 +151,20 @@ def _tensors(shape: ModelShape, inventory: TensorInventory) -> tuple[_Tensor, ..
                 is_shared=_SUFFIX.sub("", tensor.name) in _SHARED_NAMES,
                 placement=placement,
                 n_bytes=tensor.n_bytes,
+                n_values=prod(tensor.shape),
                 file=tensor.file,
                 offset=offset,
             )
         )
     return tuple(tensors)
+
+
+def _expert_share(shape: ModelShape) -> float:
+    """Return the share of the experts that a token is routed to; 1 where the header does not have it."""
+    n_experts, n_used = shape.number("expert_count"), shape.number("expert_used_count")
+    if isinstance(n_experts, int) and isinstance(n_used, int) and 0 < n_used < n_experts:
+        return n_used / n_experts
+    return 1.0
 
 
 def _layer(shape: ModelShape, name: str) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from layertune.errors import ResultFileError, StorageError
+from layertune.export.env import is_planned
 from layertune.regular_files import is_there
 from layertune.results.result import FILE_NAME, read_result
 
@@ -29,7 +30,8 @@ def keep_earlier(
     Raises:
         StorageError: a file cannot be renamed.
     """
-    there = [name for name in written if is_there(folder / name)]
+    # A recommendation from before the first trial can be made again.
+    there = [name for name in written if is_there(folder / name) and not is_planned(folder / name)]
     why = _why(folder, there, finished)
     if why is not None:
         kept = ", ".join(_renamed(folder / name) for name in there)

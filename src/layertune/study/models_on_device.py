@@ -48,20 +48,23 @@ class ModelsOnDevice:
         """Return what all models may take of each device, the margin kept free; empty without one."""
         return tuple(vram_bytes - config.budget.margin for vram_bytes in self.vram_bytes(config))
 
-    def planner(self) -> Planner:
-        """Return the planner. Call `projections.learn` first: it asks for many settings at once.
+    def memories(self) -> dict[str, ModelMemory]:
+        """Return each model's memory. Call `projections.learn` first: it asks for many settings at once.
 
         Raises:
             BuildError: llama.cpp cannot load a model, in its own words.
         """
         n_devices = max(1, len(self.target.devices))
-        models = {
+        return {
             name: ModelMemory(
                 shape, self.projections.inventory(name), partial(self.projections.project, name), n_devices
             )
             for name, shape in self.shapes.items()
         }
-        return Planner(models, self.overhead, self.n_processes)
+
+    def planner(self) -> Planner:
+        """Return the planner; see `memories`."""
+        return Planner(self.memories(), self.overhead, self.n_processes)
 
 
 def models_of(config: StudyConfig) -> ModelsOnDevice:

@@ -124,26 +124,36 @@ def _read_once_bytes(calibration: Calibration, name: str, shape: ModelShape) -> 
 def _own_bandwidth(own: DeviceInfo, like: Bandwidth, folder: Path) -> Bandwidth:
     """Return the bandwidth of the study's card from the profiles in `folder`.
 
-    A measured bandwidth is preferred if `like` is measured, since measurements stay below a maker's peak. A profile
-    without a memory size matches every size.
+    A measured bandwidth is preferred if `like` is measured, since measurements stay below a maker's peak.
 
     Raises:
         UsageError: no profile knows it.
     """
-    profiles = [load_hardware(path) for path in sorted(folder.glob("*.toml"))]
-    found = [
-        each.bandwidth
-        for each in (profile.device for profile in profiles)
-        if each.name == own.name
-        and each.bandwidth is not None
-        and (each.vram is None or _as_large(own.vram_bytes, each.vram.size))
-    ]
+    found = known_bandwidths(own.name, own.vram_bytes, folder)
     if not found:
         raise UsageError(
             f"no profile in {folder} knows how fast the memory of {own.name}, the study's card, is",
             remedy=f"let its machine write one: layertune profile -o {folder}/mine.toml",
         )
-    return min(found, key=lambda each: _is_measured(each) != _is_measured(like))
+    return min(found, key=lambda each: is_measured(each) != is_measured(like))
+
+
+def known_bandwidths(name: str, vram_bytes: int | None, folder: Path = FOLDER) -> list[Bandwidth]:
+    """Return the bandwidths that the profiles in `folder` have of a card, by its name and size.
+
+    A profile without a memory size matches every size.
+
+    Raises:
+        ConfigError: a profile there is wrong.
+    """
+    profiles = [load_hardware(path) for path in sorted(folder.glob("*.toml"))]
+    return [
+        each.bandwidth
+        for each in (profile.device for profile in profiles)
+        if each.name == name
+        and each.bandwidth is not None
+        and (each.vram is None or _as_large(vram_bytes, each.vram.size))
+    ]
 
 
 def _as_large(own_bytes: int | None, other_bytes: int) -> bool:
@@ -151,7 +161,7 @@ def _as_large(own_bytes: int | None, other_bytes: int) -> bool:
     return own_bytes is not None and abs(own_bytes - other_bytes) < other_bytes * _SAME_SIZE
 
 
-def _is_measured(bandwidth: Bandwidth) -> bool:
+def is_measured(bandwidth: Bandwidth) -> bool:
     return bandwidth.source.startswith("measured")
 
 

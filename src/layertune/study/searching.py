@@ -12,6 +12,7 @@ from layertune.config import CONFIG_NAME, dump_config
 from layertune.devices.lease import DeviceLease
 from layertune.errors import LayertuneError, NothingFits, StorageError, UsageError
 from layertune.export import render_env
+from layertune.export.env import is_planned
 from layertune.models import ModelShape
 from layertune.regular_files import is_there
 from layertune.report import FILE_NAME as REPORT_NAME
@@ -40,6 +41,7 @@ from layertune.study.earlier import keep_earlier
 from layertune.study.facts import StudyFacts
 from layertune.study.hardware_info import hardware_info
 from layertune.study.prior import COPY_NAME, copy_prior
+from layertune.study.recommended_env import write_recommendation
 from layertune.study.replanned import NOTHING, picked_trials, plan_with
 from layertune.study.search_task import task_of, trial_context
 from layertune.trial.process_runner import ProcessTrialRunner
@@ -62,6 +64,7 @@ def search(
 
     with study_lock(folder):
         opened = _open(study, folder, storage, warn)
+        write_recommendation(study, opened.finished(), folder / _ENV_NAME)
         on_event(SearchOpened(opened.task, tuple(opened.finished())))
         trials = ProcessTrialRunner(trial_context(study))
         runner = LeasingRunner(trials, DeviceLease(study.target, warn=warn))
@@ -128,7 +131,7 @@ def _write(study: StudyFacts, opened: Search, folder: Path, clock: ClockInfo, st
     env = folder / _ENV_NAME
     if result.picks:
         write_study_file(env, render_env(result, result.picked("balanced")))
-    else:
+    elif not (is_planned(env) and all(trial.state != "measured" for trial in result.trials)):
         env.unlink(missing_ok=True)
     picks = picked_trials(result)
     memory = NOTHING if study.feasible is None else plan_with(study.models, result, picks, study.notify)

@@ -1,4 +1,4 @@
-"""The library's door: open a study, then estimate or search. The commands do the same."""
+"""The library's door: open a study, then estimate, recommend or search. The commands do the same."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # slower to import than an estimate takes
     from layertune.results.result import Result
     from layertune.sampler.posterior import Observation
     from layertune.search.task import Event
+    from layertune.study.recommendation import Recommendation
 
 
 class Study(StudyFacts):
@@ -34,6 +35,18 @@ class Study(StudyFacts):
             BuildError: llama.cpp cannot load a model.
         """
         return estimate(self.config, self.models, settings)
+
+    def recommend(self) -> "Recommendation":
+        """Return the best setting by memory plan and bandwidth, next to the baselines. Nothing is loaded or measured
+        but the speed of the memory.
+
+        Raises:
+            NothingFits: no setting fits the budget.
+            LayertuneError: llama.cpp cannot plan these models.
+        """
+        from layertune.study.recommendation import recommend
+
+        return recommend(self)
 
     def search(
         self,

@@ -27,6 +27,7 @@ RECORDED = ROOT / "studies" / "demo-256mib"
 # Programs of their own: their streams are pipes or logs that another process of layertune reads, never a terminal.
 PROGRAMS = {
     "devices/bandwidth.py",
+    "devices/host_rates.py",
     "devices/emulated/server.py",
     "devices/inspection.py",
     "devices/projection_process.py",

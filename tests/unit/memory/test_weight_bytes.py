@@ -145,3 +145,23 @@ def test_each_part_of_a_split_model_is_mapped_apart() -> None:
     split = replace(model, tensors=(*model.tensors[:-1], replace(last, file=1)))
     assert weights(split).split(0)["host"] == model.file_bytes
     assert weights(split).split(1)["host"] == model.file_bytes - last.n_bytes
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_pass_uses_the_same_weights_wherever_they_are(tied: bool) -> None:
+    model = shape(tied=tied)
+    for n_gpu_layers in range(N_LAYER + 2):
+        used = weights(model).used(n_gpu_layers)
+        assert sum(each.n_bytes for each in used.values()) == bytes_of(model, "blk.")
+        output = bytes_of(model, "token_embd") if tied else bytes_of(model, "output.weight")
+        norm = bytes_of(model, "output_norm")
+        assert sum(each.output_bytes for each in used.values()) == output + norm
+        assert (used["host"].output_bytes == 0) == (n_gpu_layers > 0)
+
+
+def test_a_pass_uses_only_the_experts_that_a_token_is_routed_to() -> None:
+    every, some = (weights(shape(expert_count=4, **keys)).used(0)["host"] for keys in ({}, {"expert_used_count": 1}))
+    experts = bytes_of(shape(), "ffn_up_exps")
+    assert every.n_bytes - some.n_bytes == experts * 3 / 4
+    moved = weights(shape(expert_count=4, expert_used_count=1)).used(N_LAYER + 1, n_cpu_moe=N_LAYER)
+    assert moved["host"].n_bytes == experts / 4
