@@ -10,7 +10,15 @@ from layertune.results.statistics import Metric
 from layertune.results.trial_summary import reason, remarks
 from layertune.results.trials import FinishedTrial, RoundStage
 from layertune.search.finals import RoundMeasured
-from layertune.search.task import DeviceAwaited, Event, ReferenceMeasured, SearchTask, TrialFinished, TrialStarted
+from layertune.search.task import (
+    DeviceAwaited,
+    Event,
+    ReferenceMeasured,
+    SearchTask,
+    TrialFinished,
+    TrialSlow,
+    TrialStarted,
+)
 from layertune.settings import SplitSettings
 from layertune.space.limits import Limits
 from layertune.trial.messages import Stage
@@ -46,6 +54,8 @@ class SearchProgress:
             self._live.update(stage=f"{event.name} {event.model or ''}")
         elif isinstance(event, DeviceAwaited):
             self._live.say(f"waiting for the device: {event.owner} measures on it")
+        elif isinstance(event, TrialSlow):
+            self._live.say(f"  {event.words}")
         elif isinstance(event, TrialStarted):
             self._live.update(stage=_layers(event.settings))
         elif isinstance(event, TrialFinished):
@@ -75,10 +85,11 @@ class SearchProgress:
         progress = f"{event.n_finished}/{self._n_trials}"
         self._live.say(f"[{progress}] {_line(event.trial, self._task.limits)}  {self._best()}  {left}")
         if isinstance(event.trial.outcome, Measured):
-            new = [remark for remark in remarks(event.trial.outcome) if remark not in self._said]
-            self._said.update(new)  # what holds for every trial is said once
-            for remark in new:
-                self._live.say(f"  {remark}")
+            for remark in remarks(event.trial.outcome):
+                what = _without_figures(remark)
+                if what not in self._said:  # what holds for every trial is said once
+                    self._said.add(what)
+                    self._live.say(f"  {remark}")
 
     def _best(self) -> str:
         task = self._task
@@ -115,6 +126,11 @@ def _why(outcome: Infeasible | Failed) -> str:
     if isinstance(outcome, Infeasible) and outcome.excess_bytes is not None:
         return f"{outcome.stage} {outcome.model or ''} refused, {format_bytes(outcome.excess_bytes)} too many"
     return reason(outcome) or ""
+
+
+def _without_figures(remark: str) -> str:
+    """Return what a remark has in common with those of other trials: other programs take different shares each time."""
+    return remark.partition(" took ")[0] if remark.startswith("disturbed: ") else remark
 
 
 def _layers(settings: SplitSettings) -> str:

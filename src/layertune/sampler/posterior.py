@@ -65,6 +65,11 @@ class Speeds:
         """Return the mean seconds of the whole workload."""
         return self.prompt.mean_s + self.workload.n_generate * self.token.mean_s
 
+    def slowest_s(self, row: int) -> float:
+        """Return the seconds of one engine's workload, two standard deviations of each part over their means."""
+        prompt_s, token_s = (each.mean_s[row] + 2 * each.std_s[row] for each in (self.prompt, self.token))
+        return float(prompt_s + self.workload.n_generate * token_s)
+
     def posterior(self, quantity: str) -> Posterior:
         """Return the posterior of a quantity that an objective may name, as a cost."""
         n_generate = self.workload.n_generate

@@ -22,7 +22,7 @@ from layertune.sampler.improvement import ObjectivePosterior
 from layertune.sampler.posterior import ModelEngines, Speeds, measured_rows
 from layertune.sampler.stopping import StoppingValue
 from layertune.settings import SplitSettings
-from layertune.trial.outcome import Measured
+from layertune.trial.outcome import Measured, ModelSamples
 
 Floats = NDArray[np.float64]
 
@@ -60,18 +60,34 @@ class Proposer:
             capacities: what llama.cpp's buffers may take of each device, in bytes.
             generator: the source of random choices.
         """
-        measured = [(each.settings, each.outcome) for each in trials if isinstance(each.outcome, Measured)]
-        # A disturbed trial may be slow by any factor; it is used only if there is no other.
-        quiet = [each for each in measured if not each[1].disturbances] or measured
-        rows = measured_rows(
-            self._models,
-            [(settings, {name: each.samples for name, each in outcome.models.items()}) for settings, outcome in quiet],
-        )
+        rows = self._measured_rows(trials)
         seen = self._rows_of([each.settings for each in trials] + list(running))
         if not all(rows.values()):
             return self._random(seen, capacities, generator)
         speeds = {name: model.learn(rows[name]) for name, model in self._models.items()}
         return self._best(trials, seen, speeds, capacities, generator)
+
+    def slowest_s(self, settings: SplitSettings, trials: Sequence[FinishedTrial]) -> dict[str, float]:
+        """Return by model the longest that one run of its workload may take: two standard deviations over the mean.
+
+        A model that no trial has measured is left out.
+        """
+        found = {}
+        for name, rows in self._measured_rows(trials).items():
+            model = self._models[name]
+            row = model.rows.get(settings[name])
+            if rows and row is not None:
+                found[name] = model.learn(rows).slowest_s(row)
+        return found
+
+    def _measured_rows(self, trials: Sequence[FinishedTrial]) -> dict[str, list[tuple[int, ModelSamples]]]:
+        measured = [(each.settings, each.outcome) for each in trials if isinstance(each.outcome, Measured)]
+        # A disturbed trial may be slow by any factor; it is used only if there is no other.
+        quiet = [each for each in measured if not each[1].disturbances] or measured
+        return measured_rows(
+            self._models,
+            [(settings, {name: each.samples for name, each in outcome.models.items()}) for settings, outcome in quiet],
+        )
 
     def _best(
         self,

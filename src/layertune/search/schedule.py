@@ -1,10 +1,12 @@
 """How a search measures: how long, how often again, and at most how many rounds of the finals."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from layertune.results.trials import RoundStage
+from layertune.results.trials import FinishedTrial, RoundStage
 from layertune.settings import SplitSettings
 from layertune.trial.effort import Effort
+from layertune.trial.outcome import Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +40,13 @@ class Schedule:
     def n_most(self, stage: RoundStage) -> int:
         """Return the largest number of rounds of a stage."""
         return self.n_rounds if stage == "finals" else self.n_confirming
+
+    def n_attempts_after(self, finished: Sequence[FinishedTrial]) -> int:
+        """Return how often the next trial may be made, in all.
+
+        If the last trial was disturbed in every attempt, the next one would most likely be, too, so it is made once.
+        """
+        last = max(finished, key=lambda each: each.number, default=None)
+        if last is not None and isinstance(last.outcome, Measured) and last.outcome.disturbances:
+            return 1
+        return self.n_attempts

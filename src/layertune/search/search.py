@@ -42,6 +42,7 @@ class Search:
     Attributes:
         task: what is searched.
         is_new: whether the storage had no trial when the search was opened.
+        slowest_s: returns the longest that a run of each model's workload may take; see `TrialQueue`.
         feasible: the settings that fit, as far as the search has learned; None if memory cannot be planned.
     """
 
@@ -79,6 +80,7 @@ class Search:
             self._learn()
             self._chosen_from: list[FinishedTrial] | None = None
             self._queue = TrialQueue(task, self._study, self._recorder, self._sharing, self._known, make_sampler)
+            self.slowest_s = self._queue.slowest_s
             self._queue.queue_initial_design()
 
     def created(self) -> datetime:
@@ -243,7 +245,7 @@ class Search:
             return None if better is None else f"clearly beaten by trial {better.number}"
 
         keep = partial(self._record.add_disturbed, str(number))
-        return measure_undisturbed(runner, settings, schedule.effort, schedule.n_attempts, keep, give_up)
+        return measure_undisturbed(runner, settings, schedule.effort, schedule.n_attempts_after(known), keep, give_up)
 
     def _measure_reference(self, runner: TrialRunner, on_event: Callable[[Event], None]) -> None:
         """Measure the reference again if enough trials have finished since the last time."""

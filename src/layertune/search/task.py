@@ -79,6 +79,13 @@ class TrialStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class TrialSlow:
+    """The trial that runs takes long; `words` say for how long, and why if that is known."""
+
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrialFinished:
     """A trial has ended and is stored; `n_finished` includes it."""
 
@@ -115,6 +122,7 @@ Event = (
     SearchOpened
     | TrialStarted
     | Stage
+    | TrialSlow
     | TrialFinished
     | ReferenceMeasured
     | RoundMeasured

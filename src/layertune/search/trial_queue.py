@@ -74,6 +74,10 @@ class TrialQueue:
         """Say whether a trial is queued: one of the initial design, or one that was interrupted."""
         return bool(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
+    def slowest_s(self, settings: SplitSettings) -> dict[str, float]:
+        """Return by model the longest that one run of its workload may take; empty without a model of time."""
+        return {} if self._proposer is None else self._proposer.slowest_s(settings, list(self._known.values()))
+
     def ask(self, feasible: FeasibleSpace | None) -> tuple[int, SplitSettings] | None:
         """Return the number and the settings of the next trial; None if every setting that can fit has been tried.
 

@@ -35,7 +35,7 @@ from layertune.search.folder import JOURNAL_NAME
 from layertune.search.search import Search
 from layertune.search.storage import open_journal, open_url
 from layertune.search.study_lock import study_lock
-from layertune.search.task import DeviceAwaited, Event, SearchOpened, SearchStopped
+from layertune.search.task import DeviceAwaited, Event, SearchOpened, SearchStopped, TrialSlow
 from layertune.space.feasible import FeasibleSpace
 from layertune.study.earlier import keep_earlier
 from layertune.study.facts import StudyFacts
@@ -69,6 +69,7 @@ def search(
         trials = ProcessTrialRunner(trial_context(study))
         runner = LeasingRunner(trials, DeviceLease(study.target, warn=warn))
         trials.on_stage, runner.on_wait = on_event, lambda owner: on_event(DeviceAwaited(owner))
+        trials.on_slow, trials.slowest_s = lambda words: on_event(TrialSlow(words)), opened.slowest_s
         stopped = None
         try:
             stopped = opened.run(runner, on_event)

@@ -59,6 +59,10 @@ class Stage:
     model: str | None = None
     kind: Literal["stage"] = "stage"
 
+    def words(self) -> str:
+        """Return the stage for people."""
+        return self.name if self.model is None else f"{self.name} {self.model}"
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:

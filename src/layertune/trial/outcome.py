@@ -13,7 +13,7 @@ from layertune.trial.time_spent import TimeSpent
 from layertune.vram.vram_report import VramReport
 
 RefusedStage = Literal["load", "kv_cache", "compute", "decode", "spilled"]
-FailedReason = Literal["crashed", "hung", "protocol", "error"]
+FailedReason = Literal["crashed", "hung", "protocol", "error", "slow"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,9 @@ from layertune.trial.effort import Effort
 from layertune.trial.messages import Done, ModelTask, Stage, Stale, TrialRequest
 from layertune.trial.outcome import Failed, TrialOutcome
 from layertune.trial.runners import GiveUp, never
+from layertune.trial.threads_at_once import oversubscribed
 from layertune.trial.time_spent import TimeSpent
+from layertune.trial.trial_watch import TrialWatch
 from layertune.trial.worker_process import Ended, WorkerNotStarted, WorkerProcess
 
 WORKER_COMMAND = (sys.executable, "-m", "layertune.trial.worker")
@@ -23,6 +25,9 @@ _START_PAUSES_S = (1.0, 5.0)
 
 # The first load compiles kernels and reads the files from disk, which can take minutes.
 _PREPARE_TIMEOUT_FACTOR = 10
+
+# A first trial that takes longer is reported; a later one that takes twice as long as any before, too.
+_PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class ProcessTrialRunner:
 
     Attributes:
         on_stage: Called with each stage that a worker begins.
+        on_slow: Called with a sentence about a trial that takes long.
+        slowest_s: Returns by model the longest that one run of its workload may take, as far as that is known.
         spent: The time of all trials. A trial without results counts as load.
     """
 
@@ -58,6 +65,9 @@ class ProcessTrialRunner:
     ) -> None:
         self._context = context
         self.on_stage = on_stage
+        self.on_slow: Callable[[str], None] = lambda _words: None
+        self.slowest_s: Callable[[SplitSettings], Mapping[str, float]] = lambda _settings: {}
+        self._longest_s = 0.0
         self._command = tuple(command)
         self._worker: WorkerProcess | None = None
         self.spent = TimeSpent()
@@ -101,6 +111,7 @@ class ProcessTrialRunner:
             self.spent += TimeSpent(load_s=answer.duration_s)
             return answer
         self.spent += answer.clock
+        self._longest_s = max(self._longest_s, time.monotonic() - started_s)
         if not answer.stays:
             self.close()
         return answer.outcome
@@ -111,9 +122,10 @@ class ProcessTrialRunner:
         if self._worker is None or not self._worker.is_alive():
             self.close()
             self._worker = self._start()
-        return self._worker.run(
-            self._request(settings, effort, self._worker.ledger_descriptors), timeout_s, self.on_stage, give_up
-        )
+        request = self._request(settings, effort, self._worker.ledger_descriptors)
+        patience_s = max(_PATIENCE_S, 2 * self._longest_s)
+        watch = TrialWatch(self.slowest_s(settings), patience_s, oversubscribed(request), self.on_slow)
+        return self._worker.run(request, timeout_s, self.on_stage, give_up, watch)
 
     def _check_files(self) -> None:
         """Check that the model files are unchanged.

@@ -11,7 +11,7 @@ from layertune.devices.lease import DeviceLease
 from layertune.settings import SplitSettings
 from layertune.trial.effort import Effort
 from layertune.trial.messages import Progress
-from layertune.trial.outcome import Measured, TrialOutcome
+from layertune.trial.outcome import Failed, Measured, TrialOutcome
 
 # Called with what a trial has measured so far; returns the reason to end it early, or None.
 GiveUp = Callable[[Progress], str | None]
@@ -103,12 +103,16 @@ def measure_undisturbed(
 ) -> TrialOutcome:
     """Return the first outcome that nothing disturbed, or the last of `n_attempts`.
 
-    `keep` is called with each measurement that is repeated. The warnings of the outcome name every disturbance.
+    A trial that was cut short, since it was far slower than expected, is repeated as well. `keep` is called with each
+    measurement that is repeated. The warnings of the outcome name every disturbance.
     """
     disturbed: list[str] = []
     while True:
         outcome = runner.run(settings, effort, give_up)
         n_done = len(disturbed) + 1
+        if isinstance(outcome, Failed) and outcome.reason == "slow" and n_done < n_attempts:
+            disturbed.append(outcome.detail)
+            continue
         if not isinstance(outcome, Measured):
             return outcome
         if not outcome.disturbances or n_done >= n_attempts:

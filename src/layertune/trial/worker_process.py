@@ -19,11 +19,13 @@ from layertune.trial.evidence import RefusalCounter, classify, failed
 from layertune.trial.messages import MESSAGE, ORDER, Done, GoOn, Order, Progress, Stage, Stale, TrialRequest
 from layertune.trial.outcome import Failed, FailedReason, Infeasible
 from layertune.trial.runners import GiveUp
+from layertune.trial.trial_watch import TrialWatch
 
 if TYPE_CHECKING:  # Windows has no emulated card
     from layertune.devices.emulated.ledger import Ledger
 
 _EXIT_TIMEOUT_S = 10.0
+_CHECK_S = 1.0
 _LOG_BYTES = 64 * 1024
 
 # The outcome of a trial whose worker did not send `Done`.
@@ -93,7 +95,12 @@ class WorkerProcess:
         return self._process.poll() is None
 
     def run(
-        self, request: TrialRequest, timeout_s: float, on_stage: Callable[[Stage], None], give_up: GiveUp
+        self,
+        request: TrialRequest,
+        timeout_s: float,
+        on_stage: Callable[[Stage], None],
+        give_up: GiveUp,
+        watch: TrialWatch,
     ) -> Done | Stale | Ended:
         """Order a trial and wait for its end.
 
@@ -102,15 +109,21 @@ class WorkerProcess:
             timeout_s: Time limit of the whole trial, in seconds.
             on_stage: Called with each stage that the worker begins.
             give_up: Called with what is measured so far; returns the reason to end the trial early, or None.
+            watch: Asked every second whether the trial must end.
         """
         start = _Start(time.monotonic(), self._log.seek(0, os.SEEK_END), RefusalCounter(self._ledgers))
-        stage = Stage("open")
+        stage, stage_start_s = Stage("open"), 0.0
         self._send(request)
         while True:
             try:
-                line = self._lines.get(timeout=max(0.0, timeout_s - start.elapsed_s))
+                line = self._lines.get(timeout=max(0.0, min(_CHECK_S, timeout_s - start.elapsed_s)))
             except queue.Empty:
-                detail = f"no result after {timeout_s:.0f} s, last seen at: {_describe(stage)}"
+                trial_s = start.elapsed_s
+                if trial_s < timeout_s:
+                    if why := watch.check(stage, trial_s - stage_start_s, trial_s):
+                        return self._failed("slow", why, start)
+                    continue
+                detail = f"no result after {timeout_s:.0f} s, last seen at: {stage.words()}"
                 return self._failed("hung", detail, start)
             if line is None:
                 return self._death(stage, start)
@@ -124,7 +137,7 @@ class WorkerProcess:
             if isinstance(message, Progress):
                 self._send(GoOn(give_up(message)))
             else:
-                stage = message
+                stage, stage_start_s = message, start.elapsed_s
                 on_stage(stage)
 
     def close(self) -> None:
@@ -153,7 +166,7 @@ class WorkerProcess:
             reason, how = "hung", f"closed its pipe and did not end within {_EXIT_TIMEOUT_S:.0f} s"
         else:
             how = f"ended with {lifetime.describe_exit(return_code)}"
-        detail = f"the worker {how} at: {_describe(stage)}"
+        detail = f"the worker {how} at: {stage.words()}"
         log = self._log_lines(start)
         return classify(stage, detail, log, start.refusals.count(), start.elapsed_s, reason=reason)
 
@@ -193,7 +206,3 @@ def _ledgers(target: Target, stack: contextlib.ExitStack) -> list["Ledger"]:
         ledgers.append(Ledger.create(card.vram_bytes or 0))
         stack.callback(ledgers[-1].close)
     return ledgers
-
-
-def _describe(stage: Stage) -> str:
-    return stage.name if stage.model is None else f"{stage.name} {stage.model}"

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from layertune.devices.host import n_usable_cores
-from layertune.devices.host_conditions import Finding, oversubscription
+from layertune.devices.host_conditions import Finding
 from layertune.devices.host_watch import HostWatch
 from layertune.devices.open_device import OpenDevice
 from layertune.memory.buffers import BufferBytes
 from layertune.trial.messages import TrialRequest
+from layertune.trial.threads_at_once import most_threads, oversubscribed
 from layertune.trial.weight_cache import WeightCache, device_bytes
 from layertune.units import MIB, format_bytes
 from layertune.vram.probe_selection import open_probe, open_watch
@@ -43,8 +43,7 @@ class WorkerState:
 
     def watch(self, request: TrialRequest) -> None:
         """Start watching for disturbances of the measurement."""
-        n_threads = max(sum(_threads(request).values()), sum(_card_threads(request).values()))
-        self._host_watch = HostWatch(n_threads)
+        self._host_watch = HostWatch(most_threads(request))
         self._host_watch.start()
         for watch in self._gpu_watches:
             watch.start()
@@ -54,8 +53,7 @@ class WorkerState:
         found = self._host_watch.stop() if self._host_watch is not None else []
         for watch in self._gpu_watches:
             found += watch.stop()
-        threads = _threads(request) | _card_threads(request)
-        if shared := oversubscription(threads, n_usable_cores(), _n_asleep(request)):
+        if shared := oversubscribed(request):
             found.append(Finding(shared, disturbs=False))
         return found
 
@@ -99,24 +97,3 @@ def foreign_memory(vram: VramReport | None) -> list[Finding]:
     if vram is None or vram.foreign_bytes is None or vram.foreign_bytes < _FOREIGN_BYTES:
         return []
     return [Finding(f"another program took {format_bytes(vram.foreign_bytes)} of the device", disturbs=True)]
-
-
-def _threads(request: TrialRequest) -> dict[str, int]:
-    return {task.name: task.settings.n_threads for task in request.models}
-
-
-def _n_asleep(request: TrialRequest) -> int:
-    """Return how many models with a single thread sleep, at least, while all emulated cards compute."""
-    if request.target.n_threads is None:
-        return 0
-    n_single = list(_threads(request).values()).count(1)
-    return max(0, min(len(request.target.devices), len(request.models)) - len(request.models) + n_single)
-
-
-def _card_threads(request: TrialRequest) -> dict[str, int]:
-    """Return the threads of the emulated cards. At most as many cards compute at once as there are models."""
-    n_threads, n_cards = request.target.n_threads, len(request.target.devices)
-    if n_threads is None:
-        return {}
-    name = "the emulated card" if n_cards == 1 else "the emulated cards"
-    return {name: n_threads * min(n_cards, len(request.models))}

@@ -159,3 +159,19 @@ def test_the_missing_share_becomes_smaller_with_more_trials() -> None:
     assert values[0] is not None
     assert values[1] is not None
     assert values[0].missing > values[1].missing
+
+
+def test_the_longest_that_a_workload_may_take_is_near_what_was_measured_and_unknown_before() -> None:
+    space, _, proposer = study(1.0)
+    first = space.canonical(space.smallest())
+    assert proposer.of.slowest_s(first, []) == {}
+    trials = run(proposer, space, [first], 6)
+    longest = proposer.of.slowest_s(first, trials)
+    assert longest.keys() == {"chat", "code"}
+    outcome = trials[0].outcome
+    assert isinstance(outcome, Measured)
+    for name, each_s in longest.items():
+        samples = outcome.models[name].samples
+        workload = config().models[name].workload
+        took_s = workload.n_prompt / samples.pp_tokens_per_s[0] + workload.n_generate / samples.tg_tokens_per_s[0]
+        assert took_s * 0.8 < each_s < took_s * 2

@@ -20,6 +20,7 @@ from small_study import TRIALS, quiet, search, space, stored
 SETTINGS = split(3, "chat", "code")
 REFUSED = Infeasible("load", "chat", "no room", 5, 0.1)
 CRASHED = Failed("crashed", "SIGSEGV", (), 0.1)
+SLOW = Failed("slow", "cut short: 9 times too slow", (), 80.0)
 
 
 def measure(runner: FakeRunner, n_attempts: int, keep: Callable[[Measured], None]) -> TrialOutcome:
@@ -71,6 +72,26 @@ def test_what_was_not_measured_is_not_tried_again(outcome: TrialOutcome) -> None
     runner = FakeRunner(outcomes={0: outcome})
     assert measure(runner, 3, list[Measured]().append) == outcome
     assert len(runner.ran) == 1
+
+
+def test_a_trial_that_was_cut_short_is_tried_again_and_that_is_told() -> None:
+    runner = FakeRunner(outcomes={0: SLOW})
+    outcome = measure(runner, 2, list[Measured]().append)
+    assert isinstance(outcome, Measured)
+    assert outcome.warnings == ("measured again, since cut short: 9 times too slow",)
+
+
+def test_a_trial_that_is_cut_short_in_every_attempt_has_failed() -> None:
+    runner = FakeRunner(outcomes={0: SLOW, 1: SLOW})
+    assert measure(runner, 2, list[Measured]().append) == SLOW
+    assert len(runner.ran) == 2
+
+
+def test_trials_are_measured_once_while_the_machine_stays_busy(tmp_path: Path) -> None:
+    runner = FakeRunner(disturbances=dict.fromkeys(range(4), "noise"))
+    search(tmp_path, n_trials=5, schedule=Schedule(n_attempts=2)).run(runner, quiet)
+    n_runs = [sum(ran == settings for ran in runner.ran) for settings in dict.fromkeys(runner.ran)]
+    assert n_runs == [2, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("outcome", [REFUSED, CRASHED])
