@@ -6,8 +6,7 @@ from types import TracebackType
 
 from layertune.cli.console import LiveLine
 from layertune.results.choice import Choice
-from layertune.results.statistics import Metric
-from layertune.results.trial_summary import reason, remarks
+from layertune.results.trial_summary import remarks
 from layertune.results.trials import FinishedTrial, RoundStage
 from layertune.search.finals import RoundMeasured
 from layertune.search.task import (
@@ -19,11 +18,10 @@ from layertune.search.task import (
     TrialSlow,
     TrialStarted,
 )
-from layertune.settings import SplitSettings
-from layertune.space.limits import Limits
+from layertune.study.trial_words import layers, trial_line, why, without_figures
 from layertune.trial.messages import Stage
-from layertune.trial.outcome import Failed, Infeasible, Measured
-from layertune.units import format_bytes, format_duration
+from layertune.trial.outcome import Measured
+from layertune.units import format_duration
 
 _ROUNDS: dict[RoundStage, str] = {"finals": "finals", "validation": "confirming the choice"}
 
@@ -57,7 +55,7 @@ class SearchProgress:
         elif isinstance(event, TrialSlow):
             self._live.say(f"  {event.words}")
         elif isinstance(event, TrialStarted):
-            self._live.update(stage=_layers(event.settings))
+            self._live.update(stage=layers(event.settings))
         elif isinstance(event, TrialFinished):
             self._on_trial(event)
         elif isinstance(event, ReferenceMeasured):
@@ -74,7 +72,7 @@ class SearchProgress:
         rounds = f"{_ROUNDS[event.stage]}, round {event.n_round + 1} of at most {n_most}"
         self._live.update(stage=f"{rounds}, {event.n_left} left", left="")
         if not isinstance(event.outcome, Measured):
-            self._live.say(f"[{rounds}] trial {event.number}: {event.outcome.state}: {_why(event.outcome)}")
+            self._live.say(f"[{rounds}] trial {event.number}: {event.outcome.state}: {why(event.outcome)}")
         elif event.n_left == 0:
             self._live.say(f"[{rounds}] done")
 
@@ -83,10 +81,10 @@ class SearchProgress:
         left = self._time_left()
         self._live.update(event.n_finished, left=left)
         progress = f"{event.n_finished}/{self._n_trials}"
-        self._live.say(f"[{progress}] {_line(event.trial, self._task.limits)}  {self._best()}  {left}")
+        self._live.say(f"[{progress}] {trial_line(event.trial, self._task.limits)}  {self._best()}  {left}")
         if isinstance(event.trial.outcome, Measured):
             for remark in remarks(event.trial.outcome):
-                what = _without_figures(remark)
+                what = without_figures(remark)
                 if what not in self._said:  # what holds for every trial is said once
                     self._said.add(what)
                     self._live.say(f"  {remark}")
@@ -100,38 +98,3 @@ class SearchProgress:
         n_done = len(self._finished) - self._n_before
         each_s = (time.monotonic() - self._started_s) / max(1, n_done)
         return f"{format_duration(each_s * (self._n_trials - len(self._finished)))} left"
-
-
-def _line(trial: FinishedTrial, limits: Limits) -> str:
-    outcome = trial.outcome
-    if not isinstance(outcome, Measured):
-        return f"trial {trial.number}: {_layers(trial.settings)}  {outcome.state}: {_why(outcome)}"
-    speeds = "  ".join(
-        f"{name} {Metric.of(report.samples.tokens_per_s).median:.1f} tok/s" for name, report in outcome.models.items()
-    )
-    over = [f"{format_bytes(round(excess))} over {name}" for name, excess in trial.violations.items() if excess > 0]
-    return ", ".join([f"trial {trial.number}: {_layers(trial.settings)}  {speeds}{_vram(outcome, limits)}", *over])
-
-
-def _vram(outcome: Measured, limits: Limits) -> str:
-    """Say the trial's peak, and what processes of their own will take where that is more."""
-    if outcome.vram is None:
-        return ""
-    peak_bytes, deployed_bytes = outcome.vram.peak_bytes, sum(limits.deployed(outcome))
-    deployed = f" ({format_bytes(deployed_bytes)} in {limits.n_processes} processes)"
-    return f"  {format_bytes(peak_bytes)}{deployed if deployed_bytes > peak_bytes else ''}"
-
-
-def _why(outcome: Infeasible | Failed) -> str:
-    if isinstance(outcome, Infeasible) and outcome.excess_bytes is not None:
-        return f"{outcome.stage} {outcome.model or ''} refused, {format_bytes(outcome.excess_bytes)} too many"
-    return reason(outcome) or ""
-
-
-def _without_figures(remark: str) -> str:
-    """Return what a remark has in common with those of other trials: other programs take different shares each time."""
-    return remark.partition(" took ")[0] if remark.startswith("disturbed: ") else remark
-
-
-def _layers(settings: SplitSettings) -> str:
-    return " ".join(f"{name} ngl={engine.n_gpu_layers} b={engine.n_batch}" for name, engine in settings.items())
