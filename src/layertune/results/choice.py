@@ -13,16 +13,21 @@ Only measurements of the same stage and round are compared (`trials.Round`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
 
 from layertune.config.objective import VRAM_PEAK, Floor, Objective
-from layertune.results.picks import EQUAL, Candidate, Speed, candidates, choose, compare_candidates, judged_by
+from layertune.results.estimates import Estimates
+from layertune.results.picks import EQUAL, Compare, candidates, choose, contested
 from layertune.results.statistics import Comparison, compare
-from layertune.results.trials import FinishedTrial, Round, above, contenders, front, objective_value
-from layertune.trial.interval import LEVEL
+from layertune.results.trials import (
+    FinishedTrial,
+    Round,
+    above,
+    contenders,
+    feasible_trials,
+    front,
+    objective_value,
+)
 from layertune.units import MIB
-
-MIN_ROUNDS = 3  # fewer say little about a spread
 
 ERROR = 0.05  # the most probable that a choice is ever called decided wrongly, over all looks at it
 
@@ -39,7 +44,7 @@ class Choice:
         stand_ins: For each trial that noise alone would put on the front, the number of the front's trial that stands
             in for it.
         picks: A trial's number by the name of the pick; see `picks.choose`.
-        decided: Whether noise could no longer change the choice by `margin`; None without finals, or without a margin.
+        decided: Whether noise could no longer change a pick by `margin`; None without finals, estimates or a margin.
     """
 
     front: tuple[FinishedTrial, ...]
@@ -55,22 +60,58 @@ class Choice:
         floors: Sequence[Floor] = (),
         weights: Mapping[str, float] = EQUAL,
         margin: float | None = None,
+        estimates: Estimates | None = None,
     ) -> "Choice":
-        """Choose among finished trials. `margin` is relative: a smaller loss through noise is accepted."""
-        remaining = above(contenders(trials), floors)
+        """Choose among finished trials.
+
+        Args:
+            trials: All finished trials.
+            objectives: What the front is of.
+            floors: The least that a trial of the front must reach.
+            weights: By model, how much its speed counts in the balanced pick.
+            margin: A smaller loss through noise is accepted, relative.
+            estimates: What is known of the speeds of all feasible trials; without them, picks compare medians.
+        """
+        remaining = above(feasible_trials(trials), floors)
         best, stand_ins = without_ties(remaining, objectives)
-        standing = candidates(best)
-        picks = choose(standing, weights)
-        finalists = [each for each in trials if each.rounds("finals")]
+        if estimates is None:
+            return cls(tuple(best), stand_ins, choose(candidates(contenders(best)), weights), None)
+        pickable = contenders([each for each in remaining if each.number not in stand_ins])
+        picks = choose(candidates(pickable, estimates), weights, _comparing(estimates))
         decided = None
-        if finalists and margin is not None:
-            level = 1 - error_of_one(finalists, objectives)
-            numbers = {each.number for each in best}
-            others = [each for each in remaining if each.number not in numbers]
-            decided = all(
-                any(no_worse(one, other, objectives, margin, level) for one in best) for other in others
-            ) and _picks_have_won(picks, standing, weights, margin, level)
-        return cls(tuple(best), stand_ins, picks, decided)
+        if margin is not None and pickable and pickable[0].rounds("finals"):
+            decided = _is_decided(contenders(remaining), picks, weights, margin, estimates)
+        # What is best by all that is known may have had bad luck in its own measurement.
+        shown = {each.number for each in best} | set(picks.values())
+        return cls(tuple(each for each in remaining if each.number in shown), stand_ins, picks, decided)
+
+
+def _comparing(estimates: Estimates) -> Compare:
+    return lambda one, other, weights: estimates.difference(one.number, other.number, weights).comparison()
+
+
+def _is_decided(
+    finalists: Sequence[FinishedTrial],
+    picks: Mapping[str, int],
+    weights: Mapping[str, float],
+    margin: float,
+    estimates: Estimates,
+) -> bool:
+    """Return whether each contested pick is shown to be slower than no other finalist by `margin` or more.
+
+    The probability of an error is spent over looks and comparisons. Look k, after round k, gets 1 / (k (k + 1)) of
+    ERROR; the shares sum to 1 (error spending: Lan and DeMets, Discrete Sequential Boundaries for Clinical Trials,
+    Biometrika 70, 1983). Within a look every comparison gets the same share (Bonferroni).
+    """
+    contests = contested(finalists[0].settings, weights)
+    look = 1 + max(key.number for each in finalists for key in each.rounds("finals"))
+    level = 1 - ERROR / (look * (look + 1)) / (len(contests) * max(1, len(finalists) - 1))
+    return all(
+        estimates.difference(each.number, picks[name], counted).comparison(level).no_more(margin)
+        for name, counted in contests.items()
+        for each in finalists
+        if each.number != picks[name]
+    )
 
 
 def without_ties(
@@ -122,50 +163,9 @@ def first_of_equals(
     return kept, equal
 
 
-def no_worse(
-    one: FinishedTrial, other: FinishedTrial, objectives: Sequence[Objective], margin: float, level: float
-) -> bool:
-    """Return whether rounds show, with a confidence of `level`, that `one` is in no objective worse than `other` by
-    `margin` of it or more. Trials without two common rounds show nothing."""
-    return all(_no_worse(one, other, objective, margin, level) for objective in objectives)
-
-
-def compare_rounds(
-    ours: FinishedTrial, theirs: FinishedTrial, model: str, quantity: str, level: float = LEVEL
-) -> Comparison | None:
+def compare_rounds(ours: FinishedTrial, theirs: FinishedTrial, model: str, quantity: str) -> Comparison | None:
     """Compare a quantity of two trials in the rounds that choose; None where they have no such round in common."""
-    return compare(ours.by_round(model, quantity), theirs.by_round(model, quantity), level)
-
-
-def error_of_one(finalists: Sequence[FinishedTrial], objectives: Sequence[Objective]) -> float:
-    """Return how probable it may be that one comparison of two finalists errs in the present look.
-
-    Look k, after round MIN_ROUNDS + k − 1, gets 1 / (k (k + 1)) of ERROR; the shares sum to 1 (error spending: Lan and
-    DeMets, Discrete Sequential Boundaries for Clinical Trials, Biometrika 70, 1983). Within a look every comparison
-    gets the same share (Bonferroni). The measurements themselves decide which trials are on the front, so any two
-    finalists may be compared, in any quantity. Of the two only one can be shown wrongly to be no worse.
-    """
-    models = list(finalists[0].settings)
-    judged = {each.name for each in objectives if each.is_clocked} | {f"{name}.tokens_per_s" for name in models}
-    n_quantities = len(judged) + (len(models) > 1)  # the balanced pick's score is that of a single model
-    n_rounds = 1 + max(each.number for finalist in finalists for each in finalist.rounds("finals"))
-    look = max(1, n_rounds - MIN_ROUNDS + 1)
-    return ERROR / (look * (look + 1)) / (n_quantities * max(1, comb(len(finalists), 2)))
-
-
-def _picks_have_won(
-    picks: Mapping[str, int], standing: Sequence[Candidate], weights: Mapping[str, float], margin: float, level: float
-) -> bool:
-    """Return whether every pick but the lean one is shown to be slower than no other candidate by `margin` or more, in
-    the speed that it is picked for."""
-    speeds = judged_by(standing, weights) if standing else {}
-    return all(_has_won(picks[name], standing, speed, margin, level) for name, speed in speeds.items())
-
-
-def _has_won(pick: int, standing: Sequence[Candidate], speed: Speed, margin: float, level: float) -> bool:
-    winner = next(each for each in standing if each.number == pick)
-    compared = [compare_candidates(winner, each, speed, level) for each in standing if each is not winner]
-    return all(each is not None and each.no_less(margin) for each in compared)
+    return compare(ours.by_round(model, quantity), theirs.by_round(model, quantity))
 
 
 def _equal(one: FinishedTrial, other: FinishedTrial, objectives: Sequence[Objective]) -> bool:
@@ -200,15 +200,6 @@ def _sign(objective: Objective, other: FinishedTrial, trial: FinishedTrial) -> i
     if compared is None or compared.tied:
         return 0
     return better if compared.ratio > 1 else -better
-
-
-def _no_worse(one: FinishedTrial, other: FinishedTrial, objective: Objective, margin: float, level: float) -> bool:
-    if not objective.is_clocked:
-        return _sign(objective, one, other) >= 0
-    compared = compare_rounds(one, other, objective.subject, objective.quantity, level)
-    if compared is None:
-        return False
-    return compared.no_less(margin) if objective.direction == "maximize" else compared.no_more(margin)
 
 
 def _comparable(one: FinishedTrial, other: FinishedTrial) -> bool:

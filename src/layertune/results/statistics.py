@@ -10,7 +10,7 @@ from typing import TypeVar
 from layertune.trial.interval import LEVEL, median_interval, pseudomedian_interval
 
 # What choosing the leaner of two settings may cost, relative: one that looks slower by more is not called tied.
-TIE = 0.02
+TIE = 0.01
 
 # When two measurements were made: trials' by `results.trials.Round`.
 _Key = TypeVar("_Key", bound=Hashable)

@@ -1,8 +1,8 @@
 """A trial's measurements, and the trials that no other dominates.
 
-A trial is measured in up to three stages. The search measures it once. The finals measure the best trials again, in
-rounds; the front and the picks are chosen by these speeds alone. Validation runs then measure what was chosen once
-more: they choose nothing, and their speeds are the ones reported.
+A trial is measured in up to three stages. The search measures it once. The finals measure again what could be picked,
+in rounds. Validation runs then measure the pick and the best baseline once more: they choose nothing, and the
+difference between the two is reported from them alone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -130,8 +130,9 @@ class FinishedTrial:
         return [max(each.peak_bytes for each in of_device) for of_device in zip(*reports, strict=True)]
 
 
-def objective_value(objective: Objective, trial: FinishedTrial) -> float:
-    """Return the median of a measured quantity, the peak VRAM in bytes, or a context size in tokens.
+def objective_value(objective: Objective, trial: FinishedTrial, stage: Stage | None = None) -> float:
+    """Return the median of a measured quantity in a stage, by default the one that chooses; or the peak VRAM in bytes,
+    or a context size in tokens.
 
     Raises:
         ValueError: the quantity was not measured.
@@ -140,7 +141,7 @@ def objective_value(objective: Objective, trial: FinishedTrial) -> float:
         return float(trial.peak_bytes())
     if objective.quantity == "n_ctx":
         return float(trial.settings[objective.subject].n_ctx)
-    metric = trial.metric(objective.subject, objective.quantity)
+    metric = trial.metric(objective.subject, objective.quantity, stage)
     if metric is None:
         raise ValueError(f"trial {trial.number} has no {objective.name}")
     return metric.median
@@ -148,8 +149,13 @@ def objective_value(objective: Objective, trial: FinishedTrial) -> float:
 
 def contenders(trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
     """Return the measured trials that keep every limit; once some of them were in the finals, only those."""
-    feasible = [trial for trial in trials if trial.feasible() is not None]
-    return [trial for trial in feasible if trial.rounds("finals")] or feasible
+    measured = feasible_trials(trials)
+    return [trial for trial in measured if trial.rounds("finals")] or measured
+
+
+def feasible_trials(trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
+    """Return the measured trials that keep every limit."""
+    return [trial for trial in trials if trial.feasible() is not None]
 
 
 def missed(trial: FinishedTrial, floors: Sequence[Floor]) -> list[Floor]:
@@ -165,14 +171,46 @@ def above(trials: Sequence[FinishedTrial], floors: Sequence[Floor]) -> list[Fini
 def front(
     trials: Sequence[FinishedTrial], objectives: Sequence[Objective], floors: Sequence[Floor] = ()
 ) -> list[FinishedTrial]:
-    """Return the contenders above all floors that no other dominates in their medians, in the order of their
-    numbers."""
-    remaining = above(contenders(trials), floors)
-    if not remaining:
+    """Return the feasible trials above all floors that no other dominates, in the order of their numbers.
+
+    Only medians of the same stage are compared, and in the finals only those of common rounds:
+
+    - Trials that were in the finals are compared with each other by these rounds.
+    - A trial that was measured once is compared with all others by what the search measured.
+    """
+    remaining = above(feasible_trials(trials), floors)
+    again = [trial for trial in remaining if trial.rounds("finals")]
+    best = {trial.number for trial in again if not any(_dominates(other, trial, objectives) for other in again)}
+    best |= {trial.number for trial in _search_front(remaining, objectives) if not trial.rounds("finals")}
+    return [trial for trial in remaining if trial.number in best]
+
+
+def _search_front(trials: Sequence[FinishedTrial], objectives: Sequence[Objective]) -> list[FinishedTrial]:
+    """Return the trials that no other dominates in what the search measured."""
+    if not trials:
         return []
-    values = [[objective_value(objective, trial) for objective in objectives] for trial in remaining]
+    values = [[objective_value(objective, trial, "search") for objective in objectives] for trial in trials]
     mask = pareto_front(np.array(values), [objective.direction for objective in objectives])
-    return [trial for trial, kept in zip(remaining, mask, strict=True) if kept]
+    return [trial for trial, kept in zip(trials, mask, strict=True) if kept]
+
+
+def _dominates(other: FinishedTrial, trial: FinishedTrial, objectives: Sequence[Objective]) -> bool:
+    """Return whether `other` is nowhere worse and somewhere better in the rounds of the finals that both have."""
+    differences = [_lead(objective, other, trial) for objective in objectives]
+    return all(each >= 0 for each in differences) and any(each > 0 for each in differences)
+
+
+def _lead(objective: Objective, one: FinishedTrial, other: FinishedTrial) -> float:
+    """Return by how much `one` is better in an objective: in the median of the common rounds, if it is timed."""
+    sign = 1 if objective.direction == "maximize" else -1
+    if not objective.is_clocked:
+        return sign * (objective_value(objective, one) - objective_value(objective, other))
+    ours = one.by_round(objective.subject, objective.quantity, "finals")
+    theirs = other.by_round(objective.subject, objective.quantity, "finals")
+    common = ours.keys() & theirs.keys()
+    if not common:
+        return 0.0
+    return sign * (median(ours[key] for key in common) - median(theirs[key] for key in common))
 
 
 def _samples(measured: Measured, model: str, quantity: str) -> tuple[float, ...]:

@@ -1,27 +1,36 @@
-"""The finals and the validation runs: candidates measured again, so that the choice does not rest on luck.
+"""The finals and the validation runs: what is measured again, so that the picks do not rest on luck.
 
-The best of many noisy measurements is partly luck. In each round of the finals every finalist is loaded and measured
-anew, in another random order, so that a machine that becomes slower affects all of them; only these speeds choose the
-front and the picks. The best of the finals is partly luck, too: what was chosen is measured in validation runs, which
-choose nothing, and their speeds are reported.
+The best of many noisy measurements is partly luck. The finals measure again only what could still change a pick:
+
+1. The contenders are the picks, their rivals and the best baseline, by the posterior of the model of time.
+2. In each round every contender that is left is loaded and measured anew, in random order.
+3. A contender is dropped as soon as measuring it further is expected to gain next to nothing. The finals end when no
+   rival is left, or after the schedule's number of rounds.
+
+What a further measurement may gain is the expected opportunity cost of not picking a rival (Chick and Inoue, New
+Two-Stage and Sequential Procedures for Selecting the Best Simulated System, Operations Research 49, 2001). Stopping by
+it needs fewer measurements than a fixed number of rounds (Branke, Chick and Schmidt, Selecting a Selection Procedure,
+Management Science 53, 2007). `benchmarks/choosing` compares both here.
+
+The winner of the finals is partly luck, too. So the pick and the best baseline are measured in a fixed number of
+validation runs, which choose nothing. The difference between the two is reported from these runs alone.
 """
 
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from math import prod
+from functools import cached_property, partial
 
-from layertune.config import Floor, Objective
-from layertune.config.objective import with_floors
-from layertune.results.bounds import clearly_beaten, trial_bounds
-from layertune.results.choice import MIN_ROUNDS, Choice
-from layertune.results.statistics import Metric
-from layertune.results.trials import FinishedTrial, RoundStage, contenders
+from layertune.results.choice import Choice
+from layertune.results.estimates import Estimates
+from layertune.results.picks import BALANCED, Weights, contested
+from layertune.results.trials import FinishedTrial, RoundStage, feasible_trials
+from layertune.sampler.selection import SpeedPrior, estimates, expected_gain
 from layertune.search.schedule import Schedule
-from layertune.search.study_record import Rounds, StudyRecord
+from layertune.search.study_record import Rounds, StudyRecord, with_rounds
 from layertune.settings import SplitSettings
-from layertune.trial.outcome import Measured, TrialOutcome
+from layertune.space.limits import Limits
+from layertune.trial.outcome import TrialOutcome
 from layertune.trial.runners import TrialRunner, measure_undisturbed
 
 # The stages in the seeds of the rounds' orders: a study that is resumed keeps the order of a round.
@@ -30,17 +39,108 @@ _SEEDS: dict[RoundStage, str] = {"finals": "finals", "validation": "confirming"}
 
 @dataclass(frozen=True, slots=True)
 class RoundMeasured:
-    """One trial's measurement in one round, counted from 0; `n_left` measurements are left of the round."""
+    """One trial's measurement in one round, counted from 0.
+
+    `n_left` measurements are left of the round; `n_contenders` settings were measured in it.
+    """
 
     stage: RoundStage
     number: int
     n_round: int
     n_left: int
+    n_contenders: int
     outcome: TrialOutcome
 
 
+@dataclass(frozen=True)
+class Contest:
+    """What the finals decide: which of a study's trials is the fastest for each pick.
+
+    Attributes:
+        trials: the search's trials that can be picked.
+        priors: by model, what the search knows of their speeds.
+        weights: by model, how much its speed counts in the balanced pick.
+        least_gain: a contender is dropped when measuring it is expected to gain less than this, relative.
+        limits: a contender that exceeds one in a round is no longer a contender.
+    """
+
+    trials: Sequence[FinishedTrial]
+    priors: Mapping[str, SpeedPrior]
+    weights: Weights
+    least_gain: float
+    limits: Limits
+
+    def estimates(self, rounds: Rounds) -> Estimates:
+        """Return what is known of the speeds after these rounds."""
+        return estimates(self.held(rounds), self.priors)
+
+    def held(self, rounds: Rounds) -> list[FinishedTrial]:
+        """Return the trials with these rounds."""
+        return [with_rounds(each, self.limits, rounds.get(each.number, {})) for each in self.trials]
+
+    def contenders(self, choice: Choice, baselines: Collection[SplitSettings], n_most: int) -> list[FinishedTrial]:
+        """Return what the first round measures, in the order of the trials' numbers.
+
+        These are the picks of `choice`, up to `n_most` trials with their rivals, and the best baseline.
+        """
+        if not choice.picks:
+            return []
+        gains = self._gains(choice.picks, self._before, self.trials)
+        picked = set(choice.picks.values())
+        rivals = [number for number in sorted(gains, key=lambda each: -gains[each]) if number not in picked]
+        kept = picked | set(rivals[: max(0, n_most - len(picked))])
+        best = best_baseline(self.trials, baselines, self._before, self.weights)
+        if best is not None:
+            kept.add(best.number)
+        return [each for each in self.trials if each.number in kept]
+
+    def left(self, choice: Choice, contenders: Sequence[FinishedTrial], rounds: Rounds) -> set[int]:
+        """Return the numbers of the contenders that another round should measure: a pick and its rivals."""
+        held = feasible_trials(self.held(rounds))
+        known = estimates(held, self.priors)
+        among = {each.number for each in contenders}
+        return self._undecided(choice.picks, known, [each for each in held if each.number in among])
+
+    def _undecided(self, picks: Mapping[str, int], known: Estimates, contenders: Sequence[FinishedTrial]) -> set[int]:
+        found: set[int] = set()
+        for name, weights in self._contests.items():
+            rivals = self._rivals(picks.get(name), weights, known, contenders)
+            found |= {picks[name], *rivals} if rivals else set()
+        return found
+
+    def _gains(
+        self, picks: Mapping[str, int], known: Estimates, contenders: Sequence[FinishedTrial]
+    ) -> dict[int, float]:
+        """Return every rival with the largest gain that picking it is expected to have."""
+        found: dict[int, float] = {}
+        for name, weights in self._contests.items():
+            for number, gain in self._rivals(picks.get(name), weights, known, contenders).items():
+                found[number] = max(gain, found.get(number, gain))
+        return found
+
+    def _rivals(
+        self, pick: int | None, weights: Weights, known: Estimates, contenders: Sequence[FinishedTrial]
+    ) -> dict[int, float]:
+        if pick is None:
+            return {}
+        gains = {
+            each.number: expected_gain(known.difference(each.number, pick, weights))
+            for each in contenders
+            if each.number != pick
+        }
+        return {number: gain for number, gain in gains.items() if gain >= self.least_gain}
+
+    @property
+    def _contests(self) -> dict[str, Weights]:
+        return contested(self.priors, self.weights)
+
+    @cached_property
+    def _before(self) -> Estimates:
+        return estimates(self.trials, self.priors)
+
+
 class Finals:
-    """The rounds over the finalists of `n_trials` trials. Rounds that are stored already are not run again."""
+    """The rounds after `n_trials` trials. Rounds that are stored already are not run again."""
 
     def __init__(self, schedule: Schedule, record: StudyRecord, n_trials: int, seed: int) -> None:
         self._schedule = schedule
@@ -50,23 +150,18 @@ class Finals:
 
     def hold(
         self,
-        finalists: Sequence[FinishedTrial],
+        contenders: Sequence[FinishedTrial],
         runner: TrialRunner,
         on_round: Callable[[RoundMeasured], None],
         time_is_up: Callable[[], bool],
-        is_decided: Callable[[Rounds], bool],
+        left: Callable[[Rounds], set[int]],
     ) -> None:
-        """Measure round after round until one of these is true, but MIN_ROUNDS at least:
+        """Measure round after round, each with the contenders that are left after the last one.
 
-        - the schedule's number of rounds is reached;
-        - the time is up;
-        - the choice is decided and, where no validation runs follow, all speeds are known.
+        It ends when nothing is left, after the schedule's number of rounds, or when the time is up after a round.
         """
-
-        def enough(rounds: Rounds) -> bool:
-            return is_decided(rounds) and (self._schedule.n_confirming > 0 or self._are_known(rounds))
-
-        self._hold("finals", str(self._n_trials), finalists, runner, on_round, time_is_up, enough)
+        if len(contenders) > 1:
+            self._hold("finals", str(self._n_trials), contenders, runner, on_round, time_is_up, left)
 
     def validate(
         self,
@@ -75,11 +170,10 @@ class Finals:
         on_round: Callable[[RoundMeasured], None],
         time_is_up: Callable[[], bool],
     ) -> None:
-        """Measure what the finals chose in the same way, until all speeds are known. Nothing is measured where the time
-        is up before the first round."""
-        of = validation_of(self._n_trials, trials)
+        """Measure each trial in every validation run. Nothing is measured where the time is up before the first."""
+        of, everything = validation_of(self._n_trials, trials), {each.number for each in trials}
         if not time_is_up() or self._record.rounds("validation", of):
-            self._hold("validation", of, trials, runner, on_round, time_is_up, self._are_known)
+            self._hold("validation", of, trials, runner, on_round, time_is_up, lambda _rounds: everything)
 
     def _hold(
         self,
@@ -89,72 +183,61 @@ class Finals:
         runner: TrialRunner,
         on_round: Callable[[RoundMeasured], None],
         time_is_up: Callable[[], bool],
-        enough: Callable[[Rounds], bool],
+        left: Callable[[Rounds], set[int]],
     ) -> None:
         settings = {trial.number: trial.settings for trial in trials}
+        numbers = set(settings)
         for n_round in range(self._schedule.n_most(stage)):
             rounds = self._record.rounds(stage, of)
-            begun = any(n_round in of_finalist for of_finalist in rounds.values())
-            if n_round >= MIN_ROUNDS and not begun and (time_is_up() or enough(rounds)):
+            if n_round > 0:
+                numbers = left(_before(rounds, n_round))
+            begun = any(n_round in of_trial for of_trial in rounds.values())
+            if not numbers or (n_round > 0 and not begun and time_is_up()):
                 return
-            order = round_order(list(settings), n_round, f"{self._seed} {_SEEDS[stage]}")
+            order = round_order(sorted(numbers), n_round, f"{self._seed} {_SEEDS[stage]}")
             missing = [number for number in order if n_round not in rounds.get(number, {})]
             for n_done, number in enumerate(missing, start=1):
                 outcome = self._measure(stage, runner, n_round, number, settings[number])
                 self._record.add_round(stage, of, n_round, number, outcome)
-                on_round(RoundMeasured(stage, number, n_round, len(missing) - n_done, outcome))
-
-    def _are_known(self, rounds: Rounds) -> bool:
-        return settled(rounds, self._schedule.finals_effort.target_spread)
+                on_round(RoundMeasured(stage, number, n_round, len(missing) - n_done, len(numbers), outcome))
 
     def _measure(
         self, stage: RoundStage, runner: TrialRunner, n_round: int, number: int, settings: SplitSettings
     ) -> TrialOutcome:
         schedule = self._schedule
-        # Latencies next to a prefill choose nothing, so only rounds whose speeds are reported measure them.
-        beside = n_round < schedule.n_rounds_beside and (stage == "validation" or schedule.n_confirming == 0)
-        effort = schedule.finals_effort if beside else replace(schedule.finals_effort, n_beside_prefill=0)
+        effort = schedule.finals_effort
+        if stage == "finals":  # which chooses by what the search is after
+            effort = replace(effort, repeat_together=schedule.effort.repeat_together, n_beside_prefill=0)
+        elif n_round >= schedule.n_rounds_beside:
+            effort = replace(effort, n_beside_prefill=0)
         keep = partial(self._record.add_disturbed_round, stage, number)
         return measure_undisturbed(runner, settings, effort, schedule.n_attempts, keep)
 
 
-def finalists(
-    trials: Sequence[FinishedTrial],
-    objectives: Sequence[Objective],
-    baselines: Collection[SplitSettings],
-    n_most: int,
-    floors: Sequence[Floor],
-    choice: Choice,
-) -> list[FinishedTrial]:
-    """Return what is measured again, in the order of their numbers: all baselines that were measured and, up to
-    `n_most`, the picks and the front of the search's `choice`, and what noise may have kept off this front."""
-    compared = with_floors(objectives, floors)
-    feasible = [trial for trial in trials if trial.feasible() is not None]
-    picked = set(choice.picks.values())
-    on_front = {trial.number for trial in choice.front}
-    near = [
-        trial
-        for trial in feasible
-        if trial.number in picked | on_front
-        or clearly_beaten(trial_bounds(compared, trial), feasible, compared) is None
-    ]
-
-    def rank(trial: FinishedTrial) -> tuple[bool, bool, float]:
-        return trial.number not in picked, trial.number not in on_front, -_speed(trial)
-
-    searched = sorted((trial for trial in near if trial.settings not in baselines), key=rank)[:n_most]
-    kept = {trial.number for trial in searched}
-    return [trial for trial in feasible if trial.number in kept or trial.settings in baselines]
+def best_baseline(
+    trials: Sequence[FinishedTrial], baselines: Collection[SplitSettings], known: Estimates, weights: Weights
+) -> FinishedTrial | None:
+    """Return the baseline with the highest score of the balanced pick; None where none can be picked."""
+    measured = [each for each in trials if each.settings in baselines]
+    if not measured:
+        return None
+    first = measured[0]
+    counted = contested(first.settings, weights)[BALANCED]
+    return max(measured, key=lambda each: (known.difference(each.number, first.number, counted).mean, -each.number))
 
 
 def to_validate(
-    trials: Sequence[FinishedTrial], choice: Choice, baselines: Collection[SplitSettings]
+    trials: Sequence[FinishedTrial],
+    choice: Choice,
+    baselines: Collection[SplitSettings],
+    known: Estimates,
+    weights: Weights,
 ) -> list[FinishedTrial]:
-    """Return what is measured once more after the finals, in the order of their numbers: the front, which has the
-    picks, and the baselines, which these are compared with. Nothing without finals, or without a front."""
-    shown = {trial.number for trial in choice.front if trial.rounds("finals")}
-    compared = {each.number for each in contenders(trials) if each.rounds("finals") and each.settings in baselines}
-    return [trial for trial in trials if shown and trial.number in shown | compared]
+    """Return what is measured once more, in the order of the numbers: the balanced pick and the best other baseline."""
+    pick = choice.picks.get(BALANCED)
+    rivals = [each for each in feasible_trials(trials) if each.number != pick]
+    best = best_baseline(rivals, baselines, known, weights)
+    return [each for each in trials if pick is not None and (each.number == pick or each is best)]
 
 
 def validation_of(n_trials: int, trials: Sequence[FinishedTrial]) -> str:
@@ -168,22 +251,9 @@ def round_order(numbers: Sequence[int], n_round: int, seed: str) -> list[int]:
     return random.Random(f"{seed} {n_round}").sample(list(numbers), len(numbers))
 
 
-def settled(rounds: Mapping[int, Mapping[int, TrialOutcome]], target_spread: float) -> bool:
-    """Return whether every trial's speeds are known to within ± `target_spread`, relative; `rounds` by trial."""
-    return all(_settled(list(each.values()), target_spread) for each in rounds.values())
-
-
-def _settled(rounds: Sequence[TrialOutcome], target_spread: float) -> bool:
-    measured = [each for each in rounds if isinstance(each, Measured)]
-    if len(rounds) < MIN_ROUNDS:
-        return False
-    for name in measured[0].models if measured else ():
-        metric = Metric.of_rounds([each.models[name].samples.tokens_per_s for each in measured])
-        if metric.low is None or metric.high is None or (metric.high - metric.low) / 2 > target_spread * metric.median:
-            return False
-    return True
-
-
-def _speed(trial: FinishedTrial) -> float:
-    """Return the product of the models' speeds, in which a fast model counts no more than a slow one."""
-    return prod(metric.median for name in trial.settings if (metric := trial.metric(name, "tokens_per_s")))
+def _before(rounds: Rounds, n_round: int) -> Rounds:
+    """Return the rounds before a round, by trial."""
+    return {
+        number: {each: outcome for each, outcome in of_trial.items() if each < n_round}
+        for number, of_trial in rounds.items()
+    }

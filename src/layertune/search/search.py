@@ -11,13 +11,16 @@ from optuna.storages import BaseStorage
 from layertune.config.objective import with_floors
 from layertune.errors import Interrupted, ModelFileError
 from layertune.results.bounds import bounds, clearly_beaten
-from layertune.results.choice import MIN_ROUNDS, Choice
+from layertune.results.choice import Choice
 from layertune.results.drift import Reference, worst_drift
+from layertune.results.estimates import Estimates
 from layertune.results.result import Result
-from layertune.results.trials import FinishedTrial
+from layertune.results.trials import FinishedTrial, feasible_trials
+from layertune.sampler.posterior import model_engines
+from layertune.sampler.selection import speed_priors
 from layertune.sampler.stopping import StoppingValue, why_stop
 from layertune.search.deadline import Deadline
-from layertune.search.finals import Finals, finalists, to_validate, validation_of
+from layertune.search.finals import Contest, Finals, to_validate, validation_of
 from layertune.search.identity import created, open_study
 from layertune.search.recorder import Recorder, repair_trials
 from layertune.search.samplers import SamplerFactory, sampler_factory, sampler_of
@@ -34,6 +37,12 @@ from layertune.space.limits import has_fitted, is_too_large, nothing_fits
 from layertune.trial.messages import Progress
 from layertune.trial.outcome import Measured, TrialOutcome
 from layertune.trial.runners import PreparedRunner, TrialRunner, measure_undisturbed
+
+# Validation runs of both that are compared, before these count.
+_LEAST_RUNS = 3
+
+# A contender is dropped once measuring it is expected to gain less than this share of the target spread.
+_DROPPED_BELOW = 0.2
 
 
 class Search:
@@ -79,7 +88,12 @@ class Search:
             self._read: set[int] = set()
             self._learn()
             self._chosen_from: list[FinishedTrial] | None = None
-            self._queue = TrialQueue(task, self._study, self._recorder, self._sharing, self._known, make_sampler)
+            self._models = (
+                {} if task.feasible is None else model_engines(task.space, task.feasible, task.workloads, task.prior)
+            )
+            self._queue = TrialQueue(
+                task, self._study, self._recorder, self._sharing, self._known, make_sampler, self._models
+            )
             self.slowest_s = self._queue.slowest_s
             self._queue.queue_initial_design()
 
@@ -95,28 +109,30 @@ class Search:
     def concluded(self) -> tuple[list[FinishedTrial], Choice]:
         """Return the study's trials in order, and the choice among them.
 
-        Finals count once every finalist has enough rounds, and validation runs once all that was chosen has enough.
-        After the finals, the trials are those that the finalists were chosen from. Trials that another machine finishes
-        meanwhile are left to that machine's finals.
+        Finals count once every contender has its first round, and validation runs once the pick and the best baseline
+        have enough of them. After the finals, the trials are those that the contenders were chosen from. Trials that
+        another machine finishes meanwhile are left to that machine's finals.
         """
         limits, schedule = self.task.limits, self.task.schedule
         with storing():
             trials = finished_trials(self._study, limits) if self._chosen_from is None else self._chosen_from
-        rounds, choice = self._record.rounds("finals", str(len(trials))), self._choose(trials)
-        n_least = min(MIN_ROUNDS, schedule.n_rounds)
-        if any(len(rounds.get(each.number, {})) < n_least for each in self._finalists(trials, choice)):
-            return trials, choice
+        contest = self._contest(trials)
+        rounds = self._record.rounds("finals", str(len(trials)))
+        contenders = self._contenders(contest, trials) if rounds else []
+        if any(0 not in rounds.get(each.number, {}) for each in contenders):
+            rounds = {}
         runs = self._record.validations(len(trials))
         held = [with_rounds(each, limits, rounds.get(each.number, {}), runs.get(each.number, ())) for each in trials]
-        choice = self._choose(held)
-        return self._validated(held, choice) if schedule.n_confirming > 0 else held, choice
+        known = contest.estimates(rounds)
+        choice = self._choose(held, known)
+        return self._validated(held, choice, known) if schedule.n_confirming > 0 else held, choice
 
-    def _validated(self, held: list[FinishedTrial], choice: Choice) -> list[FinishedTrial]:
-        """Return finalists with their validation runs if all that was chosen has enough of them, since reported speeds
-        are compared in the same rounds."""
-        chosen = to_validate(held, choice, self.task.baselines)
+    def _validated(self, held: list[FinishedTrial], choice: Choice, known: Estimates) -> list[FinishedTrial]:
+        """Return trials with their validation runs if both that are validated have enough of them, since they are
+        compared in the same runs."""
+        chosen = to_validate(held, choice, self.task.baselines, known, self.task.weights)
         rounds = self._record.rounds("validation", validation_of(len(held), chosen))
-        n_least = min(MIN_ROUNDS, self.task.schedule.n_confirming)
+        n_least = min(_LEAST_RUNS, self.task.schedule.n_confirming)
         validated = {
             trial.number: with_validation(trial, rounds.get(trial.number, {}))
             for trial in chosen
@@ -126,14 +142,25 @@ class Search:
             return held
         return [validated.get(trial.number, trial) for trial in held]
 
-    def _choose(self, trials: Sequence[FinishedTrial]) -> Choice:
+    def _choose(self, trials: Sequence[FinishedTrial], known: Estimates) -> Choice:
         task = self.task
         margin = task.schedule.finals_effort.target_spread
-        return Choice.of(trials, task.objectives, task.floors, task.weights, margin)
+        return Choice.of(trials, task.objectives, task.floors, task.weights, margin, known)
 
-    def _finalists(self, trials: Sequence[FinishedTrial], choice: Choice) -> list[FinishedTrial]:
+    def _contest(self, trials: Sequence[FinishedTrial]) -> Contest:
+        feasible = feasible_trials(trials)
+        return Contest(
+            feasible,
+            speed_priors(self._models, trials, feasible),
+            self.task.weights,
+            self.task.schedule.finals_effort.target_spread * _DROPPED_BELOW,
+            self.task.limits,
+        )
+
+    def _contenders(self, contest: Contest, trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
         task = self.task
-        return finalists(trials, task.objectives, task.baselines, task.schedule.n_finalists, task.floors, choice)
+        choice = self._choose(trials, contest.estimates({}))
+        return contest.contenders(choice, task.baselines, task.schedule.n_finalists)
 
     def publish(self, result: Result) -> None:
         """Store the result with a study that other machines share; see `Sharing.publish`."""
@@ -262,26 +289,26 @@ class Search:
             on_event(ReferenceMeasured(worst_drift(self._record.references())))
 
     def _hold_finals(self, runner: TrialRunner, on_event: Callable[[Event], None], watch: Deadline) -> None:
-        limits = self.task.limits
         with storing():
-            trials = self._chosen_from = finished_trials(self._study, limits)
+            trials = self._chosen_from = finished_trials(self._study, self.task.limits)
         finals = Finals(self.task.schedule, self._record, len(trials), self.task.seed)
+        contest = self._contest(trials)
+        contenders = self._contenders(contest, trials)
 
-        def is_decided(rounds: Rounds) -> bool:
-            held = [with_rounds(each, limits, rounds.get(each.number, {})) for each in trials]
-            return self._choose(held).decided is not False
+        def left(rounds: Rounds) -> set[int]:
+            return contest.left(self._choose(contest.held(rounds), contest.estimates(rounds)), contenders, rounds)
 
-        finalists = self._finalists(trials, self._choose(trials))
-        finals.hold(finalists, runner, on_event, watch.finals_are_over, is_decided)
-        chosen, validated = self._to_validate(), None
+        finals.hold(contenders, runner, on_event, watch.finals_are_over, left)
+        chosen, validated = self._to_validate(contest), None
         while (of := validation_of(len(trials), chosen)) != validated:
             finals.validate(chosen, runner, on_event, watch.is_over)
             # A validation run that exceeds a limit changes the choice.
-            chosen, validated = self._to_validate(), of
+            chosen, validated = self._to_validate(contest), of
 
-    def _to_validate(self) -> list[FinishedTrial]:
+    def _to_validate(self, contest: Contest) -> list[FinishedTrial]:
         trials, choice = self.concluded()
-        return to_validate(trials, choice, self.task.baselines)
+        known = contest.estimates(self._record.rounds("finals", str(len(trials))))
+        return to_validate(trials, choice, self.task.baselines, known, self.task.weights)
 
     def _take_over_abandoned(self) -> None:
         for number in self._sharing.abandoned(self._study):

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from layertune.results.trials import FinishedTrial
 from layertune.sampler.distributions import distributions
 from layertune.sampler.layer_split import LayerSplitSampler
-from layertune.sampler.posterior import model_engines
+from layertune.sampler.posterior import ModelEngines
 from layertune.sampler.proposer import Proposer
 from layertune.search.recorder import Recorder
 from layertune.search.samplers import SamplerFactory, sampler_of
@@ -33,6 +33,7 @@ class TrialQueue:
         sharing: how other machines share it.
         known: the finished trials by their settings; the caller adds to it.
         make_sampler: makes the samplers other than layer-split.
+        models: the engines of every model; empty if memory cannot be planned.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class TrialQueue:
         sharing: Sharing,
         known: Mapping[SplitSettings, FinishedTrial],
         make_sampler: SamplerFactory,
+        models: Mapping[str, ModelEngines],
     ) -> None:
         self._task = task
         self._make_sampler = make_sampler
@@ -51,8 +53,7 @@ class TrialQueue:
         self._sharing = sharing
         self._known = known
         self._proposer = None
-        if task.sampler == "layer-split" and task.feasible is not None:
-            models = model_engines(task.space, task.feasible, task.workloads, task.prior)
+        if task.sampler == "layer-split" and models:
             self._proposer = Proposer(models, task.objectives, task.floors)
         self._random_order = (task.feasible or task.space).shuffled(task.seed)
 
