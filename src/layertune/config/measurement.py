@@ -42,24 +42,27 @@ class Measurement(Table):
 
 
 class FinalsConfig(Table):
-    """Finals: the best trials and all baselines are measured again, interleaved. Only these results choose front and
-    picks. Then validation runs measure the chosen trials once more, and their results are reported."""
+    """What is measured again: first what could still change a pick, then the pick and the best baseline."""
 
-    max_rounds: _Count = Field(default=6, description="Rounds at most; 0 uses the results of the search.")
-    max_finalists: _AtLeastOnce = Field(default=8, description="Trials at most, in addition to the baselines.")
+    max_rounds: _Count = Field(
+        default=6, description="Rounds of the finals at most; 0 trusts the search's own measurements."
+    )
+    max_finalists: _AtLeastOnce = Field(
+        default=5, description="Settings in the first round at most, besides the best baseline; every pick is in it."
+    )
     confirming_rounds: _Count = Field(
-        default=6,
-        description="Validation runs at most, of the front, the picks and the baselines. Their results are reported, "
-        "because the results that chose are too good by luck. 0 reports the finals' results.",
+        default=4,
+        description="Validation runs of the balanced pick and the best baseline. They choose nothing, and the "
+        "difference between the two is reported from them alone; 0 is none.",
     )
     n_repeats: _AtLeastOnce = Field(default=2, description="Measured repetitions of each workload in a round.")
     target_spread: Share = Field(
         default=0.01,
-        description="End early if noise leaves less than this share uncertain: of every difference that decides the "
-        "choice, and in validation runs of each tokens/s.",
+        description="How much slower than the best a pick may be. A setting is dropped from the finals once measuring "
+        "it again is expected to gain less than a fifth of this.",
     )
     beside_prefill: _Count = Field(
-        default=3,
-        description="This many of the reported rounds also time every model while the others process a long prompt; 0 "
-        "is never. It takes minutes if prompts are slow.",
+        default=1,
+        description="In so many validation runs each model is also timed while the others process long prompts; 0 is "
+        "never. It takes minutes where prompts are slow.",
     )

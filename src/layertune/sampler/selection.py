@@ -65,7 +65,7 @@ def speed_priors(
     known = all(
         name in models and each.settings[name] in models[name].rows for each in contenders for name in each.settings
     )
-    if not known:
+    if not contenders or not known:
         return _measured_priors(contenders)
     needed = {each.number for each in contenders}
     seen = [
