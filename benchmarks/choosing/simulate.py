@@ -9,12 +9,11 @@ Markdown, and writes choosing.md and choosing.json beside this file.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from math import exp, log
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,17 +25,15 @@ from optuna.storages import InMemoryStorage
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "search_efficiency"))
 
-from race import EFFORT, TABLES, Field, Race, cap_bytes, opened, task  # noqa: E402
+from race import EFFORT, Field, Race, cap_bytes, opened, task  # noqa: E402
 
 from layertune.config.measurement import FinalsConfig  # noqa: E402
 from layertune.results.statistics import compare  # noqa: E402
 from layertune.results.trials import FinishedTrial  # noqa: E402
 from layertune.search.schedule import Schedule  # noqa: E402
 from layertune.search.search import Search  # noqa: E402
-from layertune.settings import SplitSettings  # noqa: E402
 from layertune.space.baselines import baselines  # noqa: E402
 from layertune.testing import ReplayRunner  # noqa: E402
-from layertune.testing.recorded_noise import RecordedNoise  # noqa: E402
 
 NOISES = (0.01, 0.03, 0.07)
 
@@ -85,7 +82,6 @@ class Outcome:
     wrong: bool
     overstated: float | None
     covered: tuple[bool, ...]
-
 
 
 def simulate(case: Case) -> Outcome:
@@ -198,9 +194,20 @@ def report(found):
             loads = [each.n_finals + each.n_validation for each in here]
             reg = [each.regret for each in here]
             print(
-                card, noise, "n", len(here), "trials", median(e.n_trials for e in here), "loads", median(loads), q(loads, .95),
-                "regret %.4f %.4f" % (median(reg), q(reg, .95)), "decided %.2f wrong %d" % (len(dec) / len(here), sum(e.wrong for e in dec)),
-                "over %.4f (%d)" % (median(over) if over else 0, len(over)), "cover %.3f" % (sum(cov) / max(1, len(cov))), flush=True,
+                card,
+                noise,
+                "n",
+                len(here),
+                "trials",
+                median(e.n_trials for e in here),
+                "loads",
+                median(loads),
+                q(loads, 0.95),
+                "regret %.4f %.4f" % (median(reg), q(reg, 0.95)),
+                "decided %.2f wrong %d" % (len(dec) / len(here), sum(e.wrong for e in dec)),
+                "over %.4f (%d)" % (median(over) if over else 0, len(over)),
+                "cover %.3f" % (sum(cov) / max(1, len(cov))),
+                flush=True,
             )
 
 

@@ -32,6 +32,8 @@ from layertune.report import render_report
 from layertune.results.choice import Choice
 from layertune.results.result import Result, read_result
 from layertune.results.trial_summary import trial_info
+from layertune.results.trials import feasible_trials
+from layertune.sampler.selection import estimates, speed_priors
 from layertune.search.finals import to_validate, validation_of
 from layertune.search.folder import JOURNAL_NAME
 from layertune.search.storage import open_journal
@@ -128,9 +130,11 @@ def chosen_again(folder: Path, result: Result) -> Iterator[str]:
         finals, runs = record.rounds("finals", str(len(trials))), record.validations(len(trials))
         held = [with_rounds(each, limits, finals.get(each.number, {}), runs.get(each.number, ())) for each in trials]
         wanted = config.resolved_objectives(), config.resolved_floors(), config.resolved_weights()
-        choice = Choice.of(held, *wanted, config.finals.target_spread)
+        feasible = feasible_trials(held)
+        known = estimates(feasible, speed_priors({}, trials, feasible))
+        choice = Choice.of(held, *wanted, config.finals.target_spread, known)
         baselines = {each.trial for each in result.baselines.values()}
-        kept = to_validate(held, choice, {each.settings for each in held if each.number in baselines})
+        kept = to_validate(held, choice, {each.settings for each in held if each.number in baselines}, known, wanted[2])
         validation = record.rounds("validation", validation_of(len(trials), kept))
     reported = [with_validation(each, validation.get(each.number, {})) for each in held]
     infos = [trial_info(each, None, choice.stand_ins.get(each.number)).model_dump(mode="json") for each in reported]

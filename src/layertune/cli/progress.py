@@ -1,11 +1,10 @@
 """What a search shows while it runs, on standard error: a live line on a terminal, plain lines elsewhere."""
 
-import time
 from collections.abc import Sequence
 from types import TracebackType
 
 from layertune.cli.console import LiveLine
-from layertune.results.choice import Choice
+from layertune.results.picks import BALANCED
 from layertune.results.trial_summary import remarks
 from layertune.results.trials import FinishedTrial, RoundStage
 from layertune.search.finals import RoundMeasured
@@ -18,12 +17,13 @@ from layertune.search.task import (
     TrialSlow,
     TrialStarted,
 )
+from layertune.search.time_left import TimeLeft
 from layertune.study.trial_words import layers, trial_line, why, without_figures
 from layertune.trial.messages import Stage
 from layertune.trial.outcome import Measured
 from layertune.units import format_duration
 
-_ROUNDS: dict[RoundStage, str] = {"finals": "finals", "validation": "confirming the choice"}
+_ROUNDS: dict[RoundStage, str] = {"finals": "finals", "validation": "validation"}
 
 
 class SearchProgress:
@@ -32,11 +32,9 @@ class SearchProgress:
     def __init__(self, task: SearchTask, finished: Sequence[FinishedTrial]) -> None:
         self._n_trials = task.n_trials
         self._task = task
-        self._finished = list(finished)
-        self._started_s = time.monotonic()
-        self._n_before = len(self._finished)
+        self._left = TimeLeft(task, len(finished))
         self._said: set[str] = set()
-        self._live = LiveLine("trial", task.n_trials, self._n_before)
+        self._live = LiveLine("trial", task.n_trials, len(finished))
 
     def __enter__(self) -> "SearchProgress":
         self._live.start()
@@ -48,6 +46,7 @@ class SearchProgress:
         self._live.stop()
 
     def on_event(self, event: Event) -> None:
+        self._left.on_event(event)
         if isinstance(event, Stage):
             self._live.update(stage=f"{event.name} {event.model or ''}")
         elif isinstance(event, DeviceAwaited):
@@ -70,18 +69,18 @@ class SearchProgress:
     def _on_round(self, event: RoundMeasured) -> None:
         n_most = self._task.schedule.n_most(event.stage)
         rounds = f"{_ROUNDS[event.stage]}, round {event.n_round + 1} of at most {n_most}"
-        self._live.update(stage=f"{rounds}, {event.n_left} left", left="")
+        self._live.update(stage=f"{rounds}, {event.n_left} left", left=self._time_left())
         if not isinstance(event.outcome, Measured):
             self._live.say(f"[{rounds}] trial {event.number}: {event.outcome.state}: {why(event.outcome)}")
         elif event.n_left == 0:
-            self._live.say(f"[{rounds}] done")
+            measured = f"{event.n_contenders} settings measured" if event.stage == "finals" else "done"
+            self._live.say(f"[{rounds}] {measured}  {self._time_left()}")
 
     def _on_trial(self, event: TrialFinished) -> None:
-        self._finished.append(event.trial)
         left = self._time_left()
         self._live.update(event.n_finished, left=left)
         progress = f"{event.n_finished}/{self._n_trials}"
-        self._live.say(f"[{progress}] {trial_line(event.trial, self._task.limits)}  {self._best()}  {left}")
+        self._live.say(f"[{progress}] {trial_line(event.trial, self._task.limits)}  {_best(event)}  {left}")
         if isinstance(event.trial.outcome, Measured):
             for remark in remarks(event.trial.outcome):
                 what = without_figures(remark)
@@ -89,12 +88,10 @@ class SearchProgress:
                     self._said.add(what)
                     self._live.say(f"  {remark}")
 
-    def _best(self) -> str:
-        task = self._task
-        picks = Choice.of(self._finished, task.objectives, task.floors, task.weights).picks
-        return f"best: trial {picks['balanced']}" if picks else "best: none yet"
-
     def _time_left(self) -> str:
-        n_done = len(self._finished) - self._n_before
-        each_s = (time.monotonic() - self._started_s) / max(1, n_done)
-        return f"{format_duration(each_s * (self._n_trials - len(self._finished)))} left"
+        left_s = self._left.seconds()
+        return "" if left_s is None else f"about {format_duration(left_s)} left"
+
+
+def _best(event: TrialFinished) -> str:
+    return f"best: trial {event.picks[BALANCED]}" if event.picks else "best: none yet"

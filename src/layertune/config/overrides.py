@@ -31,6 +31,7 @@ class Overrides:
     folder: Path | None = None
     warm_start: Path | None = None
     shared: bool = False
+    preset: str | None = None
 
 
 def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
@@ -44,7 +45,7 @@ def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
         raise UsageError("no model is given", remedy="give a CONFIG, or --model chat=a.gguf --model code=b.gguf")
     table: dict[str, Any] = {"models": {}}
     if path is not None:
-        table = load_config(path).model_dump(mode="json", exclude_none=True)
+        table = load_config(path).model_dump(mode="json", exclude_none=True, exclude_unset=True)
     for name, file in _pairs(overrides.models, "--model", "chat=a.gguf").items():
         table["models"].setdefault(name, {})["path"] = str(Path.cwd() / file)
     for target, written in _pairs(overrides.settings, "--set", "code.n_gpu_layers=20").items():
@@ -54,6 +55,7 @@ def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
         (table.setdefault("budget", {}), "vram", overrides.budget),
         (table, "device", overrides.device),
         (table, "seed", overrides.seed),
+        (search, "preset", overrides.preset),
         (search, "n_trials", overrides.n_trials),
         (search, "timeout", overrides.timeout),
         (search, "sampler", overrides.sampler),

@@ -1,8 +1,9 @@
 """The study config. Every key of the TOML file is a field here; its description is the reference documentation."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -102,6 +103,11 @@ class SearchConfig(Table):
         description="Another study of the same models (its folder or result.json) whose speeds layer-split begins "
         "with, until its own trials say otherwise; relative to the config file.",
     )
+    preset: Literal["quick", "default", "thorough"] = Field(
+        default="default",
+        description="How much is measured: `quick` is a first look, `thorough` spends many more rounds and has no time "
+        "limit. It sets keys of [search], [measurement] and [finals] that the config does not set itself.",
+    )
     n_trials: Annotated[int, Within(1, 100_000)] = Field(
         default=40, description="Stop after this many finished trials."
     )
@@ -109,7 +115,7 @@ class SearchConfig(Table):
         default=True,
         description="With layer-split, stop before n_trials once all that is left would add less than noise makes.",
     )
-    timeout: Duration | None = Field(default=None, description='Stop after this time, like "30m".')
+    timeout: Duration | None = Field(default=3600.0, description='Stop after this time, like "30m".')
     trial_timeout: Duration = Field(default=600.0, description="Give up on one trial after this time.")
 
     @field_validator("sampler")
@@ -126,6 +132,21 @@ class SearchConfig(Table):
         if self.warm_start is not None and self.sampler != "layer-split":
             raise ValueError(f"warm_start is for the sampler layer-split, and this one is {self.sampler}")
         return self
+
+
+# By preset, what is not set in the config.
+PRESETS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
+    "quick": {
+        "search": {"n_trials": 8},
+        "measurement": {"min_repeats": 2, "max_repeats": 3},
+        "finals": {"max_rounds": 1, "max_finalists": 3, "confirming_rounds": 3},
+    },
+    "default": {},
+    "thorough": {
+        "search": {"timeout": None},
+        "finals": {"max_rounds": 12, "max_finalists": 8, "confirming_rounds": 8, "target_spread": 0.005},
+    },
+}
 
 
 class StudyConfig(Table):
@@ -168,6 +189,17 @@ class StudyConfig(Table):
         default_factory=dict,
         description="How much a model's speed counts in the balanced pick; else 1, or 0 for a model with a floor.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_preset(cls, table: Any) -> Any:
+        """Add the preset's values where the config has none."""
+        search = table.get("search") if isinstance(table, dict) else None
+        preset = search.get("preset") if isinstance(search, dict) else None
+        added = PRESETS.get(preset, {}) if isinstance(preset, str) else {}
+        if not all(isinstance(table.get(section, {}), dict) for section in added):
+            return table  # what is no table is refused later
+        return table | {section: {**values, **table.get(section, {})} for section, values in added.items()}
 
     @field_validator("models")
     @classmethod

@@ -23,8 +23,10 @@ def provenance_lines(result: Result, trial: TrialInfo) -> list[str]:
     ]
     if device.kind == "emulated":
         lines.append("EMULATED: speeds are of this CPU, not of a GPU; bytes are as llama.cpp allocates them")
+    if result.stopped is None and result.clock is not None:
+        lines.append(f"the search was not finished when this was written: {len(result.trials)} trials so far")
     if trial.n_confirming > 0:
-        lines.append(f"the speeds are those of {trial.n_confirming} validation runs after the finals")
+        lines.append(f"the speeds are those of {trial.n_confirming} validation runs")
     elif trial.n_rounds > 0:
         lines.append(f"the speeds are those of {trial.n_rounds} rounds of the finals")
     for name, metrics in (trial.metrics or {}).items():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 # A single value below the noise may be chance, and the first proposals rest on few measurements. With these numbers,
 # searches on the tables of benchmarks/search_efficiency end with 98 to 99 % of a front of speeds (docs/searching.md).
 _N_CONVERGED = 5
-_MIN_PROPOSALS = 10
+LEAST_PROPOSALS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,6 @@ def why_stop(values: Sequence[StoppingValue]) -> str | None:
         values: of all proposals, in order.
     """
     last = values[-_N_CONVERGED:]
-    if len(values) < _MIN_PROPOSALS or not all(each.is_converged() for each in last):
+    if len(values) < LEAST_PROPOSALS or not all(each.is_converged() for each in last):
         return None
     return f"converged: {last[-1]}, less than the noise of one measurement ({last[-1].noise:.1%})"

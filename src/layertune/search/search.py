@@ -238,7 +238,7 @@ class Search:
             with storing():
                 finished = self._recorder.finish(number, settings, outcome, None)
                 self._learn()
-            on_event(TrialFinished(finished, len(known)))
+            on_event(TrialFinished(finished, len(known), self.concluded()[1].picks))
 
     def _seek_what_fits(self) -> None:
         """While nothing has fitted, queue the smallest setting that no refusal speaks against.

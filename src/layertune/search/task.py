@@ -87,10 +87,11 @@ class TrialSlow:
 
 @dataclass(frozen=True, slots=True)
 class TrialFinished:
-    """A trial has ended and is stored; `n_finished` includes it."""
+    """A trial has ended and is stored; `n_finished` includes it, and `picks` are the picks so far."""
 
     trial: FinishedTrial
     n_finished: int
+    picks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

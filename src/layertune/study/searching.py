@@ -31,11 +31,12 @@ from layertune.results.result import (
     write_study_file,
 )
 from layertune.results.summary import Planned, Provenance, summarise
+from layertune.search.finals import RoundMeasured
 from layertune.search.folder import JOURNAL_NAME
 from layertune.search.search import Search
 from layertune.search.storage import open_journal, open_url
 from layertune.search.study_lock import study_lock
-from layertune.search.task import DeviceAwaited, Event, SearchOpened, SearchStopped, TrialSlow
+from layertune.search.task import DeviceAwaited, Event, SearchOpened, SearchStopped, TrialFinished, TrialSlow
 from layertune.space.feasible import FeasibleSpace
 from layertune.study.earlier import keep_earlier
 from layertune.study.facts import StudyFacts
@@ -68,11 +69,17 @@ def search(
         on_event(SearchOpened(opened.task, tuple(opened.finished())))
         trials = ProcessTrialRunner(trial_context(study))
         runner = LeasingRunner(trials, DeviceLease(study.target, warn=warn))
+
+        def on_progress(event: Event) -> None:
+            if isinstance(event, TrialFinished | RoundMeasured):
+                _write_best(study, opened, folder, _clock(trials.spent, time.monotonic() - study.opened_s), None)
+            on_event(event)
+
         trials.on_stage, runner.on_wait = on_event, lambda owner: on_event(DeviceAwaited(owner))
         trials.on_slow, trials.slowest_s = lambda words: on_event(TrialSlow(words)), opened.slowest_s
         stopped = None
         try:
-            stopped = opened.run(runner, on_event)
+            stopped = opened.run(runner, on_progress)
             on_event(SearchStopped(stopped))
         finally:
             runner.close()
@@ -117,6 +124,17 @@ def _open(study: StudyFacts, folder: Path, storage: str | None, warn: Callable[[
 
 
 def _write(study: StudyFacts, opened: Search, folder: Path, clock: ClockInfo, stopped: str | None) -> Result:
+    """Write everything that a search leaves behind."""
+    result = _write_best(study, opened, folder, clock, stopped)
+    opened.publish(result)
+    picks = picked_trials(result)
+    memory = NOTHING if study.feasible is None else plan_with(study.models, result, picks, study.notify)
+    write_study_file(folder / REPORT_NAME, render_report(result, memory))
+    return result
+
+
+def _write_best(study: StudyFacts, opened: Search, folder: Path, clock: ClockInfo, stopped: str | None) -> Result:
+    """Write the result so far, and the `.env` of its balanced pick. A search does so after every measurement."""
     trials, choice = opened.concluded()
     result = summarise(
         provenance_of(study, opened.created()),
@@ -128,15 +146,11 @@ def _write(study: StudyFacts, opened: Search, folder: Path, clock: ClockInfo, st
         stopped=stopped,
     )
     write_result(result, folder / FILE_NAME)
-    opened.publish(result)
     env = folder / _ENV_NAME
     if result.picks:
         write_study_file(env, render_env(result, result.picked("balanced")))
     elif not (is_planned(env) and all(trial.state != "measured" for trial in result.trials)):
         env.unlink(missing_ok=True)
-    picks = picked_trials(result)
-    memory = NOTHING if study.feasible is None else plan_with(study.models, result, picks, study.notify)
-    write_study_file(folder / REPORT_NAME, render_report(result, memory))
     return result
 
 

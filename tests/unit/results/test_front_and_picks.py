@@ -57,7 +57,7 @@ candidate_lists = st.lists(
 @given(candidate_lists)
 def test_picks_are_what_their_names_say(tried: list[Candidate]) -> None:
     picks, by_number = choose(tried), {each.number: each for each in tried}
-    assert picks.keys() == {"balanced", "chat", "code", "lean"}
+    assert picks.keys() == {"balanced", "chat", "code", "even", "lean"}
     for model in ("chat", "code"):
         assert by_number[picks[model]].tokens_per_s[model] == max(each.tokens_per_s[model] for each in tried)
     best = {model: by_number[picks[model]].tokens_per_s[model] for model in ("chat", "code")}
@@ -65,6 +65,10 @@ def test_picks_are_what_their_names_say(tried: list[Candidate]) -> None:
     def score(each: Candidate) -> float:
         return ((each.tokens_per_s["chat"] / best["chat"]) * (each.tokens_per_s["code"] / best["code"])) ** 0.5
 
+    def smallest_share(each: Candidate) -> float:
+        return min(each.tokens_per_s[model] / best[model] for model in ("chat", "code"))
+
+    assert smallest_share(by_number[picks["even"]]) == max(smallest_share(each) for each in tried)
     balanced, lean = by_number[picks["balanced"]], by_number[picks["lean"]]
     assert score(balanced) == pytest.approx(max(score(each) for each in tried))
     assert score(lean) >= LEAN_SHARE * score(balanced) * (1 - 1e-9)
@@ -75,7 +79,24 @@ def test_picks_are_what_their_names_say(tried: list[Candidate]) -> None:
 def test_picks_of_three_models_are_named_after_them() -> None:
     fast = Candidate(0, {"a": 3.0, "b": 1.0, "c": 1.0}, 10)
     even = Candidate(1, {"a": 2.0, "b": 2.0, "c": 2.0}, 10)
-    assert choose([fast, even]) == {"balanced": 1, "a": 0, "b": 1, "c": 1, "lean": 1}
+    assert choose([fast, even]) == {"balanced": 1, "a": 0, "b": 1, "c": 1, "even": 1, "lean": 1}
+
+
+def test_the_even_pick_slows_no_model_more_than_it_has_to() -> None:
+    fast = Candidate(0, {"chat": 100.0, "code": 6.0}, 10)
+    even = Candidate(1, {"chat": 70.0, "code": 8.0}, 20)
+    other = Candidate(2, {"chat": 30.0, "code": 10.0}, 5)
+    picks = choose([fast, even, other])
+    assert (picks["balanced"], picks["even"]) == (0, 1)
+
+
+def test_of_equally_even_trials_the_leanest_is_picked() -> None:
+    tried = [Candidate(number, {"chat": 5.0, "code": 5.0}, peak) for number, peak in ((0, 30), (2, 10), (1, 10))]
+    assert choose(tried)["even"] == 1
+
+
+def test_one_model_has_no_even_pick() -> None:
+    assert "even" not in choose([Candidate(0, {"chat": 5.0}, 1)])
 
 
 def test_without_a_gpu_the_lean_pick_is_the_balanced_one() -> None:

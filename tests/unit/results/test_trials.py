@@ -56,11 +56,36 @@ def test_the_peak_is_the_most_that_any_round_took(peaks_mib: list[float]) -> Non
     assert objective_value(VRAM, found) == found.peak_bytes()
 
 
-def test_after_finals_only_finalists_are_on_the_front() -> None:
+def test_after_finals_only_finalists_are_contenders() -> None:
     other = finalist(2, 30, chat=rounds(30.0, 30.0, 30.0))
     assert contenders([ONCE, AGAIN, other]) == [AGAIN, other]
-    assert front([ONCE, AGAIN, other], (CHAT, VRAM)) == [AGAIN, other]
     assert contenders([ONCE]) == [ONCE]
+
+
+def test_trials_that_were_measured_once_stay_on_the_front_beside_finalists() -> None:
+    """A finalist is not dominated by what was measured once and at another time."""
+    other = finalist(2, 30, chat=rounds(30.0, 30.0, 30.0))
+    assert front([ONCE, AGAIN, other], (CHAT, VRAM)) == [ONCE, AGAIN, other]
+
+
+@pytest.mark.parametrize(("speed", "on_front"), [(89.0, False), (91.0, True)])
+def test_a_trial_that_was_measured_once_is_compared_by_what_the_search_measured(speed: float, on_front: bool) -> None:
+    """The search measured 90 tokens/s of the finalist, the finals 30."""
+    once, again = trial(0, {"chat": [speed]}, peak_mib=40), finalist(1, 30, chat=rounds(30.0, 30.0, 30.0))
+    assert front([once, again], (CHAT, VRAM)) == ([once, again] if on_front else [again])
+
+
+def test_finalists_are_compared_in_their_common_rounds_only() -> None:
+    """The machine was twice as fast in the last two rounds, in which one of the two took no part."""
+    dropped = finalist(1, 20, chat=rounds(22.0, 22.0))
+    stayed = finalist(2, 30, chat=rounds(20.0, 20.0, 40.0, 40.0))
+    assert front([dropped, stayed], (CHAT, VRAM)) == [dropped]
+    assert objective_value(CHAT, stayed) > objective_value(CHAT, dropped)
+
+
+def test_finalists_without_a_common_round_do_not_dominate_each_other() -> None:
+    early, late = finalist(1, 20, chat={0: 20.0, 1: 20.0}), finalist(2, 20, chat={2: 10.0, 3: 10.0})
+    assert front([early, late], (CHAT,)) == [early, late]
 
 
 def test_a_finalist_over_a_limit_is_no_contender() -> None:

@@ -6,22 +6,32 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finalists import CHAT, VRAM, split, trial
-from layertune.config import Objective
+from finalists import CHAT, VRAM, outcome, split, trial
 from layertune.results.choice import Choice
-from layertune.results.trials import FinishedTrial, front
-from layertune.search import finals
-from layertune.search.finals import round_order
+from layertune.results.trials import FinishedTrial, feasible_trials
+from layertune.sampler.selection import estimates, speed_priors
+from layertune.search.finals import Contest, round_order
+from layertune.search.study_record import Rounds
 from layertune.settings import SplitSettings
+from layertune.space.limits import Limits
 from layertune.trial.outcome import Failed, Infeasible
+from layertune.units import MIB
 
 OBJECTIVES = (CHAT, VRAM)
+LIMITS = Limits((200 * MIB,), 0, None, n_processes=1, file_bytes={"chat": MIB})
 
 
-def finalists(
-    trials: Sequence[FinishedTrial], objectives: Sequence[Objective], baselines: Collection[SplitSettings], n_most: int
+def contenders(
+    trials: Sequence[FinishedTrial], baselines: Collection[SplitSettings], n_most: int, least_gain: float = 0.0
 ) -> list[FinishedTrial]:
-    return finals.finalists(trials, objectives, baselines, n_most, (), Choice.of(trials, objectives))
+    feasible = feasible_trials(trials)
+    contest = Contest(feasible, speed_priors({}, trials, feasible), {}, least_gain, LIMITS)
+    return contest.contenders(choice(trials), baselines, n_most)
+
+
+def choice(trials: Sequence[FinishedTrial]) -> Choice:
+    feasible = feasible_trials(trials)
+    return Choice.of(trials, OBJECTIVES, estimates=estimates(feasible, speed_priors({}, trials, feasible)))
 
 
 noise = st.sampled_from([0.98, 0.99, 1.0, 1.01, 1.02])
@@ -45,66 +55,77 @@ def searched(draw: st.DrawFn) -> list[FinishedTrial]:
     return found
 
 
-@given(searched(), st.data(), st.integers(1, 4))
-def test_all_feasible_baselines_are_measured_again_and_no_more_than_so_many_others(
+@given(searched(), st.data(), st.integers(1, 6))
+def test_the_picks_and_the_best_baseline_are_contenders_and_no_more_than_so_many_others(
     trials: list[FinishedTrial], data: st.DataObject, n_most: int
 ) -> None:
     baselines = {trials[number].settings for number in data.draw(st.sets(st.sampled_from(range(len(trials)))))}
-    chosen = finalists(trials, OBJECTIVES, baselines, n_most)
-    feasible = [each for each in trials if each.feasible() is not None]
+    chosen = contenders(trials, baselines, n_most)
+    feasible, picked = feasible_trials(trials), set(choice(trials).picks.values())
     assert [each for each in feasible if each in chosen] == chosen
-    assert all(each in chosen for each in feasible if each.settings in baselines)
-    assert sum(each.settings not in baselines for each in chosen) <= n_most
+    assert picked <= {each.number for each in chosen}
+    there = [each for each in feasible if each.settings in baselines]
+    fastest = max((speed(each) for each in there), default=0.0)
+    assert not there or any(each.settings in baselines and speed(each) == fastest for each in chosen)
+    assert len(chosen) <= max(n_most, len(picked)) + 1
 
 
-@given(searched(), st.integers(1, 9))
-def test_the_front_comes_before_what_noise_may_have_kept_off_it(trials: list[FinishedTrial], n_most: int) -> None:
-    chosen = finalists(trials, OBJECTIVES, (), n_most)
-    on_front = front(trials, OBJECTIVES)
-    left_out = [each for each in on_front if each not in chosen]
-    assert not left_out or all(each in on_front for each in chosen)
-    assert len(chosen) >= min(n_most, len(on_front))
+def speed(trial: FinishedTrial) -> float:
+    (found,) = trial.by_round("chat", "tokens_per_s").values()
+    return found
 
 
 @given(searched())
 def test_no_trial_over_a_limit_is_measured_again(trials: list[FinishedTrial]) -> None:
     over = [replace(each, violations={"vram": 1.0}) for each in trials]
-    assert finalists(over, OBJECTIVES, {each.settings for each in over}, 4) == []
+    assert contenders(over, {each.settings for each in over}, 4) == []
+    kept = contenders(trials, {each.settings for each in trials}, 9)
+    assert all(each.feasible() is not None for each in kept)
 
 
 def steady(number: int, speed: float, peak_mib: float) -> FinishedTrial:
     return trial(number, {"chat": [speed, speed * 1.001, speed * 0.999]}, peak_mib)
 
 
-def baseline(finished: FinishedTrial) -> set[SplitSettings]:
-    return {finished.settings}
-
-
 def test_a_baseline_that_is_clearly_beaten_is_measured_again_all_the_same() -> None:
     slow, fast = steady(0, 10.0, 300), steady(1, 20.0, 100)
-    assert finalists([slow, fast], OBJECTIVES, baseline(slow), 4) == [slow, fast]
-    assert finalists([slow, fast], OBJECTIVES, (), 4) == [fast]
+    assert contenders([slow, fast], {slow.settings}, 4, 0.002) == [slow, fast]
+    assert contenders([slow, fast], (), 4, 0.002) == [fast]
 
 
-def test_baselines_do_not_count_against_the_cap() -> None:
-    slow, fast, lean = steady(0, 10.0, 300), steady(1, 20.0, 200), steady(2, 15.0, 100)
-    assert finalists([slow, fast, lean], OBJECTIVES, baseline(slow) | baseline(lean), 1) == [slow, fast, lean]
+def test_of_several_baselines_only_the_best_is_measured_again_and_it_does_not_count_against_the_most() -> None:
+    slow, fast, lean = steady(0, 10.0, 300), steady(1, 20.0, 200), steady(2, 12.0, 300)
+    assert contenders([slow, fast, lean], {slow.settings, lean.settings}, 1, 0.002) == [fast, lean]
 
 
-def test_what_noise_may_have_kept_off_the_front_is_measured_again_once_the_front_is() -> None:
-    fast = trial(0, {"chat": [20.0, 20.4, 20.8]}, 100)
-    unlucky = trial(1, {"chat": [19.0, 20.0, 21.0]}, 100)
-    beaten = steady(2, 10.0, 100)
-    assert front([fast, unlucky, beaten], OBJECTIVES) == [fast]
-    assert finalists([fast, unlucky, beaten], OBJECTIVES, (), 4) == [fast, unlucky]
-    assert finalists([fast, unlucky, beaten], OBJECTIVES, (), 1) == [fast]
+def test_the_rivals_that_may_gain_the_most_are_measured_again() -> None:
+    trials = [steady(0, 20.0, 100), steady(1, 19.8, 100), steady(2, 19.5, 100), steady(3, 10.0, 100)]
+    assert [each.number for each in contenders(trials, (), 2, 0.0005)] == [0, 1]
+    assert [each.number for each in contenders(trials, (), 9, 0.0005)] == [0, 1, 2]
 
 
-def test_the_picks_come_before_the_rest_of_the_front() -> None:
-    """The fastest and the leanest of four on the front, of which only two may be measured again."""
-    trials = [steady(0, 40.0, 400), steady(1, 25.0, 300), steady(2, 37.0, 200), steady(3, 10.0, 100)]
-    assert [each.number for each in front(trials, OBJECTIVES)] == [0, 2, 3]
-    assert [each.number for each in finalists(trials, OBJECTIVES, (), 2)] == [0, 2]
+def test_a_rival_is_left_out_of_further_rounds_once_it_is_shown_to_be_slower() -> None:
+    trials = [steady(0, 20.0, 100), steady(1, 19.8, 100), steady(2, 19.9, 100)]
+    contest = Contest(trials, speed_priors({}, trials, trials), {}, 0.002, LIMITS)
+    speeds = {0: 20.0, 1: 15.0, 2: 20.01}
+    rounds: Rounds = {
+        number: dict.fromkeys(range(2), outcome({"chat": [each]}, 100)) for number, each in speeds.items()
+    }
+    picked = Choice.of(contest.held(rounds), OBJECTIVES, estimates=contest.estimates(rounds))
+    assert contest.left(picked, trials, {}) == {0, 1, 2}
+    assert contest.left(picked, trials, rounds) == {0, 2}
+    assert contest.left(picked, [trials[0]], rounds) == set()
+
+
+def test_a_contender_that_breaks_a_limit_in_a_round_is_left_out() -> None:
+    trials = [steady(0, 20.0, 100), steady(1, 20.1, 100)]
+    contest = Contest(trials, speed_priors({}, trials, trials), {}, 0.0, LIMITS)
+    refused = Infeasible("load", "chat", "no room", 7, 0.1)
+    rounds: Rounds = {0: {0: outcome({"chat": [20.0]}, 100)}, 1: {0: refused}}
+    held = contest.held(rounds)
+    picked = Choice.of(held, OBJECTIVES, estimates=estimates(held, contest.priors))
+    assert set(picked.picks.values()) == {0}
+    assert contest.left(picked, trials, rounds) == set()
 
 
 numbers = st.lists(st.integers(0, 999), unique=True, max_size=12)

@@ -7,11 +7,10 @@ from pathlib import Path
 import optuna
 import pytest
 
-from finalists import CHAT, VRAM, outcomes
+from finalists import outcomes
 from layertune.errors import Interrupted, StorageError
-from layertune.results.choice import MIN_ROUNDS
 from layertune.results.trials import FinishedTrial, contenders, front
-from layertune.search.finals import Finals, RoundMeasured, round_order, settled
+from layertune.search.finals import Finals, RoundMeasured, round_order
 from layertune.search.schedule import Schedule
 from layertune.search.search import Search
 from layertune.search.storage import JOURNAL_NAME
@@ -54,8 +53,8 @@ def always() -> bool:
     return True
 
 
-def at_once(_rounds: Rounds) -> bool:
-    return True
+def all_of_them(_rounds: Rounds) -> set[int]:
+    return {each.number for each in FINALISTS}
 
 
 def hold(
@@ -65,10 +64,8 @@ def hold(
     *,
     effort: Effort = ROUNDS,
     n_attempts: int = 1,
-    n_rounds_beside: int = 3,
-    n_confirming: int = 0,
     time_is_up: Callable[[], bool] = never,
-    is_decided: Callable[[Rounds], bool] = at_once,
+    left: Callable[[Rounds], set[int]] = all_of_them,
     on_round: Callable[[RoundMeasured], None] = quiet,
 ) -> Rounds:
     kept = kept or record()
@@ -76,11 +73,9 @@ def hold(
         n_attempts=n_attempts,
         n_rounds=n_rounds,
         n_finalists=4,
-        n_confirming=n_confirming,
         finals_effort=effort,
-        n_rounds_beside=n_rounds_beside,
     )
-    Finals(schedule, kept, N_TRIALS, seed=1).hold(FINALISTS, runner, on_round, time_is_up, is_decided)
+    Finals(schedule, kept, N_TRIALS, seed=1).hold(FINALISTS, runner, on_round, time_is_up, left)
     return kept.rounds("finals", str(N_TRIALS))
 
 
@@ -116,38 +111,6 @@ def test_a_measurement_is_durable_before_the_next_one_begins() -> None:
     assert n_durable == list(range(12))
 
 
-def test_finals_end_early_when_all_speeds_are_known() -> None:
-    runner = FakeRunner()
-    hold(runner, 6)
-    assert len(runner.ran) == MIN_ROUNDS * 4
-
-
-def test_finals_do_not_end_early_while_one_finalist_is_not_known() -> None:
-    runner = FakeRunner()
-    wild = iter([1.0, 1.3, 0.8, 1.1, 1.2, 0.9])
-    factors: list[float] = []
-
-    def before(tried: SplitSettings) -> None:
-        factors.append(next(wild) if tried == settings(5) else 1.0)
-
-    runner.before = before
-    runner.machine_speed = lambda n_run: factors[n_run]
-    hold(runner, 6)
-    assert len(runner.ran) == 6 * 4
-
-
-def test_finals_do_not_end_early_while_noise_may_decide_the_choice() -> None:
-    runner = FakeRunner()
-    hold(runner, 6, is_decided=lambda rounds: min(map(len, rounds.values())) >= 5)
-    assert len(runner.ran) == 5 * 4
-
-
-def test_finals_with_validation_runs_after_them_end_with_the_choice() -> None:
-    runner = FakeRunner(noise=WILD)
-    hold(runner, 6, n_confirming=3)
-    assert len(runner.ran) == MIN_ROUNDS * 4
-
-
 def test_finals_end_at_the_plans_number_of_rounds() -> None:
     for n_rounds in (0, 1, 2, 4):
         runner = FakeRunner(noise=WILD)
@@ -155,11 +118,47 @@ def test_finals_end_at_the_plans_number_of_rounds() -> None:
         assert len(runner.ran) == n_rounds * 4
 
 
-def test_the_least_rounds_are_held_although_the_time_is_up() -> None:
+def test_each_round_measures_only_what_is_left() -> None:
+    asked: list[Rounds] = []
+
+    def left(rounds: Rounds) -> set[int]:
+        asked.append(rounds)
+        return [{0, 3, 7}, {3, 7}, set[int]()][len(asked) - 1]
+
+    runner, events = FakeRunner(noise=WILD), list[RoundMeasured]()
+    rounds = hold(runner, 6, left=left, on_round=events.append)
+    assert {number: len(each) for number, each in rounds.items()} == {0: 2, 3: 3, 5: 1, 7: 3}
+    assert len(runner.ran) == 4 + 3 + 2
+    assert [each.n_contenders for each in events] == [4] * 4 + [3] * 3 + [2] * 2
+    assert [max(map(len, each.values())) for each in asked] == [1, 2, 3]
+
+
+def test_what_is_left_is_asked_again_of_the_same_rounds_after_a_cut() -> None:
+    """A later round that has begun already does not change which contenders it measures."""
+
+    def left(rounds: Rounds) -> set[int]:
+        return {0, 3} if max(map(len, rounds.values())) == 1 else {3}
+
+    kept, cut = record(), FakeRunner()
+
+    def before(_settings: SplitSettings) -> None:
+        if len(cut.ran) == 6:
+            raise KeyboardInterrupt
+
+    cut.before = before
+    with pytest.raises(KeyboardInterrupt):
+        hold(cut, 2, kept, left=left)
+    again = FakeRunner()
+    rounds = hold(again, 2, kept, left=left)
+    assert len(again.ran) == 1
+    assert {number: len(each) for number, each in rounds.items()} == {0: 2, 3: 2, 5: 1, 7: 1}
+
+
+def test_the_first_round_is_held_although_the_time_is_up() -> None:
     runner = FakeRunner(noise=WILD)
     rounds = hold(runner, 6, time_is_up=always)
-    assert len(runner.ran) == MIN_ROUNDS * 4
-    assert all(len(each) == MIN_ROUNDS for each in rounds.values())
+    assert len(runner.ran) == 4
+    assert all(list(each) == [0] for each in rounds.values())
 
 
 def test_a_round_that_has_begun_is_finished_after_the_time_is_up() -> None:
@@ -173,27 +172,14 @@ def test_events_have_how_much_of_a_round_is_left() -> None:
     hold(FakeRunner(), 3, on_round=events.append)
     rounds = [event for event in events if isinstance(event, RoundMeasured)]
     assert [(each.n_round, each.n_left) for each in rounds] == [(n, left) for n in range(3) for left in (3, 2, 1, 0)]
+    assert {each.n_contenders for each in rounds} == {4}
     assert all(isinstance(each.outcome, Measured) for each in rounds)
 
 
-@pytest.mark.parametrize("n_rounds_beside", [0, 1, 3])
-def test_latencies_beside_a_prefill_are_measured_in_the_first_rounds_only(n_rounds_beside: int) -> None:
+def test_the_finals_measure_no_latencies_beside_a_prefill() -> None:
     runner = FakeRunner(noise=WILD)
-    hold(runner, 5, n_rounds_beside=n_rounds_beside)
-    n_without = 5 - n_rounds_beside
-    assert runner.efforts == [ROUNDS] * n_rounds_beside * 4 + [replace(ROUNDS, n_beside_prefill=0)] * n_without * 4
-
-
-def test_a_round_keeps_its_latencies_beside_a_prefill() -> None:
-    rounds = hold(FakeRunner(noise=WILD), 5)
-    for outcome in (rounds[0][0], rounds[0][4]):
-        assert isinstance(outcome, Measured)
-    told = [
-        outcome.models["chat"].samples.ttft_s_beside_prefill
-        for outcome in rounds[3].values()
-        if isinstance(outcome, Measured)
-    ]
-    assert [len(each) for each in told] == [1, 1, 1, 0, 0]
+    hold(runner, 5)
+    assert set(runner.efforts) == {replace(ROUNDS, n_beside_prefill=0)}
 
 
 def test_a_disturbed_round_is_measured_again_and_the_finals_go_on() -> None:
@@ -253,41 +239,17 @@ def test_finals_after_further_trials_begin_anew() -> None:
     hold(FakeRunner(), 3, kept)
     assert kept.rounds("finals", str(N_TRIALS + 1)) == {}
     runner = FakeRunner()
-    Finals(with_finals(3), kept, N_TRIALS + 1, seed=1).hold(FINALISTS[:2], runner, quiet, never, at_once)
+    first_two = FINALISTS[:2]
+    Finals(with_finals(3), kept, N_TRIALS + 1, seed=1).hold(first_two, runner, quiet, never, lambda _rounds: {0, 3})
     assert len(runner.ran) == 6
     assert len(kept.rounds("finals", str(N_TRIALS))) == 4
 
 
-def test_without_finalists_nothing_is_measured() -> None:
+@pytest.mark.parametrize("n_contenders", [0, 1])
+def test_with_less_than_two_contenders_nothing_is_measured(n_contenders: int) -> None:
     runner = FakeRunner()
-    Finals(with_finals(3), record(), N_TRIALS, seed=1).hold([], runner, quiet, never, at_once)
+    Finals(with_finals(3), record(), N_TRIALS, seed=1).hold(FINALISTS[:n_contenders], runner, quiet, never, all_of_them)
     assert runner.ran == []
-
-
-def speeds(*figures: float) -> dict[int, TrialOutcome]:
-    """Return the rounds of one finalist on a machine of these relative speeds."""
-    runner = FakeRunner(machine_speed=lambda n_run: figures[n_run])
-    return {n_round: runner.run(settings(3), ROUNDS) for n_round in range(len(figures))}
-
-
-@pytest.mark.parametrize(
-    ("rounds", "known"),
-    [
-        ({}, True),
-        ({0: speeds(1.0, 1.0)}, False),
-        ({0: speeds(1.0, 1.0, 1.0)}, True),
-        ({0: speeds(1.0, 1.001, 0.999)}, True),
-        ({0: speeds(1.0, 1.1, 0.9)}, False),
-        ({0: speeds(1.0, 1.0, 1.0), 1: speeds(1.0, 1.1, 0.9)}, False),
-    ],
-)
-def test_speeds_are_known_once_all_intervals_over_the_rounds_are_narrow(rounds: Rounds, known: bool) -> None:
-    assert settled(rounds, 0.01) is known
-
-
-def test_a_finalist_that_cannot_be_measured_does_not_hold_the_others_up() -> None:
-    refused: TrialOutcome = Infeasible("load", "chat", "no room", 1, 0.1)
-    assert settled({0: dict.fromkeys(range(3), refused), 1: speeds(1.0, 1.0, 1.0)}, 0.01)
 
 
 LIMITS = Limits((200 * MIB,), 0, None, n_processes=1, file_bytes={"chat": MIB, "code": MIB})
@@ -349,7 +311,7 @@ def test_a_study_ends_with_its_finals_and_only_their_figures_count(tmp_path: Pat
     assert held.run(runner, quiet) == "all 5 trials are done"
     finished = held.finished()
     again = [trial for trial in finished if trial.rounds("finals")]
-    assert len(runner.ran) == 5 + 3 * len(again)
+    assert len(runner.ran) == 5 + sum(len(trial.rounds("finals")) for trial in again)
     assert finished[lucky] in again
     first, metric = finished[lucky].outcome, finished[lucky].metric("chat", "tokens_per_s")
     assert isinstance(first, Measured)
@@ -359,11 +321,15 @@ def test_a_study_ends_with_its_finals_and_only_their_figures_count(tmp_path: Pat
     assert any(trial.settings in BASELINES for trial in again)
 
 
-@pytest.mark.parametrize(("noise", "n_rounds"), [(Noise(), MIN_ROUNDS), (WILD, 8)])
-def test_a_study_holds_more_finals_where_noise_may_decide_them(tmp_path: Path, noise: Noise, n_rounds: int) -> None:
-    held = search(tmp_path, n_trials=5, schedule=with_finals(8, n_confirming=3))
-    held.run(FakeRunner(noise=noise), quiet)
-    assert {len(trial.rounds("finals")) for trial in held.finished() if trial.rounds("finals")} == {n_rounds}
+def test_a_study_holds_more_finals_where_noise_may_decide_them(tmp_path: Path) -> None:
+    n_measured = []
+    for noise in (Noise(load=0.0005), WILD):
+        folder = tmp_path / str(noise.load)
+        folder.mkdir()
+        runner = FakeRunner(noise=noise)
+        search(folder, n_trials=5, schedule=with_finals(8)).run(runner, quiet)
+        n_measured.append(len(runner.ran))
+    assert n_measured[0] < n_measured[1]
 
 
 def test_without_finals_the_searchs_own_figures_count(tmp_path: Path) -> None:
@@ -375,7 +341,7 @@ def test_without_finals_the_searchs_own_figures_count(tmp_path: Path) -> None:
     assert contenders(held.finished())
 
 
-@pytest.mark.parametrize("into", [0, 1, 4, 6])
+@pytest.mark.parametrize("into", [0, 1, 2])
 def test_a_study_that_is_interrupted_in_its_finals_measures_nothing_twice_and_loses_nothing(
     into: int, tmp_path: Path
 ) -> None:
@@ -421,15 +387,15 @@ def test_a_study_that_is_interrupted_in_the_first_round_keeps_its_front(tmp_path
     assert [trial.number for trial in front(cut, task().objectives)] == on_front
 
 
-def test_a_study_whose_time_is_up_still_holds_the_least_rounds(tmp_path: Path) -> None:
+def test_a_study_whose_time_is_up_still_holds_the_first_round(tmp_path: Path) -> None:
     study(tmp_path, n_rounds=0).run(FakeRunner(), quiet)
     late = study(tmp_path, n_rounds=6, n_trials=99, timeout_s=0.0)
     runner = FakeRunner(noise=WILD)
     assert late.run(runner, quiet) == "the time is up"
     again = [trial for trial in late.finished() if trial.rounds("finals")]
     assert again
-    assert all(len(trial.rounds("finals")) == MIN_ROUNDS for trial in again)
-    assert len(runner.ran) == MIN_ROUNDS * len(again)
+    assert all(len(trial.rounds("finals")) == 1 for trial in again)
+    assert len(runner.ran) == len(again)
 
 
 def test_a_study_with_finals_that_is_over_runs_nothing_more(tmp_path: Path) -> None:
@@ -444,7 +410,8 @@ def test_a_study_that_goes_on_with_further_trials_holds_finals_over_all_of_them(
     longer, runner = study(tmp_path, n_trials=7), FakeRunner()
     assert n_in_finals(longer.finished()) > 0
     longer.run(runner, quiet)
-    assert len(runner.ran) == 2 + MIN_ROUNDS * n_in_finals(longer.finished())
+    n_rounds = sum(len(trial.rounds("finals")) for trial in longer.finished())
+    assert len(runner.ran) == 2 + n_rounds > 2
 
 
 def test_the_first_load_of_a_study_that_goes_on_with_its_finals_is_prepared(tmp_path: Path) -> None:
@@ -476,12 +443,3 @@ def test_a_storage_that_goes_away_between_two_attempts_is_one_sentence(tmp_path:
     runner = FakeRunner(disturbances={0: "noise"}, before=before)
     with pytest.raises(StorageError, match="cannot be read or written"):
         study(tmp_path, schedule=Schedule(n_attempts=2)).run(runner, quiet)
-
-
-def test_the_front_has_finalists_only(tmp_path: Path) -> None:
-    held = study(tmp_path, schedule=with_finals(3, n_finalists=1))
-    held.run(FakeRunner(noise=Noise(load=0.05)), quiet)
-    on_front = front(held.finished(), (CHAT, VRAM))
-    assert 0 < n_in_finals(held.finished()) < 5
-    assert on_front
-    assert all(trial.rounds("finals") for trial in on_front)

@@ -9,10 +9,12 @@ from optuna.storages import InMemoryStorage
 
 from layertune.config import Floor, Objective
 from layertune.errors import Interrupted
-from layertune.results.choice import MIN_ROUNDS, Choice, compare_rounds
+from layertune.results.choice import Choice, compare_rounds
+from layertune.results.estimates import Estimates
 from layertune.results.statistics import compare
 from layertune.results.trial_summary import reason
-from layertune.results.trials import FinishedTrial
+from layertune.results.trials import FinishedTrial, feasible_trials
+from layertune.sampler.selection import estimates, speed_priors
 from layertune.search.finals import RoundMeasured, to_validate
 from layertune.search.search import Search
 from layertune.search.study_record import StudyRecord
@@ -38,8 +40,22 @@ def study(folder: Path, n_confirming: int = N_CONFIRMING, **changes: object) -> 
     return search(folder, **values | {"schedule": schedule} | changes)
 
 
+def known_of(trials: Sequence[FinishedTrial]) -> Estimates:
+    feasible = feasible_trials(trials)
+    return estimates(feasible, speed_priors({}, trials, feasible))
+
+
+def choice_of(trials: Sequence[FinishedTrial], floors: Sequence[Floor] = ()) -> Choice:
+    return Choice.of(trials, task().objectives, floors, estimates=known_of(trials))
+
+
 def chosen(trials: Sequence[FinishedTrial]) -> list[int]:
-    return [trial.number for trial in to_validate(trials, Choice.of(trials, task().objectives), BASELINES)]
+    return [each.number for each in to_validate(trials, choice_of(trials), BASELINES, known_of(trials), {})]
+
+
+def n_in_finals(trials: Sequence[FinishedTrial]) -> int:
+    """Return how many measurements the finals made."""
+    return sum(len(each.rounds("finals")) for each in trials)
 
 
 def confirmed(trials: Sequence[FinishedTrial]) -> list[int]:
@@ -57,10 +73,10 @@ def test_validation_runs_measure_what_the_finals_chose_and_the_baselines(tmp_pat
     finished = held.finished()
     assert confirmed(finished) == chosen(finished)
     assert any(trial.settings in BASELINES and trial.rounds("validation") for trial in finished)
-    n_finalists = sum(bool(trial.rounds("finals")) for trial in finished)
-    assert len(runner.ran) == N_TRIALS + N_FINALS * n_finalists + N_CONFIRMING * len(chosen(finished))
+    n_finals = n_in_finals(finished)
+    assert len(runner.ran) == N_TRIALS + n_finals + N_CONFIRMING * len(chosen(finished))
     kinds = [event.stage for event in events if isinstance(event, RoundMeasured)]
-    assert kinds == ["finals"] * N_FINALS * n_finalists + ["validation"] * N_CONFIRMING * len(chosen(finished))
+    assert kinds == ["finals"] * n_finals + ["validation"] * N_CONFIRMING * len(chosen(finished))
 
 
 def test_validation_runs_are_reported_and_choose_nothing(tmp_path: Path) -> None:
@@ -87,16 +103,22 @@ def test_without_validation_runs_the_finals_are_reported(tmp_path: Path) -> None
     assert all(trial.reported_by == trial.chosen_by for trial in held.finished())
 
 
-def test_without_finals_there_are_no_validation_runs(tmp_path: Path) -> None:
-    runner = FakeRunner()
-    study(tmp_path, schedule=with_finals(0, n_confirming=N_CONFIRMING)).run(runner, quiet)
-    assert len(runner.ran) == N_TRIALS
+def test_without_finals_what_the_search_chose_is_validated(tmp_path: Path) -> None:
+    held, runner = study(tmp_path, schedule=with_finals(0, n_confirming=N_CONFIRMING)), FakeRunner()
+    held.run(runner, quiet)
+    finished = held.finished()
+    assert n_in_finals(finished) == 0
+    assert confirmed(finished) == chosen(finished)
+    assert len(runner.ran) == N_TRIALS + N_CONFIRMING * len(chosen(finished))
 
 
-def test_validation_runs_end_early_when_all_speeds_are_known(tmp_path: Path) -> None:
-    held = study(tmp_path, n_confirming=9)
-    held.run(FakeRunner(), quiet)
-    assert {len(runs) for trial in held.finished() if (runs := trial.rounds("validation"))} == {MIN_ROUNDS}
+@pytest.mark.parametrize("n_confirming", [1, 2, 5])
+def test_the_number_of_validation_runs_is_fixed_whatever_they_show(n_confirming: int, tmp_path: Path) -> None:
+    held, runner = study(tmp_path, n_confirming), FakeRunner()
+    held.run(runner, quiet)
+    finished = held.finished()
+    assert {len(finished[number].rounds("validation")) for number in chosen(finished)} == {n_confirming}
+    assert len(runner.ran) == N_TRIALS + n_in_finals(finished) + n_confirming * len(chosen(finished))
 
 
 def test_latencies_next_to_a_prefill_are_measured_in_validation_runs(tmp_path: Path) -> None:
@@ -113,12 +135,11 @@ def test_where_the_time_is_up_after_the_finals_these_are_reported(tmp_path: Path
     study(tmp_path, schedule=with_finals(0)).run(FakeRunner(), quiet)
     late, runner = study(tmp_path, timeout_s=0.0), FakeRunner(noise=WILD)
     late.run(runner, quiet)
-    n_finalists = sum(bool(trial.rounds("finals")) for trial in late.finished())
-    assert len(runner.ran) == MIN_ROUNDS * n_finalists > 0
+    assert len(runner.ran) == n_in_finals(late.finished()) > 0
     assert confirmed(late.finished()) == []
 
 
-@pytest.mark.parametrize("into", [0, 1, 5])
+@pytest.mark.parametrize("into", [0, 1, 4])
 def test_a_study_interrupted_in_its_validation_runs_goes_on_and_reports_all_or_none(into: int, tmp_path: Path) -> None:
     straight, cut = tmp_path / "straight", tmp_path / "cut"
     straight.mkdir()
@@ -226,9 +247,9 @@ def test_no_gain_pairs_the_pick_s_validation_runs_with_a_baseline_s_finals(tmp_p
     held.run(FakeRunner(machine_speed=lambda _: 0.9), quiet)
     trials = held.finished()
     (left,) = (trial for trial in trials if trial.settings in BASELINES)
-    picked = Choice.of(trials, task().objectives).picks["balanced"]
+    picked = choice_of(trials).picks["balanced"]
     assert trials[picked].reported_by == "validation"
-    assert (len(left.rounds("finals")), len(left.rounds("validation"))) == (N_FINALS, 0)
+    assert (len(left.rounds("finals")), len(left.rounds("validation"))) == (1, 0)
     in_finals = compare_rounds(trials[picked], left, "chat", "tokens_per_s")
     assert in_finals is not None
     assert in_finals.ratio == pytest.approx(true_gain(trials[picked], left))
@@ -251,7 +272,7 @@ def test_without_a_front_no_baseline_is_measured_again(tmp_path: Path) -> None:
     unreached = Floor(Objective("chat.tokens_per_s", "maximize"), 1e6)
     held = study(tmp_path, floors=[unreached])
     finished = held.finished()
-    assert to_validate(finished, Choice.of(finished, task().objectives, [unreached]), BASELINES) == []
+    assert to_validate(finished, choice_of(finished, [unreached]), BASELINES, known_of(finished), {}) == []
 
 
 def test_each_of_two_machines_validates_its_own_choice(tmp_path: Path) -> None:
