@@ -1,6 +1,6 @@
 """How well does a study choose, and with how many loads? Whole searches on recorded tables, whose truth is known.
 
-    python benchmarks/choosing/simulate.py [--seeds 200] [--cards 1 2 …] [--noises 0.01 0.03 0.07] [--jobs 2]
+    python benchmarks/choosing/simulate.py [--seeds 200] [--cards 1 2 …] [--noises 0.01 0.03 0.07]
 
 Runs the real search with its finals and validation runs. Trials are replayed from the tables of
 benchmarks/search_efficiency, with normal noise between loads of the size that is asked for, and a third of it between
@@ -9,11 +9,12 @@ Markdown, and writes choosing.md and choosing.json beside this file.
 """
 
 import argparse
+import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import exp, log
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,19 +23,21 @@ from statistics import fmean, median
 
 from optuna.storages import InMemoryStorage
 
+from layertune.config.measurement import FinalsConfig
+from layertune.results.picks import contested
+from layertune.results.statistics import compare
+from layertune.results.trials import FinishedTrial
+from layertune.search.schedule import Schedule
+from layertune.search.search import Search
+from layertune.space.baselines import baselines
+from layertune.testing import ReplayRunner
+from layertune.testing.recorded_table import Speed
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "search_efficiency"))
+
+from race import EFFORT, Field, Race, cap_bytes, opened, task
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "search_efficiency"))
-
-from race import EFFORT, Field, Race, cap_bytes, opened, task  # noqa: E402
-
-from layertune.config.measurement import FinalsConfig  # noqa: E402
-from layertune.results.statistics import compare  # noqa: E402
-from layertune.results.trials import FinishedTrial  # noqa: E402
-from layertune.search.schedule import Schedule  # noqa: E402
-from layertune.search.search import Search  # noqa: E402
-from layertune.space.baselines import baselines  # noqa: E402
-from layertune.testing import ReplayRunner  # noqa: E402
-
 NOISES = (0.01, 0.03, 0.07)
 
 # The share of a load's noise that repetitions of one load have, and the step of the machine's random walk.
@@ -88,7 +91,8 @@ def simulate(case: Case) -> Outcome:
     """Run one search."""
     field = FIELDS[case.card - 1]
     table, truth = opened(field)
-    runner = _runner(case)
+    runner = ReplayRunner(table, cap_bytes(table, field.cap), case.seed)
+    runner.use_noise(SimulatedNoise(case.noise, case.seed))
     race = Race(field, "layer-split", planned=True, seed=case.seed, n_trials=40)
     finals = FinalsConfig()
     again = replace(
@@ -114,7 +118,7 @@ def simulate(case: Case) -> Outcome:
     compared = next((each for each in trials if each.rounds("validation") and each is not pick), None)
     n_finals, n_validation = (sum(len(each.rounds(stage)) for each in trials) for stage in ("finals", "validation"))
     again_measured = [each for each in trials if each.rounds("finals")]
-    speed = {
+    true = {
         each.number: {name: table.true_speed(name, engine).tokens_per_s for name, engine in each.settings.items()}
         for each in trials
     }
@@ -125,103 +129,128 @@ def simulate(case: Case) -> Outcome:
         n_validation,
         1 - truth.score(pick.settings) / truth.best_score,
         choice.decided is True,
-        _is_wrong(choice.picks, again_measured, speed, finals.target_spread),
-        *_claim(pick, compared, speed),
+        _is_wrong(choice.picks, again_measured, true, finals.target_spread),
+        *_claim(pick, compared, true),
     )
 
 
-def _is_wrong(picks, finalists: Sequence[FinishedTrial], speed, margin: float) -> bool:
-    def score(number: int, names) -> float:
-        return exp(fmean(log(speed[number][name]) for name in names))
-
-    for name, number in picks.items():
-        names = [name] if name in speed[number] else list(speed[number]) if name == "balanced" else []
-        if names and any(score(each.number, names) > score(number, names) * (1 + margin) for each in finalists):
+def _is_wrong(
+    picks: Mapping[str, int], finalists: Sequence[FinishedTrial], true: Mapping[int, Mapping[str, float]], margin: float
+) -> bool:
+    """Return whether a contested pick is truly slower than another contender by more than the margin."""
+    for pick, weights in contested(next(iter(true.values()))).items():
+        scores = {number: fmean(log(speeds[name]) for name in weights) for number, speeds in true.items()}
+        best = max((scores[each.number] for each in finalists), default=scores[picks[pick]])
+        if best > scores[picks[pick]] + log(1 + margin):
             return True
     return False
 
 
-def _claim(pick: FinishedTrial, baseline: FinishedTrial | None, speed) -> tuple[float | None, tuple[bool, ...]]:
+def _claim(
+    pick: FinishedTrial, baseline: FinishedTrial | None, true: Mapping[int, Mapping[str, float]]
+) -> tuple[float | None, tuple[bool, ...]]:
+    """Return by how much the claim overstates the gain, and whether each model's interval holds the true ratio."""
     if baseline is None or not pick.rounds("validation"):
         return None, ()
     over, covered = [], []
     for name in pick.settings:
         found = compare(*(each.by_round(name, "tokens_per_s", "validation") for each in (pick, baseline)))
-        true = speed[pick.number][name] / speed[baseline.number][name]
-        if found is None or found.low is None or found.high is None:
-            continue
-        over.append(log(found.ratio / true))
-        covered.append(found.low <= true <= found.high)
-    return exp(fmean(over)) - 1, tuple(covered)
+        ratio = true[pick.number][name] / true[baseline.number][name]
+        if found is not None and found.low is not None and found.high is not None:
+            over.append(log(found.ratio / ratio))
+            covered.append(found.low <= ratio <= found.high)
+    return (exp(fmean(over)) - 1, tuple(covered)) if over else (None, ())
 
 
-def _runner(case: Case) -> ReplayRunner:
-    field = FIELDS[case.card - 1]
-    table, _ = opened(field)
-    runner = ReplayRunner(table, cap_bytes(table, field.cap), case.seed)
-    generator = Random(f"{case.seed} noise")
-    wander = [0.0]
+class SimulatedNoise:
+    """Normal noise between loads and repetitions, on a machine whose speed wanders from load to load."""
 
-    class Normal:
-        def load(self, speed, given: Random):
-            wander[0] += generator.gauss(0, _DRIFT)
-            return _scaled(speed, wander[0] + given.gauss(0, case.noise))
+    def __init__(self, size: float, seed: int) -> None:
+        self._size = size
+        self._generator = Random(f"{seed} drift")
+        self._wander = 0.0
 
-        def repeat(self, speed, given: Random):
-            return _scaled(speed, given.gauss(0, case.noise * _REPEATS))
+    def load(self, speed: Speed, generator: Random) -> Speed:
+        """Return what a model of this true speed does after one load."""
+        self._wander += self._generator.gauss(0, _DRIFT)
+        return _scaled(speed, self._wander + generator.gauss(0, self._size))
 
-    runner._noise = dict.fromkeys(table.n_layers, Normal())
-    return runner
+    def repeat(self, speed: Speed, generator: Random) -> Speed:
+        """Return one repetition of a loaded model."""
+        return _scaled(speed, generator.gauss(0, self._size * _REPEATS))
 
 
-def _scaled(speed, logarithm: float):
+def _scaled(speed: Speed, logarithm: float) -> Speed:
     factor = exp(logarithm)
     return replace(
         speed, pp_tokens_per_s=speed.pp_tokens_per_s * factor, tg_tokens_per_s=speed.tg_tokens_per_s * factor
     )
 
 
-def report(found):
+def report(found: Sequence[Outcome]) -> str:
+    """Return the Markdown."""
+    n_seeds = len({each.case.seed for each in found})
+    lines = [
+        f"{n_seeds} searches for each line, EMULATED (replayed from recorded tables). Noise is between two loads",
+        "of one setting. Loads are those of the finals and validation runs: median, 95th percentile in brackets.",
+        "Regret is how much slower the balanced pick truly is than the best setting there is: median, 95th percentile.",
+        "Wrong is the share of the studies called decided in which a pick is truly more than the target spread slower",
+        "than another contender. Overstated is the median of the claimed gain over the true one; covered is the share",
+        "of the claims' 95 % intervals that hold the true ratio.",
+        "",
+        "| card | noise | trials | loads | regret | decided | wrong | overstated | covered |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
     for card in sorted({each.case.card for each in found}):
         for noise in sorted({each.case.noise for each in found}):
             here = [each for each in found if (each.case.card, each.case.noise) == (card, noise)]
-            if not here:
-                continue
-            q = lambda values, share: sorted(values)[min(len(values) - 1, int(share * len(values)))]
-            over = [each.overstated for each in here if each.overstated is not None]
-            cov = [c for each in here for c in each.covered]
-            dec = [each for each in here if each.decided]
-            loads = [each.n_finals + each.n_validation for each in here]
-            reg = [each.regret for each in here]
-            print(
-                card,
-                noise,
-                "n",
-                len(here),
-                "trials",
-                median(e.n_trials for e in here),
-                "loads",
-                median(loads),
-                q(loads, 0.95),
-                "regret %.4f %.4f" % (median(reg), q(reg, 0.95)),
-                "decided %.2f wrong %d" % (len(dec) / len(here), sum(e.wrong for e in dec)),
-                "over %.4f (%d)" % (median(over) if over else 0, len(over)),
-                "cover %.3f" % (sum(cov) / max(1, len(cov))),
-                flush=True,
-            )
+            if here:
+                lines.append(_line(here))
+    return "\n".join(lines) + "\n"
 
 
-def main():
-    parser = argparse.ArgumentParser()
+def _line(here: Sequence[Outcome]) -> str:
+    case, field = here[0].case, FIELDS[here[0].case.card - 1]
+    loads = [each.n_finals + each.n_validation for each in here]
+    regrets = [each.regret for each in here]
+    decided = [each for each in here if each.decided]
+    over = [each.overstated for each in here if each.overstated is not None]
+    covered = [each for outcome in here for each in outcome.covered]
+    cells = (
+        f"{field.table}, {field.cap:.0%}{f', {field.n_threads} thread' if field.n_threads else ''}",
+        f"{case.noise:.0%}",
+        f"{median(each.n_trials for each in here):g}",
+        f"{median(loads):g} ({_percentile(loads):g})",
+        f"{median(regrets):.1%}, {_percentile(regrets):.1%}",
+        f"{len(decided) / len(here):.0%}",
+        f"{fmean(each.wrong for each in decided):.1%}" if decided else "–",
+        f"{median(over):+.1%}" if over else "–",
+        f"{fmean(covered):.1%} of {len(covered)}" if covered else "–",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _percentile(values: Sequence[float], share: float = 0.95) -> float:
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=200)
-    parser.add_argument("--cards", type=int, nargs="+", default=[1, 2, 3, 4])
+    parser.add_argument("--cards", type=int, nargs="+", choices=range(1, len(FIELDS) + 1), default=[1, 2, 3, 4])
     parser.add_argument("--noises", type=float, nargs="+", default=list(NOISES))
     parser.add_argument("--jobs", type=int, default=2)
-    o = parser.parse_args()
-    cases = [Case(c, n, s) for c in o.cards for n in o.noises for s in range(o.seeds)]
-    with ProcessPoolExecutor(o.jobs, mp_context=get_context("spawn")) as pool:
+    parser.add_argument("--into", type=Path, default=HERE)
+    options = parser.parse_args()
+    cases = [
+        Case(card, noise, seed) for card in options.cards for noise in options.noises for seed in range(options.seeds)
+    ]
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         found = list(pool.map(simulate, cases, chunksize=4))
-    report(found)
+    print(report(found))
+    (options.into / "choosing.md").write_text(report(found), encoding="utf-8")
+    lines = ",\n".join(json.dumps(asdict(each)) for each in found)
+    (options.into / "choosing.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -67,6 +67,8 @@ def search(
     study: Annotated[Path | None, typer.Option(metavar="DIR", help="The study's folder (studies/NAME).")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the sampler and the measured tokens.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a study that was interrupted.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A first look: few trials, few rounds.")] = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Many more rounds, and no time limit.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be searched, and stop.")] = False,
     json: Json = False,
 ) -> None:
@@ -75,8 +77,12 @@ def search(
     from layertune.cli import search as command
     from layertune.config.overrides import Overrides
 
+    if quick and thorough:
+        raise UsageError("--quick and --thorough contradict each other", remedy="leave one of them out")
+    preset = "quick" if quick else "thorough" if thorough else None
+    shared = storage is not None
     overrides = Overrides(
-        model or [], budget, device, set_ or [], trials, timeout, sampler, seed, study, warm_start, storage is not None
+        model or [], budget, device, set_ or [], trials, timeout, sampler, seed, study, warm_start, shared, preset
     )
     try:
         command.run(config, overrides, storage=storage, folder=study, resume=resume, dry_run=dry_run, as_json=json)

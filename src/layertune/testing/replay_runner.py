@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import ceil
 from random import Random
+from typing import Protocol
 
 from layertune.memory.buffers import BufferBytes
 from layertune.settings import Placement, SplitSettings
@@ -14,6 +15,18 @@ from layertune.trial.outcome import Infeasible, Measured, ModelReport, ModelSamp
 from layertune.trial.runners import GiveUp, never
 from layertune.trial.time_spent import TimeSpent
 from layertune.vram.vram_report import VramReport
+
+
+class ReplayNoise(Protocol):
+    """The noise of a machine."""
+
+    def load(self, speed: Speed, generator: Random) -> Speed:
+        """Return what a model of this true speed does after one load."""
+        ...
+
+    def repeat(self, speed: Speed, generator: Random) -> Speed:
+        """Return one repetition of a loaded model."""
+        ...
 
 
 class ReplayRunner:
@@ -30,9 +43,13 @@ class ReplayRunner:
         self._table = table
         self._cap_bytes = cap_bytes
         self._seed = seed
-        self._noise = {name: RecordedNoise.of(table, name) for name in table.n_layers}
+        self._noise: dict[str, ReplayNoise] = {name: RecordedNoise.of(table, name) for name in table.n_layers}
         self._share = 1 / len(table.n_layers)
         self._loaded: dict[str, Placement] = {}
+
+    def use_noise(self, noise: "ReplayNoise") -> None:
+        """Replace the table's own noise, for every model."""
+        self._noise = dict.fromkeys(self._noise, noise)
 
     def prepare(self, settings: SplitSettings) -> None:
         self.spent += TimeSpent(load_s=self._load(settings))
