@@ -50,6 +50,7 @@ def front_table(result: Result) -> Table:
         table.column("tokens/s", "alone", right=True)
         table.column("", "together", right=True)
     table.column("peak", "VRAM", right=True)
+    table.column("", "loads", right=True)
     table.column("", "pick", wraps=True)
     for number in result.pareto:
         table.row(*_row(result, result.trial(number)))
@@ -80,6 +81,7 @@ def _row(result: Result, trial: TrialInfo) -> list[str]:
         alone, together = metrics["tokens_per_s"], metrics["tokens_per_s_together"]
         cells += [layers, f"{engine.n_ctx} {engine.n_batch}", _speed(alone), f"{together.median:.1f}"]
     cells.append(format_bytes(trial.vram.peak_bytes) if trial.vram else "–")
+    cells.append(str(1 + trial.n_all_rounds()))
     cells.append(", ".join(pick for pick, number in result.picks.items() if number == trial.number))
     return cells
 

@@ -1,6 +1,7 @@
 """The sentences under a study's table: where its speeds come from, and what may have affected them."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from layertune.results.drift import CLEAR_DRIFT
 from layertune.results.result import BaselineInfo, ClockInfo, ComparisonInfo, PlanInfo, Result
@@ -19,25 +20,34 @@ def study_remarks(result: Result, interval: str = "±") -> list[str]:
 
 
 def finals_words(result: Result, interval: str = "±") -> str:
-    """Return in which stage the front and the picks were chosen, and in which the speeds of the table were measured."""
-    finalists = [trial for trial in result.trials if trial.n_rounds > 0]
-    if not finalists:
+    """Return what was measured again, what it chose, and where the claims come from."""
+    again = [trial for trial in result.trials if trial.n_all_rounds() > 0]
+    if not again:
         return "No finals were held: each trial was measured once, so some are on the front by luck."
-    n_rounds = max(trial.n_rounds for trial in finalists)
-    n_confirming = max(trial.n_confirming for trial in finalists)
+    finalists = [trial for trial in again if trial.n_rounds > 0]
+    n_rounds, n_validation = (
+        max(counts) for counts in zip(*((t.n_rounds, t.n_confirming) for t in again), strict=True)
+    )
+    chosen = (
+        f"The picks were chosen among {len(finalists)} settings that were measured again, in up to {n_rounds} rounds."
+        if finalists
+        else "No other setting could still have become a pick, so none was measured again to choose it."
+    )
+    is_open = " Noise could still change a pick." if result.decided is False else ""
+    validated = [trial.number for trial in again if trial.n_confirming > 0]
+    reported = (
+        f" {_trials(validated)} had {n_validation} validation runs, which chose nothing; gains are reported from these."
+        if validated
+        else " There were no validation runs, so the speeds of the picks are a little too high by luck."
+    )
     tied = [trial for trial in result.trials if trial.tied_with is not None]
     equals = ", ".join(f"{trial.number} ({trial.tied_with} stands in for it)" for trial in tied)
     left_out = f" Left out, because they are not shown to be better than another: {equals}." if tied else ""
-    is_open = " Noise could still change the choice." if result.decided is False else ""
-    reported = (
-        f"The speeds shown are from {n_confirming} further rounds, which chose nothing"
-        if n_confirming
-        else "The speeds shown are from these rounds, so they are a little too high by luck"
-    )
-    return (
-        f"The finals chose the front and the picks: {len(finalists)} settings, measured again in {n_rounds} rounds."
-        f"{is_open} {reported}. {interval} is the 95 % interval of the median.{left_out}"
-    )
+    return f"{chosen}{is_open}{reported} {interval} is the 95 % interval of the median.{left_out}"
+
+
+def _trials(numbers: Sequence[int]) -> str:
+    return f"Trial{'s' if len(numbers) > 1 else ''} {' and '.join(map(str, numbers))}"
 
 
 def plan_words(plan: PlanInfo) -> str:
