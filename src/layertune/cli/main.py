@@ -59,10 +59,7 @@ def search(
     ] = None,
     set_: Settings = None,
     storage: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", help="Keep the trials elsewhere, like postgresql://HOST/NAME, under the folder's name."
-        ),
+        str | None, typer.Option(metavar="URL", help="Keep the trials elsewhere, like postgresql://HOST/NAME.")
     ] = None,
     study: Annotated[Path | None, typer.Option(metavar="DIR", help="The study's folder (studies/NAME).")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the sampler and the measured tokens.")] = None,
@@ -75,12 +72,9 @@ def search(
     """Search the settings of all models by measuring them together; write the front, the .env, result.json and a
     report."""
     from layertune.cli import search as command
-    from layertune.config.overrides import Overrides
+    from layertune.config.overrides import Overrides, preset_of
 
-    if quick and thorough:
-        raise UsageError("--quick and --thorough contradict each other", remedy="leave one of them out")
-    preset = "quick" if quick else "thorough" if thorough else None
-    shared = storage is not None
+    shared, preset = storage is not None, preset_of(quick=quick, thorough=thorough)
     overrides = Overrides(
         model or [], budget, device, set_ or [], trials, timeout, sampler, seed, study, warm_start, shared, preset
     )
@@ -152,7 +146,7 @@ def export(
             show_default="env",
         ),
     ] = None,
-    pick: Annotated[str, typer.Option(metavar="balanced|MODEL|lean|TRIAL", help="Which trial.")] = "balanced",
+    pick: Annotated[str, typer.Option(metavar="balanced|even|MODEL|lean|TRIAL", help="Which trial.")] = "balanced",
     compat: Annotated[
         str | None,
         typer.Option(metavar="worksheet", help="Write a .env for a compose file that fixes -c 1024 -b 128 -t 4."),
@@ -273,7 +267,7 @@ def verify(
     url: Annotated[
         list[str] | None, typer.Option("--url", metavar="NAME=URL", help="A llama-server that runs already; repeat it.")
     ] = None,
-    pick: Annotated[str, typer.Option(metavar="balanced|MODEL|lean|TRIAL", help="Which trial.")] = "balanced",
+    pick: Annotated[str, typer.Option(metavar="balanced|even|MODEL|lean|TRIAL", help="Which trial.")] = "balanced",
     server: Annotated[
         Path | None, typer.Option(metavar="PATH", help="llama-server; else build/tools/bin's, or the PATH's.")
     ] = None,

@@ -34,6 +34,17 @@ class Overrides:
     preset: str | None = None
 
 
+def preset_of(*, quick: bool, thorough: bool) -> str | None:
+    """Return the preset that the options name; None without one.
+
+    Raises:
+        UsageError: both are given.
+    """
+    if quick and thorough:
+        raise UsageError("--quick and --thorough contradict each other", remedy="leave one of them out")
+    return "quick" if quick else "thorough" if thorough else None
+
+
 def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
     """Return the config of a study: the file's, changed by the options.
 

@@ -29,7 +29,7 @@ SAMPLERS = ("layer-split", "tpe", "random")
 _MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _MAX_MODELS = 64
 _MAX_N_CTX = RANGES["n_ctx"][1]
-_RESERVED_NAMES = frozenset({"vram", "host", "balanced", "lean"})
+_RESERVED_NAMES = frozenset({"vram", "host", "balanced", "even", "lean"})
 
 
 class Workload(Table):

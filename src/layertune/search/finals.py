@@ -57,7 +57,8 @@ class Contest:
     """What the finals decide: which of a study's trials is the fastest for each pick.
 
     Attributes:
-        trials: the search's trials that can be picked.
+        trials: all trials of the search.
+        feasible: those that can be picked.
         priors: by model, what the search knows of their speeds.
         weights: by model, how much its speed counts in the balanced pick.
         least_gain: a contender is dropped when measuring it is expected to gain less than this, relative.
@@ -65,6 +66,7 @@ class Contest:
     """
 
     trials: Sequence[FinishedTrial]
+    feasible: Sequence[FinishedTrial]
     priors: Mapping[str, SpeedPrior]
     weights: Weights
     least_gain: float
@@ -72,11 +74,11 @@ class Contest:
 
     def estimates(self, rounds: Rounds) -> Estimates:
         """Return what is known of the speeds after these rounds."""
-        return estimates(self.held(rounds), self.priors)
+        return estimates(self.held(self.feasible, rounds), self.priors)
 
-    def held(self, rounds: Rounds) -> list[FinishedTrial]:
-        """Return the trials with these rounds."""
-        return [with_rounds(each, self.limits, rounds.get(each.number, {})) for each in self.trials]
+    def held(self, trials: Sequence[FinishedTrial], rounds: Rounds) -> list[FinishedTrial]:
+        """Return trials with these rounds."""
+        return [with_rounds(each, self.limits, rounds.get(each.number, {})) for each in trials]
 
     def contenders(self, choice: Choice, baselines: Collection[SplitSettings], n_most: int) -> list[FinishedTrial]:
         """Return what the first round measures, in the order of the trials' numbers.
@@ -85,18 +87,18 @@ class Contest:
         """
         if not choice.picks:
             return []
-        gains = self._gains(choice.picks, self._before, self.trials)
+        gains = self._gains(choice.picks, self._before, self.feasible)
         picked = set(choice.picks.values())
         rivals = [number for number in sorted(gains, key=lambda each: -gains[each]) if number not in picked]
         kept = picked | set(rivals[: max(0, n_most - len(picked))])
-        best = best_baseline(self.trials, baselines, self._before, self.weights)
+        best = best_baseline(self.feasible, baselines, self._before, self.weights)
         if best is not None:
             kept.add(best.number)
-        return [each for each in self.trials if each.number in kept]
+        return [each for each in self.feasible if each.number in kept]
 
     def left(self, choice: Choice, contenders: Sequence[FinishedTrial], rounds: Rounds) -> set[int]:
         """Return the numbers of the contenders that another round should measure: a pick and its rivals."""
-        held = feasible_trials(self.held(rounds))
+        held = feasible_trials(self.held(self.feasible, rounds))
         known = estimates(held, self.priors)
         among = {each.number for each in contenders}
         return self._undecided(choice.picks, known, [each for each in held if each.number in among])
@@ -136,7 +138,7 @@ class Contest:
 
     @cached_property
     def _before(self) -> Estimates:
-        return estimates(self.trials, self.priors)
+        return estimates(self.feasible, self.priors)
 
 
 class Finals:

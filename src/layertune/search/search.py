@@ -1,6 +1,6 @@
 """The search of a study: opened or resumed, trial after trial until something stops it, then the finals."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,21 +13,20 @@ from layertune.errors import Interrupted, ModelFileError
 from layertune.results.bounds import bounds, clearly_beaten
 from layertune.results.choice import Choice
 from layertune.results.drift import Reference, worst_drift
-from layertune.results.estimates import Estimates
 from layertune.results.result import Result
-from layertune.results.trials import FinishedTrial, feasible_trials
+from layertune.results.trials import FinishedTrial
 from layertune.sampler.posterior import model_engines
-from layertune.sampler.selection import speed_priors
 from layertune.sampler.stopping import StoppingValue, why_stop
+from layertune.search.choosing import Choosing
 from layertune.search.deadline import Deadline
-from layertune.search.finals import Contest, Finals, to_validate, validation_of
+from layertune.search.finals import Finals, validation_of
 from layertune.search.identity import created, open_study
 from layertune.search.recorder import Recorder, repair_trials
 from layertune.search.samplers import SamplerFactory, sampler_factory, sampler_of
 from layertune.search.sharing import sharing_of
 from layertune.search.storage import storing
 from layertune.search.stored_trials import finished_trials, stopping_values
-from layertune.search.study_record import Rounds, StudyRecord, with_rounds, with_validation
+from layertune.search.study_record import Rounds, StudyRecord
 from layertune.search.task import Event, ReferenceMeasured, SearchTask, TrialFinished, TrialStarted
 from layertune.search.trial_queue import TrialQueue
 from layertune.settings import SplitSettings
@@ -37,12 +36,6 @@ from layertune.space.limits import has_fitted, is_too_large, nothing_fits
 from layertune.trial.messages import Progress
 from layertune.trial.outcome import Measured, TrialOutcome
 from layertune.trial.runners import PreparedRunner, TrialRunner, measure_undisturbed
-
-# Validation runs of both that are compared, before these count.
-_LEAST_RUNS = 3
-
-# A contender is dropped once measuring it is expected to gain less than this share of the target spread.
-_DROPPED_BELOW = 0.2
 
 
 class Search:
@@ -88,11 +81,14 @@ class Search:
             self._read: set[int] = set()
             self._learn()
             self._chosen_from: list[FinishedTrial] | None = None
-            self._models = (
-                {} if task.feasible is None else model_engines(task.space, task.feasible, task.workloads, task.prior)
+            models = (
+                {}
+                if task.feasible is None or not task.workloads
+                else model_engines(task.space, task.feasible, task.workloads, task.prior)
             )
+            self._choosing = Choosing(task, self._record, models)
             self._queue = TrialQueue(
-                task, self._study, self._recorder, self._sharing, self._known, make_sampler, self._models
+                task, self._study, self._recorder, self._sharing, self._known, make_sampler, models
             )
             self.slowest_s = self._queue.slowest_s
             self._queue.queue_initial_design()
@@ -107,60 +103,15 @@ class Search:
         return self.concluded()[0]
 
     def concluded(self) -> tuple[list[FinishedTrial], Choice]:
-        """Return the study's trials in order, and the choice among them.
+        """Return the study's trials in order, and the choice among them; see `Choosing.conclude`.
 
-        Finals count once every contender has its first round, and validation runs once the pick and the best baseline
-        have enough of them. After the finals, the trials are those that the contenders were chosen from. Trials that
-        another machine finishes meanwhile are left to that machine's finals.
+        After the finals, the trials are those that the contenders were chosen from. Trials that another machine
+        finishes meanwhile are left to that machine's finals.
         """
-        limits, schedule = self.task.limits, self.task.schedule
+        if self._chosen_from is not None:
+            return self._choosing.conclude(self._chosen_from)
         with storing():
-            trials = finished_trials(self._study, limits) if self._chosen_from is None else self._chosen_from
-        contest = self._contest(trials)
-        rounds = self._record.rounds("finals", str(len(trials)))
-        contenders = self._contenders(contest, trials) if rounds else []
-        if any(0 not in rounds.get(each.number, {}) for each in contenders):
-            rounds = {}
-        runs = self._record.validations(len(trials))
-        held = [with_rounds(each, limits, rounds.get(each.number, {}), runs.get(each.number, ())) for each in trials]
-        known = contest.estimates(rounds)
-        choice = self._choose(held, known)
-        return self._validated(held, choice, known) if schedule.n_confirming > 0 else held, choice
-
-    def _validated(self, held: list[FinishedTrial], choice: Choice, known: Estimates) -> list[FinishedTrial]:
-        """Return trials with their validation runs if both that are validated have enough of them, since they are
-        compared in the same runs."""
-        chosen = to_validate(held, choice, self.task.baselines, known, self.task.weights)
-        rounds = self._record.rounds("validation", validation_of(len(held), chosen))
-        n_least = min(_LEAST_RUNS, self.task.schedule.n_confirming)
-        validated = {
-            trial.number: with_validation(trial, rounds.get(trial.number, {}))
-            for trial in chosen
-            if len(rounds.get(trial.number, {})) >= n_least
-        }
-        if not all(trial.number in validated and validated[trial.number].rounds("validation") for trial in chosen):
-            return held
-        return [validated.get(trial.number, trial) for trial in held]
-
-    def _choose(self, trials: Sequence[FinishedTrial], known: Estimates) -> Choice:
-        task = self.task
-        margin = task.schedule.finals_effort.target_spread
-        return Choice.of(trials, task.objectives, task.floors, task.weights, margin, known)
-
-    def _contest(self, trials: Sequence[FinishedTrial]) -> Contest:
-        feasible = feasible_trials(trials)
-        return Contest(
-            feasible,
-            speed_priors(self._models, trials, feasible),
-            self.task.weights,
-            self.task.schedule.finals_effort.target_spread * _DROPPED_BELOW,
-            self.task.limits,
-        )
-
-    def _contenders(self, contest: Contest, trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
-        task = self.task
-        choice = self._choose(trials, contest.estimates({}))
-        return contest.contenders(choice, task.baselines, task.schedule.n_finalists)
+            return self._choosing.conclude(finished_trials(self._study, self.task.limits))
 
     def publish(self, result: Result) -> None:
         """Store the result with a study that other machines share; see `Sharing.publish`."""
@@ -291,24 +242,19 @@ class Search:
     def _hold_finals(self, runner: TrialRunner, on_event: Callable[[Event], None], watch: Deadline) -> None:
         with storing():
             trials = self._chosen_from = finished_trials(self._study, self.task.limits)
-        finals = Finals(self.task.schedule, self._record, len(trials), self.task.seed)
-        contest = self._contest(trials)
-        contenders = self._contenders(contest, trials)
+        finals, choosing = Finals(self.task.schedule, self._record, len(trials), self.task.seed), self._choosing
+        contest = choosing.contest(trials)
+        contenders = choosing.contenders(contest)
 
         def left(rounds: Rounds) -> set[int]:
-            return contest.left(self._choose(contest.held(rounds), contest.estimates(rounds)), contenders, rounds)
+            return contest.left(choosing.choose(contest, rounds), contenders, rounds)
 
         finals.hold(contenders, runner, on_event, watch.finals_are_over, left)
-        chosen, validated = self._to_validate(contest), None
+        chosen, validated = choosing.to_validate(trials), None
         while (of := validation_of(len(trials), chosen)) != validated:
             finals.validate(chosen, runner, on_event, watch.is_over)
             # A validation run that exceeds a limit changes the choice.
-            chosen, validated = self._to_validate(contest), of
-
-    def _to_validate(self, contest: Contest) -> list[FinishedTrial]:
-        trials, choice = self.concluded()
-        known = contest.estimates(self._record.rounds("finals", str(len(trials))))
-        return to_validate(trials, choice, self.task.baselines, known, self.task.weights)
+            chosen, validated = choosing.to_validate(trials), of
 
     def _take_over_abandoned(self) -> None:
         for number in self._sharing.abandoned(self._study):

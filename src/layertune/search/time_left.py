@@ -48,22 +48,24 @@ class TimeLeft:
             self._loads_s.append(self._lap())
             if event.stage == "finals":
                 self._n_finals += 1
-                self._n_contenders = self._n_contenders or event.n_contenders
+                if self._n_contenders is None:
+                    self._n_contenders = event.n_contenders
             else:
                 self._n_validation += 1
 
     def n_trials_left(self) -> int:
         """Return how many trials are expected to follow."""
+        if self._loads_s:
+            return 0
         expected = self._n_most
         if self._ends_early:
             expected = min(self._n_most, self._n_design + LEAST_PROPOSALS + _PROPOSALS_BEYOND)
-        still = 0 if self._loads_s else 1
-        return max(min(still, self._n_most - self._n_trials), expected - self._n_trials) if still else 0
+        return max(expected - self._n_trials, min(1, self._n_most - self._n_trials))
 
     def n_loads_left(self) -> int:
         """Return how many measurements of the finals and validation runs are expected to follow."""
         schedule = self._schedule
-        contenders = self._n_contenders or schedule.n_finalists + 1
+        contenders = schedule.n_finalists + 1 if self._n_contenders is None else self._n_contenders
         finals = round(contenders * min(schedule.n_rounds, _LOADS_PER_CONTENDER))
         if self._n_validation:
             finals = self._n_finals
@@ -73,8 +75,9 @@ class TimeLeft:
         """Return the seconds left; None before the first trial."""
         if not self._trials_s and not self._loads_s:
             return None
-        trial_s = fmean(self._trials_s[1:] or self._trials_s or self._loads_s)  # the first one warms up, too
-        load_s = fmean(self._loads_s or [trial_s])
+        trials_s = self._trials_s[1:] if len(self._trials_s) > 1 else self._trials_s  # the first one warms up, too
+        trial_s = fmean(trials_s if trials_s else self._loads_s)
+        load_s = fmean(self._loads_s) if self._loads_s else trial_s
         left_s = self.n_trials_left() * trial_s + self.n_loads_left() * load_s
         if self._timeout_s is not None:
             left_s = min(left_s, max(0.0, self._started_s + self._timeout_s - self._now()))

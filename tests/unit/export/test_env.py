@@ -37,7 +37,7 @@ def test_the_env_gives_the_stage_and_the_intervals_of_its_speeds() -> None:
     study = result(trials=finalists)
     assert "# the speeds are those of 3 rounds of the finals\n" in render_env(study, study.trial(0))
     told = study.trial(0).model_copy(update={"n_confirming": 5})
-    assert "# the speeds are those of 5 validation runs after the finals\n" in render_env(study, told)
+    assert "# the speeds are those of 5 validation runs\n" in render_env(study, told)
     assert "# chat: 20.5 ± 1.6 tokens/s alone" in render_env(study, study.trial(0))
 
 

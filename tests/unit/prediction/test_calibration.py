@@ -94,7 +94,7 @@ def test_another_session_widens_every_interval() -> None:
 
 def test_a_pick_s_layers_are_whole_numbers_that_the_models_have(calibration: Calibration) -> None:
     layers = calibration.error(capacity_bytes(0.6), {}).layers
-    assert layers.keys() == {"balanced", "chat", "code", "lean"}
+    assert layers.keys() == {"balanced", "even", "chat", "code", "lean"}
     picks = calibration.expect(capacity_bytes(0.6), {})
     for pick, each in layers.items():
         chosen = picks.front[picks.picks[pick]].models
@@ -114,7 +114,7 @@ def test_where_one_split_alone_reaches_a_floor_the_pick_has_no_range() -> None:
     whole = study(Machine(), SPLITS, share=1.1, noise=fast)
     floors = [Floor.parse("chat.tokens_per_s >= 38", ["chat", "code"])]
     calibration = Calibration(replace(whole, floors=floors))
-    assert calibration.expect(capacity_bytes(1.1), {}).picks.keys() == {"balanced", "chat", "code", "lean"}
+    assert calibration.expect(capacity_bytes(1.1), {}).picks.keys() == {"balanced", "even", "chat", "code", "lean"}
     assert calibration.error(capacity_bytes(1.1), {}).layers == {}
 
 

@@ -43,10 +43,10 @@ def test_load_times_of_every_measurement_are_kept_without_an_interval() -> None:
     assert [(load.median, load.n, load.low) for load in loads] == [(0.1, 1 + len(STEADY), None), (0.1, 1, None)]
 
 
-def test_front_and_picks_are_of_finalists_only() -> None:
+def test_a_trial_that_was_measured_once_is_on_the_front_and_no_pick() -> None:
     found = result(trials=[BASELINE, PICK, LUCKY])
-    assert found.pareto == [0, 1]
-    assert found.picks == {"balanced": 1, "chat": 1, "code": 1, "lean": 1}
+    assert found.pareto == [0, 1, 2]
+    assert found.picks == {"balanced": 1, "even": 1, "chat": 1, "code": 1, "lean": 1}
     assert (found.trial(1).n_rounds, found.trial(2).n_rounds) == (4, 0)
 
 
@@ -66,7 +66,7 @@ def confirmed(trial: FinishedTrial, chat: float) -> FinishedTrial:
 
 def test_validation_runs_are_reported_and_choose_nothing() -> None:
     found = result(trials=[confirmed(BASELINE, 19.0), confirmed(PICK, 10.0), LUCKY])
-    assert found.pareto == [0, 1]
+    assert found.pareto == [0, 1, 2]
     assert found.picks["chat"] == 1
     told = found.trial(1)
     assert (told.n_rounds, told.n_confirming, told.last_measured_in()) == (4, 4, "confirming")

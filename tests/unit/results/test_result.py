@@ -48,7 +48,7 @@ def test_a_result_has_the_fields_of_the_design(tmp_path: Path) -> None:
     assert data["trials"][2]["reason"] == "load code: no room"
     assert data["trials"][3]["reason"] == "crashed: signal SIGSEGV"
     assert data["pareto"] == [0, 1]
-    assert data["picks"].keys() == {"balanced", "chat", "code", "lean"}
+    assert data["picks"].keys() == {"balanced", "even", "chat", "code", "lean"}
 
 
 def test_fields_that_a_later_version_added_do_not_hinder(tmp_path: Path) -> None:

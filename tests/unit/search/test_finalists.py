@@ -25,7 +25,7 @@ def contenders(
     trials: Sequence[FinishedTrial], baselines: Collection[SplitSettings], n_most: int, least_gain: float = 0.0
 ) -> list[FinishedTrial]:
     feasible = feasible_trials(trials)
-    contest = Contest(feasible, speed_priors({}, trials, feasible), {}, least_gain, LIMITS)
+    contest = Contest(trials, feasible, speed_priors({}, trials, feasible), {}, least_gain, LIMITS)
     return contest.contenders(choice(trials), baselines, n_most)
 
 
@@ -106,12 +106,12 @@ def test_the_rivals_that_may_gain_the_most_are_measured_again() -> None:
 
 def test_a_rival_is_left_out_of_further_rounds_once_it_is_shown_to_be_slower() -> None:
     trials = [steady(0, 20.0, 100), steady(1, 19.8, 100), steady(2, 19.9, 100)]
-    contest = Contest(trials, speed_priors({}, trials, trials), {}, 0.002, LIMITS)
+    contest = Contest(trials, trials, speed_priors({}, trials, trials), {}, 0.002, LIMITS)
     speeds = {0: 20.0, 1: 15.0, 2: 20.01}
     rounds: Rounds = {
         number: dict.fromkeys(range(2), outcome({"chat": [each]}, 100)) for number, each in speeds.items()
     }
-    picked = Choice.of(contest.held(rounds), OBJECTIVES, estimates=contest.estimates(rounds))
+    picked = Choice.of(contest.held(contest.trials, rounds), OBJECTIVES, estimates=contest.estimates(rounds))
     assert contest.left(picked, trials, {}) == {0, 1, 2}
     assert contest.left(picked, trials, rounds) == {0, 2}
     assert contest.left(picked, [trials[0]], rounds) == set()
@@ -119,10 +119,10 @@ def test_a_rival_is_left_out_of_further_rounds_once_it_is_shown_to_be_slower() -
 
 def test_a_contender_that_breaks_a_limit_in_a_round_is_left_out() -> None:
     trials = [steady(0, 20.0, 100), steady(1, 20.1, 100)]
-    contest = Contest(trials, speed_priors({}, trials, trials), {}, 0.0, LIMITS)
+    contest = Contest(trials, trials, speed_priors({}, trials, trials), {}, 0.0, LIMITS)
     refused = Infeasible("load", "chat", "no room", 7, 0.1)
     rounds: Rounds = {0: {0: outcome({"chat": [20.0]}, 100)}, 1: {0: refused}}
-    held = contest.held(rounds)
+    held = contest.held(contest.trials, rounds)
     picked = Choice.of(held, OBJECTIVES, estimates=estimates(held, contest.priors))
     assert set(picked.picks.values()) == {0}
     assert contest.left(picked, trials, rounds) == set()

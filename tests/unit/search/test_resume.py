@@ -88,7 +88,7 @@ def test_an_unlimited_search_runs_every_engine_once_and_stops(tmp_path: Path) ->
 def test_a_study_where_nothing_fits_says_so_again_when_it_goes_on(tmp_path: Path) -> None:
     first = [space().smallest()]
     for runner, n_runs in ((FakeRunner(cap_bytes=0), 1), (FakeRunner(cap_bytes=0), 0)):
-        with pytest.raises(NothingFits, match="the smallest setting was refused"):
+        with pytest.raises(NothingFits, match="the smallest was refused"):
             search(tmp_path, initial_design=first).run(runner, quiet)
         assert len(runner.ran) == n_runs
 

@@ -49,7 +49,7 @@ def searched(runner: FakeRunner) -> list[FinishedTrial]:
 
 
 def contest_of(trials: list[FinishedTrial]) -> Contest:
-    return Contest(trials, speed_priors({}, trials, trials), {}, 0.002, LIMITS)
+    return Contest(trials, trials, speed_priors({}, trials, trials), {}, 0.002, LIMITS)
 
 
 def choice_of(trials: list[FinishedTrial], known: Estimates) -> Choice:
@@ -62,11 +62,13 @@ def after_finals(trials: list[FinishedTrial], runner: FakeRunner) -> list[Finish
     contenders = contest.contenders(choice_of(trials, contest.estimates({})), (), 8)
 
     def left(rounds: Rounds) -> set[int]:
-        return contest.left(choice_of(contest.held(rounds), contest.estimates(rounds)), contenders, rounds)
+        return contest.left(
+            choice_of(contest.held(contest.trials, rounds), contest.estimates(rounds)), contenders, rounds
+        )
 
     finals.hold(contenders, runner, quiet, lambda: False, left)
     rounds = record.rounds("finals", str(len(trials)))
-    after, known = contest.held(rounds), contest.estimates(rounds)
+    after, known = contest.held(contest.trials, rounds), contest.estimates(rounds)
     kept = to_validate(after, choice_of(after, known), (), known, {})
     finals.validate(kept, runner, quiet, lambda: False)
     runs = record.rounds("validation", validation_of(len(trials), kept))
