@@ -41,7 +41,7 @@ class Choosing:
         contest = self.contest(trials)
         rounds = self._rounds(contest)
         held, known, choice = self._held(contest, rounds)
-        return self._validated(held, choice, known) if self._task.schedule.n_confirming > 0 else held, choice
+        return self._validated(held, known, choice) if self._task.schedule.n_confirming > 0 else held, choice
 
     def contest(self, trials: Sequence[FinishedTrial]) -> Contest:
         """Return what the finals after these trials decide."""
@@ -61,8 +61,13 @@ class Choosing:
     def to_validate(self, trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
         """Return what the validation runs measure."""
         contest = self.contest(trials)
-        held, known, choice = self._held(contest, self._rounds(contest))
-        return to_validate(held, choice, self._task.baselines, known, self._task.weights)
+        return self._to_validate(*self._held(contest, self._rounds(contest)))
+
+    def _to_validate(self, held: Sequence[FinishedTrial], known: Estimates, choice: Choice) -> list[FinishedTrial]:
+        task = self._task
+        if task.schedule.n_rounds == 0:  # the search's own measurements are trusted
+            return []
+        return to_validate(held, choice, task.baselines, known, task.weights)
 
     def _rounds(self, contest: Contest) -> Rounds:
         """Return the stored rounds of the finals, if every contender has its first one."""
@@ -80,13 +85,12 @@ class Choosing:
         known = contest.estimates(rounds)
         return held, known, self._choose(held, known)
 
-    def _validated(self, held: list[FinishedTrial], choice: Choice, known: Estimates) -> list[FinishedTrial]:
+    def _validated(self, held: list[FinishedTrial], known: Estimates, choice: Choice) -> list[FinishedTrial]:
         """Return trials with their validation runs if both that are validated have enough of them, since they are
         compared in the same runs."""
-        task = self._task
-        chosen = to_validate(held, choice, task.baselines, known, task.weights)
+        chosen = self._to_validate(held, known, choice)
         rounds = self._record.rounds("validation", validation_of(len(held), chosen))
-        n_least = min(_LEAST_RUNS, task.schedule.n_confirming)
+        n_least = min(_LEAST_RUNS, self._task.schedule.n_confirming)
         validated = {
             trial.number: with_validation(trial, rounds.get(trial.number, {}))
             for trial in chosen

@@ -69,6 +69,8 @@ class TimeLeft:
         finals = round(contenders * min(schedule.n_rounds, _LOADS_PER_CONTENDER))
         if self._n_validation:
             finals = self._n_finals
+        if schedule.n_rounds == 0:
+            return 0
         return max(0, finals - self._n_finals) + max(0, 2 * schedule.n_confirming - self._n_validation)
 
     def seconds(self) -> float | None:

@@ -1,0 +1,70 @@
+"""How long a search still takes, told from its first trial on."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from layertune.results.trials import FinishedTrial, RoundStage
+from layertune.search.finals import RoundMeasured
+from layertune.search.task import TrialFinished
+from layertune.search.time_left import TimeLeft
+from layertune.testing import measured
+from small_study import space, task, with_finals
+
+SETTINGS = space().settings({"chat.n_gpu_layers": 5, "code.n_gpu_layers": 5})
+
+
+def clock(step_s: float) -> Iterator[float]:
+    now_s = 0.0
+    while True:
+        yield now_s
+        now_s += step_s
+
+
+def trial(n_finished: int) -> TrialFinished:
+    return TrialFinished(FinishedTrial.of(n_finished, SETTINGS, measured(SETTINGS), {}), n_finished)
+
+
+def load(stage: RoundStage, n_round: int, n_contenders: int) -> RoundMeasured:
+    return RoundMeasured(stage, 0, n_round, 0, n_contenders, measured(SETTINGS))
+
+
+def left(n_confirming: int = 4, **changes: object) -> TimeLeft:
+    schedule = with_finals(6, 5, n_confirming=n_confirming)
+    ticks = clock(10.0)
+    return TimeLeft(task(schedule=schedule, n_trials=12, sampler="random", **changes), now=lambda: next(ticks))
+
+
+def test_before_the_first_trial_nothing_is_known() -> None:
+    assert left().seconds() is None
+
+
+def test_trials_finals_and_validation_runs_are_all_counted() -> None:
+    estimate = left()
+    for n_finished in (1, 2, 3):
+        estimate.on_event(trial(n_finished))
+    assert (estimate.n_trials_left(), estimate.n_loads_left()) == (9, 12 + 8)
+    assert estimate.seconds() == pytest.approx((9 + 20) * 10.0)
+
+
+def test_once_the_finals_have_begun_no_trial_is_left() -> None:
+    estimate = left()
+    for n_finished in range(1, 8):
+        estimate.on_event(trial(n_finished))
+    for number in range(3):
+        estimate.on_event(load("finals", 0, 3))
+        assert (estimate.n_trials_left(), estimate.n_loads_left()) == (0, 6 - number - 1 + 8)
+    estimate.on_event(load("validation", 0, 2))
+    assert estimate.n_loads_left() == 7
+
+
+def test_a_time_limit_bounds_what_is_left() -> None:
+    estimate = left(timeout_s=60.0)
+    estimate.on_event(trial(1))
+    assert estimate.seconds() == pytest.approx(60.0 - 20.0)
+
+
+def test_without_finals_only_trials_are_left() -> None:
+    schedule = with_finals(0, n_confirming=4)
+    estimate = TimeLeft(task(schedule=schedule, n_trials=3, sampler="random"))
+    assert (estimate.n_trials_left(), estimate.n_loads_left()) == (3, 0)
