@@ -23,21 +23,21 @@ def warned(trial: FinishedTrial, **changes: tuple[str, ...]) -> FinishedTrial:
 
 def test_the_finals_say_how_many_were_measured_again_and_which_showed_no_difference() -> None:
     words = finals_words(result(trials=[PICK, EQUAL]))
-    assert "2 settings, measured again in 4 rounds" in words
+    assert "chosen among 2 settings that were measured again, in up to 4 rounds" in words
     assert "Left out, because they are not shown to be better than another: 1 (0 stands in for it)." in words
 
 
 @pytest.mark.parametrize(("decided", "said"), [(True, False), (False, True), (None, False)])
 def test_an_undecided_choice_has_a_remark(decided: bool | None, said: bool) -> None:
     held = result(trials=[PICK, EQUAL]).model_copy(update={"decided": decided})
-    assert ("Noise could still change the choice." in finals_words(held)) == said
+    assert ("Noise could still change a pick." in finals_words(held)) == said
 
 
 def test_the_remarks_name_the_validation_runs_as_the_source_of_the_speeds() -> None:
-    reported = "The speeds shown are from 3 further rounds, which chose nothing."
+    reported = "Trial 0 had 3 validation runs, which chose nothing; gains are reported from these."
     more = dict(list(outcomes(PICK).items())[:3])
     assert reported in finals_words(result(trials=[in_rounds(PICK, "validation", more), EQUAL]))
-    assert "so they are a little too high by luck." in finals_words(result(trials=[PICK, EQUAL]))
+    assert "so the speeds of the picks are a little too high by luck." in finals_words(result(trials=[PICK, EQUAL]))
 
 
 def test_without_finals_a_remark_warns_of_luck() -> None:
