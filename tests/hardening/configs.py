@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest import mock
 
 import tomli_w
 from tests.hardening.attack import Case
@@ -21,6 +22,7 @@ from layertune.errors import LayertuneError
 from layertune.models.known_models import find_known
 from layertune.models.standin import standin_skeleton
 from layertune.study import calibrated, scenarios, study
+from layertune.study.machine_rates import FoundRates
 
 _ROOT = Path(__file__).parents[2]
 _STUDY = _ROOT / "studies" / "standins-6gib"
@@ -62,6 +64,8 @@ class Configs:
         for name in ("chat", "code"):
             (folder / f"{name}.gguf").symlink_to(standin_skeleton(find_known("Qwen2.5-0.5B-Instruct")))
         self._file = folder / "mutated.toml"
+        no_rates = FoundRates(None, ("the memory is not measured here",))  # it takes a second, and no case changes it
+        mock.patch("layertune.study.recommendation.find_rates", return_value=no_rates).start()
         hardware, whole = _ROOT / "configs" / "hardware", tomllib.loads(config)
         for name, model in whole["models"].items():
             model["path"] = f"{name}.gguf"

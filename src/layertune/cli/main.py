@@ -64,9 +64,9 @@ def search(
     study: Annotated[Path | None, typer.Option(metavar="DIR", help="The study's folder (studies/NAME).")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the sampler and the measured tokens.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a study that was interrupted.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="A first look: few trials, few rounds.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A first look: 8 trials, no finals.")] = False,
     thorough: Annotated[bool, typer.Option("--thorough", help="Many more rounds, and no time limit.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be searched, and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is searched, and for how long.")] = False,
     json: Json = False,
 ) -> None:
     """Search the settings of all models by measuring them together; write the front, the .env, result.json and a

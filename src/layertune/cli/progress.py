@@ -73,8 +73,8 @@ class SearchProgress:
         if not isinstance(event.outcome, Measured):
             self._live.say(f"[{rounds}] trial {event.number}: {event.outcome.state}: {why(event.outcome)}")
         elif event.n_left == 0:
-            measured = f"{event.n_contenders} settings measured" if event.stage == "finals" else "done"
-            self._live.say(f"[{rounds}] {measured}  {self._time_left()}")
+            undecided = f"{event.n_contenders} contenders left" if event.n_contenders > 0 else "no contender left"
+            self._live.say(f"[{rounds}] {undecided if event.stage == 'finals' else 'done'}  {self._time_left()}")
 
     def _on_trial(self, event: TrialFinished) -> None:
         left = self._time_left()

@@ -14,10 +14,11 @@ from layertune.regular_files import is_there
 from layertune.report import FILE_NAME as REPORT_NAME
 from layertune.results.result import FILE_NAME
 from layertune.search.task import Event, SearchOpened, SearchStopped
+from layertune.study.duration import expected_duration
 from layertune.study.searching import check_storage, nothing_chosen
 from layertune.study.study import Study, open_study
 from layertune.study.threads import with_free_threads
-from layertune.units import format_bytes, join_bytes
+from layertune.units import format_bytes, format_duration, join_bytes
 
 
 def run(
@@ -41,6 +42,13 @@ def run(
         quote(shape.files[0].name)  # a name that no .env can hold is refused now, not after the last trial
     _say_what(study, folder)
     if dry_run:
+        duration = expected_duration(study)
+        if as_json:
+            n_fit = None if study.feasible is None else study.feasible.n_settings()
+            settings = {"n_settings": study.space.n_settings(), "n_settings_that_fit": n_fit}
+            show_json(settings | {"duration": duration and duration.as_json()})
+        elif duration is not None:
+            say(f"takes {duration}")
         return
     end_as_ctrl_c()
     with ExitStack() as live:
@@ -77,8 +85,10 @@ def _say_what(study: Study, folder: Path) -> None:
         size = format_bytes(shape.file_bytes)
         say(f"{name}: {shape.files[0].name}, {shape.architecture}, {shape.n_layer} layers, {size}")
     feasible = study.feasible
-    fitting = f" of which {feasible.n_settings()} fit by plan" if feasible is not None else ""
+    fitting = f" of which {feasible.n_settings()} fit" if feasible is not None else ""
+    limit_s = config.search.timeout
+    limit = "no time limit" if limit_s is None else f"time limit {format_duration(limit_s)}"
     say(
         f"study: {folder}, {study.space.n_settings()} settings{fitting}, sampler {config.search.sampler}, "
-        f"at most {config.search.n_trials} trials"
+        f"at most {config.search.n_trials} trials, {limit}"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from layertune.config import StudyConfig, load_config, parse_config
+from layertune.config.study_config import PRESETS
 from layertune.errors import UsageError
 
 _COMMAND_LINE = "command line"
@@ -62,11 +63,14 @@ def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
     for target, written in _pairs(overrides.settings, "--set", "code.n_gpu_layers=20").items():
         _fix(table, target, written)
     search = table.setdefault("search", {})
+    if overrides.preset is not None:
+        search["preset"] = overrides.preset
+        for section_name, values in PRESETS[overrides.preset].items():  # an option wins over the file's keys
+            table.setdefault(section_name, {}).update(values)
     for section, key, value in (
         (table.setdefault("budget", {}), "vram", overrides.budget),
         (table, "device", overrides.device),
         (table, "seed", overrides.seed),
-        (search, "preset", overrides.preset),
         (search, "n_trials", overrides.n_trials),
         (search, "timeout", overrides.timeout),
         (search, "sampler", overrides.sampler),

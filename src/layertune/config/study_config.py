@@ -105,8 +105,9 @@ class SearchConfig(Table):
     )
     preset: Literal["quick", "default", "thorough"] = Field(
         default="default",
-        description="How much is measured: `quick` is a first look, `thorough` spends many more rounds and has no time "
-        "limit. It sets keys of [search], [measurement] and [finals] that the config does not set itself.",
+        description="How much is measured: `quick` is a first look without finals, `thorough` spends many more rounds "
+        "and has no time limit. It sets keys of [search], [measurement] and [finals] that the config does not set "
+        "itself; `--quick` and `--thorough` set them in any case.",
     )
     n_trials: Annotated[int, Within(1, 100_000)] = Field(
         default=40, description="Stop after this many finished trials."
@@ -138,8 +139,8 @@ class SearchConfig(Table):
 PRESETS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
     "quick": {
         "search": {"n_trials": 8},
-        "measurement": {"min_repeats": 2, "max_repeats": 3},
-        "finals": {"max_rounds": 1, "max_finalists": 3, "confirming_rounds": 3},
+        "measurement": {"min_repeats": 2, "max_repeats": 2, "reference_every": 0},
+        "finals": {"max_rounds": 0},
     },
     "default": {},
     "thorough": {

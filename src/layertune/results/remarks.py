@@ -29,7 +29,7 @@ def finals_words(result: Result, interval: str = "±") -> str:
         max(counts) for counts in zip(*((t.n_rounds, t.n_confirming) for t in again), strict=True)
     )
     chosen = (
-        f"The picks were chosen among {len(finalists)} settings that were measured again, in up to {n_rounds} rounds."
+        f"The picks were chosen among {len(finalists)} settings that were measured again, in {_rounds(n_rounds)}."
         if finalists
         else "No other setting could still have become a pick, so none was measured again to choose it."
     )
@@ -127,3 +127,7 @@ def _common_warnings(result: Result) -> list[str]:
     measured = [trial for trial in result.trials if trial.state == "measured"]
     counted = Counter(warning for trial in measured for warning in set(trial.warnings))
     return [f"On every trial: {warning}." for warning, n_trials in counted.items() if n_trials == len(measured) > 1]
+
+
+def _rounds(n: int) -> str:
+    return "one round" if n == 1 else f"up to {n} rounds"

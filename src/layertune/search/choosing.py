@@ -31,6 +31,7 @@ class Choosing:
         self._task = task
         self._record = record
         self._models = models
+        self._contest: Contest | None = None
 
     def conclude(self, trials: Sequence[FinishedTrial]) -> tuple[list[FinishedTrial], Choice]:
         """Return the trials with all measurements that count, and the choice among them.
@@ -46,9 +47,16 @@ class Choosing:
     def contest(self, trials: Sequence[FinishedTrial]) -> Contest:
         """Return what the finals after these trials decide."""
         task, feasible = self._task, feasible_trials(trials)
-        least_gain = task.schedule.finals_effort.target_spread * _DROPPED_BELOW
-        priors = speed_priors(self._models, trials, feasible)
-        return Contest(trials, feasible, priors, task.weights, least_gain, task.limits)
+        if self._contest is None or list(self._contest.trials) != list(trials):
+            least_gain = task.schedule.finals_effort.target_spread * _DROPPED_BELOW
+            priors = speed_priors(self._models, trials, feasible)
+            self._contest = Contest(tuple(trials), feasible, priors, task.weights, least_gain, task.limits)
+        return self._contest
+
+    def n_contenders(self, trials: Sequence[FinishedTrial]) -> int:
+        """Return how many settings the finals after these trials would measure in their first round."""
+        n = len(self.contenders(self.contest(trials))) if self._task.schedule.n_rounds > 0 else 0
+        return n if n > 1 else 0
 
     def contenders(self, contest: Contest) -> list[FinishedTrial]:
         """Return what the first round of the finals measures."""

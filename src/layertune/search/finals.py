@@ -41,7 +41,8 @@ _SEEDS: dict[RoundStage, str] = {"finals": "finals", "validation": "confirming"}
 class RoundMeasured:
     """One trial's measurement in one round, counted from 0.
 
-    `n_left` measurements are left of the round; `n_contenders` settings were measured in it.
+    `n_left` measurements are left of the round. `n_contenders` settings are measured in it; after its last measurement
+    they are those that could still change a pick.
     """
 
     stage: RoundStage
@@ -191,17 +192,19 @@ class Finals:
         numbers = set(settings)
         for n_round in range(self._schedule.n_most(stage)):
             rounds = self._record.rounds(stage, of)
-            if n_round > 0:
-                numbers = left(_before(rounds, n_round))
             begun = any(n_round in of_trial for of_trial in rounds.values())
             if not numbers or (n_round > 0 and not begun and time_is_up()):
                 return
             order = round_order(sorted(numbers), n_round, f"{self._seed} {_SEEDS[stage]}")
             missing = [number for number in order if n_round not in rounds.get(number, {})]
-            for n_done, number in enumerate(missing, start=1):
+            for n_left, number in zip(reversed(range(len(missing))), missing, strict=True):
                 outcome = self._measure(stage, runner, n_round, number, settings[number])
                 self._record.add_round(stage, of, n_round, number, outcome)
-                on_round(RoundMeasured(stage, number, n_round, len(missing) - n_done, len(numbers), outcome))
+                if n_left == 0:
+                    numbers = left(_before(self._record.rounds(stage, of), n_round + 1))
+                on_round(RoundMeasured(stage, number, n_round, n_left, len(numbers), outcome))
+            if not missing:
+                numbers = left(_before(rounds, n_round + 1))
 
     def _measure(
         self, stage: RoundStage, runner: TrialRunner, n_round: int, number: int, settings: SplitSettings

@@ -113,6 +113,10 @@ class Search:
         with storing():
             return self._choosing.conclude(finished_trials(self._study, self.task.limits))
 
+    def _n_contenders(self) -> int:
+        with storing():
+            return self._choosing.n_contenders(finished_trials(self._study, self.task.limits))
+
     def publish(self, result: Result) -> None:
         """Store the result with a study that other machines share; see `Sharing.publish`."""
         with storing():
@@ -189,7 +193,7 @@ class Search:
             with storing():
                 finished = self._recorder.finish(number, settings, outcome, None)
                 self._learn()
-            on_event(TrialFinished(finished, len(known), self.concluded()[1].picks))
+            on_event(TrialFinished(finished, len(known), self.concluded()[1].picks, self._n_contenders()))
 
     def _seek_what_fits(self) -> None:
         """While nothing has fitted, queue the smallest setting that no refusal speaks against.

@@ -87,11 +87,15 @@ class TrialSlow:
 
 @dataclass(frozen=True, slots=True)
 class TrialFinished:
-    """A trial has ended and is stored; `n_finished` includes it, and `picks` are the picks so far."""
+    """A trial has ended and is stored.
+
+    `n_finished` includes it, `picks` are the picks so far, and the finals would measure `n_contenders` settings now.
+    """
 
     trial: FinishedTrial
     n_finished: int
     picks: Mapping[str, int] = field(default_factory=dict)
+    n_contenders: int = 0
 
 
 @dataclass(frozen=True, slots=True)

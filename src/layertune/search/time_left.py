@@ -6,14 +6,19 @@ from time import monotonic
 
 from layertune.sampler.stopping import LEAST_PROPOSALS
 from layertune.search.finals import RoundMeasured
-from layertune.search.task import Event, SearchTask, TrialFinished
+from layertune.search.task import Event, ReferenceMeasured, SearchTask, TrialFinished, TrialStarted
 
-# Loads of the finals for each contender of the first round, as searches on recorded tables need them
-# (benchmarks/choosing: the mean over all noises).
-_LOADS_PER_CONTENDER = 2.0
+# All loads of the finals, for each load of their next round (benchmarks/choosing: the mean over all noises).
+LOADS_PER_CONTENDER = 1.5
 
 # A search that may end early does so a few trials after the rule allows it (benchmarks/choosing).
 _PROPOSALS_BEYOND = 2
+
+# The seconds of a load are the mean of so many last ones, since later trials differ from the first.
+_N_LAST = 8
+
+# What the validation runs measure: the pick and the best baseline.
+N_VALIDATED = 2
 
 
 class TimeLeft:
@@ -32,30 +37,34 @@ class TimeLeft:
         self._ends_early = task.early_stop and task.sampler == "layer-split"
         self._timeout_s = task.timeout_s
         self._n_trials = n_finished
-        self._trials_s: list[float] = []
         self._loads_s: list[float] = []
-        self._n_finals = self._n_validation = 0
-        self._n_contenders: int | None = None
+        self._n_next = task.schedule.n_finalists if task.schedule.n_rounds > 0 else 0
+        self._n_left: int | None = None  # of the round that runs
+        self._n_validation = 0
         self._now = now
         self._started_s = self._last_s = now()
 
     def on_event(self, event: Event) -> None:
         """Take an event of the search."""
-        if isinstance(event, TrialFinished):
+        if isinstance(event, TrialStarted | ReferenceMeasured):
+            self._lap()
+        elif isinstance(event, TrialFinished):
             self._n_trials = event.n_finished
-            self._trials_s.append(self._lap())
+            self._n_next = event.n_contenders
+            self._loads_s.append(self._lap())
         elif isinstance(event, RoundMeasured):
             self._loads_s.append(self._lap())
+            self._n_left = event.n_left
             if event.stage == "finals":
-                self._n_finals += 1
-                if self._n_contenders is None:
-                    self._n_contenders = event.n_contenders
+                is_next = event.n_left == 0 and event.n_round + 1 < self._schedule.n_rounds
+                self._n_next = event.n_contenders if is_next else 0
             else:
                 self._n_validation += 1
+                self._n_next = 0
 
     def n_trials_left(self) -> int:
         """Return how many trials are expected to follow."""
-        if self._loads_s:
+        if self._n_left is not None:
             return 0
         expected = self._n_most
         if self._ends_early:
@@ -65,22 +74,20 @@ class TimeLeft:
     def n_loads_left(self) -> int:
         """Return how many measurements of the finals and validation runs are expected to follow."""
         schedule = self._schedule
-        contenders = schedule.n_finalists + 1 if self._n_contenders is None else self._n_contenders
-        finals = round(contenders * min(schedule.n_rounds, _LOADS_PER_CONTENDER))
-        if self._n_validation:
-            finals = self._n_finals
         if schedule.n_rounds == 0:
             return 0
-        return max(0, finals - self._n_finals) + max(0, 2 * schedule.n_confirming - self._n_validation)
+        finals = round(self._n_next * LOADS_PER_CONTENDER)
+        if self._n_left is not None and self._n_validation == 0:
+            finals += self._n_left
+        return finals + max(0, N_VALIDATED * schedule.n_confirming - self._n_validation)
 
     def seconds(self) -> float | None:
         """Return the seconds left; None before the first trial."""
-        if not self._trials_s and not self._loads_s:
+        if not self._loads_s:
             return None
-        trials_s = self._trials_s[1:] if len(self._trials_s) > 1 else self._trials_s  # the first one warms up, too
-        trial_s = fmean(trials_s if trials_s else self._loads_s)
-        load_s = fmean(self._loads_s) if self._loads_s else trial_s
-        left_s = self.n_trials_left() * trial_s + self.n_loads_left() * load_s
+        n_references = self.n_trials_left() // self._schedule.n_between if self._schedule.n_between > 0 else 0
+        n_left = self.n_trials_left() + n_references + self.n_loads_left()
+        left_s = n_left * fmean(self._loads_s[-_N_LAST:])
         if self._timeout_s is not None:
             left_s = min(left_s, max(0.0, self._started_s + self._timeout_s - self._now()))
         return left_s

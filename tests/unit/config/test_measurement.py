@@ -89,7 +89,7 @@ def test_a_model_with_more_threads_than_its_container_has_is_refused() -> None:
     assert parsed(models={"chat": model}, host={"n_cpus": 8}).host.n_cpus == 8
 
 
-@pytest.mark.parametrize(("preset", "max_rounds", "timeout"), [("quick", 1, 3600.0), ("thorough", 12, None)])
+@pytest.mark.parametrize(("preset", "max_rounds", "timeout"), [("quick", 0, 3600.0), ("thorough", 12, None)])
 def test_a_preset_sets_what_the_config_does_not(preset: str, max_rounds: int, timeout: float | None) -> None:
     table = {"models": {"chat": {"path": "a.gguf"}}, "search": {"preset": preset}, "finals": {"confirming_rounds": 7}}
     config = parse_config(table, source="test", folder=Path())

@@ -80,3 +80,10 @@ def test_in_a_shared_storage_a_study_is_called_as_its_folder_but_for_one_that_go
     moved.mkdir()
     (moved / "study.toml").write_text('name = "demo-rtx4060"\nmodels.chat.path = "a.gguf"\n')
     assert study_config(moved / "study.toml", options(folder=moved, shared=True)).name == "demo-rtx4060"
+
+
+def test_a_preset_of_the_command_line_wins_over_the_config_and_other_options_over_the_preset() -> None:
+    config = study_config(DEMO, options(preset="quick"))
+    assert (config.search.preset, config.search.n_trials, config.finals.max_rounds) == ("quick", 8, 0)
+    assert study_config(DEMO, options(preset="quick", n_trials=3)).search.n_trials == 3
+    assert study_config(DEMO, options(preset="thorough")).search.timeout is None

@@ -129,7 +129,7 @@ def test_each_round_measures_only_what_is_left() -> None:
     rounds = hold(runner, 6, left=left, on_round=events.append)
     assert {number: len(each) for number, each in rounds.items()} == {0: 2, 3: 3, 5: 1, 7: 3}
     assert len(runner.ran) == 4 + 3 + 2
-    assert [each.n_contenders for each in events] == [4] * 4 + [3] * 3 + [2] * 2
+    assert [each.n_contenders for each in events] == [4, 4, 4, 3, 3, 3, 2, 2, 0]
     assert [max(map(len, each.values())) for each in asked] == [1, 2, 3]
 
 

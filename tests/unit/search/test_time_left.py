@@ -6,7 +6,7 @@ import pytest
 
 from layertune.results.trials import FinishedTrial, RoundStage
 from layertune.search.finals import RoundMeasured
-from layertune.search.task import TrialFinished
+from layertune.search.task import ReferenceMeasured, TrialFinished, TrialStarted
 from layertune.search.time_left import TimeLeft
 from layertune.testing import measured
 from small_study import space, task, with_finals
@@ -21,12 +21,13 @@ def clock(step_s: float) -> Iterator[float]:
         now_s += step_s
 
 
-def trial(n_finished: int) -> TrialFinished:
-    return TrialFinished(FinishedTrial.of(n_finished, SETTINGS, measured(SETTINGS), {}), n_finished)
+def trial(n_finished: int, n_contenders: int = 3) -> TrialFinished:
+    trial = FinishedTrial.of(n_finished, SETTINGS, measured(SETTINGS), {})
+    return TrialFinished(trial, n_finished, n_contenders=n_contenders)
 
 
-def load(stage: RoundStage, n_round: int, n_contenders: int) -> RoundMeasured:
-    return RoundMeasured(stage, 0, n_round, 0, n_contenders, measured(SETTINGS))
+def load(stage: RoundStage, n_left: int, n_contenders: int) -> RoundMeasured:
+    return RoundMeasured(stage, 0, 0, n_left, n_contenders, measured(SETTINGS))
 
 
 def left(n_confirming: int = 4, **changes: object) -> TimeLeft:
@@ -42,19 +43,30 @@ def test_before_the_first_trial_nothing_is_known() -> None:
 def test_trials_finals_and_validation_runs_are_all_counted() -> None:
     estimate = left()
     for n_finished in (1, 2, 3):
-        estimate.on_event(trial(n_finished))
-    assert (estimate.n_trials_left(), estimate.n_loads_left()) == (9, 12 + 8)
-    assert estimate.seconds() == pytest.approx((9 + 20) * 10.0)
+        estimate.on_event(trial(n_finished, n_contenders=4))
+    assert (estimate.n_trials_left(), estimate.n_loads_left()) == (9, 6 + 8)
+    assert estimate.seconds() == pytest.approx((9 + 14) * 10.0)
 
 
-def test_once_the_finals_have_begun_no_trial_is_left() -> None:
+def test_the_warm_up_and_the_reference_before_a_trial_are_not_part_of_its_time() -> None:
+    estimate = left()
+    estimate.on_event(ReferenceMeasured(None))
+    estimate.on_event(TrialStarted(0, SETTINGS, 0))
+    estimate.on_event(trial(1, n_contenders=0))
+    assert estimate.seconds() == pytest.approx((11 + 8) * 10.0)
+
+
+def test_the_finals_are_counted_by_their_contenders() -> None:
     estimate = left()
     for n_finished in range(1, 8):
         estimate.on_event(trial(n_finished))
-    for number in range(3):
-        estimate.on_event(load("finals", 0, 3))
-        assert (estimate.n_trials_left(), estimate.n_loads_left()) == (0, 6 - number - 1 + 8)
-    estimate.on_event(load("validation", 0, 2))
+    found = []
+    for n_left, n_contenders in [(2, 3), (1, 3), (0, 2), (1, 2), (0, 0)]:
+        estimate.on_event(load("finals", n_left, n_contenders))
+        found.append(estimate.n_loads_left())
+    assert found == [2 + 8, 1 + 8, 3 + 8, 1 + 8, 8]
+    assert estimate.n_trials_left() == 0
+    estimate.on_event(load("validation", 1, 2))
     assert estimate.n_loads_left() == 7
 
 

@@ -1,0 +1,95 @@
+"""How long a search is expected to take, before anything is measured."""
+
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+from layertune.errors import LayertuneError
+from layertune.sampler.stopping import LEAST_PROPOSALS
+from layertune.search.schedule import Schedule
+from layertune.search.time_left import LOADS_PER_CONTENDER, N_VALIDATED
+from layertune.study.facts import StudyFacts
+from layertune.study.recommendation import recommend
+from layertune.study.search_task import schedule_of
+from layertune.units import format_duration
+
+# The seconds of a measured workload over those expected from bandwidth: the least and the largest of
+# benchmarks/recommendation.
+_RATIO = (0.87, 2.45)
+
+# Measuring is about this share of a trial's time; the rest is loading and warm-up (the demo, on the emulated card).
+_MEASURING = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """How long a search takes, from the least to the most that is expected.
+
+    Attributes:
+        n_trials: The search's own trials.
+        trial_s: Seconds of one trial.
+        n_loads: Measurements after the trials: finals and validation runs.
+        limit_s: The time limit of the search; None for none.
+    """
+
+    n_trials: tuple[int, int]
+    trial_s: tuple[float, float]
+    n_loads: tuple[int, int]
+    limit_s: float | None
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """The least and the most that the search is expected to take."""
+        least_s, most_s = ((self.n_trials[end] + self.n_loads[end]) * self.trial_s[end] for end in (0, 1))
+        return (least_s, most_s) if self.limit_s is None else (min(least_s, self.limit_s), min(most_s, self.limit_s))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON, with the seconds of the whole search."""
+        return {"seconds": self.seconds, **asdict(self)}
+
+    def __str__(self) -> str:
+        least_s, most_s = map(format_duration, self.seconds)
+        limit = "" if self.limit_s is None else f" (time limit: {format_duration(self.limit_s)})"
+        return (
+            f"about {least_s} to {most_s}{limit}: {_to(*self.n_trials)} trials of "
+            f"{format_duration(self.trial_s[0])} to {format_duration(self.trial_s[1])}, then {_to(*self.n_loads)} "
+            "measurements of the finals and validation runs"
+        )
+
+
+def expected_duration(study: StudyFacts) -> Duration | None:
+    """Return how long the search of a study takes, by the speeds that are expected of its first settings.
+
+    It is None where no speeds are expected.
+    """
+    try:
+        found = recommend(study)
+    except LayertuneError as error:
+        study.notify(f"how long the search takes is not known: {error}")
+        return None
+    settings = [each for each in (found.best, *found.baselines.values()) if each is not None and each.fits]
+    if not all(each.tokens_per_s for each in settings):
+        return None
+    workloads = {name: model.workload for name, model in study.config.models.items()}
+    workload_s = fmean(
+        sum(workload.n_generate / each.tokens_per_s[name] for name, workload in workloads.items()) for each in settings
+    )
+    schedule, search = schedule_of(study), study.config.search
+    n_runs = schedule.effort.min_repeats + 1  # and all models at once
+    trial_s = n_runs * workload_s / _MEASURING + schedule.effort.warm_up_s
+    n_most = search.n_trials
+    ends_early = search.early_stop and search.sampler == "layer-split"
+    n_least = min(n_most, len(study.initial_design) + LEAST_PROPOSALS) if ends_early else n_most
+    return Duration((n_least, n_most), (_RATIO[0] * trial_s, _RATIO[1] * trial_s), _loads(schedule), search.timeout)
+
+
+def _loads(schedule: Schedule) -> tuple[int, int]:
+    """Return the fewest measurements after the trials, and how many there are with the most contenders."""
+    if schedule.n_rounds == 0:
+        return 0, 0
+    n_validation = N_VALIDATED * schedule.n_confirming
+    return n_validation, round((schedule.n_finalists + 1) * LOADS_PER_CONTENDER) + n_validation
+
+
+def _to(least: int, most: int) -> str:
+    return f"{least}" if least == most else f"{least} to {most}"

@@ -1,0 +1,16 @@
+from layertune.study.duration import Duration
+
+
+def test_the_least_and_the_most_of_everything_are_added_up_within_the_time_limit() -> None:
+    duration = Duration((8, 12), (5.0, 20.0), (8, 18), limit_s=300.0)
+    assert duration.seconds == (16 * 5.0, 300.0)
+    assert str(duration) == (
+        "about 1m 20s to 5m 00s (time limit: 5m 00s): 8 to 12 trials of 5.0 s to 20.0 s, then 8 to 18 measurements of "
+        "the finals and validation runs"
+    )
+
+
+def test_without_a_limit_and_with_one_number_of_trials() -> None:
+    duration = Duration((12, 12), (5.0, 10.0), (0, 0), limit_s=None)
+    assert duration.seconds == (60.0, 120.0)
+    assert str(duration).startswith("about 1m 00s to 2m 00s: 12 trials of 5.0 s to 10.0 s")
