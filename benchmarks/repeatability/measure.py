@@ -4,18 +4,16 @@
     python benchmarks/repeatability/measure.py --study FOLDER --into FOLDER [--rounds 12]
 
 Runs the search N times, with another seed each time. After each, the balanced pick and what choosing by the best single
-trial would have picked are measured once more, in fresh workers, in turns; the claimed tokens/s are held against these.
-The pick stands there twice: with what is claimed of it, which is of the rounds after the finals, and with the figures
-of the finals that chose it. The setting that keeps every model on the host, which nothing chose, is measured along: by
-how much it is off tells how much the machine itself changed until then; the sheet has both, as claimed and with that
-taken out. With --study a search that was made on this machine is measured again, and none is run; there is no reference
-where its finals had no such setting. Writes repeatability.json (every sample) and repeatability.md; --render only
-writes the latter from the former. On the demo's emulated card the speeds are this CPU's.
+trial would have picked are measured again, in fresh workers, in turns. The claimed tokens/s are compared with these.
+What is claimed of the pick is of its validation runs. Its reference, the baseline that had the same validation runs, is
+measured again, too: by how much it is off shows how much the machine itself changed until then, so the sheet has the
+overstatement as claimed, and without that change. With --study a search that was made on this machine is measured
+again, and none is run. Writes repeatability.json (every sample), searches.json (what each search printed, and when) and
+repeatability.md; --render only writes the latter. On the demo's emulated card the speeds are this CPU's.
 """
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -23,7 +21,6 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import geometric_mean, median, stdev
-from time import monotonic
 
 from layertune.config import load_config
 from layertune.devices.target import find_target
@@ -37,8 +34,11 @@ from layertune.trial.outcome import Measured
 from layertune.trial.process_runner import ProcessTrialRunner, TrialContext
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent / "time_to_answer"))
+from timed_search import Line, TimedSearch, timed_search, told_words  # noqa: E402
+
 N_ROUNDS = 12
-REFERENCE, CONFIRMED = "reference", "finals, confirmed"
+REFERENCE, CONFIRMED = "reference", "validation runs"
 EFFORT = Effort(min_repeats=3, max_repeats=3, target_spread=0.01, warm_up_s=0.5, repeat_together=False)
 
 
@@ -79,35 +79,36 @@ def main() -> None:
     config = options.config if options.study is None else options.study / "study.toml"
     if options.render:
         data = json.loads((options.into / "repeatability.json").read_text(encoding="utf-8"))
-        write(options.into, config, [Claim(**each) for each in data])
+        write(options.into, config, [Claim(**each) for each in data], searches_in(options.into))
         return
     options.into.mkdir(parents=True, exist_ok=True)
     if options.study is not None:
-        write(options.into, config, claims_of(0, read_result(options.study), config, options.rounds))
+        write(options.into, config, claims_of(0, read_result(options.study), config, options.rounds), [])
         return
     claims: list[Claim] = []
+    searches: list[TimedSearch] = []
     for run in range(options.n):
-        started_s = monotonic()
-        claims += claims_of(run, search(run, config), config, options.rounds)
-        print(f"run {run + 1} of {options.n}: {monotonic() - started_s:.0f} s", flush=True)
-        write(options.into, config, claims)
+        with tempfile.TemporaryDirectory() as folder:
+            searches.append(timed_search(config, Path(folder) / "study", "--seed", str(run)))
+            result = read_result(Path(folder) / "study")
+        claims += claims_of(run, result, config, options.rounds)
+        write(options.into, config, claims, searches)
 
 
-def search(run: int, config_path: Path) -> Result:
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "layertune", "search", str(config_path)]
-        subprocess.run([*command, "--study", f"{folder}/study", "--seed", str(run)], check=True, capture_output=True)
-        return read_result(Path(folder) / "study")
+def searches_in(folder: Path) -> list[TimedSearch]:
+    if not (folder / "searches.json").exists():
+        return []
+    data = json.loads((folder / "searches.json").read_text(encoding="utf-8"))
+    return [TimedSearch(**each | {"lines": [Line(**line) for line in each["lines"]]}) for each in data]
 
 
 def claims_of(run: int, result: Result, config_path: Path, n_rounds: int) -> list[Claim]:
     """Measure the picks of a search again."""
     chosen: dict[str, tuple[TrialInfo, MeasuredIn]] = {
         CONFIRMED: (result.picked("balanced"), "confirming"),
-        "finals, by their own rounds": (result.picked("balanced"), "finals"),
         "best single trial": (best_single_trial(result), "search"),
     }
-    if (reference := on_the_host(result)) is not None:
+    if (reference := validated_beside(result)) is not None:
         chosen[REFERENCE] = reference, "confirming"
     if chosen[CONFIRMED][0].last_measured_in() != "confirming":
         raise SystemExit(f"run {run}: the pick was not confirmed; give the search more time")
@@ -129,11 +130,10 @@ def best_single_trial(result: Result) -> TrialInfo:
     return result.trial(choose(candidates)["balanced"])
 
 
-def on_the_host(result: Result) -> TrialInfo | None:
-    """Return the baseline without a layer on the device, where the rounds after the finals have it."""
-    confirmed = [trial for trial in result.trials if trial.n_confirming > 0]
-    on_host = (trial for trial in confirmed if not any(engine.n_gpu_layers for engine in trial.settings.values()))
-    return next(on_host, None)
+def validated_beside(result: Result) -> TrialInfo | None:
+    """Return the baseline that had the pick's validation runs, too."""
+    validated = [trial for trial in result.trials if trial.n_confirming > 0]
+    return next((trial for trial in validated if trial.number != result.picks["balanced"]), None)
 
 
 def claimed(trial: TrialInfo, model: str, measured_in: MeasuredIn) -> float:
@@ -171,15 +171,17 @@ def measure_again(
     return found
 
 
-def write(into: Path, config_path: Path, claims: Sequence[Claim]) -> None:
+def write(into: Path, config_path: Path, claims: Sequence[Claim], searches: Sequence[TimedSearch]) -> None:
+    timed = json.dumps([asdict(each) for each in searches], indent=0)
+    (into / "searches.json").write_text(f"{timed}\n", encoding="utf-8")
     data = [asdict(claim) for claim in claims]
     (into / "repeatability.json").write_text(json.dumps(data, indent=0) + "\n", encoding="utf-8")
-    text = report(config_path, claims)
+    text = report(config_path, claims, searches)
     (into / "repeatability.md").write_text(text, encoding="utf-8")
     print(text, flush=True)
 
 
-def report(config_path: Path, claims: Sequence[Claim]) -> str:
+def report(config_path: Path, claims: Sequence[Claim], searches: Sequence[TimedSearch]) -> str:
     device = load_config(config_path).device
     lines = [
         f"{config_path.as_posix()}, {device}" + ("; EMULATED, the speeds are a CPU's" if "emulated" in device else ""),
@@ -212,6 +214,9 @@ def report(config_path: Path, claims: Sequence[Claim]) -> str:
         if references:
             models = dict.fromkeys(each.model for each in chosen)
             lines += [agreement(model, chosen, references) for model in models]
+    if searches:
+        lines.append(f"- a search took {', '.join(f'{each.end_s:.0f} s' for each in searches)}")
+        lines += [f"- {each}" for each in told_words(searches)]
     return "\n".join(lines) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shlex
 import shutil
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 import optuna
 import psutil
 import pytest
+from dotenv import dotenv_values
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -25,6 +27,8 @@ from layertune.search.storage import open_url, stored_result
 from postgresql import new_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_rpc")]
+
+N_KILLS = 8
 
 CHAT = KnownModel("chat", 4, 256, 512, 4, 2, n_vocab=2000, tied=True)
 CODE = KnownModel("code", 6, 512, 1024, 8, 2, n_vocab=2000, tied=False)
@@ -266,6 +270,45 @@ def test_finals_cut_off_go_on_where_they_were(rounds: str, folder: Path) -> None
     assert {trial.n_confirming for trial in validated} == {3}
     assert len(after) == sum(trial.n_rounds for trial in result.trials) + 3 * len(validated)
     assert result.picks["balanced"] in [trial.number for trial in validated]
+
+
+def test_kill_9_at_any_moment_leaves_the_best_setting_so_far_and_resume_goes_on(folder: Path, tmp_path: Path) -> None:
+    """The `.env` is the recommendation until a trial is measured, then the balanced pick of result.json, which lacks at
+    most the trial that was stored last. Each file is written at once, `.env` just after result.json."""
+    moments, env, study = random.Random(N_KILLS), folder / "study" / ".env", folder / "study"
+    for n_kills in range(N_KILLS):
+        resume = ["--resume"] if (study / "study.toml").exists() else []
+        process = subprocess.Popen(command(folder, *resume, n_rounds=2), cwd=folder, stderr=subprocess.DEVNULL)
+        time.sleep(moments.uniform(1.0, 8.0))
+        family = children(process)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        psutil.wait_procs(family, timeout=5)
+        if not env.exists():
+            assert not (study / "result.json").exists(), f"kill {n_kills}"
+            continue
+        values = dotenv_values(env)
+        finished = [trial for trial in whole_lines(folder, tmp_path / "read") if "outcome" in trial.user_attrs]
+        if "NOT MEASURED YET" in env.read_text():
+            assert len(finished) <= 1
+        else:
+            result = read_result(study)
+            assert len(result.trials) >= len(finished) - 1
+            picked = result.picked("balanced").settings["chat"].n_gpu_layers
+            written_between = (study / "result.json").stat().st_mtime_ns > env.stat().st_mtime_ns
+            assert written_between or values["CHAT_N_GPU_LAYERS"] == str(picked)
+    assert run(folder, "--resume", n_rounds=2).returncode == 0
+    result = read_result(study)
+    assert len(result.trials) == 6
+    assert dotenv_values(env)["CHAT_N_GPU_LAYERS"] == str(result.picked("balanced").settings["chat"].n_gpu_layers)
+
+
+def whole_lines(folder: Path, copy: Path) -> list[optuna.trial.FrozenTrial]:
+    """Return the trials of a journal whose last line may be torn."""
+    journal = (folder / "study" / "journal.log").read_bytes()
+    (copy / "study").mkdir(parents=True, exist_ok=True)
+    (copy / "study" / "journal.log").write_bytes(journal[: journal.rfind(b"\n") + 1])
+    return stored(copy)
 
 
 def final_rounds(folder: Path) -> dict[str, object]:
