@@ -22,8 +22,8 @@ class Measurement(Table):
     )
     max_time: Duration = Field(
         default=15.0,
-        description="Time limit for rounds in which each model runs alone, after which `min_repeats` are enough. The "
-        "same limit applies to rounds in which all run at once.",
+        description="Time limit for rounds in which each model runs alone, after which two are enough. The same limit "
+        "applies to rounds in which all run at once.",
     )
     warm_up: Duration = Field(
         default=0.5,

@@ -19,7 +19,7 @@ class Effort:
         repeat_together: Whether running all models at once is repeated. A single run shows the memory they take.
         together: Whether all models are run at once at all; without it the report has no such speeds.
         n_beside_prefill: How often each model is also timed while the others process a long prompt.
-        max_s: After so many seconds of repetitions, `min_repeats` are enough; None for no limit.
+        max_s: After so many seconds of repetitions, two are enough, the fewest that show a spread; None for no limit.
     """
 
     min_repeats: int
@@ -43,7 +43,8 @@ class Effort:
             elapsed_s: Seconds since the first repetition began.
         """
         time_is_up = self.max_s is not None and elapsed_s >= self.max_s
-        return all(len(samples) >= self.min_repeats if time_is_up else self._enough(samples) for samples in series)
+        n_least = min(2, self.min_repeats)
+        return all(len(samples) >= n_least if time_is_up else self._enough(samples) for samples in series)
 
     def _enough(self, samples: Sequence[float]) -> bool:
         if not self.min_repeats <= len(samples) < self.max_repeats:

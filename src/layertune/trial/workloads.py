@@ -103,7 +103,7 @@ def run_alone(
         for each in loaded:
             announce(each.name)
             timings[each.name].append(each.run())
-        if n_rounds >= effort.min_repeats and (_enough(effort, timings, started_s) or not go_on(timings)):
+        if _enough(effort, timings, started_s) or (n_rounds >= effort.min_repeats and not go_on(timings)):
             break
     return timings
 
