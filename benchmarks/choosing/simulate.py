@@ -194,36 +194,45 @@ def report(found: Sequence[Outcome]) -> str:
         f"{n_seeds} searches for each line, EMULATED (replayed from recorded tables). Noise is between two loads",
         "of one setting. Loads are those of the finals and validation runs: median, 95th percentile in brackets.",
         "Regret is how much slower the balanced pick truly is than the best setting there is: median, 95th percentile.",
-        "Wrong is the share of the studies called decided in which a pick is truly more than the target spread slower",
-        "than another contender. Overstated is the median of the claimed gain over the true one; covered is the share",
+        "Decided is how many studies are called so; wrong, in how many of these a pick is truly more than the target",
+        "spread slower than another contender. Overstated is the median of the claimed gain over the true one; covered is the share",
         "of the claims' 95 % intervals that hold the true ratio.",
         "",
         "| card | noise | trials | loads | regret | decided | wrong | overstated | covered |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
+    noises = sorted({each.case.noise for each in found})
     for card in sorted({each.case.card for each in found}):
-        for noise in sorted({each.case.noise for each in found}):
-            here = [each for each in found if (each.case.card, each.case.noise) == (card, noise)]
-            if here:
-                lines.append(_line(here))
+        lines += [
+            _line(_name(FIELDS[card - 1]), [each for each in _with(noise, found) if each.case.card == card])
+            for noise in noises
+        ]
+    lines += [_line("all", _with(noise, found)) for noise in noises]
     return "\n".join(lines) + "\n"
 
 
-def _line(here: Sequence[Outcome]) -> str:
-    case, field = here[0].case, FIELDS[here[0].case.card - 1]
+def _with(noise: float, found: Sequence[Outcome]) -> list[Outcome]:
+    return [each for each in found if each.case.noise == noise]
+
+
+def _name(field: Field) -> str:
+    return f"{field.table}, {field.cap:.0%}{f', {field.n_threads} thread' if field.n_threads else ''}"
+
+
+def _line(name: str, here: Sequence[Outcome]) -> str:
     loads = [each.n_finals + each.n_validation for each in here]
     regrets = [each.regret for each in here]
     decided = [each for each in here if each.decided]
     over = [each.overstated for each in here if each.overstated is not None]
     covered = [each for outcome in here for each in outcome.covered]
     cells = (
-        f"{field.table}, {field.cap:.0%}{f', {field.n_threads} thread' if field.n_threads else ''}",
-        f"{case.noise:.0%}",
+        name,
+        f"{here[0].case.noise:.0%}",
         f"{median(each.n_trials for each in here):g}",
         f"{median(loads):g} ({_percentile(loads):g})",
         f"{median(regrets):.1%}, {_percentile(regrets):.1%}",
-        f"{len(decided) / len(here):.0%}",
-        f"{fmean(each.wrong for each in decided):.1%}" if decided else "–",
+        f"{len(decided)}",
+        f"{sum(each.wrong for each in decided)}",
         f"{median(over):+.1%}" if over else "–",
         f"{fmean(covered):.1%} of {len(covered)}" if covered else "–",
     )
