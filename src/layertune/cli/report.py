@@ -11,7 +11,7 @@ from layertune.study.replanned import picked_trials, plan_again
 
 
 def run(study: Path, output: Path | None) -> None:
-    """Without `output`, the page goes into the study's folder, or beside its result.json."""
+    """Without `output`, the page goes into the study's folder, or next to its result.json."""
     result = read_result(study)
     folder = study if is_folder(study) else study.parent
     path = folder / FILE_NAME if output is None else output

@@ -239,7 +239,7 @@ class StudyConfig(Table):
         return self
 
     def _check_devices(self) -> None:
-        """One figure for several devices would have to be shared out somehow, and nobody has said how."""
+        """Refuse one size or one split for several devices: how to divide it is for the user to say."""
         n_devices, n_sizes = max(self.resolved_device().n_devices, 1), len(self.budget.each_device())
         if n_sizes not in (0, n_devices):
             raise ValueError(

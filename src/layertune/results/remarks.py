@@ -52,7 +52,7 @@ def _trials(numbers: Sequence[int]) -> str:
 
 def plan_words(plan: PlanInfo) -> str:
     """Return how many settings fit by the memory plan, and how much more than planned the trials took."""
-    known = f"By plan {plan.n_feasible} of {plan.n_settings} settings fit."
+    known = f"{plan.n_feasible} of {plan.n_settings} settings fit."
     if plan.n_trials == 0:
         return f"{known} No trial has checked the plan yet."
     if plan.overhead_bytes == plan.headroom_bytes == 0:

@@ -26,7 +26,7 @@ from layertune.search.folder import JOURNAL_NAME
 
 RESULT = "result"  # the study's attribute that has its result.json
 
-# A driver's package, where it is not called as the driver: psycopg alone needs PostgreSQL's own library beside it.
+# A driver's package, where it is not called as the driver: psycopg alone needs PostgreSQL's own library, too.
 _PACKAGES = {"psycopg": '"psycopg[binary]"'}
 
 _REMEDY = "check that it runs and accepts you"

@@ -7,7 +7,7 @@ every token. The two times are added, on each device and over all devices, which
 - A prompt is one pass for each physical batch (n_ubatch).
 
 What is not in the model: a fixed time for each layer and token, transfers between devices, and other models that run at
-the same time. A GPU's arithmetic counts as free, since nothing that is quickly probed tells its speed.
+the same time. A GPU's arithmetic counts as free, since no quick probe measures it.
 """
 
 from collections.abc import Mapping

@@ -164,12 +164,12 @@ def _models_on_device(recorded: Recorded, shapes: dict[str, ModelShape]) -> Mode
     config, device = recorded.config, recorded.result.hardware.device
     if device.kind == "cpu":
         raise UsageError(
-            "the study was on the CPU alone: nothing in it tells how fast a device is",
+            "the study was on the CPU alone: it has no speed of a device",
             remedy="give a study of a GPU or of an emulated card",
         )
     if recorded.result.budget.devices is not None:
         raise UsageError(
-            f"the study was on several devices, {device.name}, and one device's speed cannot be told from it",
+            f"the study was on several devices, {device.name}, and it has no speed of one device alone",
             remedy="give a study of one GPU or of one emulated card",
         )
     if device.kind == "emulated":

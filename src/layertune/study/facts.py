@@ -102,7 +102,9 @@ class StudyFacts:
             ask_llama_cpp(self.models, self.space, self.notify)
             return FeasibleSpace(self.space, self.planner, self.limits)
         except BuildError as error:
-            self.notify(f"no plan: {error}; a trial tells whether a setting fits, and layer-split searches as tpe")
+            self.notify(
+                f"no plan: {error}; only a trial shows whether a setting fits, and layer-split searches as tpe does"
+            )
             return None
 
     @cached_property

@@ -64,7 +64,7 @@ def profile_of(target: Target, hardware: HardwareInfo, build: BuildInfo) -> Hard
 def _device(target: Target, hardware: HardwareInfo) -> DeviceProfile:
     vram = None
     if target.vram_bytes is not None:
-        source = "chosen with --device" if target.kind == "emulated" else "the driver, as llama.cpp's backend tells it"
+        source = "chosen with --device" if target.kind == "emulated" else "the driver, through llama.cpp's backend"
         vram = Memory(size=target.vram_bytes, source=source)
     # An emulated card computes in the host's memory, and the CPU has no other: neither has a bandwidth of its own.
     measured = device_bandwidth(target.gpu_index) if target.gpu_index is not None else None

@@ -63,10 +63,10 @@ def _limits(recorded: Recorded, card: CardInfo, scaled: Scaled, *, whole: bool) 
         )
         return
     if recorded.result.plan is not None:
-        yield "What a driver takes beside llama.cpp's buffers is the study's card's; the other's may be more."
+        yield "The driver's own memory is taken from the study's card; another card's driver may take more."
     if scaled.changes:
         yield (
-            "A memory bandwidth bounds generation and tells nothing of a card's arithmetic, which bounds prompts: the "
+            "Memory bandwidth limits generation, but not prompts, which a card's arithmetic limits: the "
             "intervals reach from a device's part that does not change to one that scales as bandwidth does, and a "
             "card may be outside."
         )

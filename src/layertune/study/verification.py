@@ -148,7 +148,7 @@ def _run(
 
 
 def _own(program: Program, target: Target, ledger: Ledger | None, api_key: str | None, open_: ExitStack) -> OwnServers:
-    # llama-server is told its device; the other takes what llama.cpp sees.
+    # llama-server gets its device as an option; the other takes what llama.cpp sees.
     gpus = inspect().gpus if target.kind == "gpu" or program.dialect == "llama_cpp.server" else ()
     check_device(program, target, len(gpus))
     gpu = gpus[target.gpu_index].name if target.gpu_index is not None else None
@@ -162,13 +162,13 @@ def _nothing_started(
 ) -> Verification:
     info = study.result.hardware.device
     device = info.name if info.vram_bytes is None else f"{info.name}, {format_bytes(info.vram_bytes)}"
-    nobody = PlanCheck(None, "no plan", None, study.result.budget.capacity_bytes(), dict.fromkeys(stack.models))
+    no_plan = PlanCheck(None, "no plan", None, study.result.budget.capacity_bytes(), dict.fromkeys(stack.models))
     return Verification(
         started=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
         layertune_version=layertune.__version__,
         subject=_subject(study, stack, device, "none was started", None, {}),
         load=load,
-        plan=plan or nobody,
+        plan=plan or no_plan,
         checks=tuple(checks),
         compared=(),
         memory=None,

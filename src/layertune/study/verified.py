@@ -81,9 +81,9 @@ def plan_verdict(config: StudyConfig, models: ModelsOnDevice) -> PlanCheck:
     try:
         found = estimate(config, models)
     except BuildError as error:
-        nobody = dict.fromkeys(config.models)
+        nothing = dict.fromkeys(config.models)
         capacity_bytes = next(iter(models.budgets_bytes(config)), None)
-        return PlanCheck(None, without_folders(f"no plan: {error}"), None, capacity_bytes, nobody)
+        return PlanCheck(None, without_folders(f"no plan: {error}"), None, capacity_bytes, nothing)
     return PlanCheck(
         fits=False if found.plan.needed_bytes is None else found.fits(),
         words=_words(found),

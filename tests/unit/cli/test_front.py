@@ -64,8 +64,7 @@ def test_the_plan_s_errors_are_shown_never_hidden() -> None:
     assert exact is not None
     assert unchecked is not None
     assert plan_words(checked) == (
-        "By plan 40 of 100 settings fit. "
-        "7 measured trials took 2.0 MiB more than planned each, and at most 1.0 MiB on top."
+        "40 of 100 settings fit. 7 measured trials took 2.0 MiB more than planned each, and at most 1.0 MiB on top."
     )
-    assert plan_words(exact) == "By plan 40 of 100 settings fit. None of 7 measured trials took more than planned."
-    assert plan_words(unchecked) == "By plan 40 of 100 settings fit. No trial has checked the plan yet."
+    assert plan_words(exact) == "40 of 100 settings fit. None of 7 measured trials took more than planned."
+    assert plan_words(unchecked) == "40 of 100 settings fit. No trial has checked the plan yet."

@@ -1,4 +1,4 @@
-"""Whole studies of layer-split: memory by plan, speeds by the fake runner."""
+"""Whole studies of layer-split: planned memory, speeds by the fake runner."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Search over two devices: memory by plan on each of them, speeds by the fake runner."""
+"""Search over two devices: planned memory on each of them, speeds by the fake runner."""
 
 from dataclasses import replace
 from pathlib import Path
