@@ -8,8 +8,8 @@ from layertune.sampler.stopping import LEAST_PROPOSALS
 from layertune.search.finals import RoundMeasured
 from layertune.search.task import Event, ReferenceMeasured, SearchTask, TrialFinished, TrialStarted
 
-# All loads of the finals, for each load of their next round (benchmarks/choosing: the mean over all noises).
-LOADS_PER_CONTENDER = 1.5
+# All loads of the finals, for each contender of the first round: the mean over the noises of benchmarks/choosing.
+LOADS_PER_CONTENDER = 2.0
 
 # A search that may end early does so a few trials after the rule allows it (benchmarks/choosing).
 _PROPOSALS_BEYOND = 2
@@ -38,7 +38,8 @@ class TimeLeft:
         self._timeout_s = task.timeout_s
         self._n_trials = n_finished
         self._loads_s: list[float] = []
-        self._n_next = task.schedule.n_finalists if task.schedule.n_rounds > 0 else 0
+        self._n_contenders = task.schedule.n_finalists if task.schedule.n_rounds > 0 else 0
+        self._n_next = self._loads_of_finals()
         self._n_left: int | None = None  # of the round that runs
         self._n_validation = 0
         self._now = now
@@ -50,14 +51,14 @@ class TimeLeft:
             self._lap()
         elif isinstance(event, TrialFinished):
             self._n_trials = event.n_finished
-            self._n_next = event.n_contenders
+            self._n_contenders = event.n_contenders
+            self._n_next = self._loads_of_finals()
             self._loads_s.append(self._lap())
         elif isinstance(event, RoundMeasured):
             self._loads_s.append(self._lap())
             self._n_left = event.n_left
             if event.stage == "finals":
-                is_next = event.n_left == 0 and event.n_round + 1 < self._schedule.n_rounds
-                self._n_next = event.n_contenders if is_next else 0
+                self._n_next = self._loads_of_further_rounds(event)
             else:
                 self._n_validation += 1
                 self._n_next = 0
@@ -76,10 +77,8 @@ class TimeLeft:
         schedule = self._schedule
         if schedule.n_rounds == 0:
             return 0
-        finals = round(self._n_next * LOADS_PER_CONTENDER)
-        if self._n_left is not None and self._n_validation == 0:
-            finals += self._n_left
-        return finals + max(0, N_VALIDATED * schedule.n_confirming - self._n_validation)
+        of_round = self._n_left if self._n_left is not None and self._n_validation == 0 else 0
+        return of_round + self._n_next + max(0, N_VALIDATED * schedule.n_confirming - self._n_validation)
 
     def seconds(self) -> float | None:
         """Return the seconds left; None before the first trial."""
@@ -91,6 +90,16 @@ class TimeLeft:
         if self._timeout_s is not None:
             left_s = min(left_s, max(0.0, self._started_s + self._timeout_s - self._now()))
         return left_s
+
+    def _loads_of_finals(self) -> int:
+        return round(self._n_contenders * min(self._schedule.n_rounds, LOADS_PER_CONTENDER))
+
+    def _loads_of_further_rounds(self, event: RoundMeasured) -> int:
+        """Return the loads after this round. The share of contenders that have stayed so far is taken to stay for as
+        many rounds again."""
+        n_done = event.n_round + 1
+        share = event.n_contenders / max(1, self._n_contenders)
+        return event.n_contenders * min(self._schedule.n_rounds - n_done, max(1, round(n_done * share)))
 
     def _lap(self) -> float:
         before, self._last_s = self._last_s, self._now()

@@ -44,8 +44,8 @@ def test_trials_finals_and_validation_runs_are_all_counted() -> None:
     estimate = left()
     for n_finished in (1, 2, 3):
         estimate.on_event(trial(n_finished, n_contenders=4))
-    assert (estimate.n_trials_left(), estimate.n_loads_left()) == (9, 6 + 8)
-    assert estimate.seconds() == pytest.approx((9 + 14) * 10.0)
+    assert (estimate.n_trials_left(), estimate.n_loads_left()) == (9, 8 + 8)
+    assert estimate.seconds() == pytest.approx((9 + 16) * 10.0)
 
 
 def test_the_warm_up_and_the_reference_before_a_trial_are_not_part_of_its_time() -> None:
@@ -64,7 +64,7 @@ def test_the_finals_are_counted_by_their_contenders() -> None:
     for n_left, n_contenders in [(2, 3), (1, 3), (0, 2), (1, 2), (0, 0)]:
         estimate.on_event(load("finals", n_left, n_contenders))
         found.append(estimate.n_loads_left())
-    assert found == [2 + 8, 1 + 8, 3 + 8, 1 + 8, 8]
+    assert found == [2 + 3 + 8, 1 + 3 + 8, 2 + 8, 1 + 2 + 8, 8]
     assert estimate.n_trials_left() == 0
     estimate.on_event(load("validation", 1, 2))
     assert estimate.n_loads_left() == 7
