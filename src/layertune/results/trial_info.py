@@ -135,7 +135,7 @@ class TrialInfo(Part):
         metrics: By model what is reported, None where nothing was measured: of the validation runs, else of the finals,
             else of the search. Samples are in the order of the rounds.
         finals: The metrics of the finals, for a trial with validation runs.
-        screening: The metrics of the search, for a trial with finals.
+        screening: The metrics of the search, for a trial that was measured again.
         n_rounds: In how many rounds of the finals it was measured.
         n_confirming: In how many validation runs it was measured.
         violations: Bytes over each limit; a limit is kept where that is at most 0.

@@ -79,8 +79,8 @@ def trial_info(trial: FinishedTrial, plan_of: PlanFunction | None, tied_with: in
                 *_failed_rounds(trial),
                 *_memory_verdicts(vram),
             ],
-            "screening": first if trial.rounds("finals") else None,
-            "finals": _metrics(trial, trial.chosen_by) if trial.rounds("validation") else None,
+            "screening": first if trial.rounds("finals") or trial.rounds("validation") else None,
+            "finals": _metrics(trial, "finals") if trial.rounds("finals") and trial.rounds("validation") else None,
             "flash_attn": {
                 name: report.flash_attn for name, report in outcome.models.items() if report.flash_attn is not None
             },

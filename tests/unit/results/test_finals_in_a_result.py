@@ -203,3 +203,12 @@ def test_a_result_of_before_the_finals_is_still_read(tmp_path: Path) -> None:
     assert isinstance(found, Result)
     assert found.picks == result().picks
     assert found.trial(1).n_rounds == 0
+
+
+def test_what_was_validated_without_finals_keeps_what_the_search_measured() -> None:
+    validated = in_rounds(LUCKY, "validation", outcomes(BASELINE))
+    found = result(trials=[validated]).trial(2)
+    assert (found.n_rounds, found.n_confirming) == (0, 4)
+    assert found.screening is not None
+    assert found.screening["chat"]["tokens_per_s"].median == 99.0
+    assert found.finals is None
