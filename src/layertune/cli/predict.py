@@ -91,13 +91,13 @@ def _checks(error: ErrorInfo) -> Iterator[str]:
 
 def _pick_line(prediction: Prediction, pick: str, layers: Mapping[str, tuple[int, int]]) -> str:
     chosen = prediction.front[prediction.picks[pick]].models
-    layers = [
+    of_models = [
         f"{name} {chosen[name].settings.n_gpu_layers}" + (f" ({least} to {most})" if least < most else "")
         for name, (least, most) in layers.items()
     ]
     varies = any(least < most for least, most in layers.values())
     meaning = "; in brackets, what would be picked without one of the measured splits" if varies else ""
-    return f"Pick {pick}: n_gpu_layers {', '.join(layers)}{meaning}."
+    return f"Pick {pick}: n_gpu_layers {', '.join(of_models)}{meaning}."
 
 
 def _title(prediction: Prediction, n_shown: int) -> str:
