@@ -3,7 +3,7 @@
 # make record   the studies of studies/ that are not recorded yet, about 5 to 15 minutes each
 # make compare  the README's table and picture of those studies
 # make verify   the demo's study: its pick started as exported, ten requests at once to each model, a soak (DURATION=30m)
-# make tools    llama-bench, llama-fit-params and llama-server of the same llama.cpp, into build/tools/bin
+# make tools    llama-bench, llama-fit-params, llama-perplexity and llama-server of the same llama.cpp, into build/tools/bin
 PYTHON ?= python3
 VENV   ?= .venv
 DURATION ?= 1m

@@ -1,7 +1,7 @@
-"""Build llama-bench, llama-fit-params and llama-server from the source of the pinned llama-cpp-python: the same
-llama.cpp, so that versions and the RPC protocol match. They are built once per machine, into the user's cache, and
-build/tools, which git ignores, is a link to them. Peers are measured and the plan is checked with them; layertune
-itself never needs them.
+"""Build llama-bench, llama-fit-params, llama-perplexity and llama-server from the source of the pinned
+llama-cpp-python: the same llama.cpp, so that versions and the RPC protocol match. They are built once per machine,
+into the user's cache, and build/tools, which git ignores, is a link to them. Peers are measured, and the plan and the
+quality of files are checked, with them; layertune itself never needs them.
 
     python3 scripts/build_tools.py [--venv .venv]
 """
@@ -29,7 +29,7 @@ from bootstrap import (
     say,
 )
 
-TOOLS = ("llama-bench", "llama-fit-params", "llama-server")
+TOOLS = ("llama-bench", "llama-fit-params", "llama-perplexity", "llama-server")
 LINK = ROOT / "build" / "tools"
 CMAKE_ARGS = (
     "-DCMAKE_BUILD_TYPE=Release",
@@ -51,7 +51,7 @@ def main() -> None:
     arguments = [*chosen_cmake_args().split(), *CMAKE_ARGS]
     key = fingerprint(" ".join([pinned[0], *arguments, compiler(), processor()]))[:16]
     built = cache_folder() / "tools" / key
-    if not (built / "bin" / TOOLS[-1]).exists():
+    if not all((built / "bin" / tool).exists() for tool in TOOLS):
         started = time.monotonic()
         say(f"building {', '.join(TOOLS)} of {pinned[0]} (about 6 minutes on two cores; once per machine)")
         build(python, pinned[0], arguments, built)

@@ -28,6 +28,7 @@ ROOMS = (
     "space",
     "sampler",
     "search",
+    "quality",
     "prediction",
     "export",
     "compare",

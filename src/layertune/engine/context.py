@@ -1,7 +1,7 @@
 """A context over a model, created with llama-server's parameters, and decoding in it."""
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -111,19 +111,42 @@ class Context:
         pointer = self._llama_cpp.llama_get_logits_ith(self._pointer, -1)
         return np.ctypeslib.as_array(pointer, shape=(self._n_vocab,)).copy()
 
+    def scored(self, tokens: Tokens, first: int) -> Iterator[NDArray[np.float32]]:
+        """Clear the context, decode a text, and yield the logits after each token but the last, shape (n_vocab,).
+
+        A row may be overwritten once the next one is taken.
+
+        Args:
+            tokens: The text, shape (n_tokens,).
+            first: The position of the first token whose logits are computed. `n_outputs` must allow n_batch of them.
+
+        Raises:
+            EngineRefused: llama.cpp returned an error.
+        """
+        self.clear()
+        for start in range(0, len(tokens), self._n_batch):
+            positions = np.arange(start, min(start + self._n_batch, len(tokens)))
+            asked = ((positions >= first) & (positions < len(tokens) - 1)).astype(np.int8)
+            self._decode(tokens[positions], asked)
+            if asked.any():
+                pointer = self._llama_cpp.llama_get_logits(self._pointer)
+                yield from np.ctypeslib.as_array(pointer, shape=(int(asked.sum()), self._n_vocab))
+
     def close(self) -> None:
         """Free the context; a second call does nothing."""
         if self._pointer:
             self._llama_cpp.llama_free(self._pointer)
             self._pointer = None
 
-    def _decode(self, tokens: Tokens) -> None:
+    def _decode(self, tokens: Tokens, asked: NDArray[np.int8] | None = None) -> None:
+        """Decode one batch; `asked` is 1 for each token whose logits are computed, by default the last one."""
         contiguous = np.ascontiguousarray(tokens, dtype=np.int32)
         pointer = contiguous.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
         mark = library.log().mark()
-        status = self._llama_cpp.llama_decode(
-            self._pointer, self._llama_cpp.llama_batch_get_one(pointer, len(contiguous))
-        )
+        batch = self._llama_cpp.llama_batch_get_one(pointer, len(contiguous))
+        if asked is not None:
+            batch.logits = asked.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
+        status = self._llama_cpp.llama_decode(self._pointer, batch)
         if status != 0:
             detail = library.log().first_error_since(mark) or "no reason given"
             raise EngineRefused("decode", f"llama_decode returned {status}: {detail}")

@@ -12,7 +12,7 @@ from layertune.models.gguf_header import read_header
 from layertune.models.gguf_writer import TensorSpec
 from layertune.models.known_models import KnownModel, tensors
 from layertune.models.random_weights import RandomWeights
-from layertune.models.shape import read_shape
+from layertune.models.shape import ModelShape, read_shape
 from layertune.models.vocabulary import Vocabulary, make_vocabulary
 from layertune.regular_files import is_folder, is_there
 from layertune.units import format_bytes
@@ -107,6 +107,11 @@ def standin_like(template: Path) -> Standin:
         ]
     plans = tuple(TensorSpec(tensor.name, tensor.shape, tensor.type) for tensor in shape.tensors)
     return _standin([*metadata, gguf_writer.key_bool(_MARK, True)], plans)
+
+
+def is_standin(shape: ModelShape) -> bool:
+    """Return whether a file's header says that its weights are random."""
+    return bool(shape.metadata.get(_MARK, False))
 
 
 def _standin(metadata: Sequence[bytes], plans: tuple[TensorSpec, ...]) -> Standin:

@@ -1,0 +1,23 @@
+"""How much a file or a cache type changes what a model generates, compared with a reference file."""
+
+from layertune.quality.divergence import Difference, Divergence, Figures, difference
+from layertune.quality.quality import FileQuality, Quality, QualityReport, UnknownQuality, measure_quality
+from layertune.quality.scoring import Candidate, Scoring
+from layertune.quality.texts import Text, own_text, shipped_texts
+
+__all__ = [
+    "Candidate",
+    "Difference",
+    "Divergence",
+    "Figures",
+    "FileQuality",
+    "Quality",
+    "QualityReport",
+    "Scoring",
+    "Text",
+    "UnknownQuality",
+    "difference",
+    "measure_quality",
+    "own_text",
+    "shipped_texts",
+]

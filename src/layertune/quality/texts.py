@@ -1,0 +1,59 @@
+"""The texts that models are compared on.
+
+The shipped ones were written for layertune. Texts that are public or famous would flatter a file: importance matrices
+are made with the former, and models have memorized the latter.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from layertune.errors import ConfigError
+from layertune.regular_files import read_text
+from layertune.units import MIB
+
+_KINDS = ("english", "korean", "code")
+_MOST_BYTES = MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One text; `weight` is its share in the averages over all texts, relative to the others."""
+
+    kind: str
+    content: str
+    weight: float = 1.0
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content.encode()).hexdigest()
+
+
+def shipped_texts(weights: dict[str, float] | None = None) -> tuple[Text, ...]:
+    """Return layertune's own texts: `english`, `korean` and `code`, each of about 10 kB.
+
+    Args:
+        weights: The weight of each kind; kinds that are not in it are left out. By default all weigh the same.
+    """
+    folder = resources.files("layertune.quality") / "texts"
+    chosen = dict.fromkeys(_KINDS, 1.0) if weights is None else weights
+    return tuple(
+        Text(kind, (folder / f"{kind}.txt").read_text(encoding="utf-8"), chosen[kind])
+        for kind in _KINDS
+        if kind in chosen
+    )
+
+
+def own_text(path: Path, weight: float = 1.0) -> Text:
+    """Return a user's text; its kind is the file's name.
+
+    Raises:
+        ConfigError: the file cannot be read, is not UTF-8 or is larger than 1 MiB.
+    """
+    try:
+        return Text(path.name, read_text(path, _MOST_BYTES), weight)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", remedy="give a text file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text", remedy="give a text file") from error

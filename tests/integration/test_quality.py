@@ -1,0 +1,82 @@
+"""Quality of real files: one made smaller by llama.cpp, against the file that it was made from."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from layertune.quality import Candidate, FileQuality, Scoring, Text, measure_quality, shipped_texts
+
+pytestmark = pytest.mark.slow
+
+PERPLEXITY = Path(__file__).parents[2] / "build" / "tools" / "bin" / "llama-perplexity"
+_Q2_K = 10  # llama.h: LLAMA_FTYPE_MOSTLY_Q2_K
+_QUANTIZE = """
+import sys, llama_cpp
+parameters = llama_cpp.llama_model_quantize_default_params()
+parameters.ftype, parameters.allow_requantize, parameters.nthread = int(sys.argv[3]), True, 2
+sys.exit(llama_cpp.llama_model_quantize(sys.argv[1].encode(), sys.argv[2].encode(), parameters))
+"""
+
+
+@pytest.fixture(scope="module")
+def smaller(demo_pair: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("quality") / "chat-Q2_K.gguf"
+    command = [sys.executable, "-c", _QUANTIZE, str(demo_pair["chat"]), str(path), str(_Q2_K)]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+def test_a_smaller_file_diverges_from_its_source_and_a_copy_does_not(
+    demo_pair: dict[str, Path], smaller: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.gguf"
+    copy.symlink_to(demo_pair["chat"])
+    candidates = [Candidate(smaller), Candidate(copy), Candidate(demo_pair["code"])]
+    scoring = Scoring(n_threads=2, least_tokens=900, most_tokens=900)
+    report = measure_quality(
+        Candidate(demo_pair["chat"]), candidates, scoring, shipped_texts({"english": 1.0}), cache=tmp_path
+    )
+    found = [each for each in report.qualities if isinstance(each, FileQuality)]
+    small, same, other = (each.total for each in found)
+    assert small.divergence is not None
+    assert small.divergence.mean > 0.01
+    assert found[0].is_visible
+    assert same.divergence is not None
+    assert same.divergence.mean == pytest.approx(0, abs=1e-6)
+    assert (same.divergence.top1_agreement, same.divergence.ln_ppl_change) == (1, pytest.approx(0, abs=1e-6))
+    assert "architecture" in (found[2].not_comparable or "")
+    assert 0.5 < other.bits_per_byte < 3
+
+
+@pytest.mark.skipif(not PERPLEXITY.exists(), reason="no llama-perplexity here; make tools builds it")
+def test_figures_agree_with_llama_perplexity(demo_pair: dict[str, Path], smaller: Path, tmp_path: Path) -> None:
+    text, kept = shipped_texts({"english": 1.0})[0].content, tmp_path / "logits"
+    file = tmp_path / "text.txt"
+    file.write_text(text, encoding="utf-8")
+    common = ["-f", file, "-c", "512", "-b", "512", "-ub", "128", "-t", "2", "-ngl", "0", "--kl-divergence-base", kept]
+    subprocess.run([PERPLEXITY, "-m", demo_pair["chat"], *common], check=True, capture_output=True)
+    compared = subprocess.run(
+        [PERPLEXITY, "-m", smaller, *common, "--kl-divergence"], check=True, capture_output=True, text=True
+    ).stdout
+    theirs = {name: float(found[1]) for name, pattern in _PATTERNS.items() if (found := re.search(pattern, compared))}
+
+    scoring = Scoring(n_threads=2, n_first=256, least_tokens=10**6, most_tokens=10**6)
+    (ours,) = measure_quality(
+        Candidate(demo_pair["chat"]), [Candidate(smaller)], scoring, [Text("english", text)], cache=tmp_path
+    ).qualities
+    assert isinstance(ours, FileQuality)
+    divergence = ours.total.divergence
+    assert divergence is not None
+    assert divergence.mean == pytest.approx(theirs["divergence"], rel=0.01)
+    assert 100 * divergence.top1_agreement == pytest.approx(theirs["agreement"], abs=0.2)
+    assert ours.total.perplexity == pytest.approx(theirs["perplexity"], rel=1e-4)
+
+
+_PATTERNS = {
+    "divergence": r"Mean +KLD: +([\d.]+)",
+    "agreement": r"Same top p: +([\d.]+)",
+    "perplexity": r"Mean PPL\(Q\) +: +([\d.]+)",
+}
