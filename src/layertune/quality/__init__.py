@@ -1,6 +1,7 @@
 """How much a file or a cache type changes what a model generates, compared with a reference file."""
 
 from layertune.quality.divergence import Difference, Divergence, Figures, difference
+from layertune.quality.model_files import best_file, quality_of_files
 from layertune.quality.quality import FileQuality, Quality, QualityReport, UnknownQuality, measure_quality
 from layertune.quality.scoring import Candidate, Scoring
 from layertune.quality.texts import Text, own_text, shipped_texts
@@ -16,8 +17,10 @@ __all__ = [
     "Scoring",
     "Text",
     "UnknownQuality",
+    "best_file",
     "difference",
     "measure_quality",
     "own_text",
+    "quality_of_files",
     "shipped_texts",
 ]

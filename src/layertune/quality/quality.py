@@ -76,6 +76,10 @@ class QualityReport:
     text_sha256: Mapping[str, str]
     weights: Mapping[str, float]
 
+    def qualities_by_choice(self) -> dict[Candidate, Quality]:
+        """Return the qualities by file and cache types."""
+        return {each.candidate: each for each in self.qualities}
+
     def difference(self, one: FileQuality, other: FileQuality) -> Difference | None:
         """Return how much larger the first one's KL divergence is, over the same tokens; None without divergences."""
         return difference(one.blocks, other.blocks, self.weights)
