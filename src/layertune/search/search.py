@@ -78,7 +78,7 @@ class Search:
             repair_trials(self._study, self._recorder, self._sharing)
             self.feasible = task.feasible
             self._known: dict[SplitSettings, FinishedTrial] = {}
-            self._read: set[int] = set()
+            self._finished: dict[int, FinishedTrial] = {}
             self._learn()
             self._chosen_from: list[FinishedTrial] | None = None
             models = (
@@ -108,14 +108,11 @@ class Search:
         After the finals, the trials are those that the contenders were chosen from. Trials that another machine
         finishes meanwhile are left to that machine's finals.
         """
-        if self._chosen_from is not None:
-            return self._choosing.conclude(self._chosen_from)
-        with storing():
-            return self._choosing.conclude(finished_trials(self._study, self.task.limits))
+        trials = self._chosen_from
+        return self._choosing.conclude(self._trials_so_far() if trials is None else trials)
 
-    def _n_contenders(self) -> int:
-        with storing():
-            return self._choosing.n_contenders(finished_trials(self._study, self.task.limits))
+    def _trials_so_far(self) -> list[FinishedTrial]:
+        return [self._finished[number] for number in sorted(self._finished)]
 
     def publish(self, result: Result) -> None:
         """Store the result with a study that other machines share; see `Sharing.publish`."""
@@ -193,7 +190,8 @@ class Search:
             with storing():
                 finished = self._recorder.finish(number, settings, outcome, None)
                 self._learn()
-            on_event(TrialFinished(finished, len(known), self.concluded()[1].picks, self._n_contenders()))
+            n_contenders = self._choosing.n_contenders(self._trials_so_far())
+            on_event(TrialFinished(finished, len(known), self.concluded()[1].picks, n_contenders))
 
     def _seek_what_fits(self) -> None:
         """While nothing has fitted, queue the smallest setting that no refusal speaks against.
@@ -267,8 +265,8 @@ class Search:
     def _learn(self) -> None:
         """Read the trials of all machines that finished since the last call, and correct the memory plan."""
         learned = False
-        for trial in finished_trials(self._study, self.task.limits, beyond=self._read):
-            self._read.add(trial.number)
+        for trial in finished_trials(self._study, self.task.limits, beyond=self._finished):
+            self._finished[trial.number] = trial
             self._known.setdefault(trial.settings, trial)
             learned = True
         if learned and self.task.feasible is not None:
