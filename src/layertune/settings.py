@@ -52,6 +52,7 @@ class EngineSettings:
             n_gpu_layers puts the rest of these layers on the device.
         tensor_split: For several devices. Its canonical form is the number of layers on each of them; the output layer
             counts and is the last one.
+        file: The name of the model's file. Empty for a model that has one file, where it is no setting.
     """
 
     n_gpu_layers: int
@@ -65,6 +66,7 @@ class EngineSettings:
     type_v: CacheType = "f16"
     n_cpu_moe: int = 0
     tensor_split: TensorSplit = ()
+    file: str = ""
 
     def canonical(self, n_layer: int) -> "EngineSettings":
         """Return the settings that llama.cpp uses in effect for a model of `n_layer` repeating layers.
@@ -125,11 +127,9 @@ class EngineSettings:
         return format_tensor_split(self.tensor_split) if name == "tensor_split" else value
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the settings by name, without an empty tensor_split."""
+        """Return the settings by name, without an empty tensor_split or file."""
         settings = asdict(self)
-        if not self.tensor_split:
-            del settings["tensor_split"]
-        return settings
+        return {name: each for name, each in settings.items() if each or name not in ("tensor_split", "file")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +160,10 @@ class SplitSettings:
         return SplitSettings(tuple((name, changed if name == model else engine) for name, engine in self.models))
 
     def canonical(self, n_layers: Mapping[str, int]) -> "SplitSettings":
-        """Return the canonical form of every model; `n_layers` are the repeating layers by model."""
-        return SplitSettings(tuple((name, engine.canonical(n_layers[name])) for name, engine in self.models))
+        """Return the canonical form of every model; `n_layers` are the repeating layers by `variant`."""
+        return SplitSettings(
+            tuple((name, engine.canonical(n_layers[variant(name, engine.file)])) for name, engine in self.models)
+        )
 
     def impossible(self) -> str | None:
         """Return the first model's reason why llama.cpp would refuse these settings, or None."""
@@ -170,6 +172,11 @@ class SplitSettings:
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         return {name: engine.as_dict() for name, engine in self.models}
+
+
+def variant(model: str, file: str) -> str:
+    """Return the key of a model with one of its files, like `code/B.gguf`; of a model with one file, its name."""
+    return f"{model}/{file}" if file else model
 
 
 def parse_tensor_split(written: str | Sequence[float]) -> TensorSplit:

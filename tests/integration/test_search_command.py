@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_rpc")]
 N_KILLS = 8
 
 CHAT = KnownModel("chat", 4, 256, 512, 4, 2, n_vocab=2000, tied=True)
+DEEPER = KnownModel("deeper", 6, 256, 512, 4, 2, n_vocab=2000, tied=True)
 CODE = KnownModel("code", 6, 512, 1024, 8, 2, n_vocab=2000, tied=False)
 CONFIG = """
 name = "tiny"
@@ -301,6 +303,37 @@ def test_kill_9_at_any_moment_leaves_the_best_setting_so_far_and_resume_goes_on(
     result = read_result(study)
     assert len(result.trials) == 6
     assert dotenv_values(env)["CHAT_N_GPU_LAYERS"] == str(result.picked("balanced").settings["chat"].n_gpu_layers)
+
+
+def test_files_of_one_model_are_searched_stopped_resumed_and_the_picked_one_is_exported(folder: Path) -> None:
+    known_standin(DEEPER).write(folder / "deeper.gguf")
+    files = ["--model", "chat=chat.gguf,deeper.gguf", "--sampler", "layer-split"]
+    process = subprocess.Popen(
+        command(folder, *files, n_trials=8, n_rounds=1), cwd=folder, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("[3/8]"):
+            break
+    os.kill(process.pid, signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 130
+    answer = run(folder, *files, "--resume", n_trials=8, n_rounds=1)
+    assert answer.returncode == 0, answer.stderr
+    result = read_result(folder / "study")
+    assert {trial.settings["chat"].file for trial in result.trials} == {"chat.gguf", "deeper.gguf"}
+    assert {file: model.n_layer for file, model in result.files["chat"].items()} == {"chat.gguf": 4, "deeper.gguf": 6}
+    assert all(trial.vram is None or trial.vram.peak_bytes <= 14 * 2**20 for trial in result.trials)
+    for trial in result.trials:
+        assert trial.vram is not None
+        assert trial.vram.planned_bytes == pytest.approx(trial.vram.peak_bytes, abs=2**16)  # llama.cpp's log is rounded
+    picked = result.picked("balanced").settings["chat"].file
+    assert dotenv_values(folder / "study" / ".env")["CHAT_MODEL"] == picked
+    (folder / "deeper.gguf").unlink()
+    known_standin(replace(DEEPER, n_layer=5)).write(folder / "deeper.gguf")
+    other = run(folder, *files, "--resume", n_trials=9, n_rounds=1)
+    assert other.returncode == 2
+    assert "model chat/deeper.gguf" in other.stderr
 
 
 def whole_lines(folder: Path, copy: Path) -> list[optuna.trial.FrozenTrial]:

@@ -86,7 +86,7 @@ def print_estimate(models: ModelsOnDevice, found: Estimate) -> None:
     if found.budget_bytes is None or found.plan.needed_bytes is None:
         return
     for name, layers in found.most_layers.items():
-        n_all = models.shapes[name].n_layer + 1
+        n_all = models.shape(name, found.settings[name]).n_layer + 1
         words = "not even 0 fit" if layers is None else f"at most {layers} of {n_all} fit"
         show(f"n_gpu_layers of {name}, the others as they are: {words}")
 
@@ -105,8 +105,8 @@ def _table(models: ModelsOnDevice, found: Estimate) -> Table:
     ):
         table.column(above, below, right=True)
     for name, model in found.plan.models.items():
-        n_all = models.shapes[name].n_layer + 1
         engine = found.settings[name]
+        n_all = models.shape(name, engine).n_layer + 1
         counts = Counter(layer_devices(n_all - 1, engine.n_gpu_layers, engine.tensor_split))
         for device, planned in model.devices.items():
             n_layers = counts[device]

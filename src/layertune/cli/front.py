@@ -45,6 +45,8 @@ def front_table(result: Result) -> Table:
     table = Table(_title(result))
     table.column("", "trial", right=True)
     for name in result.models:
+        if name in result.files:
+            table.column("", "file")
         table.column(name, "layers", right=True)
         table.column("", "-c -b", right=True)
         table.column("tokens/s", "alone", right=True)
@@ -77,8 +79,9 @@ def _row(result: Result, trial: TrialInfo) -> list[str]:
     for name, engine in trial.settings.items():
         metrics = (trial.metrics or {})[name]
         split = f"{engine.written('tensor_split')}: " if engine.tensor_split else ""
-        layers = f"{split}{engine.n_gpu_layers}/{result.models[name].n_layer + 1}"
+        layers = f"{split}{engine.n_gpu_layers}/{result.model_of(name, engine).n_layer + 1}"
         alone, together = metrics["tokens_per_s"], metrics["tokens_per_s_together"]
+        cells += [engine.file] if name in result.files else []
         cells += [layers, f"{engine.n_ctx} {engine.n_batch}", _speed(alone), f"{together.median:.1f}"]
     cells.append(format_bytes(trial.vram.peak_bytes) if trial.vram else "–")
     cells.append(str(1 + trial.n_all_rounds()))

@@ -7,7 +7,9 @@ import typer
 
 Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="A config, like configs/studies/demo.toml.")]
 Study = Annotated[Path, typer.Argument(metavar="STUDY", help="A study folder, or a result.json.")]
-Models = Annotated[list[str] | None, typer.Option("--model", metavar="NAME=PATH", help="A model to tune; repeat it.")]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", metavar="NAME=PATH[,PATH…]", help="A model to tune; repeat it.")
+]
 BudgetOption = Annotated[
     str | None,
     typer.Option("--budget", metavar="SIZE", help="VRAM for all models, like 6141MiB; of two devices 4GiB+2GiB."),

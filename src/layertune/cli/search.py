@@ -81,9 +81,9 @@ def _say_what(study: Study, folder: Path) -> None:
     emulated = "; EMULATED: bytes are exact, speeds are this CPU's" if target.kind == "emulated" else ""
     budget = f", budget {join_bytes(limits.vram)}" if limits.vram else ""
     say(f"device: {target.name}{size}{budget}{emulated}")
-    for name, shape in study.shapes.items():
+    for key, shape in study.shapes.items():
         size = format_bytes(shape.file_bytes)
-        say(f"{name}: {shape.files[0].name}, {shape.architecture}, {shape.n_layer} layers, {size}")
+        say(f"{key.partition('/')[0]}: {shape.files[0].name}, {shape.architecture}, {shape.n_layer} layers, {size}")
     feasible = study.feasible
     fitting = f" of which {feasible.n_settings()} fit" if feasible is not None else ""
     limit_s = config.search.timeout

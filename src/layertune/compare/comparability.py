@@ -39,7 +39,7 @@ def _unlike(first: Result, other: Result | Prediction) -> Iterator[str]:
         yield f"the models are {', '.join(first.models)} and {', '.join(other.models)}"
         return
     for name, model in first.models.items():
-        if model.sha256 != other.models[name].sha256:
+        if not _digests(first, name) & _digests(other, name):
             hashes = f"{model.sha256[:12]}… and {other.models[name].sha256[:12]}…"
             yield f"{name} is another file ({model.file} and {other.models[name].file}, sha256 {hashes})"
     for name, load in first.workload.items():
@@ -73,3 +73,8 @@ def _threads(device: DeviceInfo) -> str:
     if device.kind != "emulated":
         return "none"
     return "not recorded" if device.n_threads is None else str(device.n_threads)
+
+
+def _digests(of: Result | Prediction, name: str) -> set[str]:
+    files = of.files.get(name, {}) if isinstance(of, Result) else {}
+    return {model.sha256 for model in (of.models[name], *files.values())}

@@ -81,13 +81,13 @@ def _same_settings(ours: TrialInfo, other: Result) -> TrialInfo | None:
 
 def _same_layers(ours: TrialInfo, other: Result) -> TrialInfo | None:
     """Return a trial that the other study measured with the same layers on the device, preferably a finalist."""
-    wanted = [engine.placement for engine in ours.settings.values()]
+    wanted = [(engine.file, engine.placement) for engine in ours.settings.values()]
     alike = [
         trial
         for trial in other.trials
         if trial.state == "measured"
         and not trial.exceeded()
-        and [engine.placement for engine in trial.settings.values()] == wanted
+        and [(engine.file, engine.placement) for engine in trial.settings.values()] == wanted
     ]
     return max(alike, key=lambda trial: (trial.n_all_rounds(), -trial.number), default=None)
 

@@ -8,6 +8,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from layertune.config.dimension import FORMS
+from layertune.config.model_files import located, with_files
 from layertune.config.study_config import StudyConfig
 from layertune.errors import ConfigError
 from layertune.regular_files import CONFIG_BYTES, read_text
@@ -62,29 +63,14 @@ def parse_config(table: dict[str, Any], *, source: str = "config", folder: Path 
         config = StudyConfig.model_validate(table)
     except ValidationError as error:
         raise ConfigError(f"{source}: {first_problem(error)}") from error
-    models = {
-        name: model.model_copy(update={"path": _located(f"{source}: models.{name}.path", folder, model.path)})
-        for name, model in config.models.items()
-    }
+    models = {name: with_files(f"{source}: models.{name}", folder, model) for name, model in config.models.items()}
     changes: dict[str, Any] = {"models": models}
     warm_start = config.search.warm_start
     if warm_start is not None:
         changes["search"] = config.search.model_copy(
-            update={"warm_start": _located(f"{source}: search.warm_start", folder, warm_start)}
+            update={"warm_start": located(f"{source}: search.warm_start", folder, warm_start)}
         )
     return config.model_copy(update=changes)
-
-
-def _located(key: str, folder: Path, path: Path) -> Path:
-    """Raises ConfigError if the path has no home folder to expand, or cannot be written into a study's files."""
-    try:
-        located = folder / path.expanduser()
-        str(located).encode()
-    except RuntimeError as error:
-        raise ConfigError(f"{key}: there is no home folder for {path}", remedy="write the whole path") from error
-    except UnicodeEncodeError as error:
-        raise ConfigError(f"{key}: {folder / path} is not UTF-8", remedy="rename the file or its folder") from error
-    return located
 
 
 def dump_config(config: StudyConfig) -> str:

@@ -4,12 +4,14 @@ import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
 from layertune.config import StudyConfig, load_config, parse_config
 from layertune.config.study_config import PRESETS
 from layertune.errors import UsageError
+from layertune.regular_files import is_there
 
 _COMMAND_LINE = "command line"
 
@@ -58,8 +60,11 @@ def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
     table: dict[str, Any] = {"models": {}}
     if path is not None:
         table = load_config(path).model_dump(mode="json", exclude_none=True, exclude_unset=True)
-    for name, file in _pairs(overrides.models, "--model", "chat=a.gguf").items():
-        table["models"].setdefault(name, {})["path"] = str(Path.cwd() / file)
+    for name, written in _pairs(overrides.models, "--model", "chat=a.gguf").items():
+        model = table["models"].setdefault(name, {})
+        model.pop("path", None)
+        model.pop("files", None)
+        model.update(_files(name, written))
     for target, written in _pairs(overrides.settings, "--set", "code.n_gpu_layers=20").items():
         _fix(table, target, written)
     search = table.setdefault("search", {})
@@ -84,6 +89,18 @@ def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
     if folder is not None and (path is None or (overrides.shared and path.parent != folder)):
         table["name"] = Path(os.path.realpath(folder)).name
     return parse_config(table, source=_COMMAND_LINE if path is None else f"{path} with options", folder=Path())
+
+
+def _files(name: str, written: str) -> dict[str, Any]:
+    """Return the keys of a model's file, or of several: joined by commas, or a pattern."""
+    if is_there(Path(written)) or not ("," in written or has_magic(written)):
+        return {"path": str(Path.cwd() / written)}
+    files = written.split(",")
+    if not all(files):
+        raise UsageError(
+            f"--model {name}={written} has a file without a name", remedy="write it like code=a.gguf,b.gguf"
+        )
+    return {"files": [str(Path.cwd() / file) for file in files]}
 
 
 def _fix(table: dict[str, Any], target: str, value: str) -> None:

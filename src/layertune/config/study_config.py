@@ -9,85 +9,19 @@ from pydantic import Field, field_validator, model_validator
 
 from layertune.config.budget import Budget, Deployment, HostLimits
 from layertune.config.device import DeviceChoice, DeviceText, EmulatedOptions
-from layertune.config.dimension import (
-    CacheTypeDimension,
-    FlashAttentionDimension,
-    IntDimension,
-    IntRange,
-    LayerDimension,
-    SplitDimension,
-    dimension_values,
-)
+from layertune.config.dimension import dimension_values
 from layertune.config.fields import Duration, Table, Within
 from layertune.config.measurement import FinalsConfig, Measurement
+from layertune.config.model_config import ModelConfig
 from layertune.config.objective import VRAM_PEAK, Floor, Objective
-from layertune.settings import RANGES, format_tensor_split
+from layertune.settings import format_tensor_split, variant
 from layertune.units import quoted
 
 SAMPLERS = ("layer-split", "tpe", "random")
 
 _MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _MAX_MODELS = 64
-_MAX_N_CTX = RANGES["n_ctx"][1]
 _RESERVED_NAMES = frozenset({"vram", "host", "balanced", "even", "lean"})
-
-
-class Workload(Table):
-    """The request whose speed matters for one model."""
-
-    n_prompt: Annotated[int, Within(1, _MAX_N_CTX)] = Field(default=512, description="Prompt tokens of one request.")
-    n_generate: Annotated[int, Within(2, _MAX_N_CTX)] = Field(
-        default=128, description="Tokens generated in answer to it."
-    )
-
-    @property
-    def n_tokens(self) -> int:
-        return self.n_prompt + self.n_generate
-
-
-class ModelSpace(Table):
-    """The settings to search for one model: a value fixes a dimension, a list or a range searches it."""
-
-    n_gpu_layers: Annotated[LayerDimension, Within.of_setting("n_gpu_layers")] = Field(
-        default=IntRange(), description='Layers on the GPU: 0 is none, 1 the output layer only, "all" the whole model.'
-    )
-    n_cpu_moe: Annotated[LayerDimension, Within.of_setting("n_cpu_moe")] = Field(
-        default=0, description="First layers whose experts stay on the host; for mixture-of-experts models."
-    )
-    n_ctx: Annotated[IntDimension, Within.of_setting("n_ctx")] = Field(
-        default=4096, description="Context in tokens, of all parallel slots together."
-    )
-    n_batch: Annotated[IntDimension, Within.of_setting("n_batch")] = Field(
-        default_factory=lambda: [256, 512, 1024, 2048],
-        description="Logical batch: prompt tokens per llama_decode call.",
-    )
-    n_ubatch: Annotated[IntDimension, Within.of_setting("n_ubatch")] = Field(
-        default=512, description="Physical batch: tokens per compute graph."
-    )
-    n_threads: Annotated[IntDimension | None, Within.of_setting("n_threads")] = Field(
-        default=None,
-        description="CPU threads; without it, an equal share of the cores, at most host.n_cpus: models and emulated "
-        "card together never compute with more threads than there are cores.",
-    )
-    flash_attn: FlashAttentionDimension = Field(default="auto", description="on, off, or llama.cpp's own choice.")
-    type_k: CacheTypeDimension = Field(default="f16", description="Data type of the K cache.")
-    type_v: CacheTypeDimension = Field(default="f16", description="Data type of the V cache.")
-    tensor_split: SplitDimension | None = Field(
-        default=None,
-        description="With several devices, each one's part of the layers on them, like \"3,1\" (llama-server's "
-        "--tensor-split); without it, in proportion to the budgets, and all on one device, each of them.",
-    )
-
-
-class ModelConfig(Table):
-    """One model to tune."""
-
-    path: Path = Field(description="The GGUF file (of a split model, its first file); relative to the config file.")
-    n_parallel: Annotated[int, Within.of_setting("n_parallel")] = Field(
-        default=1, description="Request slots of the server that will be deployed."
-    )
-    workload: Workload = Field(default_factory=Workload)
-    space: ModelSpace = Field(default_factory=ModelSpace)
 
 
 class SearchConfig(Table):
@@ -255,6 +189,11 @@ class StudyConfig(Table):
                         f"models.{name}: tensor_split = {format_tensor_split(split)} is for {_devices(len(split))}, "
                         f"and {self.device} is {_devices(n_devices)}; {remedy}"
                     )
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The model files by `variant`."""
+        return {variant(name, file): path for name, model in self.models.items() for file, path in model.paths.items()}
 
     @property
     def n_processes(self) -> int:

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -44,7 +44,7 @@ class Projections:
 
         Args:
             target: The devices.
-            shapes: The models, by name.
+            shapes: The models, by `variant`.
             n_outputs: As in `Context`.
             cache: The cache folder; the user's by default.
 
@@ -65,14 +65,14 @@ class Projections:
 
     def missing(self, name: str, settings: Iterable[EngineSettings]) -> list[EngineSettings]:
         """Return the memory keys of those settings that are not in the cache, in the order of their placement."""
-        keys = dict.fromkeys(each.memory_key(self._shapes[name].n_layer) for each in settings)
+        keys = dict.fromkeys(replace(each, file="").memory_key(self._shapes[name].n_layer) for each in settings)
         return sorted((key for key in keys if _text(key) not in self._entries[name]), key=attrgetter("placement"))
 
     def learn(self, wanted: Mapping[str, Iterable[EngineSettings]]) -> None:
         """Project the settings that are not in the cache, all models at once.
 
         Args:
-            wanted: The settings by model name, in any form.
+            wanted: The settings by `variant`, in any form.
 
         Raises:
             BuildError: llama.cpp cannot load a model; the message is llama.cpp's.

@@ -39,6 +39,7 @@ def explain(result: Result, pick: TrialInfo, memory: Mapping[str, EngineMemory])
         memory: computes plans that the result does not have, by model; models may be missing.
     """
     on_device = result.hardware.device.kind != "cpu"
+    result = result.with_files_of(pick)
     lines: list[Line] = []
     no_steps: list[NoStep] = []
     for model in result.models:
@@ -56,10 +57,11 @@ def engines_to_plan(result: Result, picks: Sequence[TrialInfo]) -> dict[str, lis
     """Return the settings that `explain` would plan, by model: steps without a recorded plan, and where they start."""
     wanted: dict[str, list[EngineSettings]] = {name: [] for name in result.models}
     for pick in picks:
-        for model in result.models:
-            engine = canonical_engine(result, pick, model)
-            for step in steps(result, model, engine):
-                if isinstance(step, Step) and recorded_memory(result, model, engine, step.engine) is None:
+        of_files = result.with_files_of(pick)
+        for model in of_files.models:
+            engine = canonical_engine(of_files, pick, model)
+            for step in steps(of_files, model, engine):
+                if isinstance(step, Step) and recorded_memory(of_files, model, engine, step.engine) is None:
                     wanted[model] += [engine, step.engine]
     return {name: list(dict.fromkeys(engines)) for name, engines in wanted.items()}
 

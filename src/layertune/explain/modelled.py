@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from math import sqrt
 from statistics import NormalDist
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from layertune.config.study_config import Workload
+from layertune.config.model_config import Workload
 from layertune.explain.changes import recorded_plans
 from layertune.explain.line import Change
 from layertune.explain.steps import STEPPED_SETTINGS, value
@@ -64,7 +65,7 @@ class ModelledSpeeds:
             every = [*self._seen, *self._places]
             engines = ModelEngines(
                 every,
-                result.models[model].n_layer,
+                partial(result.canonical, model),
                 np.zeros((len(every), 1), dtype=np.int64),  # whether a setting fits does not affect its speed
                 RecordedWeights(result, model),
                 Workload(n_prompt=load.n_prompt, n_generate=load.n_generate),

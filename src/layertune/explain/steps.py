@@ -39,7 +39,7 @@ class NoStep:
 
 def canonical_engine(result: Result, trial: TrialInfo, model: str) -> EngineSettings:
     """Return the settings of one model of a trial in canonical form."""
-    return trial.settings[model].canonical(result.models[model].n_layer)
+    return result.canonical(model, trial.settings[model])
 
 
 def value(engine: EngineSettings, knob: str) -> int:

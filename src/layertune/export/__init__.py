@@ -65,7 +65,12 @@ def export_files(
         UsageError: the format or pick does not exist, or the format cannot hold a file name.
     """
     check_format(format)
-    return EXPORTERS[format](result, result.picked(pick), models_dir)
+    return export_trial(result, result.picked(pick), format, models_dir)
+
+
+def export_trial(result: Result, trial: TrialInfo, format: str, models_dir: str = MODELS_DIR) -> dict[str, str]:
+    """As `export_files`, of a trial."""
+    return EXPORTERS[format](result.with_files_of(trial), trial, models_dir)
 
 
 def check_format(format: str) -> None:
@@ -81,6 +86,7 @@ __all__ = [
     "Exporter",
     "check_format",
     "export_files",
+    "export_trial",
     "pick_for_case_study",
     "quote",
     "render_env",

@@ -4,6 +4,8 @@ That compose file reads only each model's file and layers. Its command fixes `-c
 other flags have llama-server's defaults. So only trials that were measured with exactly these flags can be exported.
 """
 
+from dataclasses import replace
+
 from layertune.errors import UsageError
 from layertune.export.env import tuned
 from layertune.export.paths import cannot_hold, is_plain
@@ -43,7 +45,7 @@ def pick_for_case_study(result: Result, pick: str) -> TrialInfo:
             f"the case study's compose file serves {' and '.join(_MODELS)}; this study has {', '.join(result.models)}",
             remedy="rename the models, or export the compose file too: --format compose",
         )
-    for model in result.models.values():
+    for model in result.variants().values():
         if not is_plain(model.file):
             # Its command is a single string, which compose splits after it has inserted the name.
             raise cannot_hold(model.file, "the case study's compose file", "blanks and special characters")
@@ -85,7 +87,7 @@ def _runs(trial: TrialInfo) -> bool:
 
 
 def _is_fixed(engine: EngineSettings) -> bool:
-    return engine == EngineSettings(
+    return replace(engine, file="") == EngineSettings(
         n_gpu_layers=engine.n_gpu_layers, n_ctx=1024, n_batch=128, n_ubatch=128, n_threads=4
     )
 

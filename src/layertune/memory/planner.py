@@ -1,7 +1,7 @@
 """Computes the `MemoryPlan` of a setting."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, compress
 from typing import Protocol
 
@@ -90,6 +90,21 @@ class EngineMemory(Protocol):
     """Plans one model's memory: `ModelMemory` computes it, a recorded table has it stored."""
 
     def plan(self, settings: EngineSettings) -> ModelPlan: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FilesMemory:
+    """The memory of a model with several files, each by the file's name."""
+
+    of_file: Mapping[str, ModelMemory]
+
+    def plan(self, settings: EngineSettings) -> ModelPlan:
+        """Return the plan of these settings with the file that they name."""
+        return self.of_file[settings.file].plan(replace(settings, file=""))
+
+    def weights_used(self, settings: EngineSettings) -> dict[str, WeightsUsed]:
+        """As `ModelMemory.weights_used`."""
+        return self.of_file[settings.file].weights_used(replace(settings, file=""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The picks, first on the page, and their exports."""
 
 from layertune.errors import UsageError
-from layertune.export import EXPORTERS, MODELS_DIR
+from layertune.export import EXPORTERS, MODELS_DIR, export_trial
 from layertune.report.markup import Html, details, escape, join, paragraph, section, table
 from layertune.report.memory_section import headroom_cell
 from layertune.report.source import Source, distinct_picks, model_cells, model_headings
@@ -46,7 +46,7 @@ def _formats(result: Result, source: Source) -> Html:
 
 def _files(result: Result, source: Source, name: str) -> Html:
     try:
-        files = EXPORTERS[name](result, source.trial, MODELS_DIR)
+        files = export_trial(result, source.trial, name)
     except UsageError as error:
         return paragraph(f"No export: {error}")
     return join(Html(f"<h4>{escape(file)}</h4><pre>{escape(text)}</pre>") for file, text in files.items())

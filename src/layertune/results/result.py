@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from layertune.errors import ResultFileError, StorageError, UsageError
 from layertune.regular_files import RESULT_BYTES, is_folder, read_text
@@ -20,6 +20,7 @@ from layertune.results.study_info import (
     ComparisonInfo,
     CpuInfo,
     DeviceInfo,
+    FileName,
     HardwareInfo,
     HostLimitsInfo,
     LlamaCpp,
@@ -29,9 +30,11 @@ from layertune.results.study_info import (
     ReferenceInfo,
     StudyInfo,
     WorkloadInfo,
+    files_of,
+    variants,
 )
 from layertune.results.trial_info import Part, TrialInfo, is_disturbed
-from layertune.settings import EngineSettings
+from layertune.settings import EngineSettings, variant
 from layertune.units import quoted
 from layertune.written_files import write_text
 
@@ -74,6 +77,7 @@ class Result(Part):
     study: StudyInfo
     hardware: HardwareInfo
     models: dict[ModelName, ModelInfo] = Field(min_length=1)
+    files: dict[str, dict[FileName, ModelInfo]] = Field(default_factory=dict)  # of models that have several
     workload: dict[str, WorkloadInfo]
     budget: BudgetInfo
     host_limits: HostLimitsInfo | None = None
@@ -89,6 +93,14 @@ class Result(Part):
     picks: dict[str, Number]
     references: list[ReferenceInfo] = Field(default_factory=list)
     clock: ClockInfo | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_no_files(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A study whose models have one file each is written as before there could be several."""
+        written: dict[str, Any] = write(self)
+        if not self.files:
+            del written["files"]
+        return written
 
     @model_validator(mode="after")
     def _check_whole(self) -> "Result":
@@ -115,7 +127,7 @@ class Result(Part):
                 raise ValueError(f"trial {trial.number}: {key} names {min(unknown)}, which is no model of the study")
         n_devices = 1 if self.budget.devices is None else len(self.budget.devices)
         for name, engine in trial.settings.items():
-            self._check_split(f"trial {trial.number}", name, engine)
+            self._check_engine(f"trial {trial.number}", name, engine)
         devices = None if trial.vram is None else trial.vram.devices
         if devices is not None and len(devices) != n_devices:
             raise ValueError(
@@ -132,12 +144,40 @@ class Result(Part):
             if baseline.settings is not None and baseline.settings.keys() != self.models.keys():
                 raise ValueError(f"baselines.{name} and models do not name the same models")
             for model, engine in (baseline.settings or {}).items():
-                self._check_split(f"baselines.{name}", model, engine)
+                self._check_engine(f"baselines.{name}", model, engine)
 
-    def _check_split(self, where: str, model: str, engine: EngineSettings) -> None:
+    def _check_engine(self, where: str, model: str, engine: EngineSettings) -> None:
+        if variant(model, engine.file) not in self.variants():
+            raise ValueError(f"{where}: {model} has no file {quoted(engine.file)}")
         n_split, devices = len(engine.tensor_split), self.budget.devices
         if n_split and n_split != len(devices or ()):
             raise ValueError(f"{where}: {model} is split over {n_split} devices, which the study does not have")
+
+    def variants(self) -> dict[str, ModelInfo]:
+        """Return the models with each of their files, by `variant`."""
+        return variants(self.models, self.files)
+
+    def model_of(self, name: str, engine: EngineSettings) -> ModelInfo:
+        """Return a model with the file that an engine loads."""
+        return self.files.get(name, {}).get(engine.file, self.models[name])
+
+    def with_files_of(self, trial: TrialInfo) -> "Result":
+        """Return the study as if each model had only the file that this trial loads."""
+        if not self.files:
+            return self
+        files = files_of(trial.settings)
+        models = {name: self.model_of(name, engine) for name, engine in trial.settings.items()}
+        trials = [each for each in self.trials if files_of(each.settings) == files]
+        baselines = {
+            name: each
+            for name, each in self.baselines.items()
+            if each.settings is None or files_of(each.settings) == files
+        }
+        return self.model_copy(update={"models": models, "files": {}, "trials": trials, "baselines": baselines})
+
+    def canonical(self, name: str, engine: EngineSettings) -> EngineSettings:
+        """Return the settings that llama.cpp uses in effect for an engine of a model."""
+        return engine.canonical(self.model_of(name, engine).n_layer)
 
     def trial(self, number: int) -> TrialInfo:
         """Raises UsageError where the study has no such trial."""

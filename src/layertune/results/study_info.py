@@ -1,5 +1,6 @@
 """A study as result.json has it, without its trials."""
 
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Literal
 
@@ -18,6 +19,7 @@ from layertune.results.figures import (
     Number,
 )
 from layertune.results.trial_info import OfDevices, Part
+from layertune.settings import EngineSettings, variant
 
 
 def _bare(name: str) -> str:
@@ -76,6 +78,17 @@ class ModelInfo(Part):
     file_bytes: Bytes
     quantization: str | None
     further_sha256: list[str] | None = None
+
+
+def variants(models: Mapping[str, ModelInfo], files: Mapping[str, Mapping[str, ModelInfo]]) -> dict[str, ModelInfo]:
+    """Return models with each of their files, by `variant`."""
+    found = {name: model for name, model in models.items() if not files.get(name)}
+    return found | {variant(name, file): model for name, each in files.items() for file, model in each.items()}
+
+
+def files_of(settings: Mapping[str, EngineSettings]) -> list[str]:
+    """Return the names of the files that engines load."""
+    return [engine.file for engine in settings.values()]
 
 
 class WorkloadInfo(Part):

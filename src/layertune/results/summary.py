@@ -27,6 +27,7 @@ from layertune.results.result import (
     WorkloadInfo,
 )
 from layertune.results.statistics import compare
+from layertune.results.study_info import variants
 from layertune.results.trial_summary import PlanFunction, trial_info
 from layertune.results.trials import FinishedTrial
 from layertune.settings import SplitSettings
@@ -59,6 +60,7 @@ class Provenance:
     weights: Mapping[str, float] = field(default_factory=dict)
     baselines: Sequence[Baseline] = ()
     host_limits: HostLimitsInfo | None = None
+    files: Mapping[str, Mapping[str, ModelInfo]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def summarise(
     by_number = {trial.number: trial for trial in trials}
     pick = by_number[choice.picks["balanced"]] if choice.picks else None
     plan = planned.planner.plan if planned is not None else None
-    n_layers = {name: model.n_layer for name, model in provenance.models.items()}
+    n_layers = {key: model.n_layer for key, model in variants(provenance.models, provenance.files).items()}
     return Result(
         study=StudyInfo(
             name=provenance.name,
@@ -110,6 +112,7 @@ def summarise(
         ),
         hardware=provenance.hardware,
         models=dict(provenance.models),
+        files={name: dict(files) for name, files in provenance.files.items()},
         workload=dict(provenance.workload),
         budget=provenance.budget,
         host_limits=provenance.host_limits,

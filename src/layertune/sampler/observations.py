@@ -7,5 +7,6 @@ from layertune.sampler.posterior import Observation
 
 def observations(result: Result, name: str) -> list[Observation]:
     """Return every measured engine of a model with its samples, without trials that stayed disturbed."""
-    n_layer = result.models[name].n_layer
-    return [(trial.settings[name].canonical(n_layer), recorded_samples(trial, name)) for trial in quiet_trials(result)]
+    return [
+        (result.canonical(name, trial.settings[name]), recorded_samples(trial, name)) for trial in quiet_trials(result)
+    ]

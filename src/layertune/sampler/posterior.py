@@ -5,8 +5,9 @@ layers of another model are on the device. Two times are modelled, that of the p
 All speeds of a workload follow from them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import log2
 from statistics import mean, median, pstdev
 from types import MappingProxyType
@@ -14,7 +15,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from layertune.config.study_config import Workload
+from layertune.config.model_config import Workload
 from layertune.memory import EngineMemory
 from layertune.sampler.time_model import Features, Floats, TimeModel, Times
 from layertune.settings import EngineSettings, SplitSettings
@@ -26,7 +27,7 @@ from layertune.trial.outcome import ModelSamples
 Observation = tuple[EngineSettings, ModelSamples]
 
 _DOUBLING = ("n_batch", "n_ubatch", "n_ctx", "n_threads")
-_CHOICES = ("n_cpu_moe", "flash_attn", "type_k", "type_v")
+_CHOICES = ("file", "n_cpu_moe", "flash_attn", "type_k", "type_v")
 
 # Standard deviation of the logarithm of the contention, at least: it differs from split to split by more than was seen.
 _LEAST_CONTENTION_SPREAD = 0.05
@@ -98,7 +99,7 @@ class ModelEngines:
     def __init__(
         self,
         engines: Sequence[EngineSettings],
-        n_layer: int,
+        canonical: Callable[[EngineSettings], EngineSettings],
         device_bytes: NDArray[np.int64],
         memory: EngineMemory,
         workload: Workload,
@@ -107,7 +108,7 @@ class ModelEngines:
         """
         Args:
             engines: all engines of the space.
-            n_layer: the model's repeating layers.
+            canonical: returns the form that llama.cpp runs an engine in.
             device_bytes: what each engine takes of each device, shape (engines, devices).
             memory: plans the memory of an engine.
             workload: how many tokens are read and generated.
@@ -115,8 +116,8 @@ class ModelEngines:
         """
         first: dict[EngineSettings, int] = {}
         for index, engine in enumerate(engines):
-            first.setdefault(engine.canonical(n_layer), index)
-        self.rows = {canonical: row for row, canonical in enumerate(first)}
+            first.setdefault(canonical(engine), index)
+        self.rows = {engine: row for row, engine in enumerate(first)}
         self.engines = [engines[index] for index in first.values()]
         self.each_device_bytes = device_bytes[list(first.values())]
         self.device_bytes: NDArray[np.int64] = self.each_device_bytes.sum(axis=1)
@@ -124,12 +125,13 @@ class ModelEngines:
         self._canonical = list(first)
         self.features = _features(self._canonical, memory, workload.n_prompt)
         self.leanest = _leanest(self.features, self.device_bytes)
-        self._prompt, self._token = TimeModel(self.features), TimeModel(self.features)
+        expected = _weights(self._canonical, memory)  # an engine's time is taken to grow with its file
+        self._prompt, self._token = TimeModel(self.features, expected), TimeModel(self.features, expected)
         known = [(row, samples) for engine, samples in prior if (row := self._nearest(engine)) is not None]
         if known:
             speeds = self.learn(known)
-            self._prompt = TimeModel(self.features, speeds.prompt.mean_s)
-            self._token = TimeModel(self.features, speeds.token.mean_s)
+            self._prompt = TimeModel(self.features, speeds.prompt.mean_s, measured=True)
+            self._token = TimeModel(self.features, speeds.token.mean_s, measured=True)
 
     def __len__(self) -> int:
         return len(self.engines)
@@ -208,7 +210,7 @@ def _rate(n_tokens: int, mean_s: Floats, std_s: Floats) -> Posterior:
 
 
 def _features(engines: Sequence[EngineSettings], memory: EngineMemory, n_prompt: int) -> Features:
-    """Return the features of engines; the host's share is of the weights that the device could hold.
+    """Return the features of engines; the host's share is of those weights of its file that the device could hold.
 
     The host's buffers take more than these weights, and not linearly: an input embedding of which each token reads one
     row, a mapped file from its first tensor to the last, and repacked copies. Batch sizes that hold a whole prompt of
@@ -217,7 +219,10 @@ def _features(engines: Sequence[EngineSettings], memory: EngineMemory, n_prompt:
     plans = [memory.plan(engine).on_devices for engine in engines]
     on_devices = np.array([[held.weights_bytes for held in each] for each in plans], dtype=float)
     on_device = on_devices.sum(axis=1)
-    most_bytes = max(1.0, on_device.max())  # 0 in a space without any layer on the device
+    files = np.array([engine.file for engine in engines])
+    most_bytes = np.ones(len(engines))
+    for file in set(files):  # 0 in a space without any layer on the device
+        most_bytes[files == file] = max(1.0, on_device[files == file].max())
     most = {"n_batch": n_prompt, "n_ubatch": n_prompt}
     columns = [
         np.log2([min(number := getattr(engine, field), most.get(field, number)) for engine in engines])
@@ -232,6 +237,17 @@ def _features(engines: Sequence[EngineSettings], memory: EngineMemory, n_prompt:
     others = np.stack(varying, axis=1) if varying else np.zeros((len(engines), 0))
     layers = np.array([engine.n_gpu_layers for engine in engines], dtype=float)
     return Features(layers, 1 - on_device / most_bytes, others)
+
+
+def _weights(engines: Sequence[EngineSettings], memory: EngineMemory) -> Floats:
+    """Return the bytes of each engine's file that are weights, relative to the largest file's."""
+    of_file: dict[str, float] = {}
+    for engine in engines:
+        if engine.file not in of_file:
+            of_file[engine.file] = sum(each.weights_bytes for each in memory.plan(engine).devices.values())
+    if len(of_file) == 1:
+        return np.ones(len(engines))
+    return np.array([of_file[engine.file] for engine in engines]) / max(of_file.values())
 
 
 def _leanest(features: Features, device_bytes: NDArray[np.int64]) -> NDArray[np.intp]:
@@ -272,11 +288,11 @@ def model_engines(
     return {
         name: ModelEngines(
             list(space.engines(name)),
-            n_layer,
+            partial(space.canonical_engine, name),
             feasible.engine_bytes(name),
             feasible.planner.models[name],
             workloads[name],
             prior.get(name, ()),
         )
-        for name, n_layer in space.n_layers.items()
+        for name in space.models
     }

@@ -206,7 +206,8 @@ class Proposer:
         loads = np.zeros(len(candidates))
         work = np.zeros(len(candidates))
         for index, (name, model) in enumerate(self._models.items()):
-            changes = np.array([engine.placement != last[name].placement for engine in model.rows])
+            before = last[name].file, last[name].placement
+            changes = np.array([(engine.file, engine.placement) != before for engine in model.rows])
             load_s = median(outcome.models[name].load_s for outcome in outcomes)
             loads += load_s * changes[candidates[:, index]]
             work += speeds[name].workload_s()[candidates[:, index]]

@@ -89,14 +89,14 @@ class TimeModel:
 
     Args:
         features: of every engine.
-        prior_s: the seconds that another study measured or expects, by engine. Only their shape counts, not their
-            scale.
+        prior_s: the seconds that are expected of each engine. Only their shape counts, not their scale.
+        measured: whether another study measured them, so that they may be trusted more than an expectation.
     """
 
-    def __init__(self, features: Features, prior_s: Floats | None = None) -> None:
+    def __init__(self, features: Features, prior_s: Floats, *, measured: bool = False) -> None:
         self._features = features
-        self._prior = np.ones(len(features)) if prior_s is None else prior_s
-        self._prior_scales = _PRIOR_SCALES[-1:] if prior_s is None else _PRIOR_SCALES
+        self._prior = prior_s
+        self._prior_scales = _PRIOR_SCALES if measured else _PRIOR_SCALES[-1:]
 
     def learn(self, rows: NDArray[np.intp], measured_s: Floats) -> tuple[Times, float]:
         """Return the posterior of every engine's time, and the relative noise of a measurement.

@@ -108,7 +108,7 @@ class Recorder:
     def tell(self, number: int, settings: SplitSettings, outcome: TrialOutcome) -> FinishedTrial:
         """Tell a trial whose outcome is durable. Every trial gets its constraints first."""
         trial = self._trial(number)
-        violations = self.limits.violations(outcome)
+        violations = self.limits.violations(settings, outcome)
         finished = FinishedTrial.of(number, settings, outcome, violations)
         if isinstance(outcome, Measured):
             below = {str(floor): floor.shortfall(objective_value(floor.objective, finished)) for floor in self._floors}

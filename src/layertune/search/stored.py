@@ -59,13 +59,13 @@ def stored_outcome(value: Any, what: str) -> TrialOutcome:
     return outcome
 
 
-def check_models(outcome: TrialOutcome, limits: Limits, what: str) -> None:
-    """Raises StorageError where an outcome is of other models or devices than the study's, or too large to count."""
+def check_models(settings: SplitSettings, outcome: TrialOutcome, limits: Limits, what: str) -> None:
+    """Raises StorageError where an outcome is of other models or devices than its trial's, or too large to count."""
     if isinstance(outcome, Measured):
         n_devices = len(outcome.vram.each) if outcome.vram is not None and limits.vram else 0
-        if outcome.models.keys() != limits.file_bytes.keys() or n_devices not in (0, len(limits.vram)):
+        if outcome.models.keys() != {*settings} or n_devices not in (0, len(limits.vram)):
             raise foreign(what)
     try:
-        limits.violations(outcome)
+        limits.violations(settings, outcome)
     except ArithmeticError as error:
         raise foreign(what) from error

@@ -33,10 +33,10 @@ def read_trial(trial: FrozenTrial, limits: Limits) -> tuple[SplitSettings, Trial
     settings = read_settings(trial)
     if settings is None or OUTCOME_KEY not in trial.user_attrs:
         return None
-    if {*settings} != limits.file_bytes.keys():
+    if not all(limits.has_model(*each) for each in settings.items()) or len(settings) != limits.n_models:
         raise foreign(_name_of(trial, SETTINGS))
     outcome = stored_outcome(trial.user_attrs[OUTCOME_KEY], _name_of(trial, OUTCOME_KEY))
-    check_models(outcome, limits, _name_of(trial, OUTCOME_KEY))
+    check_models(settings, outcome, limits, _name_of(trial, OUTCOME_KEY))
     return settings, outcome
 
 
@@ -93,7 +93,7 @@ def finished_trials(study: Study, limits: Limits, beyond: Collection[int] = ()) 
             continue
         found = read_trial(trial, limits)
         if found is not None:
-            finished.append(FinishedTrial.of(trial.number, *found, limits.violations(found[1])))
+            finished.append(FinishedTrial.of(trial.number, *found, limits.violations(*found)))
     return finished
 
 

@@ -114,8 +114,8 @@ def with_rounds(
     finals = tuple(Measurement("finals", n_round, outcome) for n_round, outcome in rounds.items())
     violations = dict(trial.violations)
     for each in (*finals, *validations):
-        check_models(each.outcome, limits, f"rounds of trial {trial.number}")
-        for name, excess in limits.violations(each.outcome).items():
+        check_models(trial.settings, each.outcome, limits, f"rounds of trial {trial.number}")
+        for name, excess in limits.violations(trial.settings, each.outcome).items():
             violations[name] = max(excess, violations.get(name, excess))
     failed = tuple(each for each in validations if not isinstance(each.outcome, Measured))
     return replace(trial, measurements=(*trial.measurements, *finals, *failed), violations=violations)

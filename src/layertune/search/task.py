@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from layertune.config import Floor, Objective
-from layertune.config.study_config import Workload
+from layertune.config.model_config import Workload
 from layertune.results.trials import FinishedTrial
 from layertune.sampler.posterior import Observation
 from layertune.search.finals import RoundMeasured

@@ -1,7 +1,7 @@
 """Baselines: the settings that other tools would choose for the same models, contexts and budget.
 
-They differ in n_gpu_layers only; every other setting has the space's first value. If a rule chooses a number of
-layers that the space does not have, the next smaller number of the space is used.
+They differ in n_gpu_layers only. Every other setting has the space's first value, and every model its first file. If a
+rule chooses a number of layers that the space does not have, the next smaller number of the space is used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ def baselines(space: SearchSpace, planner: Planner, capacity_bytes: int, device_
         device_bytes: the memory of the whole device.
     """
     rules = _Rules(space, planner)
-    names = list(space.n_layers)
+    names = list(space.models)
     found = [
         Baseline(
             f"fit-{first}-first" if len(names) > 1 else "fit",

@@ -29,8 +29,8 @@ class FeasibleSpace:
         self._space = space
         self.planner = planner
         self._limits = limits
-        self._device_bytes_of: dict[str, dict[EngineSettings, tuple[int, ...]]] = {name: {} for name in space.n_layers}
-        self._tables = {name: self._table(name) for name in space.n_layers}
+        self._device_bytes_of: dict[str, dict[EngineSettings, tuple[int, ...]]] = {name: {} for name in space.models}
+        self._tables = {name: self._table(name) for name in space.models}
         self._counts = [_counted(table) for table in self._tables.values()]
         self._correction: Correction | None = None
 
@@ -78,7 +78,7 @@ class FeasibleSpace:
         for name, model in plan.models.items():
             planned = model.devices[HOST].buffers()
             if planned is not None and self._limits.ram_per_model_bytes is not None:
-                excess[f"ram.{name}"] = float(self._limits.ram_excess_bytes(name, planned))
+                excess[f"ram.{name}"] = float(self._limits.ram_excess_bytes(name, settings[name], planned))
         return excess
 
     def exceeded(self, settings: SplitSettings) -> bool:
@@ -153,7 +153,7 @@ class FeasibleSpace:
 
     def device_bytes(self, model: str, engine: EngineSettings) -> tuple[int, ...]:
         """Return the planned bytes of one engine on each device; see `engine_bytes`."""
-        key = engine.memory_key(self._space.n_layers[model])
+        key = engine.memory_key(self._space.n_layer(model, engine))
         known = self._device_bytes_of[model]
         if key not in known:
             known[key] = self._device_bytes(model, key)
@@ -175,7 +175,7 @@ class FeasibleSpace:
         never = (NEVER, *[0] * (len(held) - 1))
         if len(known) < len(held) or on_host is None or engine.impossible() is not None:
             return never
-        if self._limits.ram_excess_bytes(name, on_host) > 0:
+        if self._limits.ram_excess_bytes(name, engine, on_host) > 0:
             return never
         return tuple(min(n_bytes, NEVER) for n_bytes in known)
 

@@ -33,21 +33,23 @@ def extreme_settings(space: SearchSpace, planner: Planner, capacities: Sequence[
     """Return the ends of each trade-off.
 
     These are, in this order: the smallest setting; the same with the most threads, where threads are searched; and for
-    each model, as many of its layers on the device as fit next to the other models' smallest settings. On several
-    devices that is by the first tensor_split that holds so many layers.
+    each model and each of its files, as many of its layers on the device as fit next to the other models' smallest
+    settings. On several devices that is by the first tensor_split that holds so many layers.
     """
     smallest = space.smallest()
     most_threads = {each.name: max(each.values) for each in space.dimensions if each.field == "n_threads"}
     found = list(dict.fromkeys([smallest, space.settings(space.params(smallest) | most_threads)]))
     for dimension in space.dimensions:
-        if dimension.field != "n_gpu_layers" or len(dimension.values) == 1:
+        if dimension.field != "n_gpu_layers":
             continue
-        splits = space.over_devices(smallest, dimension.model)
-        fitting = (
-            settings
-            for n_gpu_layers in sorted(dimension.values, reverse=True)
-            for split in splits
-            if planner.plan(settings := split.with_layers(dimension.model, n_gpu_layers)).fits(*capacities)
-        )
-        found.append(next(fitting, smallest))
+        files = space.files(dimension.model)
+        for file in files if len(dimension.values) > 1 else files[1:]:
+            splits = space.over_devices(space.with_file(smallest, dimension.model, file), dimension.model)
+            fitting = (
+                settings
+                for n_gpu_layers in sorted(dimension.values, reverse=True)
+                for split in splits
+                if planner.plan(settings := split.with_layers(dimension.model, n_gpu_layers)).fits(*capacities)
+            )
+            found.append(next(fitting, smallest))
     return found

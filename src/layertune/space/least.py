@@ -9,8 +9,8 @@ from layertune.settings import EngineSettings, SplitSettings
 from layertune.space.feasible import NEVER, FeasibleSpace
 from layertune.space.search_space import TENSOR_SPLIT, SearchSpace
 
-# Flash attention and the cache types. Which of them needs more memory is not known for certain.
-_Kind = tuple[str, str, str]
+# The file, flash attention and the cache types. Which of them needs more memory is not known for certain.
+_Kind = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class LeastSettings:
         self._feasible = feasible if feasible is not None and feasible.has_devices else None
         # Without a plan it is unknown which of several devices refused.
         self._is_known = self._feasible is not None or all(each.field != TENSOR_SPLIT for each in space.dimensions)
-        self._groups = [self._groups_of(name) for name in space.n_layers]
+        self._groups = [self._groups_of(name) for name in space.models]
 
     def left(self, too_large: Iterable[SplitSettings], capacities: Sequence[int] | None = None) -> SplitSettings | None:
         """Return the smallest setting that may still fit although `too_large` did not; None if there is none.
@@ -78,7 +78,7 @@ class LeastSettings:
             fits = capacities is None or all(map(le, least.bytes_on, capacities))
             kinds = tuple(group.kind for group in groups)
             if fits and not any(each.at_most(least) for each in refused.get(kinds, ())):
-                names = self._space.n_layers
+                names = self._space.models
                 return SplitSettings.of({name: each.smallest for name, each in zip(names, groups, strict=True)})
         return None
 
@@ -106,7 +106,7 @@ class LeastSettings:
         return sorted(groups.values(), key=lambda group: group.order)
 
     def _needs(self, name: str, engine: EngineSettings) -> _Needs:
-        n_layer = self._space.n_layers[name]
+        n_layer = self._space.n_layer(name, engine)
         canonical = engine.canonical(n_layer)
         sizes = (canonical.n_ctx, canonical.n_ubatch)
         if self._feasible is not None:
@@ -116,7 +116,7 @@ class LeastSettings:
 
 
 def _kind(engine: EngineSettings) -> _Kind:
-    return engine.flash_attn, engine.type_k, engine.type_v
+    return engine.file, engine.flash_attn, engine.type_k, engine.type_v
 
 
 def _sum(needs: Iterable[_Needs]) -> _Needs:

@@ -8,6 +8,7 @@ from layertune.errors import NothingFits
 from layertune.memory.buffers import HOST, BufferBytes, device_name, resident_bytes
 from layertune.results.trial_summary import reason
 from layertune.results.trials import FinishedTrial
+from layertune.settings import EngineSettings, SplitSettings, variant
 from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
 from layertune.units import join_bytes
 
@@ -29,7 +30,7 @@ class Limits:
         margin_bytes: kept free on each device.
         ram_per_model_bytes: each model's limit on the host; None if there is none.
         n_processes: how many server processes will hold the models.
-        file_bytes: the size of each model's file.
+        file_bytes: the size of each model's file, by `variant`.
     """
 
     vram: tuple[int, ...]
@@ -53,16 +54,25 @@ class Limits:
         """The usable bytes of all devices together; None without a device."""
         return sum(self.capacities) if self.vram else None
 
-    def ram_excess_bytes(self, name: str, on_host: BufferBytes) -> int:
+    def has_model(self, name: str, engine: EngineSettings) -> bool:
+        """Return whether the study has this model, with this engine's file."""
+        return variant(name, engine.file) in self.file_bytes
+
+    @property
+    def n_models(self) -> int:
+        """How many models the study has."""
+        return len({key.partition("/")[0] for key in self.file_bytes})
+
+    def ram_excess_bytes(self, name: str, engine: EngineSettings, on_host: BufferBytes) -> int:
         """Return by how much a model's host buffers exceed its RAM limit; negative if they keep it."""
         if self.ram_per_model_bytes is None:
             return -1
-        return resident_bytes(on_host, self.file_bytes[name]) - self.ram_per_model_bytes
+        return resident_bytes(on_host, self.file_bytes[variant(name, engine.file)]) - self.ram_per_model_bytes
 
-    def violations(self, outcome: TrialOutcome) -> dict[str, float]:
+    def violations(self, settings: SplitSettings, outcome: TrialOutcome) -> dict[str, float]:
         """Return the bytes over each limit. A trial that was not measured has only those that are known."""
         if isinstance(outcome, Measured):
-            return self._measured(outcome)
+            return self._measured(settings, outcome)
         if isinstance(outcome, Infeasible):
             return {VRAM: max(float(outcome.excess_bytes or 0), _UNKNOWN_EXCESS_BYTES)}
         return {}
@@ -75,14 +85,14 @@ class Limits:
             for report, overhead_bytes in zip(reports, process_overheads(outcome), strict=True)
         ]
 
-    def _measured(self, outcome: Measured) -> dict[str, float]:
+    def _measured(self, settings: SplitSettings, outcome: Measured) -> dict[str, float]:
         excess: dict[str, float] = {}
         if self.capacities and outcome.vram is not None:
             excess[VRAM] = float(worst_excess(self.deployed(outcome), self.capacities))
         if self.ram_per_model_bytes is not None:
             for name, report in outcome.models.items():
                 on_host = report.buffers.get(HOST, BufferBytes())
-                excess[f"ram.{name}"] = float(self.ram_excess_bytes(name, on_host))
+                excess[f"ram.{name}"] = float(self.ram_excess_bytes(name, settings[name], on_host))
         return excess
 
 

@@ -13,7 +13,14 @@ from typing import Any
 
 from layertune.config import ModelSpace, StudyConfig, dimension_values
 from layertune.errors import ConfigError, listed
-from layertune.settings import EngineSettings, SplitSettings, TensorSplit, format_tensor_split, parse_tensor_split
+from layertune.settings import (
+    EngineSettings,
+    SplitSettings,
+    TensorSplit,
+    format_tensor_split,
+    parse_tensor_split,
+    variant,
+)
 from layertune.units import MIB, quoted
 
 Params = dict[str, Any]
@@ -21,7 +28,8 @@ Params = dict[str, Any]
 # All engines of a model are planned before the first trial.
 _MAX_ENGINES = 1_000_000
 TENSOR_SPLIT = "tensor_split"  # of several devices only
-_FIELDS = tuple(field for field in ModelSpace.model_fields if field != TENSOR_SPLIT)
+FILE = "file"  # of a model with several files only
+_FIELDS = tuple(field for field in ModelSpace.model_fields if field not in (TENSOR_SPLIT, FILE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ class Dimension:
 
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
-    """All dimensions of all models; `n_parallel` and `n_layers` by model."""
+    """All dimensions of all models; `n_parallel` by model, and `n_layers` by `variant`."""
 
     dimensions: tuple[Dimension, ...]
     n_parallel: Mapping[str, int]
@@ -62,14 +70,17 @@ class SearchSpace:
 
         Args:
             config: names the values of each dimension.
-            n_layers: the repeating layers of each model.
+            n_layers: the repeating layers of each model, by `variant`.
             n_threads: used if the config names no threads.
             offloads: whether there is a device to offload to; without one, n_gpu_layers is 0.
             capacities: the usable bytes of each device; with several, tensor_split is a dimension.
         """
         dimensions = []
         for name, model in config.models.items():
-            all_layers = n_layers[name] + 1 if offloads else 0
+            files = tuple(model.paths)
+            all_layers = max(n_layers[variant(name, file)] for file in files) + 1 if offloads else 0
+            if len(files) > 1:
+                dimensions.append(Dimension(name, FILE, files))
             dimensions += [
                 Dimension(name, field, _values(field, getattr(model.space, field), all_layers, n_threads))
                 for field in _FIELDS
@@ -78,6 +89,22 @@ class SearchSpace:
                 dimensions.append(Dimension(name, TENSOR_SPLIT, splits))
         n_parallel = {name: model.n_parallel for name, model in config.models.items()}
         return cls(tuple(dimensions), n_parallel, dict(n_layers))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of the models."""
+        return tuple(self.n_parallel)
+
+    def files(self, model: str) -> tuple[str, ...]:
+        """Return the names of a model's files; of a single one, the name is empty."""
+        return next((each.values for each in self.dimensions if each.name == f"{model}.{FILE}"), ("",))
+
+    def n_layer(self, model: str, engine: EngineSettings) -> int:
+        """Return the repeating layers of the file that an engine of `model` loads."""
+        return self.n_layers[variant(model, engine.file)]
+
+    def canonical_engine(self, model: str, engine: EngineSettings) -> EngineSettings:
+        return engine.canonical(self.n_layer(model, engine))
 
     @property
     def searched(self) -> list[Dimension]:
@@ -112,7 +139,8 @@ class SearchSpace:
                 raise ConfigError(f"baselines.{name}: there is no {key}", remedy="write it like code.n_gpu_layers")
             (dimension,) = found
             if dimension.field == "n_gpu_layers" and isinstance(value, int):
-                value = min(value, self.n_layers[dimension.model] + 1)
+                most = max(self.n_layers[variant(dimension.model, file)] for file in self.files(dimension.model))
+                value = min(value, most + 1)
             if value not in dimension.values:
                 there = listed(map(str, dimension.values))
                 raise ConfigError(
@@ -164,6 +192,10 @@ class SearchSpace:
             index, place = divmod(index, len(dimension.values))
             params[dimension.name] = dimension.values[place]
         return self.settings(params)
+
+    def with_file(self, settings: SplitSettings, model: str, file: str) -> SplitSettings:
+        """Return these settings with another file of one model; unchanged if the model has only one."""
+        return self.settings(self.params(settings) | {f"{model}.{FILE}": file}) if file else settings
 
     def over_devices(self, settings: SplitSettings, model: str) -> list[SplitSettings]:
         """Return these settings with each tensor_split of one model; unchanged if there is only one."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Protocol
 
-from layertune.config.study_config import Workload
+from layertune.config.model_config import Workload
 from layertune.devices.host_rates import HostRates
 from layertune.memory import HOST, ModelPlan, device_name
 from layertune.memory.weight_bytes import WeightsUsed

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from layertune.config import CONFIG_NAME, DeviceChoice, StudyConfig, load_config
 from layertune.devices.target import Target
-from layertune.errors import ConfigError, DeviceError, ModelFileError, UsageError
+from layertune.errors import ConfigError, DeviceError, ModelFileError, UsageError, listed
 from layertune.memory.correction import Correction
 from layertune.models import ModelShape, cached_shape
 from layertune.models.known_models import find_known
@@ -101,6 +101,11 @@ def calibrate(recorded: Recorded, notify: Callable[[str], None] = ignore) -> Cal
         BuildError: llama.cpp cannot plan the models.
     """
     result, config, trials = recorded.result, recorded.config, recorded.quiet_trials()
+    if result.files:
+        raise UsageError(
+            f"the study searched files of {listed(list(result.files))}, and a prediction is of one file for each model",
+            remedy="search with one file of each, or with --set MODEL.file=FILE",
+        )
     shapes = {name: shape_of(recorded, name, notify) for name in result.models}
     models = _models_on_device(recorded, shapes)
     # The study's own machine, which need not be this one.
@@ -137,7 +142,7 @@ def shape_of(recorded: Recorded, name: str, notify: Callable[[str], None] = igno
         UsageError: the file is missing and the model is not known.
         ModelFileError: it is not the model that the study measured.
     """
-    model, path = recorded.result.models[name], recorded.config.models[name].path
+    model, path = recorded.result.models[name], recorded.config.paths[name]
     is_skeleton = not is_there(path)
     if not is_skeleton:
         shape = cached_shape(path)

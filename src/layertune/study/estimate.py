@@ -8,13 +8,13 @@ from layertune.config import ModelSpace, StudyConfig, dimension_values
 from layertune.memory import HOST, MemoryPlan, ModelMemory, Planner
 from layertune.memory.buffers import resident_bytes
 from layertune.memory.placement import TensorInventory
-from layertune.settings import EngineSettings, SplitSettings, parse_tensor_split
+from layertune.settings import EngineSettings, SplitSettings, parse_tensor_split, variant
 from layertune.space.search_space import tensor_splits
 from layertune.study.models_on_device import ModelsOnDevice
 
 # Compute buffers take the room of a few layers. Where they take more, the other splits are a second question.
 _N_AROUND = 4
-_CHOSEN_APART = frozenset({"n_gpu_layers", "tensor_split"})
+_CHOSEN_APART = frozenset({"file", "n_gpu_layers", "tensor_split"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,7 @@ def estimate(config: StudyConfig, models: ModelsOnDevice, settings: SplitSetting
     settings = settings or estimated_settings(config, models)
     budgets_bytes = models.budgets_bytes(config)
     around = _around(models, settings, budgets_bytes) if budgets_bytes else {}
-    models.projections.learn(
-        {name: [engine, *splits(settings, name, around.get(name, ()))] for name, engine in settings.items()}
-    )
+    models.learn({name: [engine, *splits(settings, name, around.get(name, ()))] for name, engine in settings.items()})
     planner = models.planner()
     plan = planner.plan(settings)
     most: dict[str, int | None] = dict.fromkeys(settings)
@@ -80,7 +78,7 @@ def estimate(config: StudyConfig, models: ModelsOnDevice, settings: SplitSetting
     ram_bytes = {
         name: None
         if (on_host := model.devices[HOST].buffers()) is None
-        else resident_bytes(on_host, models.shapes[name].file_bytes)
+        else resident_bytes(on_host, models.shape(name, settings[name]).file_bytes)
         for name, model in plan.models.items()
     }
     return Estimate(settings, plan, budgets_bytes, most, ram_bytes, config.host.ram_per_model)
@@ -91,17 +89,19 @@ def estimated_settings(config: StudyConfig, models: ModelsOnDevice) -> SplitSett
     offloads = models.target.kind != "cpu"
     engines = {}
     for name, model in config.models.items():
-        n_all = models.shapes[name].n_layer + 1
+        file = next(iter(model.paths))
+        n_layer = models.shapes[variant(name, file)].n_layer
+        n_all = n_layer + 1
         fields = ModelSpace.model_fields.keys() - _CHOSEN_APART
         chosen = {field: dimension_values(getattr(model.space, field), n_all)[0] for field in fields}
         layers = max(dimension_values(model.space.n_gpu_layers, n_all)) if offloads else 0
-        engine = EngineSettings(n_gpu_layers=layers, n_parallel=model.n_parallel, **chosen)
+        engine = EngineSettings(n_gpu_layers=layers, n_parallel=model.n_parallel, file=file, **chosen)
         # As it is written, not counted in layers, so that other numbers of layers are split by it too.
         written = [
             *map(parse_tensor_split, tensor_splits(model.space.tensor_split, models.budgets_bytes(config))),
             (),
         ]
-        engines[name] = replace(engine.canonical(models.shapes[name].n_layer), tensor_split=written[0])
+        engines[name] = replace(engine.canonical(n_layer), tensor_split=written[0])
     return SplitSettings.of(engines)
 
 
@@ -115,9 +115,10 @@ def _around(models: ModelsOnDevice, settings: SplitSettings, budgets_bytes: Sequ
 
     Weights and caches are known without llama.cpp and give an upper bound. Compute buffers cost a few layers more.
     """
+    shapes = {name: models.shape(name, engine) for name, engine in settings.items()}
     unasked = {
         name: ModelMemory(shape, TensorInventory.plain(shape), lambda _key: None, len(budgets_bytes))
-        for name, shape in models.shapes.items()
+        for name, shape in shapes.items()
     }
 
     def held_bytes(name: str, n_gpu_layers: int) -> list[int]:
@@ -126,7 +127,7 @@ def _around(models: ModelsOnDevice, settings: SplitSettings, budgets_bytes: Sequ
 
     held = {name: held_bytes(name, engine.n_gpu_layers) for name, engine in settings.items()}
     around = {}
-    for name, shape in models.shapes.items():
+    for name, shape in shapes.items():
         others = [each for other, each in held.items() if other != name]
         rooms = [budget_bytes - sum(beside) for budget_bytes, *beside in zip(budgets_bytes, *others, strict=True)]
 
@@ -148,7 +149,7 @@ def _most_layers(
 ) -> int | None:
     """Return the largest n_gpu_layers that fits, None where none does. Values below `around` are tried last."""
     for among in (around, range(around.start)):
-        models.projections.learn({name: splits(settings, name, among)})
+        models.learn({name: splits(settings, name, among)})
         most = planner.most_layers(settings, name, budgets_bytes, among)
         if most is not None:
             return most

@@ -143,8 +143,7 @@ def ask_llama_cpp(models: ModelsOnDevice, space: SearchSpace, notify: Callable[[
     Raises:
         BuildError: llama.cpp cannot load a model.
     """
-    projections = models.projections
-    n_missing = sum(len(projections.missing(name, space.engines(name))) for name in models.shapes)
+    n_missing = models.n_missing({name: space.engines(name) for name in space.models})
     if n_missing >= _MANY:
         notify(f"asking llama.cpp what {n_missing} settings would take; it will be remembered")
-    projections.learn({name: space.engines(name) for name in models.shapes})
+    models.learn({name: space.engines(name) for name in space.models})

@@ -1,5 +1,6 @@
 """Models on a device: their shapes, and what they take there. Nothing here loads a model."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,9 @@ from layertune.devices.target import Target, find_target
 from layertune.errors import ResultFileError
 from layertune.memory import ModelMemory, Planner
 from layertune.memory.plan import Overhead
+from layertune.memory.planner import FilesMemory
 from layertune.models import ModelShape, cached_shape, check_generates
+from layertune.settings import EngineSettings, variant
 
 if TYPE_CHECKING:
     from layertune.results.result import ModelInfo  # slower to import than an estimate takes
@@ -25,7 +28,7 @@ class ModelsOnDevice:
     """What a memory plan needs.
 
     Attributes:
-        shapes: each model's shape, by the model's name.
+        shapes: each model's shape, by `variant`.
         target: the device.
         projections: llama.cpp's projections of their memory; missing ones are asked for.
         overhead: what the driver takes besides llama.cpp's buffers, per process.
@@ -48,23 +51,63 @@ class ModelsOnDevice:
         """Return what all models may take of each device, the margin kept free; empty without one."""
         return tuple(vram_bytes - config.budget.margin for vram_bytes in self.vram_bytes(config))
 
-    def memories(self) -> dict[str, ModelMemory]:
-        """Return each model's memory. Call `projections.learn` first: it asks for many settings at once.
+    def memories(self) -> "dict[str, ModelMemory | FilesMemory]":
+        """Return each model's memory, by its name. Call `projections.learn` first: it asks for many settings at once.
 
         Raises:
             BuildError: llama.cpp cannot load a model, in its own words.
         """
         n_devices = max(1, len(self.target.devices))
-        return {
-            name: ModelMemory(
-                shape, self.projections.inventory(name), partial(self.projections.project, name), n_devices
-            )
-            for name, shape in self.shapes.items()
-        }
+        memories: dict[str, ModelMemory | FilesMemory] = {}
+        for name, files in by_model(self.shapes).items():
+            of_file = {
+                file: ModelMemory(
+                    shape, self.projections.inventory(key), partial(self.projections.project, key), n_devices
+                )
+                for file, (key, shape) in files.items()
+            }
+            memories[name] = of_file[""] if "" in of_file else FilesMemory(of_file)
+        return memories
+
+    def learn(self, engines: Mapping[str, Iterable[EngineSettings]]) -> None:
+        """Ask llama.cpp what engines take, all at once; the answers are kept on disk.
+
+        Args:
+            engines: by model.
+
+        Raises:
+            BuildError: llama.cpp cannot load a model.
+        """
+        self.projections.learn(self._by_variant(engines))
+
+    def n_missing(self, engines: Mapping[str, Iterable[EngineSettings]]) -> int:
+        """Return for how many engines llama.cpp has not been asked what they take."""
+        wanted = self._by_variant(engines)
+        return sum(len(self.projections.missing(key, each)) for key, each in wanted.items())
+
+    def shape(self, name: str, engine: EngineSettings) -> ModelShape:
+        """Return the shape of the file that an engine of a model loads."""
+        return self.shapes[variant(name, engine.file)]
+
+    def _by_variant(self, engines: Mapping[str, Iterable[EngineSettings]]) -> dict[str, list[EngineSettings]]:
+        found: dict[str, list[EngineSettings]] = {}
+        for name, of_model in engines.items():
+            for engine in of_model:
+                found.setdefault(variant(name, engine.file), []).append(engine)
+        return found
 
     def planner(self) -> Planner:
         """Return the planner; see `memories`."""
         return Planner(self.memories(), self.overhead, self.n_processes)
+
+
+def by_model(shapes: Mapping[str, ModelShape]) -> dict[str, dict[str, tuple[str, ModelShape]]]:
+    """Return by model and file's name the key of each shape, and the shape."""
+    found: dict[str, dict[str, tuple[str, ModelShape]]] = {}
+    for key, shape in shapes.items():
+        name, _, file = key.partition("/")
+        found.setdefault(name, {})[file] = key, shape
+    return found
 
 
 def models_of(config: StudyConfig) -> ModelsOnDevice:
@@ -74,7 +117,7 @@ def models_of(config: StudyConfig) -> ModelsOnDevice:
         ModelFileError: a model cannot be read, or does not generate text.
         DeviceError: the device is not here.
     """
-    shapes = {name: cached_shape(model.path) for name, model in config.models.items()}
+    shapes = {key: cached_shape(path) for key, path in config.paths.items()}
     models = place_models(shapes, config.resolved_device(), config.emulated.n_threads, config.n_processes)
     if models.target.kind != "gpu":
         return models

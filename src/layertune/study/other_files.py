@@ -17,12 +17,12 @@ def other_files(folder: Path, result: Result) -> Iterator[str]:
     if not is_file(folder / CONFIG_NAME):
         return
     try:
-        models = load_config(folder / CONFIG_NAME).models
+        paths = load_config(folder / CONFIG_NAME).paths
     except LayertuneError:
         return  # commands that read the config say what is wrong with it
-    for name, model in result.models.items():
-        if name in models and (changed := _changed(models[name].path, model)) is not None:
-            yield f"{name}: {changed} is not the file that the study measured; search again to tune for this one"
+    for key, model in result.variants().items():
+        if key in paths and (changed := _changed(paths[key], model)) is not None:
+            yield f"{key}: {changed} is not the file that the study measured; search again to tune for this one"
 
 
 def _changed(path: Path, model: ModelInfo) -> Path | None:

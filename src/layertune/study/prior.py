@@ -27,7 +27,8 @@ def read_prior(study: Path, shapes: Mapping[str, ModelShape]) -> dict[str, list[
         ConfigError: it measured none of these models.
     """
     result = read_result(study)
-    found = {name: observations(result, name) for name, shape in shapes.items() if _is_alike(result, name, shape)}
+    alike = [name for key, shape in shapes.items() if _is_alike(result, name := key.partition("/")[0], shape)]
+    found = {name: observations(result, name) for name in dict.fromkeys(alike)}
     if not any(found.values()):
         raise ConfigError(
             f"search.warm_start: {study} measured none of these models",
@@ -37,5 +38,5 @@ def read_prior(study: Path, shapes: Mapping[str, ModelShape]) -> dict[str, list[
 
 
 def _is_alike(result: Result, name: str, shape: ModelShape) -> bool:
-    model = result.models.get(name)
-    return model is not None and (model.architecture, model.n_layer) == (shape.architecture, shape.n_layer)
+    models = [model for key, model in result.variants().items() if key.partition("/")[0] == name]
+    return (shape.architecture, shape.n_layer) in [(each.architecture, each.n_layer) for each in models]

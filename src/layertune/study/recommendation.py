@@ -128,15 +128,15 @@ class EnginesByModel:
         self._times: dict[str, list[EngineTime]] = {}
         self._bytes: dict[str, NDArray[np.int64]] = {}
         self._values: dict[str, NDArray[np.float64]] = {}
-        for name, n_layer in space.n_layers.items():
+        for name in space.models:
             first: dict[EngineSettings, int] = {}
             written = list(space.engines(name))
             for index, engine in enumerate(written):
-                first.setdefault(engine.canonical(n_layer), index)
+                first.setdefault(space.canonical_engine(name, engine), index)
             rows = [row for row in first.values() if written[row].impossible() is None]
             self._engines[name] = [written[row] for row in rows]
             self._bytes[name] = feasible.engine_bytes(name)[rows]
-            canonical = [written[row].canonical(n_layer) for row in rows]
+            canonical = [space.canonical_engine(name, written[row]) for row in rows]
             work, workload = works[name], workloads[name]
             if rates is None:
                 self._values[name] = np.array([device_share(work, engine) for engine in canonical])

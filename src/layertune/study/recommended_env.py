@@ -48,13 +48,13 @@ def planned_env(study: StudyFacts, found: Recommendation) -> str:
     """
     plan = study.planner.plan(found.settings)
     flags = {name: _flags(study, found, name, model) for name, model in plan.models.items()}
-    files = {name: shape.files[0].name for name, shape in study.shapes.items()}
+    files = {name: study.models.shape(name, engine).files[0].name for name, engine in found.settings.items()}
     return render_planned_env(_origin(study, found), {name: (files[name], flags[name]) for name in files})
 
 
 def table(study: StudyFacts, found: Recommendation) -> list[str]:
     """Return the recommendation and the baselines as lines of at most 80 columns, where the names allow it."""
-    heads = [head for name in study.shapes for head in (f"{name} layers", "tok/s")]
+    heads = [head for name in study.config.models for head in (f"{name} layers", "tok/s")]
     rows = [["", *heads, "planned"]]
     for name, expected in {"recommended": found.best, **found.baselines}.items():
         if expected is None:
@@ -63,7 +63,8 @@ def table(study: StudyFacts, found: Recommendation) -> list[str]:
         cells = []
         for model, engine in _canonical(study, expected):
             speed = expected.tokens_per_s.get(model)
-            cells.append(f"{engine.n_gpu_layers}/{study.shapes[model].n_layer + 1}")
+            file = f"{engine.file} " if engine.file else ""
+            cells.append(f"{file}{engine.n_gpu_layers}/{study.models.shape(model, engine).n_layer + 1}")
             cells.append("?" if speed is None else f"{speed:.1f}")
         planned = "refused" if expected.planned_bytes is None else format_bytes(expected.planned_bytes)
         rows.append([name, *cells, planned if expected.fits else f"{planned}, over"])
@@ -133,7 +134,9 @@ def _row(study: StudyFacts, expected: Expected) -> str:
     parts = []
     for name, engine in _canonical(study, expected):
         speed = f" ({expected.tokens_per_s[name]:.1f} tok/s)" if expected.tokens_per_s else ""
-        parts.append(f"{name} {engine.n_gpu_layers}/{study.shapes[name].n_layer + 1} layers{speed}")
+        n_all = study.models.shape(name, engine).n_layer + 1
+        file = f"{engine.file} " if engine.file else ""
+        parts.append(f"{name} {file}{engine.n_gpu_layers}/{n_all} layers{speed}")
     return f"{', '.join(parts)}, {format_bytes(expected.planned_bytes or 0)}"
 
 
@@ -144,11 +147,11 @@ def _canonical(study: StudyFacts, expected: Expected) -> Iterator[tuple[str, Eng
 def _flags(study: StudyFacts, found: Recommendation, name: str, plan: ModelPlan) -> list[Flag]:
     engine, buffers = found.settings[name], plan.devices[HOST].buffers()
     flash_attn = engine.flash_attn if plan.flash_attn is None else "on" if plan.flash_attn else "off"
-    file_bytes = study.shapes[name].file_bytes
+    file_bytes = study.models.shape(name, engine).file_bytes
     held_bytes = file_bytes if buffers is None else resident_bytes(buffers, file_bytes)
     limit_bytes = study.limits.ram_per_model_bytes
     if limit_bytes is None:
-        limit_bytes = study.machine.ram_bytes // len(study.shapes)
+        limit_bytes = study.machine.ram_bytes // len(study.config.models)
     return engine_flags(
         engine, flash_attn, prompt_cache_mib(limit_bytes, held_bytes), on_cpu=study.target.kind == "cpu"
     )

@@ -45,7 +45,7 @@ def plan_with(
 ) -> Mapping[str, EngineMemory]:
     """Return the memory of what an explanation asks for, for models whose headers are read already."""
     try:
-        models.projections.learn(engines_to_plan(result, picks))
+        models.learn(engines_to_plan(result, picks))
         return models.planner().models
     except LayertuneError as error:
         return _nothing(str(error), notify)
@@ -58,10 +58,10 @@ def _nothing(why: str, notify: Callable[[str], None]) -> Mapping[str, EngineMemo
 
 def _unlike(models: ModelsOnDevice, result: Result) -> str:
     """Return a sentence about the first model file that is not the study's; empty where all are."""
-    for name, model in result.models.items():
-        shape = models.shapes.get(name)
+    for key, model in result.variants().items():
+        shape = models.shapes.get(key)
         if shape is None:
-            return f"its {CONFIG_NAME} has no model {name}"
+            return f"its {CONFIG_NAME} has no model {key}"
         if not is_measured_file(shape, model):
             return f"{shape.files[0].name} is not the file that was measured"
     return ""

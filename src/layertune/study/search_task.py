@@ -45,7 +45,7 @@ def trial_context(study: StudyFacts) -> TrialContext:
     models = study.config.models
     return TrialContext(
         target=study.target,
-        paths={name: str(model.path) for name, model in models.items()},
+        paths={key: str(path) for key, path in study.config.paths.items()},
         workloads={name: (model.workload.n_prompt, model.workload.n_generate) for name, model in models.items()},
         seed=study.config.seed,
         trial_timeout_s=study.config.search.trial_timeout,
@@ -109,8 +109,9 @@ def identity_of(study: StudyFacts) -> dict[str, str]:
     }
     if study.config.floors:
         identity["floors"] = ", ".join(map(str, study.config.resolved_floors()))
+    for key, files in study.files.items():
+        identity[f"model {key}"] = " ".join(files.sha256())
     for name, model in study.config.models.items():
-        identity[f"model {name}"] = " ".join(study.files[name].sha256())
         identity[f"workload {name}"] = f"{model.workload.n_prompt} + {model.workload.n_generate} tokens"
     for dimension in study.space.dimensions:
         if dimension.field == "n_cpu_moe" and dimension.values == (0,):
@@ -124,7 +125,8 @@ def _reference(study: StudyFacts) -> SplitSettings:
 
     It is the one of the initial design with most layers on the device, so that it covers device and host.
     """
-    return max(study.initial_design, default=study.space.smallest(), key=_n_layers)
+    settings = map(study.space.canonical, study.initial_design)
+    return max(settings, default=study.space.smallest(), key=_n_layers)
 
 
 def _n_layers(settings: SplitSettings) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from layertune.config import CONFIG_NAME, dump_config
 from layertune.devices.lease import DeviceLease
 from layertune.errors import LayertuneError, NothingFits, StorageError, UsageError
-from layertune.export import render_env
+from layertune.export import export_trial
 from layertune.export.env import is_planned
 from layertune.models import ModelShape
 from layertune.regular_files import is_there
@@ -41,6 +41,7 @@ from layertune.space.feasible import FeasibleSpace
 from layertune.study.earlier import keep_earlier
 from layertune.study.facts import StudyFacts
 from layertune.study.hardware_info import hardware_info
+from layertune.study.models_on_device import by_model
 from layertune.study.prior import COPY_NAME, copy_prior
 from layertune.study.recommended_env import write_recommendation
 from layertune.study.replanned import NOTHING, picked_trials, plan_with
@@ -148,7 +149,7 @@ def _write_best(study: StudyFacts, opened: Search, folder: Path, clock: ClockInf
     write_result(result, folder / FILE_NAME)
     env = folder / _ENV_NAME
     if result.picks:
-        write_study_file(env, render_env(result, result.picked("balanced")))
+        write_study_file(env, export_trial(result, result.picked("balanced"), "env")[_ENV_NAME])
     elif not (is_planned(env) and all(trial.state != "measured" for trial in result.trials)):
         env.unlink(missing_ok=True)
     return result
@@ -189,6 +190,10 @@ def _clock(spent: TimeSpent, wall_s: float) -> ClockInfo:
 def provenance_of(study: StudyFacts, created: datetime) -> Provenance:
     """Return where the figures of a result come from; `created` is when the study's first trial began."""
     models = study.config.models
+    files = {
+        name: {file: _model_info(shape, study.files[key].sha256()) for file, (key, shape) in each.items()}
+        for name, each in by_model(study.shapes).items()
+    }
     return Provenance(
         name=study.config.name,
         created=created,
@@ -196,7 +201,8 @@ def provenance_of(study: StudyFacts, created: datetime) -> Provenance:
         seed=study.config.seed,
         llama_cpp=LlamaCpp(version=study.build.version, commit=study.build.commit),
         hardware=hardware_info(study.target, study.machine),
-        models={name: _model_info(shape, study.files[name].sha256()) for name, shape in study.shapes.items()},
+        models={name: next(iter(each.values())) for name, each in files.items()},
+        files={name: each for name, each in files.items() if len(each) > 1},
         workload={name: WorkloadInfo(**model.workload.model_dump()) for name, model in models.items()},
         budget=BudgetInfo(
             vram_bytes=study.limits.vram_bytes,
@@ -229,7 +235,12 @@ def planned_of(study: StudyFacts, feasible: FeasibleSpace | None) -> Planned | N
 def resolved_toml(study: StudyFacts, folder: Path) -> str:
     """Return the config as the study folder keeps it: its paths are relative to the folder."""
     models = {
-        name: model.model_copy(update={"path": Path(_relative(model.path, folder))})
+        name: model.model_copy(
+            update={
+                "path": model.path and Path(_relative(model.path, folder)),
+                "files": model.files and [Path(_relative(each, folder)) for each in model.files],
+            }
+        )
         for name, model in study.config.models.items()
     }
     changes: dict[str, Any] = {"models": models}

@@ -9,6 +9,7 @@ from layertune.errors import BuildError, UsageError
 from layertune.memory import GPU
 from layertune.regular_files import is_folder, is_there
 from layertune.results.result import Result, read_result
+from layertune.space.search_space import FILE
 from layertune.study.estimate import Estimate, estimate
 from layertune.study.models_on_device import ModelsOnDevice
 from layertune.units import format_bytes
@@ -25,19 +26,19 @@ class VerifiedStudy:
     config: StudyConfig
 
     def folders(self) -> dict[str, Path]:
-        return {name: model.path.parent for name, model in self.config.models.items()}
+        return {name: next(iter(model.paths.values())).parent for name, model in self.config.models.items()}
 
     def files(self) -> list[Path]:
-        return [model.path for model in self.config.models.values()]
+        return list(self.config.paths.values())
 
     def config_of(self, stack: Stack) -> StudyConfig:
         """Return the config with every setting fixed to the served one."""
         models = {}
         for name, model in self.config.models.items():
             engine = stack.models[name].settings
-            written = {field: engine.written(field) for field in ModelSpace.model_fields}
+            written = {field: engine.written(field) for field in ModelSpace.model_fields if field != FILE}
             space = ModelSpace.model_validate({field: value for field, value in written.items() if value != ""})
-            changes = {"path": stack.models[name].file, "n_parallel": engine.n_parallel, "space": space}
+            changes = {"path": stack.models[name].file, "files": None, "n_parallel": engine.n_parallel, "space": space}
             models[name] = model.model_copy(update=changes)
         return self.config.model_copy(update={"models": models})
 
@@ -69,11 +70,17 @@ def open_verified(study: Path, models_dir: Path | None) -> VerifiedStudy:
         raise UsageError(f"{config_file} and the result have other models", remedy="give the folder of one study")
     if models_dir is not None:
         models = {
-            name: model.model_copy(update={"path": models_dir / result.models[name].file})
-            for name, model in config.models.items()
+            name: model.model_copy(update=_files_in(models_dir, result, name)) for name, model in config.models.items()
         }
         config = config.model_copy(update={"models": models})
     return VerifiedStudy(result, config)
+
+
+def _files_in(folder: Path, result: Result, name: str) -> dict[str, Any]:
+    """Return the keys of a model whose files are in this folder."""
+    if name in result.files:
+        return {"path": None, "files": [folder / file for file in result.files[name]]}
+    return {"path": folder / result.models[name].file, "files": None}
 
 
 def plan_verdict(config: StudyConfig, models: ModelsOnDevice) -> PlanCheck:
@@ -137,11 +144,11 @@ def _config_of(result: Result, models_dir: Path, source: str) -> StudyConfig:
         "emulated": {} if device.n_threads is None else {"n_threads": device.n_threads},
         "models": {
             name: {
-                "path": str(models_dir / model.file),
+                **{key: each for key, each in _files_in(models_dir, result, name).items() if each is not None},
                 "workload": result.workload[name].model_dump(),
                 "space": {"n_ctx": max(trial.settings[name].n_ctx for trial in result.trials)},
             }
-            for name, model in result.models.items()
+            for name in result.models
         },
         "budget": {key: value for key, value in budget.items() if value is not None},
         "host": {key: value for key, value in host.items() if value is not None},

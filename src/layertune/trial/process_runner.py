@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from layertune.devices.target import Target
 from layertune.models import ModelFiles
-from layertune.settings import SplitSettings
+from layertune.settings import SplitSettings, variant
 from layertune.trial.effort import Effort
 from layertune.trial.messages import Done, ModelTask, Stage, Stale, TrialRequest
 from layertune.trial.outcome import Failed, TrialOutcome
@@ -153,6 +153,7 @@ class ProcessTrialRunner:
     ) -> TrialRequest:
         context = self._context
         tasks = tuple(
-            ModelTask(name, context.paths[name], engine, *context.workloads[name]) for name, engine in settings.items()
+            ModelTask(name, context.paths[variant(name, engine.file)], engine, *context.workloads[name])
+            for name, engine in settings.items()
         )
         return TrialRequest(tasks, context.target, ledger_descriptors, context.seed, effort)

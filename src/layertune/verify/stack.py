@@ -54,6 +54,7 @@ def stack_of(result: Result, pick: TrialInfo, folders: Mapping[str, Path], varia
     Raises:
         ConfigError: a variable has an invalid value.
     """
+    result = result.with_files_of(pick)
     settings = {name: _settings(name, engine, variables) for name, engine in pick.settings.items()}
     changed = pick.model_copy(update={"settings": settings})
     models = {

@@ -16,7 +16,7 @@ SETTINGS = space().settings({"chat.n_gpu_layers": 5, "code.n_gpu_layers": 5})
 
 
 def line(searched: SearchTask, outcome: Measured, capsys: pytest.CaptureFixture[str]) -> str:
-    trial = FinishedTrial.of(3, SETTINGS, outcome, searched.limits.violations(outcome))
+    trial = FinishedTrial.of(3, SETTINGS, outcome, searched.limits.violations(SETTINGS, outcome))
     picks = {"balanced": 3} if trial.feasible() is not None else {}
     SearchProgress(searched, []).on_event(TrialFinished(trial, 1, picks))
     return capsys.readouterr().err.splitlines()[0]

@@ -45,7 +45,7 @@ def test_an_absolute_model_path_stays(tmp_path: Path) -> None:
     ("table", "words"),
     [
         ({"models": {"chat": {"path": "x", "spce": 1}}}, "unknown key models.chat.spce"),
-        ({"models": {"chat": {}}}, "models.chat.path is missing; add it"),
+        ({"models": {"chat": {}}}, "models.chat: path is missing; add it"),
         (
             {"models": {"chat": {"path": "x", "space": {"n_gpu_layers": {"min": 5, "max": 2}}}}},
             "min = 5 is above max = 2",

@@ -6,6 +6,7 @@ import pytest
 import small_shapes
 from layertune.config import Workload
 from layertune.sampler.posterior import ModelEngines, Observation
+from layertune.settings import EngineSettings
 from layertune.trial.outcome import ModelSamples
 
 N_LAYER = 12
@@ -18,8 +19,12 @@ ENGINES = [
 ]
 
 
+def canonical(engine: EngineSettings) -> EngineSettings:
+    return engine.canonical(N_LAYER)
+
+
 def engines(prior: Sequence[Observation] = ()) -> ModelEngines:
-    return ModelEngines(ENGINES, N_LAYER, np.arange(len(ENGINES))[:, None], MEMORY, WORKLOAD, prior)
+    return ModelEngines(ENGINES, canonical, np.arange(len(ENGINES))[:, None], MEMORY, WORKLOAD, prior)
 
 
 def samples(pp: float, tg: float, together: float | None = None) -> ModelSamples:
@@ -34,7 +39,7 @@ def measured(model: ModelEngines, *n_gpu_layers: int, together: float | None = N
 
 def test_engines_that_run_alike_are_one() -> None:
     beyond = [*ENGINES, small_shapes.engine(N_LAYER + 5), small_shapes.engine(3, n_batch=512, n_ubatch=300)]
-    assert len(ModelEngines(beyond, N_LAYER, np.arange(len(beyond))[:, None], MEMORY, WORKLOAD)) == len(ENGINES) + 1
+    assert len(ModelEngines(beyond, canonical, np.arange(len(beyond))[:, None], MEMORY, WORKLOAD)) == len(ENGINES) + 1
 
 
 def test_the_posterior_has_the_measured_speeds() -> None:
@@ -52,7 +57,7 @@ def test_of_batches_that_hold_the_whole_prompt_the_one_with_least_memory_is_kept
     for n_prompt, n_different in ((64, 1), (128, 1), (256, 2), (512, 3)):
         workload = Workload(n_prompt=n_prompt, n_generate=16)
         device_bytes = -np.arange(len(ENGINES))[:, None] % 3  # of each three the second needs most, the first least
-        model = ModelEngines(ENGINES, N_LAYER, device_bytes, MEMORY, workload)
+        model = ModelEngines(ENGINES, canonical, device_bytes, MEMORY, workload)
         assert len(model.leanest) == n_different * (N_LAYER + 2), n_prompt
         if n_different == 1:
             assert {model.engines[row].n_batch for row in model.leanest} == {128}

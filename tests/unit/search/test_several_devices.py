@@ -125,9 +125,9 @@ def test_the_overhead_of_one_device_is_reserved_on_every_device() -> None:
 def test_a_measured_trial_is_over_where_one_of_its_devices_is() -> None:
     each = space_of(*ROOMY).smallest()
     outcome = replace(measured(each), vram=report([70, 30]))
-    assert limits(100, 25).violations(outcome)[VRAM] == 5
-    assert limits(60, 60).violations(outcome)[VRAM] == 10
-    assert limits(80, 40).violations(outcome)[VRAM] == -10
+    assert limits(100, 25).violations(each, outcome)[VRAM] == 5
+    assert limits(60, 60).violations(each, outcome)[VRAM] == 10
+    assert limits(80, 40).violations(each, outcome)[VRAM] == -10
 
 
 @pytest.mark.parametrize("sampler", ["layer-split", "tpe", "random"])

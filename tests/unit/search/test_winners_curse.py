@@ -43,7 +43,7 @@ def searched(runner: FakeRunner) -> list[FinishedTrial]:
     effort = Effort(3, 3, 0.02)
     outcomes = [runner.run(each, effort) for each in SPACE]
     return [
-        FinishedTrial.of(number, SPACE[number], outcome, LIMITS.violations(outcome))
+        FinishedTrial.of(number, SPACE[number], outcome, LIMITS.violations(SPACE[number], outcome))
         for number, outcome in enumerate(outcomes)
     ]
 

@@ -1,0 +1,110 @@
+"""The part of the study config that is about one model: its files, its workload and its search space."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from layertune.config.dimension import (
+    CacheTypeDimension,
+    FlashAttentionDimension,
+    IntDimension,
+    IntRange,
+    LayerDimension,
+    SplitDimension,
+)
+from layertune.config.fields import Table, Within
+from layertune.settings import RANGES
+
+_MAX_N_CTX = RANGES["n_ctx"][1]
+_FILES = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]})
+
+
+def _as_list(written: Any) -> Any:
+    return [written] if isinstance(written, str) else written
+
+
+class Workload(Table):
+    """The request whose speed matters for one model."""
+
+    n_prompt: Annotated[int, Within(1, _MAX_N_CTX)] = Field(default=512, description="Prompt tokens of one request.")
+    n_generate: Annotated[int, Within(2, _MAX_N_CTX)] = Field(
+        default=128, description="Tokens generated in answer to it."
+    )
+
+    @property
+    def n_tokens(self) -> int:
+        return self.n_prompt + self.n_generate
+
+
+class ModelSpace(Table):
+    """The settings to search for one model: a value fixes a dimension, a list or a range searches it."""
+
+    file: str | Annotated[list[str], Field(min_length=1)] | None = Field(
+        default=None, description="Which of the model's `files` to search, by name; without it, all of them."
+    )
+    n_gpu_layers: Annotated[LayerDimension, Within.of_setting("n_gpu_layers")] = Field(
+        default=IntRange(), description='Layers on the GPU: 0 is none, 1 the output layer only, "all" the whole model.'
+    )
+    n_cpu_moe: Annotated[LayerDimension, Within.of_setting("n_cpu_moe")] = Field(
+        default=0, description="First layers whose experts stay on the host; for mixture-of-experts models."
+    )
+    n_ctx: Annotated[IntDimension, Within.of_setting("n_ctx")] = Field(
+        default=4096, description="Context in tokens, of all parallel slots together."
+    )
+    n_batch: Annotated[IntDimension, Within.of_setting("n_batch")] = Field(
+        default_factory=lambda: [256, 512, 1024, 2048],
+        description="Logical batch: prompt tokens per llama_decode call.",
+    )
+    n_ubatch: Annotated[IntDimension, Within.of_setting("n_ubatch")] = Field(
+        default=512, description="Physical batch: tokens per compute graph."
+    )
+    n_threads: Annotated[IntDimension | None, Within.of_setting("n_threads")] = Field(
+        default=None,
+        description="CPU threads; without it, an equal share of the cores, at most host.n_cpus: models and emulated "
+        "card together never compute with more threads than there are cores.",
+    )
+    flash_attn: FlashAttentionDimension = Field(default="auto", description="on, off, or llama.cpp's own choice.")
+    type_k: CacheTypeDimension = Field(default="f16", description="Data type of the K cache.")
+    type_v: CacheTypeDimension = Field(default="f16", description="Data type of the V cache.")
+    tensor_split: SplitDimension | None = Field(
+        default=None,
+        description="With several devices, each one's part of the layers on them, like \"3,1\" (llama-server's "
+        "--tensor-split); without it, in proportion to the budgets, and all on one device, each of them.",
+    )
+
+
+class ModelConfig(Table):
+    """One model to tune."""
+
+    path: Path | None = Field(
+        default=None, description="The GGUF file (of a split model, its first file); relative to the config file."
+    )
+    files: Annotated[list[Path], Field(min_length=1), BeforeValidator(_as_list), _FILES] | None = Field(
+        default=None,
+        description="Instead of `path`, several files to search, such as quantizations of one model or models of "
+        'different sizes: a list, or a pattern like "qwen-*.gguf". The first one is the one of the baselines.',
+    )
+    n_parallel: Annotated[int, Within.of_setting("n_parallel")] = Field(
+        default=1, description="Request slots of the server that will be deployed."
+    )
+    workload: Workload = Field(default_factory=Workload)
+    space: ModelSpace = Field(default_factory=ModelSpace)
+
+    @model_validator(mode="after")
+    def _check_files(self) -> "ModelConfig":
+        if (self.path is None) == (self.files is None):
+            both = "path and files are both there; leave one of them out"
+            raise ValueError("path is missing; add it, or files" if self.files is None else both)
+        if self.path is not None and self.space.file not in (None, self.path.name):
+            raise ValueError(f"space.file is {self.space.file}, and the only file is {self.path.name}; write files")
+        return self
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The files to search by their names; of a single one, the name is empty."""
+        if self.path is not None:
+            return {"": self.path}
+        chosen = self.space.file if isinstance(self.space.file, list) else [self.space.file]
+        files = [path for path in self.files or () if self.space.file is None or path.name in chosen]
+        return {path.name: path for path in files} if len(files) > 1 else {"": files[0]}

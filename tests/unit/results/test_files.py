@@ -1,0 +1,84 @@
+"""A study that searched several files of a model: its result, its front, its exports and its explanation."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from finished_study import result, screened, settings
+from layertune.cli.front import print_front
+from layertune.errors import ResultFileError
+from layertune.explain import explain
+from layertune.export import EXPORTERS, export_files
+from layertune.results.result import ModelInfo, Result, read_result, write_result
+from layertune.results.trials import FinishedTrial
+from layertune.settings import SplitSettings
+from layertune.testing import measured
+
+SMALL, LARGE = (
+    ModelInfo(file=name, sha256=name, architecture="qwen2", n_layer=n_layer, file_bytes=1, quantization="Q4_K_M")
+    for name, n_layer in (("small.gguf", 24), ("large.gguf", 36))
+)
+
+
+def with_file(trial: FinishedTrial, file: str) -> FinishedTrial:
+    engines = {name: replace(each, file=file) if name == "chat" else each for name, each in trial.settings.items()}
+    split = SplitSettings.of(engines)
+    return FinishedTrial.of(trial.number, split, measured(split), trial.violations)
+
+
+def searched() -> Result:
+    """Trial 0 with the small file, trial 1 with the large one; the large one is the first of the config."""
+    first, second = screened()[:2]
+    trials = [with_file(first, "small.gguf"), with_file(second, "large.gguf")]
+    files = {"chat": {"large.gguf": LARGE, "small.gguf": SMALL}}
+    found = result(trials=trials, files=files)
+    return found.model_copy(update={"models": {**found.models, "chat": LARGE}})
+
+
+def test_it_survives_being_written_and_read_with_the_digest_of_every_file(tmp_path: Path) -> None:
+    write_result(searched(), tmp_path / "result.json")
+    again = read_result(tmp_path)
+    assert again == searched()
+    assert {key: model.sha256 for key, model in again.variants().items() if key != "code"} == {
+        "chat/large.gguf": "large.gguf",
+        "chat/small.gguf": "small.gguf",
+    }
+
+
+def test_a_study_of_one_file_for_each_model_is_written_as_before(tmp_path: Path) -> None:
+    write_result(result(), tmp_path / "result.json")
+    assert "files" not in json.loads((tmp_path / "result.json").read_text())
+
+
+def test_a_trial_of_a_file_that_the_study_does_not_have_is_refused(tmp_path: Path) -> None:
+    data = json.loads(searched().model_dump_json())
+    data["trials"][0]["settings"]["chat"]["file"] = "../other.gguf"
+    (tmp_path / "result.json").write_text(json.dumps(data))
+    with pytest.raises(ResultFileError, match="chat has no file"):
+        read_result(tmp_path)
+
+
+@pytest.mark.parametrize("format", EXPORTERS)
+def test_an_export_names_the_file_that_the_trial_loads(format: str) -> None:
+    for number, file, other in ((0, "small.gguf", "large.gguf"), (1, "large.gguf", "small.gguf")):
+        text = "".join(export_files(searched(), format, str(number)).values())
+        assert file in text
+        assert other not in text
+
+
+def test_the_front_shows_the_file_and_counts_its_layers(capsys: pytest.CaptureFixture[str]) -> None:
+    print_front(searched())
+    shown = capsys.readouterr().out
+    assert "small.gguf" in shown
+    assert "0/25" in shown
+
+
+def test_an_explanation_is_within_the_file_of_the_pick() -> None:
+    study = searched()
+    explained = explain(study, study.trial(0), {})
+    assert explained.lines
+    assert study.with_files_of(study.trial(0)).models["chat"] == SMALL
+    assert [trial.number for trial in study.with_files_of(study.trial(0)).trials] == [0]
+    assert settings(0, 0)["chat"].file == ""
