@@ -100,6 +100,12 @@ class LiveLine:
             self._live.tasks[0].fields[name] = _plain(each, self._console.encoding)
         self._live.update(self._task, completed=n_done)
 
+    def advance(self, n_done: int, n_total: int) -> None:
+        """Show how much is done; where the output is no terminal, a line for each tenth."""
+        self.update(n_done)
+        if not self._console.is_terminal and n_done * 10 // n_total > (n_done - 1) * 10 // n_total:
+            say(f"{self._live.tasks[0].description} {n_done} of {n_total}")
+
     def say(self, line: str) -> None:
         """Print a line above this one."""
         if self._console.is_terminal:

@@ -1,4 +1,4 @@
-"""The commands that need no study: recommend, profile, doctor, standin."""
+"""The commands that need no study: recommend, profile, doctor, quantize, standin."""
 
 from pathlib import Path
 from typing import Annotated
@@ -51,14 +51,48 @@ def doctor(json: Json = False) -> None:
     command.run(as_json=json)
 
 
-@app.command(epilog="Example: layertune standin Qwen2.5-3B-Instruct -o models/Qwen2.5-3B-Instruct-Q4_K_M.gguf")
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
+
+
+@app.command(
+    epilog="Examples: layertune quantize model-F16.gguf --types Q4_K_M,IQ4_XS,Q3_K_M  ·  "
+    "layertune quantize model-F16.gguf --types IQ2_M --imatrix imatrix.gguf -o models/"
+)
+def quantize(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="The GGUF file to make them from.")],
+    types: Annotated[str, typer.Option(metavar="TYPE,TYPE…", help="One file of each, like Q4_K_M,Q3_K_M.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write into this folder (that of FILE).")
+    ] = None,
+    imatrix: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="An importance matrix in GGUF, of llama-imatrix.")
+    ] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Make smaller files of a model, by llama.cpp's own quantization: NAME-Q3_K_M.gguf."""
+    from layertune.cli import quantize as command
+
+    command.run(source, types, output, imatrix, overwrite=overwrite, as_json=json)
+
+
+@app.command(
+    epilog="Examples: layertune standin Qwen2.5-3B-Instruct -o models/Qwen2.5-3B-Instruct-Q4_K_M.gguf  ·  "
+    "layertune standin Qwen2.5-Coder-7B-Instruct --type Q3_K_M -o models/code-Q3_K_M.gguf"
+)
 def standin(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A known model, or a GGUF file as template.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.gguf", help="Write here.")],
+    type: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="Like Q3_K_M; without it Q4_K_M, or as the template.")
+    ] = None,
+    with_imatrix: Annotated[
+        bool, typer.Option("--with-imatrix", help="With --type: as if made with an importance matrix.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random weights.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a model of the same tensor shapes with random weights, to tune before downloading."""
     from layertune.cli import standin as command
 
-    command.run(name, output, seed=seed, overwrite=overwrite)
+    command.run(name, output, type, with_imatrix=with_imatrix, seed=seed, overwrite=overwrite)

@@ -12,19 +12,8 @@ def run(path: Path, *, as_json: bool) -> None:
     config = load_scenarios(path)
     scenarios, sizes = judge(config, path.parent)
     if as_json:
-        report = {
-            "device": config.device,
-            "scenarios": [
-                {
-                    **asdict(each),
-                    "spare_bytes": each.spare_bytes,
-                    "spare_with_overhead_bytes": each.spare_with_overhead_bytes,
-                }
-                for each in scenarios
-            ],
-            "files": [asdict(each) for each in sizes],
-        }
-        show_json(report)
+        judged = [each.as_json() for each in scenarios]
+        show_json({"device": config.device, "scenarios": judged, "files": [asdict(each) for each in sizes]})
         return
     print_scenarios(config, scenarios, sizes)
 
@@ -42,21 +31,11 @@ def print_scenarios(config: ScenarioConfig, scenarios: list[Judged], sizes: list
 
 def _scenario_table(config: ScenarioConfig, scenarios: list[Judged]) -> Table:
     table = Table(f"{config.name}: scenarios as planned, {config.device}; GB = 10^9 bytes")
-    for heading in (
-        "scenario",
-        "expected",
-        "planned",
-        f"+ {config.overhead / _GB:.1f}",
-        "off by",
-        "to spare",
-        "verdict",
-    ):
+    overhead = f"+ {config.overhead / _GB:.1f}"
+    for heading in ("scenario", "expected", "planned", overhead, "off by", "to spare", "verdict"):
         table.column(heading, right=heading not in ("scenario", "verdict"), wraps=True)
     for each in scenarios:
         whole_bytes = each.planned_bytes + each.overhead_bytes
-        fits = (
-            "fits" if each.spare_with_overhead_bytes >= 0 else "fits without" if each.spare_bytes >= 0 else "too much"
-        )
         table.row(
             each.name,
             _gb(each.expected_bytes),
@@ -64,7 +43,7 @@ def _scenario_table(config: ScenarioConfig, scenarios: list[Judged]) -> Table:
             _gb(whole_bytes),
             _off(whole_bytes, each.expected_bytes),
             f"{each.spare_with_overhead_bytes / _GB:+.2f}",
-            f"{fits} (was: {each.verdict})" if each.verdict else fits,
+            f"{each.fits} (was: {each.verdict})" if each.verdict else each.fits,
         )
     return table
 

@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from layertune.cli.console import say
-from layertune.models.known_models import find_known
+from layertune.models.quantization import find_type
 from layertune.models.shape import part_files
-from layertune.models.standin import known_standin, standin_like
 from layertune.regular_files import is_file
 from layertune.study.outputs import check_output
+from layertune.study.quantized import standin_of
 from layertune.units import format_bytes
 
 
-def run(name: str, output: Path, *, seed: int, overwrite: bool) -> None:
-    template = Path(name)
-    check_output(output, reads=part_files(template) if is_file(template) else [])
-    planned = standin_like(template) if is_file(template) else known_standin(find_known(name))
+def run(name: str, output: Path, type: str | None, *, with_imatrix: bool, seed: int, overwrite: bool) -> None:
+    check_output(output, reads=part_files(Path(name)) if is_file(Path(name)) else [])
+    file_type = None if type is None else find_type(type)
+    planned = standin_of(name, file_type, with_imatrix=with_imatrix)
     planned.write(output, seed=seed, overwrite=overwrite)
     say(f"{output}: {format_bytes(planned.file_bytes)}, random weights")

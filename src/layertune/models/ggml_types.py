@@ -94,3 +94,4 @@ FILE_TYPES: dict[int, str] = {
     40: "Q1_0",
     41: "Q2_0",
 }
+FILE_TYPE_NUMBERS: dict[str, int] = {name: number for number, name in FILE_TYPES.items()}

@@ -1,6 +1,5 @@
 """Stand-ins: GGUF files with the exact tensors of a real model and random weights, to tune before downloading it."""
 
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +7,15 @@ from pathlib import Path
 from layertune.errors import ModelFileError
 from layertune.models import gguf_writer
 from layertune.models.disk_cache import cache_folder
+from layertune.models.ggml_types import FILE_TYPE_NUMBERS
 from layertune.models.gguf_header import read_header
 from layertune.models.gguf_writer import TensorSpec
 from layertune.models.known_models import KnownModel, tensors
+from layertune.models.new_files import check_new
+from layertune.models.quantization import Mixture
 from layertune.models.random_weights import RandomWeights
 from layertune.models.shape import ModelShape, read_shape
 from layertune.models.vocabulary import Vocabulary, make_vocabulary
-from layertune.regular_files import is_folder, is_there
-from layertune.units import format_bytes
 from layertune.written_files import replacing
 
 _MARK = "layertune.standin"
@@ -25,7 +25,7 @@ _CHAT_TEMPLATE = (
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-_Q4_K_M = 15  # llama.h: LLAMA_FTYPE_MOSTLY_Q4_K_M
+_FILE_TYPE = "general.file_type"
 _ROPE_FREQ_BASE, _RMS_EPSILON, _N_CTX_TRAIN = 1_000_000.0, 1e-6, 32_768  # config.json of Qwen2.5-Instruct
 
 
@@ -46,18 +46,8 @@ class Standin:
         Raises:
             ModelFileError: the file exists already, or the disk is full or not writable.
         """
-        if is_folder(output):
-            raise ModelFileError(f"{output} is a folder", remedy="add a file name")
-        if is_there(output) and not overwrite:
-            raise ModelFileError(f"{output} exists already", remedy="choose another name, or --overwrite")
+        check_new({output: self.file_bytes}, overwrite=overwrite)
         try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            free_bytes = shutil.disk_usage(output.parent).free
-            if free_bytes < self.file_bytes:
-                raise ModelFileError(
-                    f"{output} needs {format_bytes(self.file_bytes)} and the disk has {format_bytes(free_bytes)} free",
-                    remedy="make room, or choose another disk",
-                )
             with replacing(output) as file:
                 file.write(self.head)
                 gguf_writer.write_data(file, self.tensors, RandomWeights(seed).fill)
@@ -90,22 +80,28 @@ def known_standin(model: KnownModel) -> Standin:
     return _standin(_metadata(model), tuple(tensors(model)))
 
 
-def standin_like(template: Path) -> Standin:
+def standin_like(template: Path, mixture: Mixture | None = None) -> Standin:
     """Return a stand-in of any GGUF file, in one file, with its metadata and tokenizer.
 
     Keys about the template's own layout are left out: those of its parts and its alignment.
+
+    Args:
+        template: The file.
+        mixture: The tensors' types; without it those of the template.
 
     Raises:
         ModelFileError: the template cannot be read.
     """
     shape, header = read_shape(template), read_header(template)
+    not_copied = _NOT_COPIED if mixture is None else (*_NOT_COPIED, _FILE_TYPE)
     with template.open("rb") as file:
         metadata = [
-            gguf_writer.copied(file, extent)
-            for key, extent in header.extents.items()
-            if not key.startswith(_NOT_COPIED)
+            gguf_writer.copied(file, extent) for key, extent in header.extents.items() if not key.startswith(not_copied)
         ]
-    plans = tuple(TensorSpec(tensor.name, tensor.shape, tensor.type) for tensor in shape.tensors)
+    if mixture is not None:
+        metadata.append(gguf_writer.key_u32(_FILE_TYPE, FILE_TYPE_NUMBERS[mixture.file_type]))
+    types = {tensor.name: tensor.type for tensor in shape.tensors} if mixture is None else mixture.tensor_types
+    plans = tuple(TensorSpec(tensor.name, tensor.shape, types[tensor.name]) for tensor in shape.tensors)
     return _standin([*metadata, gguf_writer.key_bool(_MARK, True)], plans)
 
 
@@ -133,7 +129,7 @@ def _metadata(model: KnownModel) -> list[bytes]:
         gguf_writer.key_u32("qwen2.attention.head_count_kv", model.n_head_kv),
         gguf_writer.key_f32("qwen2.rope.freq_base", _ROPE_FREQ_BASE),
         gguf_writer.key_f32("qwen2.attention.layer_norm_rms_epsilon", _RMS_EPSILON),
-        gguf_writer.key_u32("general.file_type", _Q4_K_M),
+        gguf_writer.key_u32(_FILE_TYPE, FILE_TYPE_NUMBERS["Q4_K_M"]),
         gguf_writer.key_u32("general.quantization_version", 2),
         *_tokenizer(vocabulary),
     ]

@@ -1,8 +1,9 @@
 """Someone's own estimates of memory, next to the plan."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from layertune.config.scenario_file import Scenario, ScenarioConfig, ScenarioFile
 from layertune.errors import UsageError
@@ -45,6 +46,16 @@ class Judged:
     @property
     def spare_with_overhead_bytes(self) -> int:
         return self.spare_bytes - self.overhead_bytes
+
+    @property
+    def fits(self) -> str:
+        return (
+            "fits" if self.spare_with_overhead_bytes >= 0 else "fits without" if self.spare_bytes >= 0 else "too much"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        spare = {"spare_bytes": self.spare_bytes, "spare_with_overhead_bytes": self.spare_with_overhead_bytes}
+        return asdict(self) | spare
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,20 @@ def tiny(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "search", "pareto", "report", "export", "compare", "verify", "predict", "profile", "doctor", "standin"],
+    [
+        "",
+        "search",
+        "pareto",
+        "report",
+        "export",
+        "compare",
+        "verify",
+        "predict",
+        "profile",
+        "doctor",
+        "standin",
+        "quantize",
+    ],
 )
 def test_help_is_answered_with_an_example(command: str) -> None:
     answer = layertune(*command.split(), "--help")
@@ -77,6 +90,15 @@ def test_the_version_is_the_packages() -> None:
         ),
         (["standin", "Llama-9", "-o", "x.gguf"], 2, "no stand-in is known for 'Llama-9'"),
         (["standin", "{text}", "-o", "x.gguf"], 2, "is not a GGUF file"),
+        (
+            ["standin", "{tiny}", "--type", "Q9", "-o", "x.gguf"],
+            2,
+            "'Q9' is no type of a file; choose among Q8_0, Q6_K",
+        ),
+        (["quantize", "{tiny}", "--types", "Q4_0,Q9"], 2, "'Q9' is no type of a file; choose among Q8_0, Q6_K"),
+        (["quantize", "{text}", "--types", "Q4_0"], 2, "is not a GGUF file"),
+        (["quantize", "{tiny}", "--types", "Q4_0,IQ2_M"], 2, "IQ2_M of this model needs an importance matrix"),
+        (["quantize", "{tiny}", "--types", "Q4_0", "-o", "{text}"], 2, "cannot write"),
         (["search", "--nonsense"], 2, "No such option"),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployments import demo
-from layertune.cli.verify import Options, api_key_of, run
+from layertune.cli.verify import Options, run
 from layertune.errors import UsageError
 from layertune.results.result import write_result
 from layertune.study.verified import open_verified
@@ -64,20 +64,3 @@ def test_an_address_that_is_refused_is_not_repeated_with_its_password(url: str, 
     with pytest.raises(UsageError, match=r"--url chat=.* is no ") as raised:
         run(study, given, output=None, as_json=False)
     assert "s3cret" not in str(raised.value)
-
-
-def test_the_key_is_that_of_the_variable_that_is_named_or_of_llama_servers_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LLAMA_API_KEY", raising=False)
-    assert api_key_of(None) is None
-    monkeypatch.setenv("LLAMA_API_KEY", "first,second")
-    monkeypatch.setenv("MINE", "k3y")
-    assert (api_key_of(None), api_key_of("MINE")) == ("first", "k3y")
-
-
-@pytest.mark.parametrize("variable", ["NOT_THERE", "k3y", "EMPTY", "BROKEN"])
-def test_a_key_that_is_none_is_refused_and_not_repeated(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EMPTY", "")
-    monkeypatch.setenv("BROKEN", "k3y\nEvil: header")
-    with pytest.raises(UsageError, match="key") as raised:
-        api_key_of(variable)
-    assert "k3y" not in str(raised.value)

@@ -1,7 +1,7 @@
 import pytest
 
-from layertune.cli.predict import remarks
 from layertune.prediction import Prediction
+from layertune.prediction.caveats import remarks
 from layertune.prediction.prediction_file import ErrorInfo, Interval, PredictedEngine, PredictedSetting
 from layertune.settings import EngineSettings
 from predicted import prediction
