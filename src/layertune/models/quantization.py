@@ -8,9 +8,9 @@ from pathlib import Path
 from layertune.errors import UsageError
 from layertune.models.shape import ModelShape
 
-# From the largest file to the smallest; llama-quantize has others, which are experiments or larger.
+# About from the largest file to the smallest. llama-quantize has others: larger ones, experiments, those of few models.
 FILE_TYPES_OFFERED = (
-    "Q8_0", "Q6_K", "Q5_K_M", "Q5_1", "Q5_K_S", "Q5_0", "Q4_K_M", "Q4_1", "Q4_K_S", "Q4_0", "IQ4_NL", "IQ4_XS",
+    "Q8_0", "Q6_K", "Q5_1", "Q5_K_M", "Q5_K_S", "Q5_0", "Q4_1", "Q4_K_M", "Q4_K_S", "Q4_0", "IQ4_NL", "IQ4_XS",
     "Q3_K_L", "Q3_K_M", "IQ3_M", "Q3_K_S", "IQ3_S", "IQ3_XS", "IQ3_XXS", "Q2_K", "Q2_K_S", "IQ2_M", "IQ2_S", "IQ2_XS",
     "IQ2_XXS",
 )  # fmt: skip
