@@ -65,6 +65,9 @@ def parse_config(table: dict[str, Any], *, source: str = "config", folder: Path 
         raise ConfigError(f"{source}: {first_problem(error)}") from error
     models = {name: with_files(f"{source}: models.{name}", folder, model) for name, model in config.models.items()}
     changes: dict[str, Any] = {"models": models}
+    if config.quality.text is not None:
+        text = located(f"{source}: quality.text", folder, config.quality.text)
+        changes["quality"] = config.quality.model_copy(update={"text": text})
     warm_start = config.search.warm_start
     if warm_start is not None:
         changes["search"] = config.search.model_copy(

@@ -1,5 +1,6 @@
-"""How a study measures: the tables [measurement] and [finals]."""
+"""How a study measures: the tables [measurement], [quality] and [finals]."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -39,6 +40,21 @@ class Measurement(Table):
         if self.max_repeats < self.min_repeats:
             raise ValueError(f"max_repeats = {self.max_repeats} is below min_repeats = {self.min_repeats}")
         return self
+
+
+class QualityConfig(Table):
+    """The quality of files and cache types, where a model has several to search."""
+
+    measure: bool = Field(
+        default=True, description="Measure before the first trial what each file and cache type costs in quality."
+    )
+    max_kl_divergence: Annotated[float, Within(0.0001, 100.0)] = Field(
+        default=0.1,
+        description="A file or cache type whose KL divergence from the best file is larger is not searched.",
+    )
+    text: Path | None = Field(
+        default=None, description="A text of your own to measure it on, instead of layertune's; relative to the config."
+    )
 
 
 class FinalsConfig(Table):

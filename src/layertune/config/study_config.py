@@ -11,7 +11,7 @@ from layertune.config.budget import Budget, Deployment, HostLimits
 from layertune.config.device import DeviceChoice, DeviceText, EmulatedOptions
 from layertune.config.dimension import dimension_values
 from layertune.config.fields import Duration, Table, Within
-from layertune.config.measurement import FinalsConfig, Measurement
+from layertune.config.measurement import FinalsConfig, Measurement, QualityConfig
 from layertune.config.model_config import ModelConfig
 from layertune.config.objective import VRAM_PEAK, Floor, Objective
 from layertune.settings import format_tensor_split, variant
@@ -104,6 +104,7 @@ class StudyConfig(Table):
     deployment: Deployment = Field(default_factory=Deployment)
     search: SearchConfig = Field(default_factory=SearchConfig)
     measurement: Measurement = Field(default_factory=Measurement)
+    quality: QualityConfig = Field(default_factory=QualityConfig)
     finals: FinalsConfig = Field(default_factory=FinalsConfig)
     baselines: dict[str, dict[str, dict[str, int | str]]] = Field(
         default_factory=dict,

@@ -1,16 +1,16 @@
 """The sentences under a study's table: where its speeds come from, and what may have affected them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from layertune.results.drift import CLEAR_DRIFT
-from layertune.results.result import BaselineInfo, ClockInfo, ComparisonInfo, PlanInfo, Result
+from layertune.results.result import BaselineInfo, ClockInfo, ComparisonInfo, PlanInfo, QualityInfo, Result
 from layertune.units import format_bytes, format_duration
 
 
 def study_remarks(result: Result, interval: str = "±") -> list[str]:
     """Return all sentences that apply. `interval` is the sign of an interval in the table above."""
-    remarks = [finals_words(result, interval)]
+    remarks = [finals_words(result, interval), *quality_words(result)]
     if result.plan is not None:
         remarks.append(plan_words(result.plan))
     remarks += [drift_words(result), disturbance_words(result), *_common_warnings(result)]
@@ -60,6 +60,37 @@ def plan_words(plan: PlanInfo) -> str:
     overhead, headroom = format_bytes(plan.overhead_bytes), format_bytes(plan.headroom_bytes)
     trials = f"{plan.n_trials} measured trials"
     return f"{known} {trials} took {overhead} more than planned each, and at most {headroom} on top."
+
+
+def quality_words(result: Result) -> Iterator[str]:
+    """Yield for each model what each of its files and cache types costs in quality."""
+    for name, measured in result.quality.items():
+        found = [
+            f"{_choice(each, measured)} {cost_words(each)}"
+            for each in measured
+            if each.file != each.reference or _types(each)
+        ]
+        yield f"Quality of {name}, KL divergence from {measured[0].reference}: {'; '.join(found)}."
+
+
+def _choice(quality: QualityInfo, measured: Sequence[QualityInfo]) -> str:
+    cache = f"K/V {quality.type_k}/{quality.type_v}" if any(map(_types, measured)) else ""
+    return " ".join(part for part in (quality.file, cache) if part)
+
+
+def _types(quality: QualityInfo) -> bool:
+    return (quality.type_k, quality.type_v) != ("f16", "f16")
+
+
+def cost_words(quality: QualityInfo) -> str:
+    """Return what a file with its cache types costs in quality."""
+    if quality.unknown is not None:
+        return f"unknown ({quality.unknown})"
+    if quality.kl_divergence is None or quality.top1_agreement is None:
+        return f"not comparable, {quality.bits_per_byte:.3f} bits per byte of text"
+    none = ", no loss visible" if quality.is_visible is False else ""
+    error = "" if quality.standard_error is None else f" ± {quality.standard_error:.1g}"
+    return f"{quality.kl_divergence:.3g}{error} (top-1 agreement {quality.top1_agreement:.1%}{none})"
 
 
 def drift_words(result: Result) -> str:

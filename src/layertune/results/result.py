@@ -27,6 +27,7 @@ from layertune.results.study_info import (
     ModelInfo,
     ObjectiveInfo,
     PlanInfo,
+    QualityInfo,
     ReferenceInfo,
     StudyInfo,
     WorkloadInfo,
@@ -54,6 +55,7 @@ __all__ = [
     "ModelInfo",
     "ObjectiveInfo",
     "PlanInfo",
+    "QualityInfo",
     "ReferenceInfo",
     "Result",
     "StudyInfo",
@@ -78,6 +80,7 @@ class Result(Part):
     hardware: HardwareInfo
     models: dict[ModelName, ModelInfo] = Field(min_length=1)
     files: dict[str, dict[FileName, ModelInfo]] = Field(default_factory=dict)  # of models that have several
+    quality: dict[str, list[QualityInfo]] = Field(default_factory=dict)  # of models with several files or cache types
     workload: dict[str, WorkloadInfo]
     budget: BudgetInfo
     host_limits: HostLimitsInfo | None = None
@@ -98,9 +101,7 @@ class Result(Part):
     def _without_no_files(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A study whose models have one file each is written as before there could be several."""
         written: dict[str, Any] = write(self)
-        if not self.files:
-            del written["files"]
-        return written
+        return {key: each for key, each in written.items() if each or key not in ("files", "quality")}
 
     @model_validator(mode="after")
     def _check_whole(self) -> "Result":
@@ -178,6 +179,14 @@ class Result(Part):
     def canonical(self, name: str, engine: EngineSettings) -> EngineSettings:
         """Return the settings that llama.cpp uses in effect for an engine of a model."""
         return engine.canonical(self.model_of(name, engine).n_layer)
+
+    def quality_of(self, name: str, engine: EngineSettings) -> QualityInfo | None:
+        """Return the quality of an engine's file and cache types; None where it was not measured."""
+        file = self.model_of(name, engine).file
+        wanted = file, engine.type_k, engine.type_v
+        return next(
+            (each for each in self.quality.get(name, ()) if (each.file, each.type_k, each.type_v) == wanted), None
+        )
 
     def trial(self, number: int) -> TrialInfo:
         """Raises UsageError where the study has no such trial."""

@@ -91,6 +91,27 @@ def files_of(settings: Mapping[str, EngineSettings]) -> list[str]:
     return [engine.file for engine in settings.values()]
 
 
+class QualityInfo(Part):
+    """What a file with its cache types costs in quality, against the file `reference` with an f16 cache.
+
+    `unknown` says why there are no figures. Only `bits_per_byte` compares different models.
+    """
+
+    file: FileName
+    reference: FileName
+    type_k: str
+    type_v: str
+    kl_divergence: NotNegative | None = None
+    standard_error: NotNegative | None = None
+    top1_agreement: NotNegative | None = None
+    ln_ppl_change: Figure | None = None
+    bits_per_byte: NotNegative | None = None
+    is_visible: bool | None = None  # whether the divergence is at least twice that of rounding alone
+    by_kind: dict[str, NotNegative] = Field(default_factory=dict)  # the KL divergence on each kind of text
+    text_sha256: dict[str, str] = Field(default_factory=dict)
+    unknown: str | None = None
+
+
 class WorkloadInfo(Part):
     n_prompt: AtLeastOne
     n_generate: AtLeastOne

@@ -27,7 +27,7 @@ from layertune.results.result import (
     WorkloadInfo,
 )
 from layertune.results.statistics import compare
-from layertune.results.study_info import variants
+from layertune.results.study_info import QualityInfo, variants
 from layertune.results.trial_summary import PlanFunction, trial_info
 from layertune.results.trials import FinishedTrial
 from layertune.settings import SplitSettings
@@ -61,6 +61,7 @@ class Provenance:
     baselines: Sequence[Baseline] = ()
     host_limits: HostLimitsInfo | None = None
     files: Mapping[str, Mapping[str, ModelInfo]] = field(default_factory=dict)
+    quality: Mapping[str, Sequence[QualityInfo]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ def summarise(
         hardware=provenance.hardware,
         models=dict(provenance.models),
         files={name: dict(files) for name, files in provenance.files.items()},
+        quality={name: list(each) for name, each in provenance.quality.items()},
         workload=dict(provenance.workload),
         budget=provenance.budget,
         host_limits=provenance.host_limits,

@@ -21,6 +21,7 @@ from layertune.space.search_space import SearchSpace
 from layertune.study.models_on_device import ModelsOnDevice
 
 if TYPE_CHECKING:  # slower to import than an estimate takes
+    from layertune.results.study_info import QualityInfo
     from layertune.results.summary import Baseline
     from layertune.sampler.posterior import Observation
     from layertune.space.feasible import FeasibleSpace
@@ -44,6 +45,7 @@ class StudyFacts:
         limits: what the models may take of the devices and of the host, in bytes.
         prior: by model, what another study measured (`search.warm_start`); empty without one.
         notify: called with a sentence when something takes long or cannot be had.
+        quality: by model, what its files and cache types cost in quality; empty until a search measures it.
         opened_s: when the study was opened, of `time.monotonic`; the time that a result accounts for begins there.
     """
 
@@ -54,6 +56,7 @@ class StudyFacts:
     limits: Limits
     prior: Mapping[str, Sequence["Observation"]]
     notify: Callable[[str], None] = ignore
+    quality: "Mapping[str, Sequence[QualityInfo]]" = field(default_factory=dict)
     opened_s: float = field(default_factory=time.monotonic)
 
     @property

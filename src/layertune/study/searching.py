@@ -202,6 +202,7 @@ def provenance_of(study: StudyFacts, created: datetime) -> Provenance:
         llama_cpp=LlamaCpp(version=study.build.version, commit=study.build.commit),
         hardware=hardware_info(study.target, study.machine),
         models={name: next(iter(each.values())) for name, each in files.items()},
+        quality=study.quality,
         files={name: each for name, each in files.items() if len(each) > 1},
         workload={name: WorkloadInfo(**model.workload.model_dump()) for name, model in models.items()},
         budget=BudgetInfo(

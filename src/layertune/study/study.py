@@ -1,6 +1,7 @@
 """The library's door: open a study, then estimate, recommend or search. The commands do the same."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,9 +74,13 @@ class Study(StudyFacts):
             ModelFileError: a model file was replaced or deleted; every finished trial is kept.
             Interrupted: Ctrl-C; every finished trial is kept.
         """
+        from layertune.study.file_quality import measure_files, without_worse
         from layertune.study.searching import search
 
-        return search(self, folder, storage=storage, resume=resume, on_event=on_event)
+        study: StudyFacts = self
+        if quality := measure_files(self):
+            study = replace(open_study(without_worse(self, quality), self.notify), quality=quality)
+        return search(study, folder, storage=storage, resume=resume, on_event=on_event)
 
 
 def open_study(config: StudyConfig, notify: Callable[[str], None] = ignore) -> Study:

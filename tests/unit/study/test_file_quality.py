@@ -1,0 +1,81 @@
+"""Files and cache types that cost too much quality are not searched."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finished_study import result
+from layertune.config import StudyConfig, parse_config
+from layertune.results.remarks import study_remarks
+from layertune.results.result import QualityInfo
+from layertune.study.file_quality import without_worse
+
+FILES = ("best.gguf", "good.gguf", "bad.gguf")
+
+
+@dataclass
+class FakeStudy:
+    config: StudyConfig
+    said: list[str] = field(default_factory=list)
+
+    def notify(self, words: str) -> None:
+        self.said.append(words)
+
+
+def study(limit: float = 0.1, **space: Any) -> FakeStudy:
+    table = {"models": {"chat": {"files": list(FILES), "space": space}}, "quality": {"max_kl_divergence": limit}}
+    return FakeStudy(parse_config(table, source="test", folder=Path()))
+
+
+def quality(file: str, divergence: float | None, **changes: Any) -> QualityInfo:
+    values: dict[str, Any] = {"file": file, "reference": "best.gguf", "type_k": "f16", "type_v": "f16"}
+    return QualityInfo(**values | {"kl_divergence": divergence, "top1_agreement": 0.9} | changes)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=2), st.floats(0.001, 1))
+def test_no_file_over_the_limit_is_searched_and_every_other_one_is(divergences: list[float], limit: float) -> None:
+    measured = [quality(file, kl) for file, kl in zip(FILES, (0.0, *divergences), strict=True)]
+    config = without_worse(study(limit), {"chat": measured})  # type: ignore[arg-type]
+    kept = [each.file for each in measured if (each.kl_divergence or 0.0) <= limit]
+    paths = config.models["chat"].paths
+    assert list(paths) == (kept if len(kept) > 1 else [""])
+    assert [path.name for path in paths.values()] == kept
+
+
+def test_what_is_left_out_is_said_and_an_unknown_quality_is_searched() -> None:
+    here = study()
+    measured = [
+        quality("best.gguf", 0.0),
+        quality("good.gguf", None, unknown="random weights"),
+        quality("bad.gguf", 0.3),
+    ]
+    config = without_worse(here, {"chat": measured})  # type: ignore[arg-type]
+    assert list(config.models["chat"].paths) == ["best.gguf", "good.gguf"]
+    assert here.said == ["chat: not searched, KL divergence over 0.1 (quality.max_kl_divergence): bad.gguf"]
+    assert without_worse(study(), {"chat": measured[:2]}) == study().config  # type: ignore[arg-type]
+
+
+def test_a_cache_type_of_which_every_choice_is_over_the_limit_is_not_searched() -> None:
+    pairs = [("f16", 0.0), ("q8_0", 0.01), ("q4_0", 0.4)]
+    measured = [quality(file, kl, type_k=type_k) for file in FILES for type_k, kl in pairs]
+    config = without_worse(study(type_k=["f16", "q8_0", "q4_0"]), {"chat": measured})  # type: ignore[arg-type]
+    assert config.models["chat"].space.type_k == ["f16", "q8_0"]
+    assert list(config.models["chat"].paths) == list(FILES)
+
+
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [
+        (quality("good.gguf", 0.0512, standard_error=0.002), "good.gguf 0.0512 ± 0.002 (top-1 agreement 90.0%)."),
+        (quality("good.gguf", 0.001, is_visible=False), "good.gguf 0.001 (top-1 agreement 90.0%, no loss visible)."),
+        (quality("good.gguf", None, unknown="random weights"), "good.gguf unknown (random weights)."),
+        (quality("good.gguf", None, bits_per_byte=1.2), "good.gguf not comparable, 1.200 bits per byte of text."),
+    ],
+)
+def test_the_price_stands_under_the_front(measured: QualityInfo, words: str) -> None:
+    found = result(quality={"chat": [quality("best.gguf", 0.0), measured]})
+    assert f"Quality of chat, KL divergence from best.gguf: {words}" in study_remarks(found)
