@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from finished_study import result
 from layertune.config import StudyConfig, parse_config
+from layertune.export import export_files
 from layertune.results.remarks import study_remarks
 from layertune.results.result import QualityInfo
 from layertune.study.file_quality import without_worse
@@ -65,6 +66,12 @@ def test_a_cache_type_of_which_every_choice_is_over_the_limit_is_not_searched() 
     config = without_worse(study(type_k=["f16", "q8_0", "q4_0"]), {"chat": measured})  # type: ignore[arg-type]
     assert config.models["chat"].space.type_k == ["f16", "q8_0"]
     assert list(config.models["chat"].paths) == list(FILES)
+
+
+def test_the_price_of_the_picked_file_stands_in_the_env() -> None:
+    file = result().models["chat"].file
+    text = export_files(result(quality={"chat": [quality(file, 0.0512)]}), "env", "0")[".env"]
+    assert "# chat: quality, KL divergence from best.gguf: 0.0512 (top-1 agreement 90.0%)" in text
 
 
 @pytest.mark.parametrize(
