@@ -12,11 +12,11 @@ from layertune.units import format_bytes
 
 
 def run(source: Path, types: str, folder: Path | None, imatrix: Path | None, *, overwrite: bool, as_json: bool) -> None:
-    plan = plan_quantization(source, find_types(types), folder, imatrix, overwrite=overwrite)
-    if plan.requantized_from is not None:
-        say(f"{source} is {plan.requantized_from}: requantized files lose more than files made from F16, BF16 or F32")
     end_as_ctrl_c()
     try:
+        plan = plan_quantization(source, find_types(types), folder, imatrix, overwrite=overwrite)
+        if plan.requantized_from is not None:
+            say(f"{source} is {plan.requantized_from}: requantized files lose more than files from F16, BF16 or F32")
         written = [_write(plan, planned) for planned in plan.files]
     except KeyboardInterrupt as interrupt:
         raise Interrupted("interrupted: files that were complete are kept, the others were not written") from interrupt

@@ -36,6 +36,7 @@ class WrittenFile:
     file_type: str
     file_bytes: int
     requantized_from: str | None
+    n_tensors: int
     n_tensors_in_other_types: int
     seconds: float
 
@@ -44,7 +45,8 @@ class WrittenFile:
         if self.requantized_from is not None:
             words += f", requantized from {self.requantized_from}"
         if self.n_tensors_in_other_types:
-            words += f"; {self.n_tensors_in_other_types} tensors have other types, as their rows need smaller blocks"
+            other = f"{self.n_tensors_in_other_types} of {self.n_tensors} tensors"
+            words += f"; {other} in another type, as the block size does not divide their rows"
         return words
 
 
@@ -84,6 +86,7 @@ class QuantizationPlan:
             planned.mixture.file_type,
             file_bytes,
             self.requantized_from,
+            len(planned.mixture.tensor_types),
             planned.mixture.n_other,
             time.monotonic() - began,
         )
