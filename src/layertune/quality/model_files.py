@@ -5,6 +5,7 @@ from math import prod
 from pathlib import Path
 
 from layertune.models import ModelShape, cached_shape
+from layertune.models.quantization import REQUANTIZED_KEY
 from layertune.quality.quality import QualityReport, measure_quality
 from layertune.quality.scoring import Candidate, Scoring
 from layertune.quality.texts import Text
@@ -39,10 +40,13 @@ def quality_of_files(
 
 
 def best_file(shapes: Sequence[ModelShape]) -> Path:
-    """Return the file of the largest model, and of several of that size the one with most bits per weight."""
+    """Return the file of the largest model, and of several of that size the one with most bits per weight.
 
-    def size(shape: ModelShape) -> tuple[int, int]:
+    A file that was made from a quantized one is only chosen if all were: it has the errors of both.
+    """
+
+    def size(shape: ModelShape) -> tuple[int, bool, int]:
         n_weights = sum(prod(tensor.shape) for tensor in shape.tensors if tensor.name != "output.weight")
-        return n_weights, shape.file_bytes
+        return n_weights, REQUANTIZED_KEY not in shape.metadata, shape.file_bytes
 
     return max(shapes, key=size).files[0]
