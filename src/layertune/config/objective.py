@@ -3,7 +3,8 @@
 MODEL.tokens_per_s   MODEL.tokens_per_s_together   MODEL.pp_tokens_per_s   MODEL.tg_tokens_per_s
 MODEL.ttft_s         MODEL.tpot_s                  MODEL.n_ctx             vram.peak_bytes
 
-A floor is a value that one of them must reach: `chat.tokens_per_s >= 20`, or for a time `chat.ttft_s <= 2`.
+A floor is a value that one of them must reach: `chat.tokens_per_s >= 20`, or for a time `chat.ttft_s <= 2`. There is a
+floor of quality, too: `chat.kl_divergence <= 0.05`. It is no objective, since no trial measures it.
 """
 
 import re
@@ -25,6 +26,7 @@ MODEL_QUANTITIES: dict[str, Direction] = {
     "n_ctx": "maximize",
 }
 VRAM_PEAK = "vram.peak_bytes"
+QUALITY = "kl_divergence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,9 @@ class Floor:
         match = _FLOOR.fullmatch(text)
         if match is None:
             raise ValueError(f"{quoted(text)} is not a floor; write it like {models[0]}.tokens_per_s >= 20")
-        objective = Objective.named(match["name"], models)
+        model, _, quantity = match["name"].partition(".")
+        is_quality = model in models and quantity == QUALITY
+        objective = Objective(match["name"], "minimize") if is_quality else Objective.named(match["name"], models)
         sign = _SIGNS[objective.direction]
         if objective.name == VRAM_PEAK:
             raise ValueError(f"{quoted(text)}: memory already has a limit; set budget.vram")

@@ -13,7 +13,7 @@ from layertune.config.dimension import dimension_values
 from layertune.config.fields import Duration, Table, Within
 from layertune.config.measurement import FinalsConfig, Measurement, QualityConfig
 from layertune.config.model_config import ModelConfig
-from layertune.config.objective import VRAM_PEAK, Floor, Objective
+from layertune.config.objective import QUALITY, VRAM_PEAK, Floor, Objective
 from layertune.settings import format_tensor_split, variant
 from layertune.units import quoted
 
@@ -118,8 +118,9 @@ class StudyConfig(Table):
 
     floors: list[str] = Field(
         default_factory=list,
-        description='What a setting must reach to be chosen, like "chat.tokens_per_s >= 20" or "code.ttft_s <= 3". '
-        "A model whose tokens_per_s has a floor is no objective beyond it, unless every model has one.",
+        description='What a setting must reach to be chosen, like "chat.tokens_per_s >= 20", "code.ttft_s <= 3" or '
+        '"code.kl_divergence <= 0.05". A model whose tokens_per_s has a floor is no objective beyond it, unless every '
+        "model has one.",
     )
     weights: dict[str, Annotated[float, Within(0.001, 1000.0)]] = Field(
         default_factory=dict,
@@ -229,6 +230,15 @@ class StudyConfig(Table):
         return [name for name in self.models if f"{name}.tokens_per_s" not in floored] or list(self.models)
 
     def resolved_floors(self) -> list[Floor]:
+        """Return the floors that trials must reach."""
+        return [floor for floor in self._floors() if floor.objective.quantity != QUALITY]
+
+    def most_kl_divergence(self) -> dict[str, float]:
+        """Return by model the largest KL divergence that a file or cache type may have."""
+        floors = {each.objective.subject: each.value for each in self._floors() if each.objective.quantity == QUALITY}
+        return dict.fromkeys(self.models, self.quality.max_kl_divergence) | floors
+
+    def _floors(self) -> list[Floor]:
         return [Floor.parse(text, list(self.models)) for text in self.floors]
 
 

@@ -51,9 +51,9 @@ def measure_files(study: StudyFacts) -> Qualities:
 
 def without_worse(study: StudyFacts, qualities: Qualities) -> StudyConfig:
     """Return the config without the files and cache types of which every choice is over the limit of quality."""
-    limit = study.config.quality.max_kl_divergence
     models = dict(study.config.models)
     for name, measured in qualities.items():
+        limit = study.config.most_kl_divergence()[name]
         kept = [each for each in measured if each.kl_divergence is None or each.kl_divergence <= limit]
         changes: dict[str, Any] = {}
         for choice in _CHOICES:
@@ -62,7 +62,7 @@ def without_worse(study: StudyFacts, qualities: Qualities) -> StudyConfig:
             if len(left) < len(there) and left:
                 changes[choice] = left
                 worse = listed([value for value in there if value not in left])
-                study.notify(f"{name}: not searched, KL divergence over {limit:g} (quality.max_kl_divergence): {worse}")
+                study.notify(f"{name}: not searched, KL divergence over {limit:g}: {worse}")
         if changes:
             space = models[name].space.model_copy(update=changes)
             models[name] = models[name].model_copy(update={"space": space})

@@ -47,6 +47,15 @@ def test_no_file_over_the_limit_is_searched_and_every_other_one_is(divergences: 
     assert [path.name for path in paths.values()] == kept
 
 
+def test_a_floor_of_one_model_replaces_the_limit_of_all() -> None:
+    here = study()
+    config = here.config.model_copy(update={"floors": ["chat.kl_divergence <= 0.02"]})
+    measured = [quality(file, kl) for file, kl in zip(FILES, (0.0, 0.02, 0.021), strict=True)]
+    left = without_worse(FakeStudy(config), {"chat": measured})  # type: ignore[arg-type]
+    assert list(left.models["chat"].paths) == list(FILES[:2])
+    assert config.resolved_floors() == []
+
+
 def test_what_is_left_out_is_said_and_an_unknown_quality_is_searched() -> None:
     here = study()
     measured = [
@@ -56,7 +65,7 @@ def test_what_is_left_out_is_said_and_an_unknown_quality_is_searched() -> None:
     ]
     config = without_worse(here, {"chat": measured})  # type: ignore[arg-type]
     assert list(config.models["chat"].paths) == ["best.gguf", "good.gguf"]
-    assert here.said == ["chat: not searched, KL divergence over 0.1 (quality.max_kl_divergence): bad.gguf"]
+    assert here.said == ["chat: not searched, KL divergence over 0.1: bad.gguf"]
     assert without_worse(study(), {"chat": measured[:2]}) == study().config  # type: ignore[arg-type]
 
 
