@@ -119,7 +119,7 @@ def main(arguments: list[str]) -> int:
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     try:
         library.load()
-        library.log().echo(stream)
+        library.log().copy_to(stream)
         imatrix: dict[str, NDArray[np.float32]] = {}
         if order.imatrix is not None:
             imatrix = {"none": np.ones(1, np.float32)} if order.output is None else read_imatrix(order.imatrix)

@@ -30,7 +30,7 @@ class LogCapture:
         self._callback = llama_cpp.llama_log_callback(self._receive)  # kept: ctypes frees it otherwise
         llama_cpp.llama_log_set(self._callback, None)
 
-    def echo(self, stream: TextIO) -> None:
+    def copy_to(self, stream: TextIO) -> None:
         """Also write every kept line to `stream`, so that the log survives this process."""
         self._echo = stream
 

@@ -96,7 +96,7 @@ class Worker:
 
     def _open(self, request: TrialRequest) -> WorkerState:
         self._channel.announce(Stage("open"))
-        library.log().echo(sys.stderr)
+        library.log().copy_to(sys.stderr)
         before = read_before_opening(request.target)
         names = [task.name for task in request.models]
         self._device = open_device(request.target, names, request.ledger_descriptors)

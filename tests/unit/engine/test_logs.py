@@ -51,7 +51,7 @@ def test_a_long_log_keeps_its_end() -> None:
 def test_lines_are_echoed_so_that_they_outlive_the_process() -> None:
     log, library, echo = LogCapture(), FakeLibrary(), io.StringIO()
     log.install(library)
-    log.echo(echo)
+    log.copy_to(echo)
     library.say(INFO, b"half", None)
     library.say(CONTINUED, b" line\n", None)
     assert echo.getvalue() == "half line\n"
