@@ -1,8 +1,8 @@
 """Measures the memory bandwidth of the host and of a GPU.
 
 Generating a token reads every weight once, so bandwidth bounds its speed. A GPU is measured in a child process (`python
--m layertune.devices.bandwidth`), since a loaded backend would hold device memory here; so far that has been run on one
-GPU, an H200. numpy is imported where it is used, since importing it is slow.
+-m layertune.devices.bandwidth`), because a backend loaded here would hold device memory. The GPU measurement has been
+run on one GPU so far, an H200. numpy is imported where it is used, since importing it is slow.
 """
 
 import json
@@ -33,8 +33,8 @@ class MeasuredBandwidth:
 
     Attributes:
         samples: Bytes per second of each pass, in order.
-        what: What one pass did, for people.
-        n_threads: The host threads that ran at once, None for a GPU.
+        what: A description of one pass.
+        n_threads: The number of host threads, None for a GPU.
     """
 
     samples: tuple[float, ...]
@@ -47,7 +47,7 @@ class MeasuredBandwidth:
         return median(self.samples)
 
     def how(self) -> str:
-        """Return how it was measured and the range of the samples, for people."""
+        """Return a description of the measurement, with the range of the samples."""
         low, high = min(self.samples) / 1e9, max(self.samples) / 1e9
         return f"{self.what}, median of {len(self.samples)} passes, {low:.1f} to {high:.1f} GB/s"
 
@@ -57,7 +57,7 @@ def host_read_bandwidth(size_bytes: int = _SIZE_BYTES, n_passes: int = _N_PASSES
 
     Args:
         size_bytes: The size of the buffer; at most an eighth of the free memory is used.
-        n_passes: How often it is read, after one unmeasured pass.
+        n_passes: The number of measured passes. One unmeasured pass comes first.
 
     Returns:
         None if too little memory is free.
@@ -74,10 +74,10 @@ def host_read_bandwidth(size_bytes: int = _SIZE_BYTES, n_passes: int = _N_PASSES
     parts = np.split(buffer, n_threads)
     samples = []
     with ThreadPoolExecutor(n_threads) as pool:
-        # numpy computes the maximum with SIMD instructions and without the interpreter's lock
-        # (numpy/_core/src/umath/loops_minmax.dispatch.c.src). It was numpy's fastest reduction on two cores of a Xeon:
+        # numpy computes the maximum with SIMD instructions and without holding the GIL
+        # (numpy/_core/src/umath/loops_minmax.dispatch.c.src). On two cores of a Xeon it was numpy's fastest reduction:
         # 16.6 GB/s, and 6.8 GB/s for a sum.
-        list(pool.map(np.max, parts))  # unmeasured, since the threads start
+        list(pool.map(np.max, parts))  # unmeasured: starts the threads
         for _ in range(n_passes):
             started_s = perf_counter()
             list(pool.map(np.max, parts))

@@ -1,6 +1,6 @@
 """Locks on open files. The system releases a lock when the file is closed or its process ends, however that happens.
 
-The text in a lock file names the owner for people. It may outlive its writer; the lock does not.
+The text in a lock file names the owner, for messages. It may remain after its writer has ended; the lock does not.
 """
 
 import errno
@@ -46,9 +46,9 @@ def owner_of_lock(file: IO[str]) -> str | None:
 
 
 def sign_lock(file: IO[str], owner: str) -> None:
-    """Write the owner into a lock file, unless it contains other text: then it is not a lock file.
+    """Write the owner into a lock file. A file with other text is not a lock file, and is left alone.
 
-    It bypasses the file's buffer, which would repeat a write that failed on a full disk when the file is closed.
+    The write is unbuffered: if a buffered one failed on a full disk, closing the file would repeat it.
     """
     with suppress(OSError):
         if os.fstat(file.fileno()).st_size == 0 or owner_of_lock(file) is not None:
@@ -67,7 +67,7 @@ if sys.platform == "win32":
             BlockingIOError, PermissionError: another process has locked it.
             OSError: the file system has no locks.
         """
-        # A byte far behind the text, which stays readable for others: Windows locks are mandatory.
+        # Windows locks are mandatory. This byte is far behind the text, so other processes can still read the text.
         file.seek(1 << 20)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         file.seek(0)

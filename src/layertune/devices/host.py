@@ -106,7 +106,7 @@ def battery() -> Battery | None:
 
 
 def power_source(found: Battery | None) -> PowerSource | None:
-    """Return the source of power according to the battery; None if it is not known or there is no battery."""
+    """Return the source of power according to the battery; None without a battery or if it is not known."""
     if found is None or found.plugged_in is None:
         return None
     return "mains" if found.plugged_in else "battery"

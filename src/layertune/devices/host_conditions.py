@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 from layertune.units import MIB, format_bytes
 
-# The counters step by 10 ms (user_hz), and Linux counts whole timer ticks. Compared with the sum of all processes'
-# times, they gave other programs at most 0.07 cores too much in 0.3 s, and 0.04 in 0.5 s to 3 s (measured on 2 busy
-# cores, Linux 6.18).
+# The counters have steps of 10 ms (user_hz), and Linux counts whole timer ticks. So their values differ from the sum of
+# all processes' times. In measurements they gave other programs at most 0.07 cores too much over 0.3 s, and 0.04 over
+# 0.5 s to 3 s (2 busy cores, Linux 6.18).
 _MIN_WINDOW_S = 0.5
-# Above that error, and 5 % of two cores; pyperf warns at a spread of 10 %.
+# Larger than that error, and 5 % of two cores. pyperf warns at a spread of 10 %.
 _MAX_TAKEN_CORES = 0.1
 # A program on otherwise idle cores still shares memory bandwidth, cache and clock with the models.
 _MAX_NEIGHBOUR_CORES = 1.0
-# A page fault waits about 0.1 ms for an SSD and 10 ms for a hard disk. That is at most 0.1 % or 10 % of a thread's
-# time, and all threads of a model wait for that one. Models that are in memory cause none.
+# A page fault waits about 0.1 ms for an SSD and 10 ms for a hard disk. Ten a second take 0.1 % or 10 % of a thread's
+# time, and the model's other threads wait for it. Models that are in memory cause no such faults.
 _MAX_FAULTS_PER_S = 10.0
-# Of the whole machine: 256 waits of 0.1 ms per second, 3 % of one thread. The trial's own are also page faults.
+# For the whole machine: 256 waits of 0.1 ms per second, 3 % of one thread. The trial's own also count as page faults.
 _MAX_SWAPPED_IN_BYTES_PER_S = MIB
 
 
@@ -59,13 +59,13 @@ class HostUse:
 def oversubscription(threads: Mapping[str, int], n_cores: int, n_asleep: int = 0) -> str | None:
     """Return a sentence fragment if more threads compute at once than there are cores, otherwise None.
 
-    ggml's threads meet at a barrier after every node of the graph (ggml-cpu.c: ggml_barrier), so a thread that waits
-    for a core delays all others of its model.
+    ggml's threads meet at a barrier after every node of the graph (ggml-cpu.c: ggml_barrier). So a thread that waits
+    for a core delays all other threads of its model.
 
     Args:
-        threads: The numbers of threads that compute at once, by a name for people.
+        threads: The number of threads that compute at once, by a name for the message.
         n_cores: The cores that this process may use.
-        n_asleep: The threads among them that sleep at any time. A model with a single thread sleeps while an emulated
+        n_asleep: The number of them that are asleep at any time. A model with a single thread sleeps while an emulated
             card computes for it; several threads spin for some time before they sleep.
     """
     if sum(threads.values()) - n_asleep <= n_cores:
@@ -96,7 +96,7 @@ def _cpu_findings(use: HostUse, n_cores: int, n_threads_at_once: int) -> list[Fi
     foreign = use.foreign_cpu_s / use.window_s
     stolen = (use.stolen_cpu_s or 0.0) / use.window_s
     n_spare = max(0, n_cores - n_threads_at_once)
-    # With all cores busy, other programs took their time from the models, even if the models left cores to spare.
+    # If all cores are busy, other programs slow the models down, even if the models need fewer cores than there are.
     full = use.own_cpu_s is not None and use.own_cpu_s / use.window_s + foreign + stolen > n_cores - _MAX_TAKEN_CORES
     # A hypervisor steals only from threads that are ready to run, so spare cores make no difference.
     disturbs = foreign > (0 if full else n_spare) + _MAX_TAKEN_CORES or stolen > _MAX_TAKEN_CORES

@@ -1,7 +1,7 @@
 """Measures how fast this host reads memory and multiplies matrices, for several numbers of threads, in half a second.
 
-It runs in a child process (`python -m layertune.devices.host_rates`), since numpy's matrix library reads how many
-threads it may use only once, when it is loaded. Each thread multiplies matrices of its own.
+It runs in a child process (`python -m layertune.devices.host_rates`), since numpy's matrix library reads its number of
+threads only when it is loaded. Each thread multiplies matrices of its own.
 """
 
 import json
@@ -27,7 +27,7 @@ _MOST_ROUNDS = 5
 _ENOUGH_S = 0.4
 _TIMEOUT_S = 20.0
 
-# A thread's own time: while other programs have its core it stands still. On Windows it is too coarse.
+# A thread's own CPU time, without the time when other programs use its core. On Windows it is too coarse.
 _CLOCK = perf_counter if sys.platform == "win32" else thread_time
 _LEAST_S = 1e-6
 
@@ -49,11 +49,11 @@ class HostRates:
     flops_per_s: tuple[float, ...]
 
     def reads(self, n_threads: int) -> float:
-        """Return the bytes per second of this number of threads; more than were measured are as fast as the most."""
+        """Return the bytes per second of `n_threads`; above the largest measured number the rate stays the same."""
         return _between(n_threads, self.n_threads, self.bytes_per_s)
 
     def computes(self, n_threads: int) -> float:
-        """Return the operations per second of this number of threads; see `reads`."""
+        """Return the operations per second of `n_threads`; see `reads`."""
         return _between(n_threads, self.n_threads, self.flops_per_s)
 
 
@@ -100,9 +100,9 @@ def main(counts: Sequence[int]) -> None:
         return float(_N_PRODUCTS * 2 * _N_ROWS**3 / max(_CLOCK() - begun_s, _LEAST_S))
 
     with ThreadPoolExecutor(max(counts)) as pool:
-        list(pool.map(multiply, range(max(counts))))  # unmeasured, since the threads start
+        list(pool.map(multiply, range(max(counts))))  # unmeasured: starts the threads
         started_s = perf_counter()
-        # The numbers of threads take turns, so that what disturbs the machine disturbs each of them.
+        # Alternate between the numbers of threads, so that a disturbance affects all of them.
         for _ in range(_MOST_ROUNDS):
             for n in counts:
                 reads[n].append(sum(pool.map(read, np.array_split(buffer, n))))
@@ -114,14 +114,14 @@ def main(counts: Sequence[int]) -> None:
 
 
 def _some(counts: Sequence[int]) -> list[int]:
-    """Return at most _MOST_COUNTS of the numbers, evenly, the least and the most among them."""
+    """Return at most _MOST_COUNTS of the numbers, evenly spaced, including the smallest and the largest."""
     if len(counts) <= _MOST_COUNTS:
         return list(counts)
     return [counts[round(place * (len(counts) - 1) / (_MOST_COUNTS - 1))] for place in range(_MOST_COUNTS)]
 
 
 def _between(n: int, counts: Sequence[int], rates: Sequence[float]) -> float:
-    """Return the rate of `n` threads, on the straight line between the measured numbers next to it."""
+    """Return the rate of `n` threads, interpolated linearly between the measured numbers."""
     if n <= counts[0]:
         return rates[0]
     for (low, low_rate), (high, high_rate) in zip(

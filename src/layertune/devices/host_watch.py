@@ -1,6 +1,6 @@
 """Watches what else the machine did while a trial was measured.
 
-It reads the system's counters only before and after: a thread that samples would take time from the cores it watches.
+It reads the system's counters only before and after, since a sampling thread would use the cores that it watches.
 """
 
 import os
@@ -24,7 +24,7 @@ class HostWatch:
     """Watches the machine during the measured phase, in the worker process. It can be started again."""
 
     def __init__(self, n_threads_at_once: int) -> None:
-        """Create the watch; `n_threads_at_once` is the most threads that the measurement computes with at one time."""
+        """Create the watch; `n_threads_at_once` is the largest number of threads that compute at the same time."""
         self._n_threads_at_once = n_threads_at_once
         self._before: _Reading | None = None
 
@@ -93,7 +93,7 @@ def _growth(before: _Count | None, after: _Count | None) -> _Count | None:
 
 
 def _core_times() -> tuple[float | None, float | None]:
-    """Return the seconds that programs computed on the usable cores, and those that a hypervisor took from them.
+    """Return the CPU seconds of programs on the usable cores, and the seconds that a hypervisor took from them.
 
     Interrupts are left out: they belong to no program, and the emulated card's sockets raise some.
     """
@@ -115,7 +115,7 @@ def _core_times() -> tuple[float | None, float | None]:
 
 
 def _all_cores_busy_s() -> float | None:
-    """Return the seconds that programs computed on all cores; only Linux limits a process to some of them."""
+    """Return the CPU seconds of programs on all cores, for systems other than Linux."""
     import psutil
 
     try:
@@ -139,7 +139,7 @@ def _family() -> list["psutil.Process"]:
 
 
 def _family_cpu_s(family: Sequence["psutil.Process"]) -> float | None:
-    """Return the CPU time of `family`, of its ended children and of the parent without its other children."""
+    """Return the CPU time of `family` and its ended children, plus the parent's own."""
     import psutil
 
     total_s = None

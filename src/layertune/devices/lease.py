@@ -1,4 +1,4 @@
-"""The lease of a device: one process at a time measures on it, since two would take each other's memory and speed."""
+"""The lease of a device: one process at a time measures on it, since two would share its memory and speed."""
 
 import os
 import time

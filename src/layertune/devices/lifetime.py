@@ -1,11 +1,12 @@
-"""Makes child processes die with their parent, whatever kills it, and ends them.
+"""Ends child processes, and makes them die with their parent, whatever kills it.
 
-There are two independent ways, because neither is enough:
+There are two independent ways, because neither is enough alone:
 
-- The parent holds the write end of the child's standard input. Its death is an end of file there, on every system.
+- The parent holds the write end of the child's standard input. If the parent dies, the child reads an end of file.
+  This works on every system.
 - Linux also kills the child (PR_SET_PDEATHSIG), which works even while Python is stuck.
 
-Programs other than layertune do neither. `bound_command` sets the second for them, which survives execve(2) (prctl(2)).
+Other programs do neither. `bound_command` sets the signal for them, which survives execve(2) (prctl(2)).
 """
 
 import contextlib
@@ -75,7 +76,7 @@ def wait(process: "subprocess.Popen[bytes]", timeout_s: float) -> int | None:
 
 
 def describe_exit(return_code: int) -> str:
-    """Return how a child ended, for people: `signal SIGKILL` or `exit status 3`."""
+    """Return how a child ended, as words: `signal SIGKILL` or `exit status 3`."""
     if return_code >= 0:
         return f"exit status {return_code}"
     try:

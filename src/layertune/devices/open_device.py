@@ -1,4 +1,4 @@
-"""A study's devices as one worker has opened them."""
+"""The devices of a study, opened by one worker."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -32,7 +32,7 @@ class LocalDevice:
         """Load llama.cpp and find the target's GPUs.
 
         Raises:
-            DeviceError: a GPU is not there any more.
+            DeviceError: a GPU is no longer there.
         """
         library.load()
         gpus = dict(enumerate(device for device in ggml.devices() if ggml.props(device).is_gpu))

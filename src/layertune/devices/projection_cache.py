@@ -1,4 +1,4 @@
-"""A cache of llama.cpp's memory projections, on disk by the model's shape, the device and the build."""
+"""A cache on disk of llama.cpp's memory projections, by model shape, device and build."""
 
 import contextlib
 import hashlib
@@ -64,15 +64,15 @@ class Projections:
         self._entries = {name: read_entries(store) for name, store in self._stores.items()}
 
     def missing(self, name: str, settings: Iterable[EngineSettings]) -> list[EngineSettings]:
-        """Return the memory keys of those settings that are not in the cache, in the order of their placement."""
+        """Return the memory keys of the settings that are not in the cache, sorted by placement."""
         keys = dict.fromkeys(replace(each, file="").memory_key(self._shapes[name].n_layer) for each in settings)
         return sorted((key for key in keys if _text(key) not in self._entries[name]), key=attrgetter("placement"))
 
     def learn(self, wanted: Mapping[str, Iterable[EngineSettings]]) -> None:
-        """Project the settings that are not in the cache, all models at once.
+        """Project the settings that are not in the cache, for all models at the same time.
 
         Args:
-            wanted: The settings by `variant`, in any form.
+            wanted: The settings by `variant`; they need not be in the form of `memory_key`.
 
         Raises:
             BuildError: llama.cpp cannot load a model; the message is llama.cpp's.

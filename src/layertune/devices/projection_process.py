@@ -23,7 +23,7 @@ from layertune.memory.projection import Projection
 from layertune.settings import EngineSettings
 
 _TIMEOUT_S, _TIMEOUT_PER_SETTING_S = 120.0, 0.5
-# After so many settings in a row that end llama.cpp, the model is considered the cause.
+# If this many settings in a row crash llama.cpp, the model is considered the cause.
 _MOST_ABORTS = 8
 _LEDGER_BYTES = 2**60  # nothing is allocated on the card, so nothing is refused
 
@@ -38,7 +38,7 @@ class Question:
         shape_digest: The digest of the model's shape; the file at `path` must still have that shape.
         settings: The settings, in the form of `EngineSettings.memory_key`.
         n_outputs: As in `Context`.
-        whole: Load the model file itself instead of its skeleton. It takes longer and is just as exact. Skeletons are
+        whole: Load the model file itself instead of its skeleton. It takes longer, with the same result. Skeletons are
             used on Linux only.
     """
 
@@ -52,7 +52,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The projections in the order of the settings, None for a setting that llama.cpp refuses or that ends it."""
+    """The projections in the order of the settings, None for a setting that llama.cpp refuses or that crashes it."""
 
     inventory: TensorInventory
     projections: tuple[Projection | None, ...]
@@ -74,10 +74,10 @@ class _Output:
 
 
 def ask(questions: Sequence[Question]) -> list[Answer]:
-    """Return the answer to each question, each from a child process; all of them run at once.
+    """Return the answer to each question. Each comes from its own child process, and all run at the same time.
 
-    If a model's skeleton is not enough for llama.cpp, or ends it, the model file itself is used. A setting that ends
-    llama.cpp even then has no projection, and the others do.
+    If llama.cpp cannot use a model's skeleton, or crashes on it, the model file itself is used. A setting that crashes
+    llama.cpp even then has no projection; the other settings have theirs.
 
     Raises:
         BuildError: llama.cpp cannot load a model; the message is llama.cpp's.

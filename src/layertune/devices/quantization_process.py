@@ -1,4 +1,4 @@
-"""Quantizes a model file in a child process, which llama.cpp may abort.
+"""Quantizes a model file in a child process, since llama.cpp may abort the process.
 
 `_lines` starts it as `python -m layertune.devices.quantization_process`. It writes llama.cpp's log to standard output.
 """
@@ -25,11 +25,12 @@ _NEXT = "layertune: type "  # before the log of each type
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the child does; as `engine.quantization.quantize`.
+    """What the child does. The fields are arguments of `engine.quantization.quantize`.
 
     Attributes:
-        file_types: The types; one if there is an `output`.
-        imatrix: The file of the importance matrix. Without an `output`, only whether there is one counts.
+        file_types: The types. With an `output` there is only one.
+        imatrix: The file of the importance matrix. Without an `output` it is not read: it only matters whether there is
+            one.
     """
 
     source: Path
@@ -43,7 +44,7 @@ _ORDER: TypeAdapter[Order] = TypeAdapter(Order)
 
 
 def ask_mixtures(source: Path, file_types: Sequence[str], imatrix: Path | None = None) -> list[Mixture]:
-    """Return the tensor types that llama.cpp chooses for `source` in each of other types. No weight is read.
+    """Return the tensor types that llama.cpp would choose for `source` in each of `file_types`. No weight is read.
 
     Raises:
         BuildError: llama.cpp cannot be started.
@@ -59,7 +60,7 @@ def ask_mixtures(source: Path, file_types: Sequence[str], imatrix: Path | None =
 
 
 def quantize(order: Order, on_progress: Callable[[int, int], None]) -> None:
-    """Write the output; report after each tensor how many of how many are done.
+    """Write the output. After each tensor, report the number of tensors done and of all tensors.
 
     Raises:
         BuildError: llama.cpp cannot be started.
@@ -94,7 +95,7 @@ def _lines(order: Order) -> Generator[str]:
         lifetime.end(process)
         for stream in (process.stdin, process.stdout):
             if stream is not None:
-                with contextlib.suppress(OSError):  # what is left of the order, to a child that has ended
+                with contextlib.suppress(OSError):  # closing writes the rest of the order to an ended child
                     stream.close()
     if status != 0:
         why = line if status == 1 and line else f"it ended with {lifetime.describe_exit(status)}"
@@ -102,7 +103,7 @@ def _lines(order: Order) -> Generator[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Do what standard input orders; the argument is the parent's process id."""
+    """Carry out the order on standard input; the argument is the parent's process id."""
     import numpy as np
     from numpy.typing import NDArray
 

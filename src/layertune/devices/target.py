@@ -28,9 +28,9 @@ class Target:
         kind: The kind of device.
         name: Its name; for a composite, the names of all parts.
         vram_bytes: Its memory; for a composite, the sum of all parts. None for the CPU.
-        gpu_index: Its number among llama.cpp's GPUs, None otherwise and for a composite.
-        pci_bus_id: Its PCI address, None without one and for a composite.
-        n_threads: The threads of an emulated card, None otherwise.
+        gpu_index: Its number among llama.cpp's GPUs; None for a composite and for other devices.
+        pci_bus_id: Its PCI address; None for a composite and for a device without one.
+        n_threads: The threads of an emulated card; None for other devices.
         parts: The devices of a composite, in the order of tensor_split.
     """
 

@@ -33,7 +33,8 @@ class Context:
         Args:
             model: The loaded model; close the context before it.
             settings: The model's settings.
-            n_outputs: How many tokens of a batch have logits. The default is llama-server's: one per slot.
+            n_outputs: The largest number of tokens in a batch whose logits are computed. The default is llama-server's:
+                one per slot.
 
         Raises:
             EngineRefused: llama.cpp does not create the context.
@@ -58,7 +59,8 @@ class Context:
         parameters.n_batch = settings.n_batch
         parameters.n_ubatch = settings.n_ubatch
         parameters.n_seq_max = settings.n_parallel
-        # server_output_limits: one output per slot. 0 means no limit of its own for a slot, llama.cpp's default.
+        # As in server_output_limits: one output per slot. Otherwise 0, which sets no limit per slot (llama.cpp's
+        # default).
         parameters.n_outputs_max = settings.n_parallel if n_outputs is None else n_outputs
         parameters.n_outputs_max_per_seq = 1 if n_outputs is None else 0
         parameters.n_threads = settings.n_threads
@@ -82,7 +84,7 @@ class Context:
 
         Args:
             tokens: The prompt, shape (n_tokens,).
-            cut: Called after each batch; the rest of the prompt is skipped once it returns True.
+            cut: Called after each batch. If it returns True, the rest of the prompt is skipped.
 
         Raises:
             EngineRefused: llama.cpp returned an error.
@@ -114,7 +116,7 @@ class Context:
     def scored(self, tokens: Tokens, first: int) -> Iterator[NDArray[np.float32]]:
         """Clear the context, decode a text, and yield the logits after each token but the last, shape (n_vocab,).
 
-        A row may be overwritten once the next one is taken.
+        Each row is valid only until the next one is taken.
 
         Args:
             tokens: The text, shape (n_tokens,).

@@ -21,7 +21,7 @@ def copy_bandwidths(device: DeviceHandle, size_bytes: int, n_copies: int) -> lis
 
     Args:
         device: The device whose memory is measured.
-        size_bytes: The size of the source; the target takes as much again.
+        size_bytes: The size of the source. The target is as large.
         n_copies: The number of measured copies.
 
     Returns:

@@ -11,8 +11,8 @@ from layertune.engine.logs import LogCapture
 from layertune.errors import BuildError
 from layertune.models.disk_cache import unchanged_key
 
-# A library that is loaded again under another file name has a device registry of its own. So the libraries are opened
-# under the names that libllama itself links to.
+# Loading a library again under another file name creates a second device registry. So the libraries are opened under
+# the names that libllama itself links to.
 _FILE_NAMES = {
     "posix": "lib{name}.so.0",
     "darwin": "lib{name}.0.dylib",

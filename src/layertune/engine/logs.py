@@ -1,4 +1,4 @@
-"""Captures llama.cpp's log. Buffer sizes and the reasons of refusals are reported nowhere else."""
+"""Captures llama.cpp's log, the only place where it reports buffer sizes and why it refuses something."""
 
 from collections import deque
 from itertools import islice
@@ -37,7 +37,7 @@ class LogCapture:
     def keep_debug(self, *words: str) -> None:
         """Also keep debug lines that contain one of `words`.
 
-        From now on no line is dropped, since these lines come once per tensor or layer.
+        From now on all lines are kept, not only the last 4000, since there is such a line for every tensor or layer.
         """
         self._debug_words = tuple(word.encode() for word in words)
         self._lines = deque(self._lines)

@@ -1,7 +1,8 @@
-"""Projects the memory that llama.cpp would allocate: models loaded with `no_alloc`, and real contexts over them.
+"""Projects the memory that llama.cpp would allocate.
 
-llama.cpp's own --fit works the same way (common/fit.cpp). The sizes are reported only in the log, so the process that
-projects uses llama.cpp for nothing else meanwhile.
+Models are loaded with `no_alloc`, and real contexts are created over them. llama.cpp's own --fit works the same way
+(common/fit.cpp). The sizes are reported only in the log, so the process that projects must not use llama.cpp for
+anything else meanwhile.
 """
 
 import re
@@ -39,9 +40,9 @@ _CACHE_TOTAL = re.compile(
 def read_inventory(path: Path, shape: ModelShape, devices: Sequence[ggml.DeviceHandle]) -> TensorInventory:
     """Return the size of each tensor on a device, and the host buffer that llama.cpp chooses for it.
 
-    Every tensor is sent to the host, and llama.cpp's log names the buffer that it chose for each
-    (src/llama-model-loader.cpp, create_tensor). There is no such line for a tensor that llama.cpp reads lazily, since
-    overrides do not apply to it. A token embedding that is also the output layer is created twice.
+    An override keeps every tensor on the host, and llama.cpp's log names the buffer that it chose for each
+    (src/llama-model-loader.cpp, create_tensor). Overrides do not apply to a tensor that llama.cpp reads lazily, so the
+    log has no line for it. A token embedding that is also the output layer is created twice.
 
     Args:
         path: The model file or its skeleton.

@@ -1,6 +1,6 @@
-"""Quantizes a model file by llama.cpp's own function, or asks it which type each tensor would get.
+"""Quantizes a model file with llama.cpp's own function, or asks it which type each tensor would get.
 
-Both are reported in the log only, one line per tensor (src/llama-quant.cpp, llama_model_quantize_impl).
+Progress and types are reported only in the log, one line per tensor (src/llama-quant.cpp, llama_model_quantize_impl).
 """
 
 import ctypes
@@ -46,11 +46,11 @@ def quantize(
         output: The file to write; None to log the tensors' types and write nothing.
         file_type: The type, like `Q3_K_M`.
         n_threads: The number of threads.
-        imatrix: The importance matrix by tensor; llama.cpp chooses other types where there is one.
+        imatrix: The importance matrix by tensor. With one, llama.cpp chooses other types.
         notes: Texts for the header, by key.
 
     Raises:
-        EngineRefused: llama.cpp does not do it.
+        EngineRefused: llama.cpp cannot quantize the file.
     """
     llama_cpp = library.load()
     parameters = llama_cpp.llama_model_quantize_default_params()
@@ -80,13 +80,13 @@ def _overrides(llama_cpp: Any, notes: Mapping[str, str]) -> Iterable[Any]:
 
 
 def n_done(line: str) -> tuple[int, int] | None:
-    """Return how many tensors of how many are done after this line of the log; None if it is about something else."""
+    """Return the number of tensors done and of all tensors; None if the line does not report progress."""
     match = _TENSOR.match(line)
     return None if match is None else (int(match["n"]), int(match["of"]))
 
 
 def read_mixture(file_type: str, lines: Iterable[str]) -> Mixture:
-    """Return the types that llama.cpp's log names when nothing is written."""
+    """Return the tensors' types from the log of `quantize` without an output."""
     types: dict[str, str] = {}
     needs_imatrix, n_other = False, 0
     for line in lines:

@@ -9,7 +9,7 @@ Stage = Literal["load", "kv_cache", "compute", "decode"]
 class EngineRefused(Exception):
     """llama.cpp returned no model, no context or an error code.
 
-    Memory need not be the reason: `trial.evidence.classify` decides that from the log.
+    The reason may be memory or something else: `trial.evidence.classify` decides that from the log.
     """
 
     def __init__(self, stage: Stage, detail: str) -> None:
@@ -21,8 +21,8 @@ class EngineRefused(Exception):
 def refused_stage(lines: Sequence[str]) -> Stage:
     """Return the stage at which creating a context stopped, from the last log line that names one.
 
-    llama.cpp logs "failed to allocate buffer for kv cache" (or "rs cache") for the cache, and names compute buffers
-    (llama-context.cpp). A log without either means the compute buffers.
+    For the cache, llama.cpp logs "failed to allocate buffer for kv cache" (or "rs cache"). For compute buffers it names
+    them (llama-context.cpp). A log with neither counts as the compute buffers.
     """
     for line in reversed(lines):
         if "kv cache" in line or "rs cache" in line:

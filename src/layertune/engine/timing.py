@@ -93,6 +93,6 @@ def run(context: Context, request: Request) -> Timing:
 
 
 def prefill_until(context: Context, prompt: Tokens, over: Event) -> None:
-    """Process a prompt in an empty context without timing it; stop after the current batch once `over` is set."""
+    """Process a prompt in an empty context without timing it. If `over` is set, stop after the current batch."""
     context.clear()
     context.prefill(prompt, cut=over.is_set)

@@ -1,4 +1,4 @@
-"""A model's tokenizer: the tokens of a text, and what must be equal before two models' logits can be compared."""
+"""A model's tokenizer, and the properties that two models must share before their logits can be compared."""
 
 import ctypes
 import hashlib
@@ -17,13 +17,13 @@ _MOST_NAME_BYTES = 256
 
 @dataclass(frozen=True, slots=True)
 class TokenizerFacts:
-    """A tokenizer without its words.
+    """The properties of a tokenizer, without its vocabulary.
 
     Attributes:
         n_vocab: The number of tokens.
         words_sha256: The SHA-256 of all tokens' texts, in order.
         pre: The name of the pre-tokenizer, empty without one.
-        bos: The token that begins every text, None if none does.
+        bos: The token that is added before every text, None if none is.
     """
 
     n_vocab: int

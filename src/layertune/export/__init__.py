@@ -69,12 +69,12 @@ def export_files(
 
 
 def export_trial(result: Result, trial: TrialInfo, format: str, models_dir: str = MODELS_DIR) -> dict[str, str]:
-    """As `export_files`, of a trial."""
+    """Return the text of each file of one trial's export, by name."""
     return EXPORTERS[format](result.with_files_of(trial), trial, models_dir)
 
 
 def check_format(format: str) -> None:
-    """Raises UsageError if there is no such export format."""
+    """Raises UsageError if the export format does not exist."""
     if format not in EXPORTERS:
         raise UsageError(f"{format!r} is no export format", remedy=f"choose one of {', '.join(EXPORTERS)}")
 

@@ -38,7 +38,7 @@ def pick_for_case_study(result: Result, pick: str) -> TrialInfo:
     """Return the pick among the trials that the case study's compose file can run.
 
     Raises:
-        UsageError: there is no such trial, or that compose file cannot hold its file names.
+        UsageError: no trial fits, or the compose file cannot hold its file names.
     """
     if set(result.models) != set(_MODELS):
         raise UsageError(
@@ -47,11 +47,11 @@ def pick_for_case_study(result: Result, pick: str) -> TrialInfo:
         )
     for model in result.variants().values():
         if not is_plain(model.file):
-            # Its command is a single string, which compose splits after it has inserted the name.
+            # Its command is a single string. Compose inserts the name first and then splits the string.
             raise cannot_hold(model.file, "the case study's compose file", "blanks and special characters")
     runs = [trial for trial in result.trials if _runs(trial)]
     finalists = [trial for trial in runs if trial.n_rounds > 0]
-    # Picks are chosen by the finals: only what was chosen has validation runs.
+    # Picks are chosen by the results of the finals. Validation runs exist only for chosen trials.
     measured_in: MeasuredIn = "finals" if finalists else "search"
     picks = choose([each for trial in finalists or runs if (each := _candidate(trial, measured_in)) is not None])
     if not picks:

@@ -1,9 +1,12 @@
 """The `.env` file (`CHAT_MODEL`, `CHAT_N_GPU_LAYERS` and so on), for a shell and for docker compose.
 
-Values with special characters are in single quotes, which both readers take literally. A POSIX shell reads up to the
-next quote (2.2.2); compose up to the next quote without a backslash before it (compose-go, dotenv/parser.go,
-extractVarValue). File names with a quote or a backslash are therefore refused. So are line breaks and `${`, which
-docker-compose 1 replaces between single quotes too. Model names are plain words, as `Result` checks.
+Values with special characters are in single quotes, which both readers take literally:
+
+- A POSIX shell reads up to the next quote (2.2.2).
+- Compose reads up to the next quote without a backslash before it (compose-go, dotenv/parser.go, extractVarValue).
+
+So file names with a quote or a backslash are refused. So are line breaks, and `${`, which docker-compose 1 replaces
+between single quotes too. Model names are plain words, as `Result` checks.
 """
 
 import re
@@ -33,7 +36,7 @@ def render_env(result: Result, trial: TrialInfo) -> str:
 
 
 def render_planned_env(origin: Iterable[str], models: Mapping[str, tuple[str, Sequence[Flag]]]) -> str:
-    """Return the `.env` file of settings that were not measured, marked so; see `is_planned`.
+    """Return the `.env` file of settings that were not measured. A comment marks it as such; see `is_planned`.
 
     Args:
         origin: further lines of the comment at its top.
@@ -49,7 +52,7 @@ def render_planned_env(origin: Iterable[str], models: Mapping[str, tuple[str, Se
 
 
 def is_planned(path: Path) -> bool:
-    """Say whether a file is a `.env` of settings that were not measured."""
+    """Return whether a file is a `.env` of settings that were not measured."""
     try:
         return read_text(path, CONFIG_BYTES).startswith(_PLANNED)
     except (OSError, UnicodeDecodeError):
@@ -77,7 +80,7 @@ def quote(value: str) -> str:
     """Return a file name as a value of a `.env`, quoted if needed.
 
     Raises:
-        UsageError: no quoting works for both readers.
+        UsageError: it cannot be quoted for both readers.
     """
     if _PLAIN.fullmatch(value):
         return value

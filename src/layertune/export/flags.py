@@ -1,8 +1,8 @@
 """A model's settings as flags of llama-server. No other file translates settings to flags.
 
 The names are those of the measured llama.cpp (common/arg.cpp). Every setting of a trial is given, even llama-server's
-defaults: settings that are not given, llama-server changes to fit the device. With `--parallel` given, each slot has
-its own KV cache (tools/server/server.cpp), as measured.
+defaults, because llama-server changes settings that are not given to fit the device. With `--parallel` given, each slot
+has its own KV cache (tools/server/server.cpp), as in the measurement.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from layertune.results.result import Result, TrialInfo
 from layertune.settings import EngineSettings
 from layertune.units import MIB
 
-# The settings in a `.env`: the suffix of each variable's name, after the model's name, and the setting.
+# The settings in a `.env`, by the suffix of the variable's name. The model's name comes before it.
 ENV_SETTINGS: Mapping[str, str] = {
     "N_GPU_LAYERS": "n_gpu_layers",
     "N_CTX": "n_ctx",
@@ -29,8 +29,8 @@ ENV_SETTINGS: Mapping[str, str] = {
 
 _MOST_MIB = 8192  # llama-server's own default (common/common.h, cache_ram_mib)
 
-# RAM of a server besides llama.cpp's buffers: code, tokenizer, requests, a GPU driver's pages. An estimate: on a CPU
-# llama-server took 36 and 66 MiB with the demo's models. It has not been measured on a GPU.
+# RAM that a server takes in addition to llama.cpp's buffers: code, tokenizer, requests, a GPU driver's pages. This is
+# an estimate: on a CPU llama-server took 36 and 66 MiB with the demo's models. It has not been measured on a GPU.
 _SERVER_BYTES = 512 * MIB
 
 
@@ -62,9 +62,9 @@ def engine_flags(engine: EngineSettings, flash_attn: str, cache_mib: int, *, on_
 
     Args:
         engine: its settings.
-        flash_attn: "auto" is replaced by what it became, where that is known.
-        cache_mib: the prompt cache.
-        on_cpu: whether there is no device to offload to.
+        flash_attn: The setting. "auto" is replaced by its result if that is known.
+        cache_mib: the size of the prompt cache in MiB.
+        on_cpu: whether the trial offloads to no device.
     """
     n_threads = str(engine.n_threads)
     flags = [
@@ -80,7 +80,7 @@ def engine_flags(engine: EngineSettings, flash_attn: str, cache_mib: int, *, on_
         Flag("cache-type-k", engine.type_k, "LLAMA_ARG_CACHE_TYPE_K", "TYPE_K"),
         Flag("cache-type-v", engine.type_v, "LLAMA_ARG_CACHE_TYPE_V", "TYPE_V"),
         Flag("cache-ram", str(cache_mib), "LLAMA_ARG_CACHE_RAM", "CACHE_RAM"),
-        # "auto" is what was measured: mapped, unless a device cannot (llama-model.cpp, load_tensors).
+        # Measured with "auto": the file is mapped unless a device cannot do that (llama-model.cpp, load_tensors).
         Flag("load-mode", "auto", "LLAMA_ARG_LOAD_MODE"),
     ]
     if engine.n_cpu_moe:
@@ -106,8 +106,8 @@ def address_flags(name: str, host: str, port: str) -> list[Flag]:
 def device_flags(device: str, rpc_endpoint: str | None = None) -> list[Flag]:
     """Return the flags that limit a server to one device, by its name in llama.cpp.
 
-    `rpc_endpoint` is the address of an RPC server that offers the device. Exports leave these flags out, since device
-    names differ between machines.
+    Exports leave these flags out, since device names differ between machines. `rpc_endpoint` is the address of an RPC
+    server that offers the device.
     """
     rpc = [] if rpc_endpoint is None else [Flag("rpc", rpc_endpoint, "LLAMA_ARG_RPC")]
     return [*rpc, Flag("device", device, "LLAMA_ARG_DEVICE")]
@@ -119,17 +119,17 @@ def ports(result: Result) -> dict[str, int]:
 
 
 def flash_attention(trial: TrialInfo, name: str) -> str:
-    """Return the setting, with "auto" replaced by what it became; "auto" if that was not recorded."""
+    """Return the setting, with "auto" replaced by its result; "auto" if the result was not recorded."""
     asked = trial.settings[name].flash_attn
     became = trial.flash_attn.get(name)
     return asked if asked != "auto" or became is None else "on" if became else "off"
 
 
 def cache_ram_mib(result: Result, trial: TrialInfo, name: str) -> int:
-    """Return the prompt cache (`--cache-ram`) in MiB: what the model's RAM limit leaves after its buffers.
+    """Return the size of the prompt cache (`--cache-ram`) in MiB.
 
-    It is at most llama-server's default; 0 means no cache. Without a limit, each model gets an equal share of the
-    machine's RAM.
+    It is the rest of the model's RAM limit after its buffers, at most llama-server's default; 0 means no cache. Without
+    a limit, each model gets an equal share of the machine's RAM.
     """
     limits = result.host_limits
     limit_bytes = limits.ram_per_model_bytes if limits is not None else None
@@ -139,12 +139,12 @@ def cache_ram_mib(result: Result, trial: TrialInfo, name: str) -> int:
 
 
 def prompt_cache_mib(limit_bytes: int, resident_bytes: int) -> int:
-    """Return the prompt cache in MiB of a server that may take `limit_bytes` of RAM and holds `resident_bytes`."""
+    """Return the size of the prompt cache in MiB, from the RAM limit of a server and the RAM that it already takes."""
     return max(0, min(_MOST_MIB, (limit_bytes - resident_bytes - _SERVER_BYTES) // MIB))
 
 
 def _resident_bytes(result: Result, trial: TrialInfo, name: str) -> int:
-    """Return the model's memory on the host; without recorded buffers the size of its file."""
+    """Return the model's memory on the host. Without recorded buffers, return the size of its file."""
     file_bytes = result.models[name].file_bytes
     if trial.buffers is None or name not in trial.buffers:
         return file_bytes

@@ -1,8 +1,12 @@
 """The configuration of llama-swap: all models in one group that runs together, as measured.
 
-llama-swap reads the file in steps (internal/config): it replaces macros `${env.X}` in the raw text, parses the YAML,
-and replaces macros `${X}` in the values. In a command it drops lines that begin with `#` and splits the rest as a shell
-does, without expansion. So `${` is separated by closing and opening its quotes, and line breaks are refused.
+llama-swap reads the file in steps (internal/config):
+
+1. It replaces macros `${env.X}` in the raw text.
+2. It parses the YAML and replaces macros `${X}` in the values.
+3. In a command, it drops lines that begin with `#` and splits the rest as a shell does, without expansion.
+
+So a `${` in a path is split by a pair of quotes, and line breaks are refused.
 """
 
 import shlex
@@ -24,7 +28,7 @@ def render_llama_swap(result: Result, trial: TrialInfo, models_dir: str) -> dict
         *(line.replace("${", "$ {") for line in comment(result, trial)),
         "#",
         f"# llama-swap --config {FILE_NAME}",
-        "healthCheckTimeout: 600",  # seconds that a large model may take to load
+        "healthCheckTimeout: 600",  # seconds; loading a large model takes long
         "models:",
         *(line for name in result.models for line in _model(result, trial, name, models_dir)),
         "groups:",

@@ -1,9 +1,11 @@
 """One Modelfile per model, for ollama.
 
 ollama starts llama-server itself and has parameters for some of its flags only (ollama, llm/llama_server.go). Comments
-name the variables that its server needs, and the settings that it has no parameter for. If such a setting would change
-the memory use, the export is refused. A value is the text between the first and the last `"` of a line; ollama drops
-characters that are not printable (parser/parser.go).
+name the variables that ollama's server needs, and the settings without a parameter. If such a setting would change the
+memory use, the export is refused.
+
+A value is the text between the first and the last `"` of a line. ollama drops characters that are not printable
+(parser/parser.go).
 """
 
 from layertune.errors import UsageError
@@ -56,7 +58,7 @@ def _environment(trial: TrialInfo) -> str:
     """Return the variables of ollama's server, which apply to all models.
 
     Raises:
-        UsageError: the models need different values, or a setting that ollama does not have.
+        UsageError: the models need different values, or ollama does not have a setting.
     """
     by_name: dict[str, set[str]] = {
         "OLLAMA_KV_CACHE_TYPE": {kind for each in trial.settings.values() for kind in (each.type_k, each.type_v)},

@@ -1,7 +1,7 @@
 """The INI file of llama-server's router (`--models-preset`), one section per model.
 
-A value ends at a line break, `;` or `#`, and blanks around it are dropped; there is no quoting (common/preset.cpp,
-parse_ini_from_file). File names with such characters, or with characters that are not printable, are refused.
+A value ends at a line break, `;` or `#`, and blanks around it are dropped. It cannot be quoted (common/preset.cpp,
+parse_ini_from_file). So file names with such characters, or with characters that are not printable, are refused.
 """
 
 from layertune.export.flags import server_flags

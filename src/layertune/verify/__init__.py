@@ -1,1 +1,1 @@
-"""Verification of an exported pick: starts its servers, puts them under load and checks them against the study."""
+"""Verifies an exported pick: starts its servers, puts them under load and compares them with the study."""

@@ -114,7 +114,7 @@ def inferred_at_once(questions: Mapping[str, str], answers: Sequence[str | BaseE
 def answered(
     what: str, phases: Sequence[Phase], peak_bytes: int | None, verdict: PlanCheck, ended: ServerFailed | None
 ) -> Check:
-    """Check that every request was answered, memory stayed within the budget, and no server ended."""
+    """Check that every request was answered, that memory stayed within the budget, and that no server ended."""
     whys = _whys(phases)
     n_all = sum(len(outcomes) for phase in phases for outcomes in phase.outcomes.values())
     n_failed = sum(whys.values())
@@ -136,7 +136,7 @@ def answered(
 
 
 def steady(check: Check, drift: Drift | None) -> Check:
-    """Add to the soak's `check` whether the memory grew during it."""
+    """Add to the soak's `check` whether the memory grew during the soak."""
     if drift is None:
         return check
     moved = f"drift {'+' if drift.moved_bytes >= 0 else '−'}{format_bytes(abs(drift.moved_bytes))}"

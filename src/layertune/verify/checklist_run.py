@@ -49,8 +49,9 @@ class ChecklistRun:
         servers: starts and ends their servers.
         plan: the planned memory of the settings.
         pressure: the load of the load test and the soak.
-        gauge: reads the device's memory. Not used with servers that were running before: they are in its baseline.
-        no_memory: why there is no gauge.
+        gauge: reads the device's memory. It is not used with servers that were running before, since its baseline
+            includes them.
+        no_memory: the reason if there is no gauge.
         say: called with each progress message.
         watch: notices other programs that use the processor.
         return_s: the longest time that the memory of ended servers may take to be free again.
@@ -90,7 +91,7 @@ class ChecklistRun:
         self._left_bytes: int | None = None
 
     async def run(self) -> None:
-        """Do the items until one fails that the next ones need, or until the device stops answering."""
+        """Check the items in order. Stop if one fails that the next ones need, or if the device stops answering."""
         try:
             await self._items()
         except DeviceError as error:
@@ -150,7 +151,7 @@ class ChecklistRun:
         return self._note(checklist.applied(model, about, given=self._servers.were_there))
 
     async def _ask_at_once(self) -> bool:
-        """Send one chat request to each model, all at the same time."""
+        """Send one chat request to each model at the same time."""
         questions = [QUESTIONS[at % len(QUESTIONS)] for at in range(len(self._models))]
         asked = [
             each.client.chat(question, _N_ANSWER)
@@ -207,8 +208,7 @@ class ChecklistRun:
     async def _watch(self, over: asyncio.Event, tally: _Tally) -> Sequence[MemoryReading]:
         """Watch servers and memory until `over`, and end the soak if a server has ended.
 
-        A single failed reading is ignored, so that it does not spoil a soak of half an hour. Several in a row are a
-        failed check.
+        A single failed reading is ignored, because a soak may last half an hour. Consecutive ones are a failed check.
         """
         readings: list[MemoryReading] = []
         n_unread = 0
@@ -274,7 +274,7 @@ class ChecklistRun:
         return self._peaks.get(phase)
 
     def _note(self, check: Check) -> bool:
-        """Keep a check, and return whether the run can go on."""
+        """Record a check, and return whether the run can continue."""
         self.checks.append(check)
         if check.state == "failed":
             self._say(f"failed: {check.what}: {check.evidence}")

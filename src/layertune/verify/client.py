@@ -45,7 +45,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What a server reports about itself; None is what it does not report. `n_ctx` is the context of one slot."""
+    """What a server reports about itself; None for what it does not report. `n_ctx` is the context of one slot."""
 
     alias: str
     file: str | None = None
@@ -56,7 +56,7 @@ class ServerInfo:
 
 @dataclass(frozen=True, slots=True)
 class PromptParts:
-    """A text in the units of a server's prompts: tokens, or code points. `per_token` is the units per token."""
+    """A text in the units of a server's prompts: tokens or code points. `per_token` is the units in one token."""
 
     parts: Sequence[int]
     per_token: float
@@ -64,8 +64,12 @@ class PromptParts:
 
 @dataclass(frozen=True, slots=True)
 class _Event:
-    """One event of a stream. `n_generated` counts from the answer's beginning, None where the server does not count.
-    `has_full_length`: the server says that the answer ended at the length that was asked for."""
+    """One event of a stream.
+
+    Attributes:
+        n_generated: Tokens since the answer's beginning; None if the server does not count them.
+        has_full_length: The server reports that the answer ended because it reached the requested length.
+    """
 
     has_token: bool
     is_last: bool
@@ -83,7 +87,7 @@ class _Seen:
 
 
 class BadResponse(Exception):
-    """A server answered with something other than what was asked for."""
+    """A server's answer is an error, or is not what the request asked for."""
 
 
 class NotReady(BadResponse):
@@ -93,8 +97,8 @@ class NotReady(BadResponse):
 class ModelClient:
     """Sends requests to one server.
 
-    `patience_s` is the longest time without any data from the server before a request counts as failed. A request in a
-    full queue receives nothing until its turn.
+    `patience_s` is the longest time without any data from the server before a request counts as failed. A request that
+    waits in a full queue receives no data.
     """
 
     def __init__(self, http: Http, endpoint: Endpoint) -> None:
@@ -164,7 +168,7 @@ class ModelClient:
 
     def _completion(self, prompt: Sequence[int], n_predict: int) -> tuple[str, dict[str, Any]]:
         if self.endpoint.dialect == "llama-server":
-            # The answer has its full length whatever the model says, and nothing of an earlier prompt is reused.
+            # The answer always has its full length, and nothing of an earlier prompt is reused.
             body = {"prompt": list(prompt), "n_predict": n_predict, "cache_prompt": False, "ignore_eos": True}
             return "/completion", {**body, "temperature": 0.0, "stream": True}
         # min_tokens is llama_cpp.server's own: without it a model may end its answer before its full length.
@@ -188,7 +192,7 @@ class ModelClient:
         else:
             raise BadResponse(f"the answer broke off after {seen[-1].n_generated if seen else 0} tokens")
         n_generated = event.n_generated
-        if n_generated is None:  # tokens that are no text on their own have no event
+        if n_generated is None:  # incomplete characters have no event
             n_generated = n_predict if has_full_length else len(seen)
         if self.endpoint.dialect == "llama-server" and n_generated != n_predict:
             raise BadResponse(f"the answer has {n_generated} tokens of {n_predict}")

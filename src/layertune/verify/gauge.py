@@ -9,8 +9,8 @@ from layertune.units import MIB
 from layertune.vram.probe import VramProbe
 from layertune.vram.vram_report import VramReport
 
-# The smallest growth that counts as one. The emulated card's ledger is exact, and less than this is no leak. On a GPU
-# the display's own changes within half an hour are included, so the values there are estimates.
+# The smallest growth that is noticed. The emulated card's ledger is exact, and growth below its value is not a leak. On
+# a GPU, the display's memory can change within half an hour too, so the values there are estimates.
 _NOTICED_BYTES = {"card": 2 * MIB, "process": 64 * MIB, "device": 64 * MIB}
 
 
@@ -50,7 +50,7 @@ class Gauge:
     """Reads the device's memory. `before` is what other programs held at the start: the baseline of all readings."""
 
     def __init__(self, probe: VramProbe) -> None:
-        """Raises DeviceError where the device does not answer."""
+        """Raises DeviceError if the device does not answer."""
         self._probe = probe
         probe.start()
         self.before = probe.stop()

@@ -1,4 +1,4 @@
-"""The load tests. All are closed-loop: a stream sends its next request when its previous one has ended."""
+"""The load tests. All are closed-loop: each stream sends its next request after the previous one has ended."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from time import perf_counter
 from layertune.verify.client import ModelClient
 from layertune.verify.requests import Failed, Phase, RequestOutcome
 
-# Pause after a failure, so that a server that refuses at once is not asked thousands of times a second.
+# Pause after a failure, so that a server that refuses immediately does not get thousands of requests per second.
 _AFTER_FAILURE_S = 1.0
 
 
@@ -38,8 +38,8 @@ async def alone(models: Models, name: str, n_requests: int) -> Phase:
 async def side_by_side(models: Models, n_requests: int) -> Phase:
     """Run one stream to each model at the same time, until every model has answered `n_requests`.
 
-    The faster models continue until then, so that all counted requests ran under contention. Requests that end later
-    are dropped.
+    Faster models continue until then, so that all counted requests run under contention. Requests that end later are
+    dropped.
     """
     outcomes: dict[str, list[RequestOutcome]] = {name: [] for name in models}
     started_s = perf_counter()
@@ -81,7 +81,7 @@ async def soak(
 ) -> Phase:
     """Run `n_streams` streams to each model for `duration_s`, or until `over` is set.
 
-    Requests under way at the end are waited for, so that every request counts. `on_outcome` is called with each
+    It waits for the requests in progress at the end, so that every request counts. It calls `on_outcome` with each
     outcome as it comes.
     """
     outcomes: dict[str, list[RequestOutcome]] = {name: [] for name in models}
@@ -108,8 +108,7 @@ async def soak(
 def patience_s(phases: Sequence[Phase], n_streams: int) -> float | None:
     """Return the longest time that a request in a full queue may wait without data; None if no request was answered.
 
-    It is four times the slowest request of `phases`, whose queues were empty, times the length of the queue; at least
-    a minute.
+    It is 4 · `n_streams` · the slowest request of `phases`, whose queues were empty. It is at least a minute.
     """
     durations_s = [each.duration_s for phase in phases for name in phase.outcomes for each in phase.answered(name)]
     return max(60.0, 4 * max(durations_s) * n_streams) if durations_s else None

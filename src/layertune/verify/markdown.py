@@ -67,7 +67,7 @@ def _builds(found: Verification) -> str:
     builds = sorted(set(found.subject.builds.values()))
     if not builds:
         return ""
-    measured = found.subject.measured_build.removesuffix("-dirty")  # of a wheel that was built from changed files
+    measured = found.subject.measured_build.removesuffix("-dirty")  # the build had local changes
     other = (
         ""
         if all(measured in build for build in builds)

@@ -1,4 +1,4 @@
-"""The programs that can serve a model, and the command lines that give each the measured settings."""
+"""The programs that can serve a model, and their command lines for the measured settings."""
 
 import shutil
 import sys
@@ -38,7 +38,7 @@ class Program(Protocol):
         ...
 
     def cannot_take(self, model: ServedModel) -> list[str]:
-        """Return a sentence for each measured setting that it has no option for."""
+        """Return a sentence for each measured setting that this program has no option for."""
         ...
 
 
@@ -86,7 +86,7 @@ class LlamaCppServer:
             "type_k": TENSOR_TYPE_NUMBERS[engine.type_k.upper()],
             "type_v": TENSOR_TYPE_NUMBERS[engine.type_v.upper()],
             "logits_all": False,
-            "interrupt_requests": False,  # else a second request ends the first
+            "interrupt_requests": False,  # otherwise a second request ends the first
         }
         return [sys.executable, "-m", MODULE, *(word for key, value in options.items() for word in _pair(key, value))]
 

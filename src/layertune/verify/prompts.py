@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 
-# The two chat requests of the case study's checklist; further models use them in turn.
+# The two chat requests of the case study's checklist. With more than two models they repeat.
 QUESTIONS = ("안녕하세요", "파이썬 함수 작성해줘")
 
-# A prime greater than the number of tokens of the text in any model: its multiples visit every position once before
-# any is repeated.
+# A prime greater than the text's number of tokens in any model. So its multiples reach every position before one
+# repeats.
 _STRIDE = 7919
 
 
 def prompts(tokens: Sequence[int], n_prompt: int) -> Iterator[list[int]]:
-    """Yield prompts of `n_prompt` tokens (or characters) of a text, without end; each begins at another position.
+    """Yield prompts of `n_prompt` tokens (or characters) of a text without end, each from another position.
 
-    After every position has been used, the second half of the prompts is shifted against the first half. So no prompt
-    is repeated within as many prompts as the square of the text's length.
+    After all positions have been used, the second half of each prompt moves on by one position. So with a text of n
+    tokens, no two of the first n² prompts are the same.
     """
     n_tokens, n_head = len(tokens), n_prompt // 2
     number = 0

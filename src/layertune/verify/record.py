@@ -21,7 +21,7 @@ class PlanCheck:
         fits: whether the planned memory fits; None if it is unknown.
         words: the result as a sentence.
         advice: settings that would fit, as a sentence.
-        capacity_bytes: what all models together may take of the device; None without a device.
+        capacity_bytes: bytes of the device that all models together may take; None without a device.
         device_bytes: planned bytes of each model on the device; None if a part is unknown.
     """
 
@@ -59,9 +59,10 @@ class SpeedComparison:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The device's memory after each start and at its peaks, in bytes above `before_bytes`, which other programs held.
+    """The device's memory after each start and at its peaks, in bytes above `before_bytes`.
 
-    None is what was not reached. `scope` and `source` are what was read, and by which interface.
+    `before_bytes` is what other programs held. A value is None if the run did not get that far. `scope` is what was
+    read, and `source` is the interface.
     """
 
     scope: str

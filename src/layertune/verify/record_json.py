@@ -45,7 +45,7 @@ def as_json(found: Verification) -> dict[str, Any]:
 
 
 def _check(check: Check) -> dict[str, Any]:
-    """Return a check; the file keeps the first name of the state "not checked"."""
+    """Return a check. In the file, the state "not checked" has its older name."""
     return {**asdict(check), "state": "not walked" if check.state == "not checked" else check.state}
 
 

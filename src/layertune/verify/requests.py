@@ -36,7 +36,7 @@ def percentile(in_order: Sequence[float], percent: int) -> float:
 class Answered:
     """A request that was answered, timed by the client.
 
-    A server sends a token only once its characters are complete, so several tokens can arrive in one piece of text.
+    A server sends a token only when its characters are complete, so one piece of text can hold several tokens.
 
     Attributes:
         started_s: seconds from the start of the phase to the request.
@@ -59,8 +59,8 @@ class Answered:
     def tokens_per_s(self) -> float | None:
         """Return the output rate by the study's formula, n / (TTFT + n · TPOT); None without TTFT or TPOT.
 
-        The formula counts one step per token. The request itself makes one step fewer, since the first token comes with
-        the prompt.
+        The formula counts one step per token. The request takes one step fewer, since the first token comes with the
+        prompt.
         """
         if self.ttft_s is None or self.tpot_s is None:
             return None
@@ -81,7 +81,7 @@ RequestOutcome = Answered | Failed
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """All requests of one phase, by model. `wall_s` lasts until the last of them ended."""
+    """All requests of one phase, by model. `wall_s` is the time until the last one ended."""
 
     name: str
     n_streams: int

@@ -1,4 +1,4 @@
-"""Output of other programs, made fit for a record: without secrets and without local paths."""
+"""Removes secrets and local paths from other programs' output before it is recorded."""
 
 import re
 
@@ -9,7 +9,7 @@ _FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/'\"]+/)+")
 
 
 def without_folders(words: str) -> str:
-    """Return the text with every absolute path cut to its last part.
+    """Return the text with only the last part of every absolute path.
 
     A record is shared together with its study, so it must not contain the folders of this machine.
     """

@@ -1,4 +1,4 @@
-"""The servers under verification: started here, each with its log, or already running."""
+"""The servers under verification: started by layertune, each with its log, or already running."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ _LOG_BYTES = 64 * 1024
 
 
 class ServerFailed(Exception):
-    """A server did not start, or has ended. `out_of_memory` is the line of its log that reports a lack of memory."""
+    """A server did not start, or has ended. `out_of_memory` is the log line that reports a lack of memory."""
 
     def __init__(self, why: str, out_of_memory: str | None = None) -> None:
         super().__init__(why)
@@ -46,7 +46,7 @@ class Servers(Protocol):
         ...
 
     def confirm(self, name: str) -> None:
-        """Raises ServerFailed if the server of this model answers but does not use the study's device."""
+        """Raises ServerFailed if this model's server answers but does not use the study's device."""
         ...
 
     def check(self) -> None:
@@ -83,9 +83,9 @@ class GivenServers:
 class OwnServers:
     """Starts one process of `program` for each model.
 
-    Each process is in its own process group, so Ctrl-C reaches only this process, which then ends them. They are not in
-    sessions of their own: Linux divides the cores between sessions first (sched(7), autogroup), and the models that the
-    study measured were all in one. On an emulated card each model has its own server of the card.
+    Each process has its own process group, so Ctrl-C reaches only layertune, which then ends the servers. They share
+    one session, because Linux divides the cores between sessions first (sched(7), autogroup), and the study measured
+    its models in one session. On an emulated card each model has its own server of the card.
     """
 
     were_there = False
@@ -141,7 +141,7 @@ class OwnServers:
             process.close(_END_S)
 
     def close(self) -> None:
-        """Kill all servers now, whatever their state."""
+        """Kill all servers immediately."""
         for process in self._processes.values():
             process.close(0.0)
         for card_server in self._card_servers.values():

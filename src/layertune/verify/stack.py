@@ -22,7 +22,7 @@ _OTHERS = frozenset({_CACHE_RAM, "PORT"})
 class ServedModel:
     """One model: its file on this machine, its settings, llama-server's flags for them, and its workload.
 
-    `sha256` (of each part of a split model) and `n_layer` are those of the files that the study measured.
+    `sha256` (one for each part of a split model) and `n_layer` describe the files that the study measured.
     """
 
     name: str
@@ -36,7 +36,7 @@ class ServedModel:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """All models of a deployment. `trial` is the trial that measured exactly these settings, None if there is none."""
+    """All models of a deployment. `trial` is the trial that measured exactly these settings, if there is one."""
 
     models: Mapping[str, ServedModel]
     trial: TrialInfo | None
@@ -73,7 +73,7 @@ def stack_of(result: Result, pick: TrialInfo, folders: Mapping[str, Path], varia
 
 
 def unread(names: list[str], variables: Mapping[str, str]) -> list[str]:
-    """Return the variables that begin with a model's name but are not known: probably misspelled."""
+    """Return the unknown variables that begin with a model's name; they are probably misspelled."""
     known = {f"{name.upper()}_{end}" for name in names for end in (_FILE, *ENV_SETTINGS, *_OTHERS)}
     begins = tuple(f"{name.upper()}_" for name in names)
     return [variable for variable in variables if variable.startswith(begins) and variable not in known]
@@ -111,7 +111,7 @@ def _flag(flag: Flag, name: str, variables: Mapping[str, str]) -> Flag:
 
 
 def _measured(result: Result, pick: TrialInfo, settings: Mapping[str, EngineSettings]) -> TrialInfo | None:
-    """Return the measured trial of these settings, preferably `pick`; "auto" counts as what it became."""
+    """Return the measured trial of these settings, preferably `pick`. "auto" is compared by its result."""
     wanted = _canonical(result, settings, pick.flash_attn)
     for trial in (pick, *result.trials):
         if trial.state == "measured" and _canonical(result, trial.settings, trial.flash_attn) == wanted:

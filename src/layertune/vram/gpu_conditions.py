@@ -13,7 +13,7 @@ Slowdown = Literal["hardware", "hardware heat", "power brake", "heat", "power li
 _OTHERS_PERCENT = 10
 
 # On laptops, Dynamic Boost constantly moves a few watts between processor and GPU. A change of more than a tenth of the
-# limit means another power source or profile.
+# limit indicates another power source or profile.
 _POWER_LIMIT_CHANGE = 0.1
 
 _WORDS: dict[Slowdown, str] = {
@@ -98,8 +98,8 @@ def _slowdowns(samples: Sequence[GpuSample], max_clock_mhz: int | None) -> list[
 def _slowed(samples: Sequence[GpuSample], kind: Slowdown) -> list[GpuSample]:
     slowed = [kind in (each.slowdowns or ()) for each in samples]
     if kind == "hardware":
-        # "May be also reported during PState or clock change" (nvml.h, nvmlClocksThrottleReasonHwSlowdown), which is
-        # over by the next sample. So a single sample is ignored.
+        # A clock change may set it too, until the next sample (nvml.h, nvmlClocksThrottleReasonHwSlowdown: "May be also
+        # reported during PState or clock change"). So a single sample is ignored.
         around = [False, *slowed, False]
         slowed = [now and (around[at] or around[at + 2]) for at, now in enumerate(slowed)]
     return [each for each, yes in zip(samples, slowed, strict=True) if yes]

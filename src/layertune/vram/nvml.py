@@ -19,7 +19,7 @@ REFUSALS = (
     pynvml.NVMLError_Deprecated,
 )
 
-# A process is in one list or in both, each time with all of its memory: CUDA contexts are in the first, Vulkan contexts
+# A process is in one list or in both, each time with all of its memory. CUDA contexts are in the first, Vulkan contexts
 # in the second. Older drivers lack the _v3 functions, and pynvml has none older than _v2.
 _LISTS = (
     (pynvml.nvmlDeviceGetComputeRunningProcesses_v3, pynvml.nvmlDeviceGetComputeRunningProcesses_v2),
@@ -28,9 +28,10 @@ _LISTS = (
 
 
 class NvmlReader:
-    """Reads one card's memory. It finds out once, when it is created, which queries the driver supports.
+    """Reads one card's memory.
 
-    `notes` are sentences on queries that are not supported.
+    When it is created, it finds out which queries the driver supports. `notes` has a sentence for each query that the
+    driver does not support.
     """
 
     def __init__(self, card: Any) -> None:
@@ -48,7 +49,7 @@ class NvmlReader:
             DeviceError: the driver does not answer, for example because the GPU is lost.
         """
         try:
-            # pynvml's second argument: a version asks for that struct, none for the first one.
+            # With a version as its second argument pynvml reads that struct, without one the first struct.
             used_bytes = int(pynvml.nvmlDeviceGetMemoryInfo(self._card, self._version).used)
             own_bytes, why_not = self._share()
         except pynvml.NVMLError as error:
@@ -58,10 +59,11 @@ class NvmlReader:
     def _memory_version(self) -> int | None:
         """Return the version of the memory struct to read, None for the oldest one.
 
-        In both, `used` includes all programs and the display. nvmlMemory_v2_t reports the memory that driver and
-        firmware reserve separately; nvmlMemory_t counts it as used ("Sum of Reserved and Allocated device memory",
-        docs.nvidia.com/deploy/nvml-api, R590). On an A100 the two differ by 904 MB (Cldfire/nvml-wrapper issue 57).
-        According to the documentation of R525, v2 includes it as well. Above the baseline both are the same.
+        In both, `used` includes all programs and the display. They differ in the memory that driver and firmware
+        reserve: nvmlMemory_v2_t reports it separately, nvmlMemory_t counts it as used ("Sum of Reserved and Allocated
+        device memory", docs.nvidia.com/deploy/nvml-api, R590). On an A100 the difference is 904 MB
+        (Cldfire/nvml-wrapper issue 57). According to the documentation of R525, v2 includes it as well. Above the
+        baseline both are the same.
         """
         try:
             pynvml.nvmlDeviceGetMemoryInfo(self._card, pynvml.nvmlMemory_v2)
@@ -100,7 +102,7 @@ def open_reader(pci_bus_id: str) -> NvmlReader:
     """Open the card at `pci_bus_id` (like "0000:01:00.0").
 
     Raises:
-        DeviceError: the driver does not answer, or reports the whole of a card that MIG divides.
+        DeviceError: the driver does not answer, or MIG divides the card and the driver would report all of it.
     """
     with _opened(pci_bus_id) as card:
         if _is_divided(card):
@@ -174,7 +176,7 @@ def _is_divided(card: Any) -> bool:
 
 
 def _process_lists(card: Any) -> tuple[Sequence[Callable[[Any], Any]], str]:
-    """Return the queries for processes that the driver supports, and the last reason why one is not."""
+    """Return the process queries that the driver supports, and the reason why the last unsupported one failed."""
     lists, why_not = [], ""
     for forms in _LISTS:
         for running in forms:

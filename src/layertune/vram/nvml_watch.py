@@ -1,4 +1,4 @@
-"""Watches a card through NVML: other programs' share, clocks and why they are low, the power limit."""
+"""Watches a card through NVML: other programs' share, the clock, reasons for a low clock, and the power limit."""
 
 import os
 import sys
@@ -41,7 +41,7 @@ _NOT_REPORTED = {
 
 
 def has_host_pids() -> bool:
-    """Return whether the driver knows this process by the id that it has here.
+    """Return whether this process has the same id in the driver's lists as here.
 
     In a container with its own process ids the driver may use the host's ids (NVIDIA/nvidia-docker issue 1483).
     """
@@ -57,8 +57,8 @@ class NvmlWatch:
     """A `GpuWatch` over NVML that samples twice a second in a thread.
 
     The driver's list of programs that use the GPU is trusted only if it contains this process; otherwise it may be
-    another container's. Without the list, the GPU's load from before this process's work is judged instead. So create
-    the watch before that work.
+    another container's. Without the list, the GPU's load before this process's work is judged, so create the watch
+    before that work.
     """
 
     def __init__(self, card: Any, *, host_pids: bool, interval_s: float = INTERVAL_S) -> None:

@@ -9,17 +9,16 @@ from layertune.vram.readings import Reading, Readings
 from layertune.vram.ticker import Ticker
 from layertune.vram.vram_report import Source, VramReport
 
-# A buffer lives for seconds, and the growth of a compute buffer for the length of a batch. A reading of 0.1 ms, taken
-# 50 times a second, costs 0.5 % of one core; the real cost is measured and part of the report.
+# Buffers exist for seconds, and a compute buffer grows for the length of a batch. Fifty readings of 0.1 ms per second
+# cost 0.5 % of one core. The real cost is measured and is part of the report.
 INTERVAL_S = 0.02
 
 
 class PollingProbe:
     """Polls the memory in use in a thread, and also reads it at every start and mark.
 
-    Whether the driver reports this process's share is known only once the process holds memory. So both values are
-    kept, and the scope is decided at the end: `process` if the share was ever reported, otherwise `device` minus the
-    baseline.
+    The driver can report this process's share only after the process holds memory. So both values are kept, and the
+    scope is chosen at the end: `process` if the share was ever reported, otherwise `device` minus the baseline.
     """
 
     def __init__(
@@ -91,7 +90,7 @@ class PollingProbe:
         )
 
     def _used_bytes(self, reading: Reading) -> int:
-        """Return this process's bytes in a reading. It held nothing before the driver first listed it."""
+        """Return this process's bytes in a reading. They are 0 until the driver first lists it."""
         if self._share_reported:
             return reading.own_bytes or 0
         return reading.device_bytes - self._first().device_bytes

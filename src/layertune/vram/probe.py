@@ -7,10 +7,13 @@ from layertune.vram.vram_report import VramReport
 
 
 class VramProbe(Protocol):
-    """Watches the memory of one device over a worker's trials: per trial `start`, a `mark` after each phase, `stop`."""
+    """Watches one device's memory during a worker's trials.
+
+    For each trial, call `start`, then `mark` after each phase, then `stop`.
+    """
 
     def start(self) -> None:
-        """Begin a trial, and drop the peak, the phases and the counters of the trial before.
+        """Begin a trial, and drop the peak, the phases and the counters of the previous trial.
 
         The first call takes the baseline, so this worker must not have loaded models yet. Later calls keep it.
 
@@ -35,7 +38,7 @@ class VramProbe(Protocol):
         """Stop watching and return the report of the time since `start`.
 
         Raises:
-            DeviceError: the device has not answered once since then.
+            DeviceError: the device has not answered at all since then.
         """
         ...
 
@@ -43,8 +46,7 @@ class VramProbe(Protocol):
 class MultiDeviceProbe:
     """A composite of one probe per device, in their order; its values are sums over the devices.
 
-    The peak is the sum of the devices' peaks, which they need not have reached at the same time: each device has to
-    hold its own.
+    The peak is the sum of the devices' peaks, even if these occurred at different times: each device must hold its own.
     """
 
     def __init__(self, probes: Sequence[VramProbe]) -> None:
@@ -81,5 +83,5 @@ class MultiDeviceProbe:
 
 
 def _sums(phases: Sequence[dict[str, int]]) -> dict[str, int]:
-    """Return the sum of every phase at which all devices were read."""
+    """Return the sum over the devices, for each phase in which all of them were read."""
     return {name: sum(each[name] for each in phases) for name in phases[0] if all(name in each for each in phases)}

@@ -16,7 +16,7 @@ def read_before_opening(target: Target) -> list[Reading | None]:
     """Return the memory in use on each device before this process opens it, None without NVML.
 
     Opening a GPU creates a context there (518 MiB on an H200), which belongs to the trial. If the driver reports only
-    the whole device, the context can be separated from other programs' memory only by reading first.
+    the whole device, this earlier reading is the only way to separate the context from other programs' memory.
     """
     return [None if part.pci_bus_id is None else _read_once(part.pci_bus_id) for part in target.devices]
 
@@ -73,7 +73,7 @@ def _gpu_probe(target: Target, device: OpenDevice, model: str, index: int, basel
 
         try:
             reader = open_reader(target.pci_bus_id)
-        except DeviceError as error:  # an AMD or Intel card has a PCI address too, and no NVML
+        except DeviceError as error:  # an AMD or Intel card has a PCI address too, but not NVML
             notes.append(f"{error.what}: the values of llama.cpp's backend are used instead")
         else:
             return PollingProbe(reader.read, "nvml", notes=reader.notes, baseline=baseline)
@@ -122,7 +122,7 @@ def open_watch(target: Target) -> GpuWatch | None:
 def _ggml_reader(target: Target, device: ggml.DeviceHandle) -> Callable[[], Reading]:
     def read() -> Reading:
         free_bytes, total_bytes = ggml.memory(device)
-        if total_bytes == 0:  # the answer of a ggml backend that does not know
+        if total_bytes == 0:  # a ggml backend that does not know the size
             raise DeviceError(
                 f"llama.cpp's backend does not report the memory of {target.name}",
                 remedy="use a build of llama.cpp for CUDA, Vulkan, ROCm or Metal",

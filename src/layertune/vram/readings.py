@@ -7,7 +7,7 @@ from layertune.errors import DeviceError
 from layertune.units import format_bytes
 from layertune.vram.vram_report import Sampling
 
-# A reading that comes more than this many intervals after the previous one leaves a gap; less is scheduler jitter.
+# A gap is more than this many intervals between two readings; less is scheduler jitter.
 _GAP = 1.5
 
 
@@ -109,10 +109,11 @@ class Readings:
         return notes
 
     def _add_foreign(self, foreign_bytes: int) -> None:
-        """Update the peak of other programs' bytes, with the smaller value of two consecutive readings.
+        """Update the peak of other programs' bytes, using the smaller of two consecutive readings.
 
-        The driver reports the device first and then this process. Memory that this process frees in between looks like
-        another program's for one reading. The first reading counts by itself, since nothing is freed at the start.
+        The driver reports the device first and then this process. If this process frees memory in between, one reading
+        counts that memory as another program's. The first reading counts by itself, since nothing is freed at the
+        start.
         """
         before = foreign_bytes if self._foreign_before is None else self._foreign_before
         held_bytes = min(before, foreign_bytes)

@@ -8,7 +8,8 @@ from time import perf_counter
 class Ticker:
     """Calls `tick` every `interval_s` seconds in a thread. It can be started again after `stop`.
 
-    The schedule does not drift: after a late call the next one is on time. Calls that a long call overran are skipped.
+    The schedule does not drift: after a late call the next one is on time. Calls that fall due during a long call are
+    skipped.
     """
 
     def __init__(self, tick: Callable[[], object], interval_s: float, name: str) -> None:

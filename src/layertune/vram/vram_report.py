@@ -14,7 +14,7 @@ class Sampling:
     Attributes:
         interval_s: The scheduled time between readings, in seconds.
         n_samples: Number of successful readings.
-        n_missed: Number of readings that were skipped: a gap of more than 1.5 intervals counts its skipped intervals.
+        n_missed: Number of readings missing in gaps of more than 1.5 intervals.
         cost_s: Median time of one reading, in seconds.
     """
 
@@ -26,7 +26,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class VramReport:
-    """The memory that the models took on the device over a trial, above what was in use before the first one.
+    """The memory that the models took on the device during a trial, above the use before the worker's first trial.
 
     Attributes:
         peak_bytes: Largest amount in use.
@@ -35,12 +35,12 @@ class VramReport:
             or `card` (the emulated card's ledger above the baseline).
         source: Where the readings come from.
         phases: Bytes in use after each phase; a phase without a successful reading is missing.
-        foreign_bytes: Largest rise of other programs' use above their baseline; None in `device` scope, where it cannot
-            be separated. In `process` scope it is the device minus this process. So it includes memory that the driver
-            takes for this process's context without counting it as the process's.
+        foreign_bytes: Largest rise of other programs' use above their baseline; None in `device` scope, where it is not
+            known. In `process` scope it is the device minus this process. So it includes memory for this process's
+            context that the driver does not count as the process's.
         sampling: How a polling probe sampled; None for the ledger, which is exact.
-        notes: Values that could not be read and what is used instead, a sentence each.
-        devices: With several devices, each one's report, in their order; the other values are then sums.
+        notes: A sentence for each value that could not be read, with the value used instead.
+        devices: The report of each device, if there are several; the other values are then sums.
     """
 
     peak_bytes: int
@@ -55,5 +55,5 @@ class VramReport:
 
     @property
     def each(self) -> tuple["VramReport", ...]:
-        """The report of every device, one by one."""
+        """The report of each device; only this one if there is one device."""
         return self.devices or (self,)

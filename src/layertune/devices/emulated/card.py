@@ -39,7 +39,10 @@ class EmulatedCard:
         return [self._devices[model]]
 
     def settle(self) -> None:
-        """Wait until every server has completed its requests, by a memory query: a free has no reply over RPC."""
+        """Wait until every server has completed its requests.
+
+        A free has no reply over RPC, so each server is sent a memory query, which it answers afterwards.
+        """
         for device in self._devices.values():
             ggml.memory(device)
 

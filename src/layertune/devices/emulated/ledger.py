@@ -1,7 +1,7 @@
 """The memory accounting of an emulated card: a shared page that the card's servers write and the search reads.
 
-It is in an unnamed file whose descriptor is inherited. So nothing is left behind if a process is killed, and a process
-left over from an earlier run cannot write into a later card.
+The page is in an unnamed file, and the servers inherit its descriptor. So a killed process leaves nothing behind, and a
+process left over from an earlier run cannot write into a later card.
 """
 
 import fcntl
@@ -33,7 +33,7 @@ class CardState:
         used_bytes: In use by all servers.
         peak_bytes: Largest use since the last `reset_peak`.
         n_refused: Number of refused allocations.
-        excess_bytes: By how much the last refused allocation exceeded the cap.
+        excess_bytes: Bytes by which the last refused allocation exceeded the cap.
     """
 
     cap_bytes: int
@@ -104,7 +104,8 @@ class Ledger:
     def foreign_bytes(self) -> int:
         """Return the bytes in use by other programs.
 
-        Those are servers without a memory query: `EmulatedCard` queries each of its servers when it starts it.
+        A server counts as another program while it has no memory query. `EmulatedCard` queries each of its servers when
+        it starts it.
         """
         return sum(used_bytes for used_bytes, n_queries in map(self._server, range(MAX_SERVERS)) if n_queries == 0)
 
@@ -125,10 +126,10 @@ class Ledger:
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Hold the card's compute lock: the servers compute one graph at a time, and alternate.
+        """Hold the card's compute lock, so that the servers compute one graph at a time and alternate.
 
-        The server that waits next holds the queue lock, so a server that has just computed comes after it. With the
-        compute lock alone, the server of a long prompt took it again before the other woke up, for seconds.
+        The next server in line holds the queue lock, so a server that has just computed cannot overtake it. With the
+        compute lock alone, a server with a long prompt took it again for seconds, each time before the other woke up.
         """
         with ExitStack() as units:
             with self._locked(_QUEUE_LOCK):

@@ -15,7 +15,7 @@ _START_TIMEOUT_S = 60.0
 _POLL_S = 0.02
 
 # GNU OpenMP's threads spin for milliseconds after a graph, on cores that the host's next layers need. With few cores,
-# the speeds of a split model then vary. Spinning for microseconds is enough between the operations of a graph.
+# this makes the speeds of a split model vary. A spin of microseconds is long enough between the operations of a graph.
 _SHORT_SPIN = {"GOMP_SPINCOUNT": "5000"}
 
 
@@ -32,8 +32,9 @@ class CardServer:
             ledger: The card's ledger.
             server: The server's number in the ledger.
             n_threads: The threads that it computes with.
-            own_group: Give it a process group and a log of its own, so that a terminal's Ctrl-C and its output are
-                separate. A trial's worker and its servers share one group, which is killed as one, and one log.
+            own_group: Give the server a process group and a log of its own. Then a terminal's Ctrl-C does not reach it,
+                and its output is kept apart. By default it shares the log and the group of the trial's
+                worker, and the group is killed as a whole.
 
         Raises:
             DeviceError: it does not start.
@@ -94,8 +95,12 @@ class CardServer:
 
 
 def main(arguments: list[str]) -> int:
-    """Serve a card; the arguments are the parent's process id, the ledger's descriptor, the server's number, the port
-    and the number of threads."""
+    """Serve a card.
+
+    Args:
+        arguments: The parent's process id, the ledger's descriptor, the server's number, the port and the number of
+            threads.
+    """
     from layertune.devices.emulated.backend import CardBackend
     from layertune.engine import ggml, library
 
@@ -109,7 +114,7 @@ def main(arguments: list[str]) -> int:
         ggml.serve_rpc(f"127.0.0.1:{port}", backend.device, n_threads)
     except LayertuneError as error:
         sys.stderr.write(f"{error}\n")
-    # serve_rpc returns only where the port cannot be opened; skip exit handlers, llama.cpp's threads may be running.
+    # serve_rpc returns only if the port cannot be opened. Skip exit handlers, since llama.cpp's threads may still run.
     os._exit(1)
 
 
