@@ -17,14 +17,14 @@ from layertune.devices.quantization_process import ask_mixtures
 from layertune.models import ModelShape, read_shape
 from layertune.models.gguf_header import read_header
 from layertune.models.known_models import KNOWN_MODELS, KnownModel, tensors
-from layertune.models.quantization import FILE_TYPES_OFFERED, REQUANTIZED_KEY
-from layertune.models.standin import Standin, known_standin, standin_skeleton
+from layertune.models.quantization import FILE_TYPES_OFFERED, REQUANTIZED_KEY, Mixture
+from layertune.models.standin import Standin, known_standin, standin_like, standin_skeleton
 from layertune.study.quantized import plan_quantization, standin_of
 
 MODELS = Path(__file__).parents[2] / "models"
 SMOLLM2, GEMMA3 = MODELS / "SmolLM2-135M-Instruct.Q4_1.gguf", MODELS / "gemma-3-270m-q4_k_m.gguf"
 # Its rows are multiples of 256, unlike the demo models', so that no tensor gets another type.
-SMALL = KnownModel("small", 8, 256, 256, 4, 1, n_vocab=600, tied=False)
+SMALL = KnownModel("small", 4, 256, 256, 4, 1, n_vocab=600, tied=False)
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +42,24 @@ def test_stand_ins_of_every_type_have_the_tensors_and_bytes_of_the_files_that_ll
     assert needing == {"IQ3_XS", "IQ3_XXS", "Q2_K_S", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS"}
     without = [each for each in FILE_TYPES_OFFERED if each not in needing]
     made = made_of(small, without, tmp_path / "without", None)
-    made |= made_of(small, sorted(needing), tmp_path / "with", tmp_path / "imatrix.gguf")
-    for file_type, path in made.items():
-        assert_alike(path, standin_of(str(small), file_type, with_imatrix=False), file_type, tmp_path / "standin.gguf")
+    made += made_of(small, sorted(needing), tmp_path / "with", tmp_path / "imatrix.gguf")
+    for mixture, path in made:
+        assert_alike(path, standin_like(small, mixture), mixture.file_type, tmp_path / "standin.gguf")
+    needs_one, _ = made[-1]
+    assert standin_of(str(small), needs_one.file_type, with_imatrix=False) == standin_like(small, needs_one)
 
 
 @pytest.mark.parametrize(("source", "file_type"), [(SMOLLM2, "Q3_K_M"), (GEMMA3, "Q4_K_S")], ids=["smollm2", "gemma3"])
 def test_a_stand_in_has_the_tensors_and_bytes_of_a_real_models_file(
     source: Path, file_type: str, tmp_path: Path
 ) -> None:
-    path = made_of(source, [file_type], tmp_path / "made", None)[file_type]
+    ((_, path),) = made_of(source, [file_type], tmp_path / "made", None)
     assert_alike(path, standin_of(str(source), file_type, with_imatrix=False), file_type, tmp_path / "standin.gguf")
 
 
-def made_of(source: Path, file_types: Sequence[str], folder: Path, imatrix: Path | None) -> dict[str, Path]:
+def made_of(source: Path, file_types: Sequence[str], folder: Path, imatrix: Path | None) -> list[tuple[Mixture, Path]]:
     plan = plan_quantization(source, file_types, folder, imatrix, overwrite=False)
-    return {each.mixture.file_type: Path(plan.write(each, lambda _n, _of: None).path) for each in plan.files}
+    return [(each.mixture, Path(plan.write(each, lambda _n, _of: None).path)) for each in plan.files]
 
 
 def assert_alike(made: Path, planned: Standin, file_type: str, path: Path) -> None:
