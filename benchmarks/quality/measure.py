@@ -1,0 +1,221 @@
+"""Compare layertune's figures of quality with llama-perplexity's, and time them.
+
+The demo pair is quantized by llama.cpp, and each file and cache type is compared with the file it was made from, once
+on the same tokens as llama-perplexity, once as layertune measures it. The figures of all models measured so far are
+written beside this script. `make models tools` first.
+
+    python benchmarks/quality/measure.py [--model chat|code] [--folder build/quality]
+"""
+
+import argparse
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from layertune.quality import (
+    Candidate,
+    FileQuality,
+    Quality,
+    QualityReport,
+    Scoring,
+    Text,
+    measure_quality,
+    shipped_texts,
+)
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+PERPLEXITY = ROOT / "build" / "tools" / "bin" / "llama-perplexity"
+MODELS = {"chat": "SmolLM2-135M-Instruct.Q4_1.gguf", "code": "gemma-3-270m-q4_k_m.gguf"}
+FILE_TYPES = {"Q8_0": 7, "Q4_0": 2, "IQ4_XS": 30, "Q3_K_M": 12, "Q2_K": 10}  # llama.h, enum llama_ftype
+CACHES = (("q8_0", "q8_0"), ("q8_0", "q4_0"), ("q5_1", "q5_1"), ("q4_0", "q4_0"))
+N_THREADS = 2
+
+_QUANTIZE = """
+import sys, llama_cpp
+parameters = llama_cpp.llama_model_quantize_default_params()
+parameters.ftype, parameters.allow_requantize = int(sys.argv[3]), True
+sys.exit(llama_cpp.llama_model_quantize(sys.argv[1].encode(), sys.argv[2].encode(), parameters))
+"""
+_THEIRS = {
+    "kl_divergence": r"Mean +KLD: +([\d.]+)",
+    "kl_standard_error": r"Mean +KLD: +[\d.]+ +± +([\d.]+)",
+    "top1_agreement_percent": r"Same top p: +([\d.]+)",
+    "perplexity": r"Mean PPL\(Q\) +: +([\d.]+)",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate: both tools on the same tokens, and layertune as it measures by default."""
+
+    candidate: str
+    file_bytes: int
+    same_tokens: dict[str, float]
+    llama_perplexity: dict[str, float]
+    default: dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", choices=list(MODELS), action="append")
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "quality")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    output = HERE / "quality.json"
+    found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
+    for name in options.model or list(MODELS):
+        found[MODELS[name]] = measure(ROOT / "models" / MODELS[name], options.folder)
+        output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (HERE / "quality.md").write_text("\n".join(page(found)) + "\n", encoding="utf-8")
+
+
+def measure(source: Path, folder: Path) -> dict[str, Any]:
+    """Measure one model's candidates."""
+    reference = Candidate(source)
+    candidates = [Candidate(quantized(source, name, folder)) for name in FILE_TYPES]
+    candidates += [Candidate(source, *types) for types in CACHES]
+    text = shipped_texts()[0]
+    theirs = llama_perplexity(reference, candidates, text)
+    with tempfile.TemporaryDirectory() as cache:
+        # llama-perplexity scores the second half of each context, and every whole context of the text.
+        scoring = Scoring(n_threads=N_THREADS, n_first=256, least_tokens=10**6, most_tokens=10**6)
+        same = measure_quality(reference, candidates, scoring, [text], cache=Path(cache))
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # whose children are this measurement's only
+            report, cost = pool.submit(timed, reference, candidates, Path(cache)).result()
+    rows = [
+        Row(words(each), each.path.stat().st_size, figures(ours), figures_of_tool, figures(default))
+        for each, ours, figures_of_tool, default in zip(
+            candidates, same.qualities, theirs, report.qualities, strict=True
+        )
+    ]
+    return {
+        "device": f"CPU, {os.cpu_count()} cores, {N_THREADS} threads",
+        "floor": None if report.floor is None else asdict(report.floor),
+        **cost,
+        "candidates": [asdict(row) for row in rows],
+    }
+
+
+def timed(reference: Candidate, candidates: list[Candidate], cache: Path) -> tuple[QualityReport, dict[str, float]]:
+    """Measure all candidates as layertune does by default; return also what the child process took."""
+    started_s = time.monotonic()
+    report = measure_quality(reference, candidates, Scoring(n_threads=N_THREADS), cache=cache)
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cost = {
+        "total_wall_s": time.monotonic() - started_s,
+        "total_cpu_s": usage.ru_utime + usage.ru_stime,
+        "peak_rss_bytes": usage.ru_maxrss * 1024,
+    }
+    return report, cost
+
+
+def quantized(source: Path, name: str, folder: Path) -> Path:
+    path = folder / f"{source.stem}.{name}.gguf"
+    if not path.exists():
+        command = [sys.executable, "-c", _QUANTIZE, str(source), str(path), str(FILE_TYPES[name])]
+        subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+def words(candidate: Candidate) -> str:
+    if (candidate.type_k, candidate.type_v) == ("f16", "f16"):
+        return candidate.path.name.split(".")[-2]
+    return f"cache {candidate.type_k}/{candidate.type_v}"
+
+
+def figures(quality: Quality) -> dict[str, Any]:
+    if not isinstance(quality, FileQuality):
+        return {"unknown": quality.reason}
+    divergence = quality.total.divergence
+    if divergence is None:
+        return {"unknown": quality.not_comparable}
+    return {
+        "kl_divergence": divergence.mean,
+        "kl_standard_error": divergence.standard_error,
+        "top1_agreement_percent": 100 * divergence.top1_agreement,
+        "perplexity": quality.total.perplexity,
+        "ln_ppl_change": divergence.ln_ppl_change,
+        "is_visible": quality.is_visible,
+        "n_tokens": quality.total.n_tokens,
+        "duration_s": quality.duration_s,
+        "kl_divergence_by_kind": {
+            kind: each.divergence.mean for kind, each in quality.by_kind.items() if each.divergence is not None
+        },
+    }
+
+
+def llama_perplexity(reference: Candidate, candidates: list[Candidate], text: Text) -> list[dict[str, float]]:
+    with tempfile.TemporaryDirectory() as folder:
+        file, kept = Path(folder) / "text.txt", Path(folder) / "logits"
+        file.write_text(text.content, encoding="utf-8")
+        common = ["-f", file, "-c", "512", "-b", "512", "-ub", "128", "-t", str(N_THREADS), "-ngl", "0"]
+        common += ["--kl-divergence-base", kept]
+        subprocess.run([PERPLEXITY, "-m", reference.path, *common], check=True, capture_output=True)
+        return [compared(candidate, common) for candidate in candidates]
+
+
+def compared(candidate: Candidate, common: list[Any]) -> dict[str, float]:
+    caches = ["-ctk", candidate.type_k, "-ctv", candidate.type_v]
+    command = [PERPLEXITY, "-m", candidate.path, *common, *caches, "--kl-divergence"]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return {name: float(match[1]) for name, pattern in _THEIRS.items() if (match := re.search(pattern, output))}
+
+
+def page(found: dict[str, Any]) -> list[str]:
+    lines = ["# Quality: layertune next to llama-perplexity", ""]
+    lines += ["Written by measure.py. Every candidate is compared with the file that it was made from.", ""]
+    for model, values in found.items():
+        lines += [f"## {model} ({values['device']})", "", "On the same tokens:", ""]
+        lines += ["| candidate | KL divergence | llama-perplexity | ratio | same top token, % | llama-perplexity |"]
+        lines[-1] += " PPL | llama-perplexity |"
+        lines += ["|---|--:|--:|--:|--:|--:|--:|--:|", *map(compared_row, values["candidates"]), ""]
+        lines += ["As layertune measures by default, on English, Korean and code:", ""]
+        lines += [
+            "| candidate | MiB | KL divergence | english | korean | code | same top token, % | visible | tokens | s |"
+        ]
+        lines += ["|---|--:|--:|--:|--:|--:|--:|---|--:|--:|", *map(default_row, values["candidates"]), ""]
+        floor = values["floor"]["mean"] if values["floor"] else float("nan")
+        lines += [
+            f"Floor (the reference with physical batches of 32): {floor:.4f}. All candidates, the floor and the "
+            f"reference took {values['total_wall_s']:.0f} s and {values['total_cpu_s']:.0f} CPU seconds; others worked "
+            f"on the machine, too. Peak RSS of the process that scores: {values['peak_rss_bytes'] / 2**20:.0f} MiB.",
+            "",
+        ]
+    return lines[:-1]
+
+
+def compared_row(row: dict[str, Any]) -> str:
+    ours, theirs = row["same_tokens"], row["llama_perplexity"]
+    return (
+        f"| {row['candidate']} | {ours['kl_divergence']:.6f} ± {ours['kl_standard_error']:.6f} "
+        f"| {theirs['kl_divergence']:.6f} ± {theirs['kl_standard_error']:.6f} "
+        f"| {ours['kl_divergence'] / theirs['kl_divergence']:.4f} "
+        f"| {ours['top1_agreement_percent']:.3f} | {theirs['top1_agreement_percent']:.3f} "
+        f"| {ours['perplexity']:.4f} | {theirs['perplexity']:.4f} |"
+    )
+
+
+def default_row(row: dict[str, Any]) -> str:
+    ours = row["default"]
+    kinds = " | ".join(f"{ours['kl_divergence_by_kind'][kind]:.4f}" for kind in ("english", "korean", "code"))
+    return (
+        f"| {row['candidate']} | {row['file_bytes'] / 2**20:.0f} "
+        f"| {ours['kl_divergence']:.4f} ± {ours['kl_standard_error']:.4f} | {kinds} "
+        f"| {ours['top1_agreement_percent']:.1f} | {'yes' if ours['is_visible'] else 'no'} "
+        f"| {ours['n_tokens']} | {ours['duration_s']:.0f} |"
+    )
+
+
+if __name__ == "__main__":
+    main()
