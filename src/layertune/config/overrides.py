@@ -121,7 +121,8 @@ def _pairs(options: Sequence[str], flag: str, example: str) -> dict[str, str]:
     for option in options:
         name, equals, value = option.partition("=")
         if not (name and equals and value):
-            raise UsageError(f"{flag} {option} has no = in it", remedy=f"write it like {flag} {example}")
+            what = "has no = in it" if not equals else "has nothing after =" if name else "has nothing before ="
+            raise UsageError(f"{flag} {option} {what}", remedy=f"write it like {flag} {example}")
         if name in found:
             raise UsageError(f"{flag} {name} is given twice, {found[name]} and {value}", remedy="leave one of them out")
         found[name] = value

@@ -235,8 +235,16 @@ class StudyConfig(Table):
 
     def most_kl_divergence(self) -> dict[str, float]:
         """Return by model the largest KL divergence that a file or cache type may have."""
-        floors = {each.objective.subject: each.value for each in self._floors() if each.objective.quantity == QUALITY}
-        return dict.fromkeys(self.models, self.quality.max_kl_divergence) | floors
+        return dict.fromkeys(self.models, self.quality.max_kl_divergence) | self.quality_floors()
+
+    def quality_floors(self) -> dict[str, float]:
+        """Return by model the strictest floor of its KL divergence, where there is one."""
+        floors: dict[str, float] = {}
+        for each in self._floors():
+            if each.objective.quantity == QUALITY:
+                model = each.objective.subject
+                floors[model] = min(each.value, floors.get(model, each.value))
+        return floors
 
     def _floors(self) -> list[Floor]:
         return [Floor.parse(text, list(self.models)) for text in self.floors]

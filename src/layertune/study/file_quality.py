@@ -33,6 +33,9 @@ def measure_files(study: StudyFacts) -> Qualities:
     for name, model in config.models.items():
         types = _cache_types(model)
         if not config.quality.measure or len(model.paths) * len(types) < 2:
+            if name in config.quality_floors():
+                why = "quality.measure is false" if not config.quality.measure else "it has one file and one cache type"
+                study.notify(f"warning: the floor {name}.kl_divergence is not checked: {why}")
             continue
         study.notify(f"{name}: measuring the quality of {len(model.paths) * len(types)} choices, once")
         flash_attn = dimension_values(model.space.flash_attn)[0]
@@ -50,23 +53,41 @@ def measure_files(study: StudyFacts) -> Qualities:
 
 
 def without_worse(study: StudyFacts, qualities: Qualities) -> StudyConfig:
-    """Return the config without the files and cache types of which every choice is over the limit of quality."""
+    """Return the config without the files and cache types that are over the limit of quality, alone or together.
+
+    Of a file and a cache type that are over the limit only together, the one is left out that is more often over it.
+    """
     models = dict(study.config.models)
     for name, measured in qualities.items():
         limit = study.config.most_kl_divergence()[name]
-        kept = [each for each in measured if each.kl_divergence is None or each.kl_divergence <= limit]
-        changes: dict[str, Any] = {}
-        for choice in _CHOICES:
-            there = list(dict.fromkeys(getattr(each, choice) for each in measured))
-            left = [value for value in there if any(getattr(each, choice) == value for each in kept)]
-            if len(left) < len(there) and left:
-                changes[choice] = left
-                worse = listed([value for value in there if value not in left])
-                study.notify(f"{name}: not searched, KL divergence over {limit:g}: {worse}")
-        if changes:
+        there = {choice: list(dict.fromkeys(getattr(each, choice) for each in measured)) for choice in _CHOICES}
+        kept = _within(measured, there, limit)
+        changes = {choice: values for choice, values in kept.items() if len(values) < len(there[choice])}
+        worse = [value for choice in changes for value in there[choice] if value not in kept[choice]]
+        if worse:
+            study.notify(f"{name}: not searched, KL divergence over {limit:g}: {listed(worse)}")
             space = models[name].space.model_copy(update=changes)
             models[name] = models[name].model_copy(update={"space": space})
     return study.config if models == study.config.models else study.config.model_copy(update={"models": models})
+
+
+def _within(measured: Sequence[QualityInfo], there: Mapping[str, Sequence[str]], limit: float) -> dict[str, list[str]]:
+    """Return the values of each choice of which no combination is over the limit, and at least one value of each."""
+    kept = {choice: list(values) for choice, values in there.items()}
+    while True:
+        left = [each for each in measured if all(getattr(each, choice) in kept[choice] for choice in kept)]
+        over = [each for each in left if each.kl_divergence is not None and each.kl_divergence > limit]
+        shares = {
+            (choice, value): sum(getattr(each, choice) == value for each in over)
+            / sum(getattr(each, choice) == value for each in left)
+            for choice, values in kept.items()
+            for value in values
+            if len(values) > 1
+        }
+        if not over or not shares:
+            return kept
+        choice, value = max(shares, key=lambda each: shares[each])
+        kept[choice].remove(value)
 
 
 def _cache_types(model: ModelConfig) -> list[tuple[CacheType, CacheType]]:

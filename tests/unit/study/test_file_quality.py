@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finished_study import result
-from layertune.config import StudyConfig, parse_config
+from layertune.config import StudyConfig, dimension_values, parse_config
 from layertune.export import export_files
 from layertune.results.remarks import study_remarks
 from layertune.results.result import QualityInfo
-from layertune.study.file_quality import without_worse
+from layertune.study.file_quality import measure_files, without_worse
 
 FILES = ("best.gguf", "good.gguf", "bad.gguf")
 
@@ -45,6 +45,34 @@ def test_no_file_over_the_limit_is_searched_and_every_other_one_is(divergences: 
     paths = config.models["chat"].paths
     assert list(paths) == (kept if len(kept) > 1 else [""])
     assert [path.name for path in paths.values()] == kept
+
+
+@given(st.lists(st.floats(0, 0.2), min_size=9, max_size=9))
+def test_no_combination_over_the_limit_is_left(divergences: list[float]) -> None:
+    pairs = [(file, type_k) for file in FILES for type_k in ("f16", "q8_0", "q4_0")]
+    measured = [
+        quality(file, kl, type_k=type_k) for (file, type_k), kl in zip(pairs, [0.0, *divergences[1:]], strict=True)
+    ]
+    config = without_worse(study(type_k=["f16", "q8_0", "q4_0"]), {"chat": measured})  # type: ignore[arg-type]
+    model = config.models["chat"]
+    searched = [
+        each
+        for each in measured
+        if each.file in [path.name for path in model.paths.values()]
+        and each.type_k in dimension_values(model.space.type_k)
+    ]
+    assert searched
+    assert len(searched) == 1 or all((each.kl_divergence or 0.0) <= 0.1 for each in searched)
+
+
+def test_of_two_floors_the_stricter_one_counts_and_one_that_is_not_checked_is_said() -> None:
+    floors = ["chat.kl_divergence <= 0.01", "chat.kl_divergence <= 0.5"]
+    here = study()
+    here.config = here.config.model_copy(update={"floors": floors})
+    assert here.config.most_kl_divergence() == {"chat": 0.01}
+    here.config = here.config.model_copy(update={"quality": here.config.quality.model_copy(update={"measure": False})})
+    assert measure_files(here) == {}  # type: ignore[arg-type]
+    assert here.said == ["warning: the floor chat.kl_divergence is not checked: quality.measure is false"]
 
 
 def test_a_floor_of_one_model_replaces_the_limit_of_all() -> None:
