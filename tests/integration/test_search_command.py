@@ -29,7 +29,7 @@ from postgresql import new_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_rpc")]
 
-N_KILLS = 8
+N_KILLS = 4
 
 CHAT = KnownModel("chat", 4, 256, 512, 4, 2, n_vocab=2000, tied=True)
 DEEPER = KnownModel("deeper", 6, 256, 512, 4, 2, n_vocab=2000, tied=True)
