@@ -5,7 +5,7 @@
 Runs the real search with its finals and validation runs. Trials are replayed from the tables of
 benchmarks/search_efficiency, with normal noise between loads of the size that is asked for, and a third of it between
 repetitions. A machine that becomes slower and faster is simulated, too: each load is scaled by a random walk. Prints
-Markdown, and writes choosing.md and choosing.json beside this file.
+Markdown, and writes choosing.md and choosing.json next to this file.
 """
 
 import argparse

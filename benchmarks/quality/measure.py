@@ -2,7 +2,7 @@
 
 The demo pair is quantized by llama.cpp, and each file and cache type is compared with the file it was made from, once
 on the same tokens as llama-perplexity, once as layertune measures it. The figures of all models measured so far are
-written beside this script. `make models tools` first.
+written next to this script. `make models tools` first.
 
     python benchmarks/quality/measure.py [--model chat|code] [--folder build/quality]
 """
@@ -13,7 +13,6 @@ import os
 import re
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -22,6 +21,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from layertune.devices.quantization_process import Order, quantize
 from layertune.quality import (
     Candidate,
     FileQuality,
@@ -37,16 +37,10 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PERPLEXITY = ROOT / "build" / "tools" / "bin" / "llama-perplexity"
 MODELS = {"chat": "SmolLM2-135M-Instruct.Q4_1.gguf", "code": "gemma-3-270m-q4_k_m.gguf"}
-FILE_TYPES = {"Q8_0": 7, "Q4_0": 2, "IQ4_XS": 30, "Q3_K_M": 12, "Q2_K": 10}  # llama.h, enum llama_ftype
+FILE_TYPES = ("Q8_0", "Q4_0", "IQ4_XS", "Q3_K_M", "Q2_K")
 CACHES = (("q8_0", "q8_0"), ("q8_0", "q4_0"), ("q5_1", "q5_1"), ("q4_0", "q4_0"))
 N_THREADS = 2
 
-_QUANTIZE = """
-import sys, llama_cpp
-parameters = llama_cpp.llama_model_quantize_default_params()
-parameters.ftype, parameters.allow_requantize = int(sys.argv[3]), True
-sys.exit(llama_cpp.llama_model_quantize(sys.argv[1].encode(), sys.argv[2].encode(), parameters))
-"""
 _THEIRS = {
     "kl_divergence": r"Mean +KLD: +([\d.]+)",
     "kl_standard_error": r"Mean +KLD: +[\d.]+ +± +([\d.]+)",
@@ -94,7 +88,7 @@ def measure(source: Path, folder: Path) -> dict[str, Any]:
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # whose children are this measurement's only
             report, cost = pool.submit(timed, reference, candidates, Path(cache)).result()
     rows = [
-        Row(words(each), each.path.stat().st_size, figures(ours), figures_of_tool, figures(default))
+        Row(words(each), each.path.stat().st_size, summary(ours), figures_of_tool, summary(default))
         for each, ours, figures_of_tool, default in zip(
             candidates, same.qualities, theirs, report.qualities, strict=True
         )
@@ -120,11 +114,10 @@ def timed(reference: Candidate, candidates: list[Candidate], cache: Path) -> tup
     return report, cost
 
 
-def quantized(source: Path, name: str, folder: Path) -> Path:
-    path = folder / f"{source.stem}.{name}.gguf"
+def quantized(source: Path, file_type: str, folder: Path) -> Path:
+    path = folder / f"{source.stem}.{file_type}.gguf"
     if not path.exists():
-        command = [sys.executable, "-c", _QUANTIZE, str(source), str(path), str(FILE_TYPES[name])]
-        subprocess.run(command, check=True, capture_output=True)
+        quantize(Order(source, (file_type,), path), lambda _n_done, _n_total: None)
     return path
 
 
@@ -134,7 +127,7 @@ def words(candidate: Candidate) -> str:
     return f"cache {candidate.type_k}/{candidate.type_v}"
 
 
-def figures(quality: Quality) -> dict[str, Any]:
+def summary(quality: Quality) -> dict[str, Any]:
     if not isinstance(quality, FileQuality):
         return {"unknown": quality.reason}
     divergence = quality.total.divergence

@@ -33,10 +33,11 @@ from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured
 from layertune.trial.process_runner import ProcessTrialRunner, TrialContext
 
-HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent / "time_to_answer"))
-from timed_search import Line, TimedSearch, timed_search, told_words  # noqa: E402
+sys.path.append(str(Path(__file__).parent.parent / "time_to_answer"))
 
+from timed_search import Line, TimedSearch, time_left_words, timed_search
+
+HERE = Path(__file__).parent
 N_ROUNDS = 12
 REFERENCE, CONFIRMED = "reference", "validation runs"
 EFFORT = Effort(min_repeats=3, max_repeats=3, target_spread=0.01, warm_up_s=0.5, repeat_together=False)
@@ -108,7 +109,7 @@ def claims_of(run: int, result: Result, config_path: Path, n_rounds: int) -> lis
         CONFIRMED: (result.picked("balanced"), "confirming"),
         "best single trial": (best_single_trial(result), "search"),
     }
-    if (reference := validated_beside(result)) is not None:
+    if (reference := validated_baseline(result)) is not None:
         chosen[REFERENCE] = reference, "confirming"
     if chosen[CONFIRMED][0].last_measured_in() != "confirming":
         raise SystemExit(f"run {run}: the pick was not confirmed; give the search more time")
@@ -130,7 +131,7 @@ def best_single_trial(result: Result) -> TrialInfo:
     return result.trial(choose(candidates)["balanced"])
 
 
-def validated_beside(result: Result) -> TrialInfo | None:
+def validated_baseline(result: Result) -> TrialInfo | None:
     """Return the baseline that had the pick's validation runs, too."""
     validated = [trial for trial in result.trials if trial.n_confirming > 0]
     return next((trial for trial in validated if trial.number != result.picks["balanced"]), None)
@@ -209,14 +210,14 @@ def report(config_path: Path, claims: Sequence[Claim], searches: Sequence[TimedS
         chosen = [each for each in claims if each.chosen_by == chosen_by]
         lines.append(f"- chosen by {chosen_by}: {spread([each.overstated for each in chosen])}")
         if references and chosen_by == CONFIRMED:  # the reference's figures are of the same rounds
-            beside = [(1 + each.overstated) / slower[each.run] - 1 for each in chosen if each.run in slower]
-            lines.append(f"  - with the machine's own change taken out: {spread(beside)}")
+            unchanged = [(1 + each.overstated) / slower[each.run] - 1 for each in chosen if each.run in slower]
+            lines.append(f"  - with the machine's own change taken out: {spread(unchanged)}")
         if references:
             models = dict.fromkeys(each.model for each in chosen)
             lines += [agreement(model, chosen, references) for model in models]
     if searches:
         lines.append(f"- a search took {', '.join(f'{each.end_s:.0f} s' for each in searches)}")
-        lines += [f"- {each}" for each in told_words(searches)]
+        lines += [f"- {each}" for each in time_left_words(searches)]
     return "\n".join(lines) + "\n"
 
 

@@ -1,10 +1,10 @@
-"""How long does a search take to its first `.env` and to its end, and does it tell the time left truly?
+"""How long does a search take to its first `.env` and to its end, and does it report the time left truly?
 
     python benchmarks/time_to_answer/timed_search.py [CONFIG] [--presets quick default thorough] [--seed N]
 
 Runs the command once with each preset, and reads what it prints with the time of each line. Seconds count from the line
 that begins with "study:", since what is before it (finding the device, reading headers) is the same for all. Writes
-time_to_answer.json and time_to_answer.md beside this file. On the demo's emulated card the speeds are this CPU's.
+time_to_answer.json and time_to_answer.md next to this file. On the demo's emulated card the speeds are this CPU's.
 """
 
 import argparse
@@ -32,7 +32,7 @@ class Line:
     text: str
 
     @property
-    def told_s(self) -> float | None:
+    def reported_s(self) -> float | None:
         """The seconds that the line says are left; None if it says nothing of it."""
         found = _TOLD.search(self.text)
         if found is None:
@@ -54,13 +54,13 @@ class TimedSearch:
         """Return when the lines that begin with this pattern were printed."""
         return [each.at_s for each in self.lines if re.match(begins, each.text)]
 
-    def told(self) -> list[tuple[float, float, float]]:
-        """Return (at, told, true) in seconds for each line from the third trial on that says how much is left."""
+    def time_left(self) -> list[tuple[float, float, float]]:
+        """Return (at, reported, true) in seconds for each line from the third trial on that says how much is left."""
         (third,), (stopped,) = self.ends(_TRIAL)[2:3], self.ends("stopped:")
         return [
-            (each.at_s, each.told_s, stopped - each.at_s)
+            (each.at_s, each.reported_s, stopped - each.at_s)
             for each in self.lines
-            if each.told_s is not None and third <= each.at_s < stopped - 1
+            if each.reported_s is not None and third <= each.at_s < stopped - 1
         ]
 
 
@@ -97,19 +97,19 @@ def report(config: Path, found: Sequence[TimedSearch]) -> str:
         ends = (each.first_env_s, *trials[:1], *trials[-1:], *(finals[-1:] or [None]), *(validation[-1:] or [None]))
         cells = ["–" if at_s is None else f"{at_s:.0f} s" for at_s in (*ends, each.end_s)]
         lines.append(f"| {each.preset} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *told_words(found)]) + "\n"
+    return "\n".join([*lines, "", *time_left_words(found)]) + "\n"
 
 
-def told_words(found: Sequence[TimedSearch]) -> list[str]:
-    """Return the time that was told to be left against the true one, from the third trial on."""
-    pairs = [pair for each in found for pair in each.told()]
+def time_left_words(found: Sequence[TimedSearch]) -> list[str]:
+    """Compare the reported time left with the true one, from the third trial on."""
+    pairs = [pair for each in found for pair in each.time_left()]
     if not pairs:
         return []
-    ratios = sorted(told / true for _, told, true in pairs)
+    ratios = sorted(reported / true for _, reported, true in pairs)
     n_within = sum(abs(ratio - 1) <= _WITHIN for ratio in ratios)
     return [
-        f"Time left, told from the third trial on: {n_within} of {len(ratios)} within ±{_WITHIN:.0%} of the true time; "
-        f"told over true from {ratios[0]:.2f} to {ratios[-1]:.2f}, median {ratios[len(ratios) // 2]:.2f}.",
+        f"Time left, reported from the third trial on: {n_within} of {len(ratios)} within ±{_WITHIN:.0%} of the true "
+        f"time; reported over true from {ratios[0]:.2f} to {ratios[-1]:.2f}, median {ratios[len(ratios) // 2]:.2f}.",
     ]
 
 

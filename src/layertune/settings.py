@@ -179,6 +179,12 @@ def variant(model: str, file: str) -> str:
     return f"{model}/{file}" if file else model
 
 
+def model_and_file(key: str) -> tuple[str, str]:
+    """Return the model and the file of a `variant`; of a model with one file, the file is empty."""
+    model, _, file = key.partition("/")
+    return model, file
+
+
 def parse_tensor_split(written: str | Sequence[float]) -> TensorSplit:
     """Return proportions from llama.cpp's form, like `"3,1"`, or from numbers.
 

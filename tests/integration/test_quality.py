@@ -2,30 +2,23 @@
 
 import re
 import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from layertune.devices.quantization_process import Order, quantize
 from layertune.quality import Candidate, FileQuality, Scoring, Text, measure_quality, shipped_texts
 
 pytestmark = pytest.mark.slow
 
 PERPLEXITY = Path(__file__).parents[2] / "build" / "tools" / "bin" / "llama-perplexity"
-_Q2_K = 10  # llama.h: LLAMA_FTYPE_MOSTLY_Q2_K
-_QUANTIZE = """
-import sys, llama_cpp
-parameters = llama_cpp.llama_model_quantize_default_params()
-parameters.ftype, parameters.allow_requantize, parameters.nthread = int(sys.argv[3]), True, 2
-sys.exit(llama_cpp.llama_model_quantize(sys.argv[1].encode(), sys.argv[2].encode(), parameters))
-"""
 
 
 @pytest.fixture(scope="module")
 def smaller(demo_pair: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("quality") / "chat-Q2_K.gguf"
-    command = [sys.executable, "-c", _QUANTIZE, str(demo_pair["chat"]), str(path), str(_Q2_K)]
-    subprocess.run(command, check=True, capture_output=True)
+    quantize(Order(demo_pair["chat"], ("Q2_K",), path), lambda _n_done, _n_total: None)
     return path
 
 
@@ -49,6 +42,20 @@ def test_a_smaller_file_diverges_from_its_source_and_a_copy_does_not(
     assert (same.divergence.top1_agreement, same.divergence.ln_ppl_change) == (1, pytest.approx(0, abs=1e-6))
     assert "architecture" in (found[2].not_comparable or "")
     assert 0.5 < other.bits_per_byte < 3
+
+
+def test_threads_and_larger_batches_change_no_bit(demo_pair: dict[str, Path], smaller: Path, tmp_path: Path) -> None:
+    scorings = [Scoring(n_threads=1), Scoring(n_threads=2, n_ubatch=256)]
+    texts, found = shipped_texts({"english": 1.0}), []
+    for number, scoring in enumerate(scorings):
+        few = replace(scoring, least_tokens=450, most_tokens=450)
+        report = measure_quality(
+            Candidate(demo_pair["chat"]), [Candidate(smaller)], few, texts, cache=tmp_path / str(number)
+        )
+        (quality,) = report.qualities
+        assert isinstance(quality, FileQuality)
+        found.append(quality.total)
+    assert found[0] == found[1]
 
 
 @pytest.mark.skipif(not PERPLEXITY.exists(), reason="no llama-perplexity here; make tools builds it")

@@ -14,6 +14,7 @@ from layertune.regular_files import is_there
 from layertune.report import FILE_NAME as REPORT_NAME
 from layertune.results.result import FILE_NAME
 from layertune.search.task import Event, SearchOpened, SearchStopped
+from layertune.settings import model_and_file
 from layertune.study.duration import expected_duration
 from layertune.study.searching import check_storage, nothing_chosen
 from layertune.study.study import Study, open_study
@@ -83,7 +84,7 @@ def _say_what(study: Study, folder: Path) -> None:
     say(f"device: {target.name}{size}{budget}{emulated}")
     for key, shape in study.shapes.items():
         size = format_bytes(shape.file_bytes)
-        say(f"{key.partition('/')[0]}: {shape.files[0].name}, {shape.architecture}, {shape.n_layer} layers, {size}")
+        say(f"{model_and_file(key)[0]}: {shape.files[0].name}, {shape.architecture}, {shape.n_layer} layers, {size}")
     feasible = study.feasible
     fitting = f" of which {feasible.n_settings()} fit" if feasible is not None else ""
     limit_s = config.search.timeout

@@ -1,6 +1,6 @@
 """How much a file or a cache type changes what a model generates, compared with a reference file."""
 
-from layertune.quality.divergence import Difference, Divergence, Figures, difference
+from layertune.quality.divergence import Difference, Divergence, Summary, difference
 from layertune.quality.model_files import best_file, quality_of_files
 from layertune.quality.quality import FileQuality, Quality, QualityReport, UnknownQuality, measure_quality
 from layertune.quality.scoring import Candidate, Scoring
@@ -10,11 +10,11 @@ __all__ = [
     "Candidate",
     "Difference",
     "Divergence",
-    "Figures",
     "FileQuality",
     "Quality",
     "QualityReport",
     "Scoring",
+    "Summary",
     "Text",
     "UnknownQuality",
     "best_file",

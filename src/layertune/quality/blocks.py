@@ -1,4 +1,4 @@
-"""Sums over blocks of 32 tokens: everything that is kept of a pass, and enough for every figure and its error.
+"""Sums over blocks of 32 tokens: everything that is kept of a pass, and enough for every result and its error.
 
 Neighbouring tokens have correlated divergences: the variance of the mean is up to four times what independent tokens
 would give. So errors are computed from blocks (docs/quality.md).

@@ -1,4 +1,4 @@
-"""The figures of a file's quality: by kind of text, and weighted over the kinds."""
+"""The summary of a file's quality: by kind of text, and weighted over the kinds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ class Divergence:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """A file's figures on one kind of text, or weighted over several kinds.
+class Summary:
+    """A file's quality on one kind of text, or weighted over several kinds.
 
     Attributes:
         n_tokens: The number of scored tokens.
@@ -57,12 +57,12 @@ class Difference:
     standard_error: float
 
 
-def figures(blocks: Sequence[Block]) -> Figures:
-    """Return the figures of one kind of text."""
+def summary(blocks: Sequence[Block]) -> Summary:
+    """Return the summary of one kind of text."""
     counts = [block.n_tokens for block in blocks]
     first = [block for block in blocks if block.is_first]
     against = [block.against for block in blocks if block.against is not None]
-    return Figures(
+    return Summary(
         n_tokens=sum(counts),
         ln_ppl=sum(block.nll for block in blocks) / sum(counts),
         bits_per_byte=sum(block.nll for block in first) / log(2) / sum(block.n_bytes for block in first),
@@ -78,14 +78,14 @@ def _divergence(blocks: Sequence[Block], against: Sequence[Against]) -> Divergen
     return Divergence(mean, error, sum(each.n_same_top for each in against) / sum(counts), change, change_error)
 
 
-def figures_by_kind(blocks: Sequence[Block]) -> dict[str, Figures]:
-    """Return the figures of each kind of text, in order of appearance."""
+def summaries_by_kind(blocks: Sequence[Block]) -> dict[str, Summary]:
+    """Return the summary of each kind of text, in order of appearance."""
     kinds = dict.fromkeys(block.kind for block in blocks)
-    return {kind: figures([block for block in blocks if block.kind == kind]) for kind in kinds}
+    return {kind: summary([block for block in blocks if block.kind == kind]) for kind in kinds}
 
 
-def weighted(by_kind: Mapping[str, Figures], weights: Mapping[str, float]) -> Figures:
-    """Return the averages of all kinds' figures with these weights."""
+def weighted(by_kind: Mapping[str, Summary], weights: Mapping[str, float]) -> Summary:
+    """Return the averages of all kinds with these weights."""
     total = sum(weights[kind] for kind in by_kind)
     shares = [weights[kind] / total for kind in by_kind]
 
@@ -108,7 +108,7 @@ def weighted(by_kind: Mapping[str, Figures], weights: Mapping[str, float]) -> Fi
         if len(compared) == len(found)
         else None
     )
-    return Figures(
+    return Summary(
         n_tokens=sum(each.n_tokens for each in found),
         ln_ppl=average([each.ln_ppl for each in found]),
         bits_per_byte=average([each.bits_per_byte for each in found]),

@@ -30,9 +30,6 @@ def quality_of_files(
         texts: As in `measure_quality`.
         reference: What all are compared with, with an f16 cache; by default the `best_file`.
         on_progress: As in `measure_quality`.
-
-    Returns:
-        The report; `qualities_by_choice()` finds the quality of a file with its cache types.
     """
     chosen = best_file([cached_shape(file) for file in files]) if reference is None else reference
     candidates = [Candidate(file, *types) for file in files for types in cache_types]

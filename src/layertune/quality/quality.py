@@ -12,7 +12,7 @@ from layertune.engine.library import library_key
 from layertune.models import ModelShape, cached_shape, file_sha256
 from layertune.models.disk_cache import add_entries, cache_folder, read_entries
 from layertune.quality.blocks import Against, Block
-from layertune.quality.divergence import Difference, Divergence, Figures, difference, figures_by_kind, weighted
+from layertune.quality.divergence import Difference, Divergence, Summary, difference, summaries_by_kind, weighted
 from layertune.quality.refusals import other_model, unknown_by_header
 from layertune.quality.scoring import Candidate, Item, Job, Progress, Refused, Scored, Scoring
 from layertune.quality.scoring_process import Answer, score
@@ -29,17 +29,17 @@ class FileQuality:
 
     Attributes:
         candidate: The file and its cache types.
-        by_kind: The figures for each kind of text.
+        by_kind: The summary for each kind of text.
         total: The averages over the kinds, by the weights of the texts.
         is_visible: Whether its KL divergence is at least twice the floor; None if one of them is not known.
         not_comparable: Why it has no KL divergence, None if it has one.
         duration_s: How long it was scored, without the reference.
-        blocks: What the figures are computed from.
+        blocks: What the summaries are computed from.
     """
 
     candidate: Candidate
-    by_kind: Mapping[str, Figures]
-    total: Figures
+    by_kind: Mapping[str, Summary]
+    total: Summary
     is_visible: bool | None
     not_comparable: str | None
     duration_s: float
@@ -62,7 +62,7 @@ class QualityReport:
     """The quality of all candidates against one reference.
 
     Attributes:
-        reference: The reference's own figures. Its divergence from itself is 0.
+        reference: The quality of the reference. Its divergence from itself is 0.
         floor: The divergence of the reference from itself with another physical batch, None if it is unknown. Two
             results that differ by less differ by rounding only.
         qualities: One for each candidate, in their order.
@@ -75,10 +75,6 @@ class QualityReport:
     qualities: tuple[Quality, ...]
     text_sha256: Mapping[str, str]
     weights: Mapping[str, float]
-
-    def qualities_by_choice(self) -> dict[Candidate, Quality]:
-        """Return the qualities by file and cache types."""
-        return {each.candidate: each for each in self.qualities}
 
     def difference(self, one: FileQuality, other: FileQuality) -> Difference | None:
         """Return how much larger the first one's KL divergence is, over the same tokens; None without divergences."""
@@ -160,7 +156,7 @@ def _quality(
 ) -> Quality:
     if not isinstance(answer, Scored):
         return UnknownQuality(candidate, "it was not scored" if answer is None else answer.reason)
-    by_kind = figures_by_kind(answer.blocks)
+    by_kind = summaries_by_kind(answer.blocks)
     total = weighted(by_kind, weights)
     visible = None
     if floor is not None and total.divergence is not None:

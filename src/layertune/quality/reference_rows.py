@@ -8,8 +8,8 @@ at a time: a vocabulary of 262,144 takes 1 MiB as floats.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedIOBase
 from math import isfinite, log
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +67,7 @@ class Scores:
 class ReferenceRows:
     """Rows in a file, in order."""
 
-    def __init__(self, file: BinaryIO, n_vocab: int) -> None:
+    def __init__(self, file: BufferedIOBase, n_vocab: int) -> None:
         self._file = file
         self._rows: list[tuple[float, int, float]] = []
         self._row = np.empty(n_vocab, dtype=np.uint16)
@@ -87,7 +87,7 @@ class ReferenceRows:
         """Yield the rows from the first one on."""
         self._file.seek(0)
         for span, top, nll in self._rows:
-            self._file.readinto(self._row.data)  # type: ignore[attr-defined]
+            self._file.readinto(self._row.data)
             shifted = self._row * np.float32(span / _STEPS) - np.float32(span)
             shifted[top] = 0
             yield ReferenceRow(Scores._of_shifted(shifted, top), nll)

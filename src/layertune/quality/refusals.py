@@ -6,7 +6,7 @@ from math import log
 from layertune.engine.tokenizer import TokenizerFacts
 from layertune.models import ModelShape
 from layertune.models.standin import is_standin
-from layertune.quality.divergence import Figures
+from layertune.quality.divergence import Summary
 
 RANDOM_WEIGHTS = "its weights are random, so its quality means nothing"
 NOT_FINITE = "it computes logits that are not finite"
@@ -47,6 +47,6 @@ def other_tokens(own: TokenizerFacts, reference: TokenizerFacts, *, same_ids: bo
     return None if same_ids else "it reads other tokens from the same text than the reference"
 
 
-def looks_random(by_kind: Mapping[str, Figures], n_vocab: int) -> bool:
+def looks_random(by_kind: Mapping[str, Summary], n_vocab: int) -> bool:
     """Return whether a model predicts no kind of text better than random weights do."""
     return min(found.ln_ppl for found in by_kind.values()) > _RANDOM_SHARE * log(n_vocab)

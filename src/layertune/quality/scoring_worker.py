@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BufferedIOBase
 from time import perf_counter
-from typing import BinaryIO, cast
+from typing import cast
 
 from layertune.devices import lifetime
 from layertune.devices.open_device import open_device
@@ -23,7 +24,7 @@ from layertune.engine.tokenizer import Tokenizer, TokenizerFacts
 from layertune.errors import LayertuneError
 from layertune.models.disk_cache import cache_folder
 from layertune.quality.blocks import Block, TokenScore, blocks_of
-from layertune.quality.divergence import figures_by_kind, is_precise, weighted
+from layertune.quality.divergence import is_precise, summaries_by_kind, weighted
 from layertune.quality.pieces import Piece, pieces_of, same_bytes, stages
 from layertune.quality.reference_rows import NotFinite, ReferenceRow, ReferenceRows, Scores
 from layertune.quality.refusals import NOT_FINITE, RANDOM_WEIGHTS, looks_random, other_tokens
@@ -38,7 +39,7 @@ class Scorer:
     """Scores a job's items against its reference."""
 
     def __init__(
-        self, job: Job, devices: Sequence[ggml.DeviceHandle], file: BinaryIO, send: Callable[[Message], None]
+        self, job: Job, devices: Sequence[ggml.DeviceHandle], file: BufferedIOBase, send: Callable[[Message], None]
     ) -> None:
         """`file` takes the reference's rows, `send` the messages."""
         self._job = job
@@ -83,7 +84,7 @@ class Scorer:
                     scores.append(TokenScore(n_bytes, nll, None))
                 blocks += blocks_of(piece.kind, is_first, scores)
                 self._send(Progress(None, len(scores)))
-            if is_first and looks_random(figures_by_kind(blocks), model.n_vocab):
+            if is_first and looks_random(summaries_by_kind(blocks), model.n_vocab):
                 raise _Unusable(RANDOM_WEIGHTS)
             return rows
 
@@ -98,7 +99,7 @@ class Scorer:
         self._blocks[number] += blocks
         self._duration_s[number] += perf_counter() - started_s
         weights = {text.kind: text.weight for text in self._job.texts}
-        found = weighted(figures_by_kind(self._blocks[number]), weights).divergence
+        found = weighted(summaries_by_kind(self._blocks[number]), weights).divergence
         if is_first and found is not None and not is_floor and not is_precise(found):
             return False
         self._send(Scored(number, self._blocks[number], why_not, self._duration_s[number]))
@@ -188,7 +189,7 @@ def main(arguments: list[str]) -> int:
         device = open_device(job.reference.scoring.device, ["model"], [])
         cache_folder().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=cache_folder()) as file:
-            Scorer(job, device.devices("model"), cast(BinaryIO, file), send).run()
+            Scorer(job, device.devices("model"), cast(BufferedIOBase, file), send).run()
     except LayertuneError as error:
         send(Refused(None, str(error)))
     except OSError as error:

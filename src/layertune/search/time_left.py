@@ -8,7 +8,8 @@ from layertune.sampler.stopping import LEAST_PROPOSALS
 from layertune.search.finals import RoundMeasured
 from layertune.search.task import Event, ReferenceMeasured, SearchTask, TrialFinished, TrialStarted
 
-# All loads of the finals, for each contender of the first round: the mean over the noises of benchmarks/choosing.
+# A guess at all loads of the finals, for each contender of the first round; the rounds themselves replace it. Simulated
+# searches need 1.6 to 3.3, more the larger the noise.
 LOADS_PER_CONTENDER = 2.0
 
 # A search that may end early does so a few trials after the rule allows it (benchmarks/choosing).

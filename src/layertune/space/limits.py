@@ -8,7 +8,7 @@ from layertune.errors import NothingFits
 from layertune.memory.buffers import HOST, BufferBytes, device_name, resident_bytes
 from layertune.results.trial_summary import reason
 from layertune.results.trials import FinishedTrial
-from layertune.settings import EngineSettings, SplitSettings, variant
+from layertune.settings import EngineSettings, SplitSettings, model_and_file, variant
 from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
 from layertune.units import join_bytes
 
@@ -61,7 +61,7 @@ class Limits:
     @property
     def n_models(self) -> int:
         """How many models the study has."""
-        return len({key.partition("/")[0] for key in self.file_bytes})
+        return len({model_and_file(key)[0] for key in self.file_bytes})
 
     def ram_excess_bytes(self, name: str, engine: EngineSettings, on_host: BufferBytes) -> int:
         """Return by how much a model's host buffers exceed its RAM limit; negative if they keep it."""

@@ -1,6 +1,7 @@
 """What the files and cache types of a study cost in quality, measured before its first trial."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -28,14 +29,13 @@ def measure_files(study: StudyFacts) -> Qualities:
         ConfigError: `quality.text` cannot be read.
     """
     config, found = study.config, dict[str, Sequence[QualityInfo]]()
+    for words in unchecked_floors(config):
+        study.notify(f"warning: {words}")
     text = config.quality.text
     texts = None if text is None else [own_text(text)]
     for name, model in config.models.items():
         types = _cache_types(model)
-        if not config.quality.measure or len(model.paths) * len(types) < 2:
-            if name in config.quality_floors():
-                why = "quality.measure is false" if not config.quality.measure else "it has one file and one cache type"
-                study.notify(f"warning: the floor {name}.kl_divergence is not checked: {why}")
+        if _why_unmeasured(config, name) is not None:
             continue
         study.notify(f"{name}: measuring the quality of {len(model.paths) * len(types)} choices, once")
         flash_attn = dimension_values(model.space.flash_attn)[0]
@@ -52,42 +52,73 @@ def measure_files(study: StudyFacts) -> Qualities:
     return found
 
 
-def without_worse(study: StudyFacts, qualities: Qualities) -> StudyConfig:
+def unchecked_floors(config: StudyConfig) -> Iterator[str]:
+    """Yield a sentence for each floor of quality that nothing is measured for."""
+    for name in config.quality_floors():
+        why = _why_unmeasured(config, name)
+        if why is not None:
+            yield f"the floor {name}.kl_divergence is not checked: {why}"
+
+
+def _why_unmeasured(config: StudyConfig, name: str) -> str | None:
+    if not config.quality.measure:
+        return "quality.measure is false"
+    model = config.models[name]
+    return "it has one file and one cache type" if len(model.paths) * len(_cache_types(model)) < 2 else None
+
+
+def without_worse(config: StudyConfig, qualities: Qualities, notify: Callable[[str], None]) -> StudyConfig:
     """Return the config without the files and cache types that are over the limit of quality, alone or together.
 
     Of a file and a cache type that are over the limit only together, the one is left out that is more often over it.
     """
-    models = dict(study.config.models)
+    models, limits = dict(config.models), config.most_kl_divergence()
     for name, measured in qualities.items():
-        limit = study.config.most_kl_divergence()[name]
+        limit = limits[name]
         there = {choice: list(dict.fromkeys(getattr(each, choice) for each in measured)) for choice in _CHOICES}
         kept = _within(measured, there, limit)
         changes = {choice: values for choice, values in kept.items() if len(values) < len(there[choice])}
         worse = [value for choice in changes for value in there[choice] if value not in kept[choice]]
         if worse:
-            study.notify(f"{name}: not searched, KL divergence over {limit:g}: {listed(worse)}")
+            notify(f"{name}: not searched, KL divergence over {limit:g}: {listed(worse)}")
             space = models[name].space.model_copy(update=changes)
             models[name] = models[name].model_copy(update={"space": space})
-    return study.config if models == study.config.models else study.config.model_copy(update={"models": models})
+        if _over(_among(measured, kept), limit):
+            rest = ", ".join(value for choice in _CHOICES for value in kept[choice])
+            notify(f"warning: {name}: every choice has a KL divergence over {limit:g}; {rest} is searched")
+    return config if models == config.models else config.model_copy(update={"models": models})
 
 
 def _within(measured: Sequence[QualityInfo], there: Mapping[str, Sequence[str]], limit: float) -> dict[str, list[str]]:
     """Return the values of each choice of which no combination is over the limit, and at least one value of each."""
     kept = {choice: list(values) for choice, values in there.items()}
     while True:
-        left = [each for each in measured if all(getattr(each, choice) in kept[choice] for choice in kept)]
-        over = [each for each in left if each.kl_divergence is not None and each.kl_divergence > limit]
-        shares = {
-            (choice, value): sum(getattr(each, choice) == value for each in over)
-            / sum(getattr(each, choice) == value for each in left)
-            for choice, values in kept.items()
-            for value in values
-            if len(values) > 1
-        }
-        if not over or not shares:
+        left = _among(measured, kept)
+        over = _over(left, limit)
+        values = [(choice, value) for choice, values in kept.items() for value in values if len(values) > 1]
+        if not over or not values:
             return kept
-        choice, value = max(shares, key=lambda each: shares[each])
+
+        choice, value = max(values, key=partial(_badness, left, over))
         kept[choice].remove(value)
+
+
+def _badness(
+    left: Sequence[QualityInfo], over: Sequence[QualityInfo], choice_and_value: tuple[str, str]
+) -> tuple[float, float]:
+    """Return the share of a value's combinations that are over the limit, and the largest KL divergence of these."""
+    choice, value = choice_and_value
+    mine = [each.kl_divergence for each in over if getattr(each, choice) == value and each.kl_divergence is not None]
+    n_all = sum(getattr(each, choice) == value for each in left)
+    return len(mine) / n_all, max(mine, default=0.0)
+
+
+def _among(measured: Sequence[QualityInfo], kept: Mapping[str, Sequence[str]]) -> list[QualityInfo]:
+    return [each for each in measured if all(getattr(each, choice) in values for choice, values in kept.items())]
+
+
+def _over(measured: Sequence[QualityInfo], limit: float) -> list[QualityInfo]:
+    return [each for each in measured if each.kl_divergence is not None and each.kl_divergence > limit]
 
 
 def _cache_types(model: ModelConfig) -> list[tuple[CacheType, CacheType]]:
@@ -110,9 +141,9 @@ def _info(quality: Quality, report: QualityReport) -> QualityInfo:
     if not isinstance(quality, FileQuality):
         return QualityInfo(**named, unknown=quality.reason)
     total, divergence = quality.total, quality.total.divergence
-    figures: dict[str, Any] = {"bits_per_byte": total.bits_per_byte, "is_visible": quality.is_visible}
+    measured: dict[str, Any] = {"bits_per_byte": total.bits_per_byte, "is_visible": quality.is_visible}
     if divergence is not None:
-        figures |= {
+        measured |= {
             "kl_divergence": max(0.0, divergence.mean),
             "standard_error": divergence.standard_error,
             "top1_agreement": divergence.top1_agreement,
@@ -123,4 +154,4 @@ def _info(quality: Quality, report: QualityReport) -> QualityInfo:
                 if each.divergence is not None
             },
         }
-    return QualityInfo(**named, **figures)
+    return QualityInfo(**named, **measured)

@@ -14,7 +14,7 @@ from layertune.memory import ModelMemory, Planner
 from layertune.memory.plan import Overhead
 from layertune.memory.planner import FilesMemory
 from layertune.models import ModelShape, cached_shape, check_generates
-from layertune.settings import EngineSettings, variant
+from layertune.settings import EngineSettings, model_and_file, variant
 
 if TYPE_CHECKING:
     from layertune.results.result import ModelInfo  # slower to import than an estimate takes
@@ -105,7 +105,7 @@ def by_model(shapes: Mapping[str, ModelShape]) -> dict[str, dict[str, tuple[str,
     """Return by model and file's name the key of each shape, and the shape."""
     found: dict[str, dict[str, tuple[str, ModelShape]]] = {}
     for key, shape in shapes.items():
-        name, _, file = key.partition("/")
+        name, file = model_and_file(key)
         found.setdefault(name, {})[file] = key, shape
     return found
 

@@ -9,6 +9,7 @@ from layertune.regular_files import RESULT_BYTES, is_folder, read_text
 from layertune.results.result import FILE_NAME, Result, read_result, write_study_file
 from layertune.sampler.observations import observations
 from layertune.sampler.posterior import Observation
+from layertune.settings import model_and_file
 
 COPY_NAME = "warm_start.json"
 
@@ -27,7 +28,7 @@ def read_prior(study: Path, shapes: Mapping[str, ModelShape]) -> dict[str, list[
         ConfigError: it measured none of these models.
     """
     result = read_result(study)
-    alike = [name for key, shape in shapes.items() if _is_alike(result, name := key.partition("/")[0], shape)]
+    alike = [name for key, shape in shapes.items() if _is_alike(result, name := model_and_file(key)[0], shape)]
     found = {name: observations(result, name) for name in dict.fromkeys(alike)}
     if not any(found.values()):
         raise ConfigError(
@@ -38,5 +39,5 @@ def read_prior(study: Path, shapes: Mapping[str, ModelShape]) -> dict[str, list[
 
 
 def _is_alike(result: Result, name: str, shape: ModelShape) -> bool:
-    models = [model for key, model in result.variants().items() if key.partition("/")[0] == name]
+    models = [model for key, model in result.variants().items() if model_and_file(key)[0] == name]
     return (shape.architecture, shape.n_layer) in [(each.architecture, each.n_layer) for each in models]

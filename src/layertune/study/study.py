@@ -79,7 +79,7 @@ class Study(StudyFacts):
 
         study: StudyFacts = self
         if quality := measure_files(self):
-            study = replace(open_study(without_worse(self, quality), self.notify), quality=quality)
+            study = replace(open_study(without_worse(self.config, quality, self.notify), self.notify), quality=quality)
         return search(study, folder, storage=storage, resume=resume, on_event=on_event)
 
 

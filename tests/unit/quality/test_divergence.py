@@ -1,4 +1,4 @@
-"""Figures of synthetic blocks: weights, standard errors and paired differences."""
+"""Summary of synthetic blocks: weights, standard errors and paired differences."""
 
 from math import inf, log, sqrt
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from layertune.quality.blocks import Against, Block, TokenScore, blocks_of, mean_and_error
-from layertune.quality.divergence import difference, figures, figures_by_kind, weighted
+from layertune.quality.divergence import difference, summaries_by_kind, summary, weighted
 
 
 def block(divergence: float, *, kind: str = "english", nll: float = 2.0, is_first: bool = True) -> Block:
@@ -37,7 +37,7 @@ def test_tokens_that_vary_together_do_not_make_a_mean_more_precise() -> None:
 
 
 def test_figures_of_one_kind() -> None:
-    found = figures([block(0.1), block(0.3, is_first=False, nll=3.0)])
+    found = summary([block(0.1), block(0.3, is_first=False, nll=3.0)])
     assert found.n_tokens == 64
     assert found.ln_ppl == pytest.approx(2.5)
     assert found.bits_per_byte == pytest.approx(32 * 2.0 / log(2) / 100)  # of the first tokens only
@@ -49,7 +49,7 @@ def test_figures_of_one_kind() -> None:
 
 def test_kinds_are_weighted() -> None:
     blocks = [block(0.1), block(0.1), block(0.4, kind="code"), block(0.6, kind="code")]
-    by_kind = figures_by_kind(blocks)
+    by_kind = summaries_by_kind(blocks)
     total = weighted(by_kind, {"english": 1, "code": 3}).divergence
     assert total is not None
     assert total.mean == pytest.approx(0.25 * 0.1 + 0.75 * 0.5)
@@ -66,6 +66,6 @@ def test_candidates_are_compared_on_the_same_tokens() -> None:
 
 def test_another_model_has_bits_per_byte_only() -> None:
     other = Block("english", True, 32, 100, 64.0, None)
-    assert figures([other]).divergence is None
-    assert weighted(figures_by_kind([other]), {"english": 1}).bits_per_byte == pytest.approx(64 / log(2) / 100)
+    assert summary([other]).divergence is None
+    assert weighted(summaries_by_kind([other]), {"english": 1}).bits_per_byte == pytest.approx(64 / log(2) / 100)
     assert difference([other], [block(0.1)], {"english": 1}) is None

@@ -21,7 +21,7 @@ def exact_divergence(reference: ROW, other: ROW) -> float:
 
 
 def kept(row: ROW) -> ReferenceRows:
-    rows = ReferenceRows(BytesIO(), len(row))  # type: ignore[arg-type]
+    rows = ReferenceRows(BytesIO(), len(row))
     scores = Scores.of(row)
     rows.add(scores, scores.nll(0))
     return rows

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from layertune.engine.tokenizer import TokenizerFacts
-from layertune.quality.divergence import Figures
+from layertune.quality.divergence import Summary
 from layertune.quality.refusals import looks_random, other_model, other_tokens, unknown_by_header
 from small_shapes import shape
 
@@ -34,7 +34,7 @@ def test_equal_tokenizers_are_compared_if_they_read_the_same_tokens() -> None:
 
 @pytest.mark.parametrize(("share", "random"), [(0.5, False), (0.69, False), (0.71, True), (1.0, True)])
 def test_a_model_that_predicts_no_text_has_random_weights(share: float, random: bool) -> None:
-    by_kind = {kind: Figures(100, share * log(1000) + more, 1.0, None) for kind, more in (("a", 0.0), ("b", 2.0))}
+    by_kind = {kind: Summary(100, share * log(1000) + more, 1.0, None) for kind, more in (("a", 0.0), ("b", 2.0))}
     assert looks_random(by_kind, 1000) == random
 
 

@@ -1,6 +1,6 @@
 """Files and cache types that cost too much quality are not searched."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,24 @@ from layertune.config import StudyConfig, dimension_values, parse_config
 from layertune.export import export_files
 from layertune.results.remarks import study_remarks
 from layertune.results.result import QualityInfo
-from layertune.study.file_quality import measure_files, without_worse
+from layertune.study.file_quality import unchecked_floors, without_worse
 
 FILES = ("best.gguf", "good.gguf", "bad.gguf")
 
 
-@dataclass
-class FakeStudy:
-    config: StudyConfig
-    said: list[str] = field(default_factory=list)
+def study(limit: float = 0.1, floors: Sequence[str] = (), measure: bool = True, **space: Any) -> StudyConfig:
+    table = {
+        "models": {"chat": {"files": list(FILES), "space": space}},
+        "quality": {"max_kl_divergence": limit, "measure": measure},
+        "floors": list(floors),
+    }
+    return parse_config(table, source="test", folder=Path())
 
-    def notify(self, words: str) -> None:
-        self.said.append(words)
 
-
-def study(limit: float = 0.1, **space: Any) -> FakeStudy:
-    table = {"models": {"chat": {"files": list(FILES), "space": space}}, "quality": {"max_kl_divergence": limit}}
-    return FakeStudy(parse_config(table, source="test", folder=Path()))
+def left(config: StudyConfig, measured: Sequence[QualityInfo]) -> tuple[StudyConfig, list[str]]:
+    """The config without what is too bad, and what was said."""
+    said: list[str] = []
+    return without_worse(config, {"chat": measured}, said.append), said
 
 
 def quality(file: str, divergence: float | None, **changes: Any) -> QualityInfo:
@@ -40,7 +41,7 @@ def quality(file: str, divergence: float | None, **changes: Any) -> QualityInfo:
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=2), st.floats(0.001, 1))
 def test_no_file_over_the_limit_is_searched_and_every_other_one_is(divergences: list[float], limit: float) -> None:
     measured = [quality(file, kl) for file, kl in zip(FILES, (0.0, *divergences), strict=True)]
-    config = without_worse(study(limit), {"chat": measured})  # type: ignore[arg-type]
+    config, _ = left(study(limit), measured)
     kept = [each.file for each in measured if (each.kl_divergence or 0.0) <= limit]
     paths = config.models["chat"].paths
     assert list(paths) == (kept if len(kept) > 1 else [""])
@@ -53,7 +54,7 @@ def test_no_combination_over_the_limit_is_left(divergences: list[float]) -> None
     measured = [
         quality(file, kl, type_k=type_k) for (file, type_k), kl in zip(pairs, [0.0, *divergences[1:]], strict=True)
     ]
-    config = without_worse(study(type_k=["f16", "q8_0", "q4_0"]), {"chat": measured})  # type: ignore[arg-type]
+    config, _ = left(study(type_k=["f16", "q8_0", "q4_0"]), measured)
     model = config.models["chat"]
     searched = [
         each
@@ -65,42 +66,49 @@ def test_no_combination_over_the_limit_is_left(divergences: list[float]) -> None
     assert len(searched) == 1 or all((each.kl_divergence or 0.0) <= 0.1 for each in searched)
 
 
-def test_of_two_floors_the_stricter_one_counts_and_one_that_is_not_checked_is_said() -> None:
-    floors = ["chat.kl_divergence <= 0.01", "chat.kl_divergence <= 0.5"]
-    here = study()
-    here.config = here.config.model_copy(update={"floors": floors})
-    assert here.config.most_kl_divergence() == {"chat": 0.01}
-    here.config = here.config.model_copy(update={"quality": here.config.quality.model_copy(update={"measure": False})})
-    assert measure_files(here) == {}  # type: ignore[arg-type]
-    assert here.said == ["warning: the floor chat.kl_divergence is not checked: quality.measure is false"]
-
-
-def test_a_floor_of_one_model_replaces_the_limit_of_all() -> None:
-    here = study()
-    config = here.config.model_copy(update={"floors": ["chat.kl_divergence <= 0.02"]})
-    measured = [quality(file, kl) for file, kl in zip(FILES, (0.0, 0.02, 0.021), strict=True)]
-    left = without_worse(FakeStudy(config), {"chat": measured})  # type: ignore[arg-type]
-    assert list(left.models["chat"].paths) == list(FILES[:2])
+def test_of_two_floors_the_stricter_one_counts() -> None:
+    config = study(floors=["chat.kl_divergence <= 0.01", "chat.kl_divergence <= 0.5"])
+    assert config.most_kl_divergence() == {"chat": 0.01}
     assert config.resolved_floors() == []
 
 
-def test_what_is_left_out_is_said_and_an_unknown_quality_is_searched() -> None:
-    here = study()
-    measured = [
-        quality("best.gguf", 0.0),
-        quality("good.gguf", None, unknown="random weights"),
-        quality("bad.gguf", 0.3),
+def test_a_floor_that_nothing_is_measured_for_is_said() -> None:
+    floors = ["chat.kl_divergence <= 0.01"]
+    assert list(unchecked_floors(study(floors=floors))) == []
+    assert list(unchecked_floors(study(floors=floors, measure=False))) == [
+        "the floor chat.kl_divergence is not checked: quality.measure is false"
     ]
-    config = without_worse(here, {"chat": measured})  # type: ignore[arg-type]
+    assert list(unchecked_floors(study(floors=floors, file="best.gguf"))) == [
+        "the floor chat.kl_divergence is not checked: it has one file and one cache type"
+    ]
+
+
+def test_a_floor_of_one_model_replaces_the_limit_of_all() -> None:
+    measured = [quality(file, kl) for file, kl in zip(FILES, (0.0, 0.02, 0.021), strict=True)]
+    config, _ = left(study(floors=["chat.kl_divergence <= 0.02"]), measured)
+    assert list(config.models["chat"].paths) == list(FILES[:2])
+
+
+def test_what_is_left_out_is_said_and_an_unknown_quality_is_searched() -> None:
+    unknown = quality("good.gguf", None, unknown="random weights")
+    measured = [quality("best.gguf", 0.0), unknown, quality("bad.gguf", 0.3)]
+    config, said = left(study(), measured)
     assert list(config.models["chat"].paths) == ["best.gguf", "good.gguf"]
-    assert here.said == ["chat: not searched, KL divergence over 0.1: bad.gguf"]
-    assert without_worse(study(), {"chat": measured[:2]}) == study().config  # type: ignore[arg-type]
+    assert said == ["chat: not searched, KL divergence over 0.1: bad.gguf"]
+    assert left(study(), measured[:2]) == (study(), [])
+
+
+def test_where_every_choice_is_over_the_limit_the_rest_is_searched_and_that_is_said() -> None:
+    measured = [quality("best.gguf", 0.2, type_k="q4_0"), quality("good.gguf", 0.4, type_k="q4_0")]
+    config, said = left(study(type_k="q4_0"), measured)
+    assert config.models["chat"].paths == {"": Path("best.gguf")}
+    assert said[-1] == "warning: chat: every choice has a KL divergence over 0.1; best.gguf, q4_0, f16 is searched"
 
 
 def test_a_cache_type_of_which_every_choice_is_over_the_limit_is_not_searched() -> None:
     pairs = [("f16", 0.0), ("q8_0", 0.01), ("q4_0", 0.4)]
     measured = [quality(file, kl, type_k=type_k) for file in FILES for type_k, kl in pairs]
-    config = without_worse(study(type_k=["f16", "q8_0", "q4_0"]), {"chat": measured})  # type: ignore[arg-type]
+    config, _ = left(study(type_k=["f16", "q8_0", "q4_0"]), measured)
     assert config.models["chat"].space.type_k == ["f16", "q8_0"]
     assert list(config.models["chat"].paths) == list(FILES)
 
