@@ -47,6 +47,7 @@ def result(
     planned: Planned | None = None,
     trials: Sequence[FinishedTrial] | None = None,
     references: Sequence[Reference] = (),
+    choice: Choice | None = None,
     **changes: Any,
 ) -> Result:
     """Return the result of `trials`, without them of `screened`; `changes` are of its provenance."""
@@ -70,5 +71,5 @@ def result(
     }
     provenance = Provenance(**values | changes)
     finished = screened() if trials is None else trials
-    choice = Choice.of(finished, provenance.objectives, provenance.floors, provenance.weights)
-    return summarise(provenance, finished, choice, planned, references=references)
+    found = choice or Choice.of(finished, provenance.objectives, provenance.floors, provenance.weights)
+    return summarise(provenance, finished, found, planned, references=references)

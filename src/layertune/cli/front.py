@@ -5,6 +5,7 @@ from typing import Any
 
 from layertune.cli.console import Table, show, show_json, show_table, show_width, shows_on_terminal
 from layertune.report.scatter import front_plot
+from layertune.results.price import divergence_text, pick_price_words
 from layertune.results.remarks import baseline_words, gain_words, study_remarks
 from layertune.results.result import Result, TrialInfo, read_result
 from layertune.results.trial_info import MetricInfo
@@ -36,7 +37,7 @@ def print_front(result: Result) -> None:
     if result.baselines:
         show("")
         show_table(baseline_table(result))
-    if remarks := study_remarks(result):
+    if remarks := [*pick_price_words(result), *study_remarks(result)]:
         show("", *remarks)
 
 
@@ -47,6 +48,8 @@ def front_table(result: Result) -> Table:
     for name in result.models:
         if name in result.files:
             table.column("", "file")
+        if name in result.quality:
+            table.column("", "KL div.", right=True)
         table.column(name, "layers", right=True)
         table.column("", "-c -b", right=True)
         table.column("tokens/s", "alone", right=True)
@@ -82,6 +85,7 @@ def _row(result: Result, trial: TrialInfo) -> list[str]:
         layers = f"{split}{engine.n_gpu_layers}/{result.model_of(name, engine).n_layer + 1}"
         alone, together = metrics["tokens_per_s"], metrics["tokens_per_s_together"]
         cells += [engine.file] if name in result.files else []
+        cells += [divergence_text(result.quality_of(name, engine))] if name in result.quality else []
         cells += [layers, f"{engine.n_ctx} {engine.n_batch}", _speed(alone), f"{together.median:.1f}"]
     cells.append(format_bytes(trial.vram.peak_bytes) if trial.vram else "–")
     cells.append(str(1 + trial.n_all_rounds()))

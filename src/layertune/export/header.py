@@ -1,6 +1,6 @@
 """The comment at the top of every export: study, trial, hardware and measured speeds."""
 
-from layertune.results.remarks import cost_words
+from layertune.results.price import price_words
 from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import MetricInfo
 from layertune.units import format_bytes
@@ -38,9 +38,7 @@ def provenance_lines(result: Result, trial: TrialInfo) -> list[str]:
             f"{name}: {_rate(metrics['tokens_per_s'])} alone{others} "
             f"({workload.n_prompt} prompt + {workload.n_generate} generated tokens)"
         )
-        quality = result.quality_of(name, trial.settings[name])
-        if quality is not None:
-            lines.append(f"{name}: quality, KL divergence from {quality.reference}: {cost_words(quality)}")
+    lines += price_words(result, trial)
     if trial.vram is not None:
         limit_bytes = result.budget.vram_bytes
         budget = f" of a budget of {format_bytes(limit_bytes)}" if limit_bytes is not None else ""

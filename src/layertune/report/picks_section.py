@@ -5,6 +5,7 @@ from layertune.export import EXPORTERS, MODELS_DIR, export_trial
 from layertune.report.markup import Html, details, escape, join, paragraph, section, table
 from layertune.report.memory_section import headroom_cell
 from layertune.report.source import Source, distinct_picks, model_cells, model_headings
+from layertune.results.price import pick_price_words
 from layertune.results.result import Result
 
 _MEANINGS = (
@@ -25,7 +26,8 @@ def picks_section(result: Result) -> Html:
         [escape(names), source.number(), *model_cells(result, source), source.peak(), headroom_cell(result, source)]
         for names, source in picked
     ]
-    return section("picks", "Picks", table("The picks", headings, rows), paragraph(_MEANINGS, "note"))
+    prices = map(paragraph, pick_price_words(result))
+    return section("picks", "Picks", table("The picks", headings, rows), *prices, paragraph(_MEANINGS, "note"))
 
 
 def exports_section(result: Result) -> Html:

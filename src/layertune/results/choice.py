@@ -12,7 +12,7 @@ Only measurements of the same stage and round are compared (`trials.Round`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from layertune.config.objective import VRAM_PEAK, Floor, Objective
 from layertune.results.estimates import Estimates
@@ -45,12 +45,14 @@ class Choice:
             in for it.
         picks: A trial's number by the name of the pick; see `picks.choose`.
         decided: Whether noise could no longer change a pick by `margin`; None without finals, estimates or a margin.
+        reference_picks: The picks among the trials with the reference files, where quality was measured.
     """
 
     front: tuple[FinishedTrial, ...]
     stand_ins: Mapping[int, int]
     picks: Mapping[str, int]
     decided: bool | None
+    reference_picks: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(

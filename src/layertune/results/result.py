@@ -27,6 +27,7 @@ from layertune.results.study_info import (
     ModelInfo,
     ObjectiveInfo,
     PlanInfo,
+    PriceInfo,
     QualityInfo,
     ReferenceInfo,
     StudyInfo,
@@ -94,6 +95,7 @@ class Result(Part):
     trials: list[TrialInfo]
     pareto: list[Number]
     picks: dict[str, Number]
+    prices: list[PriceInfo] = Field(default_factory=list)  # of picks that do not load the reference files
     references: list[ReferenceInfo] = Field(default_factory=list)
     clock: ClockInfo | None = None
 
@@ -101,7 +103,7 @@ class Result(Part):
     def _without_no_files(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A study whose models have one file each is written as before there could be several."""
         written: dict[str, Any] = write(self)
-        return {key: each for key, each in written.items() if each or key not in ("files", "quality")}
+        return {key: each for key, each in written.items() if each or key not in ("files", "quality", "prices")}
 
     @model_validator(mode="after")
     def _check_whole(self) -> "Result":
@@ -139,6 +141,9 @@ class Result(Part):
         for trial in self.trials:
             if trial.tied_with is not None and trial.tied_with not in numbers:
                 raise ValueError(f"trial {trial.number} is tied with trial {trial.tied_with}, which is not there")
+        for price in self.prices:
+            if not {price.trial, price.reference_trial} <= set(numbers):
+                raise ValueError(f"prices name trial {price.trial} or {price.reference_trial}, which is not there")
         for name, baseline in self.baselines.items():
             if baseline.trial is not None and baseline.trial not in numbers:
                 raise ValueError(f"baselines.{name} names trial {baseline.trial}, which is not there")

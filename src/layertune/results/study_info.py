@@ -111,6 +111,11 @@ class QualityInfo(Part):
     text_sha256: dict[str, str] = Field(default_factory=dict)
     unknown: str | None = None
 
+    @property
+    def is_reference(self) -> bool:
+        """Whether the others are compared with it."""
+        return (self.file, self.type_k, self.type_v) == (self.reference, "f16", "f16")
+
 
 class WorkloadInfo(Part):
     n_prompt: AtLeastOne
@@ -173,6 +178,17 @@ class BaselineInfo(Part):
     planned_bytes: Bytes | None
     note: str
     balanced: dict[str, ComparisonInfo] = Field(default_factory=dict)
+
+
+class PriceInfo(Part):
+    """How many times as fast a picked trial is as the same pick among the trials with the reference files, by model.
+
+    A ratio has no interval where the two were not measured in the same rounds.
+    """
+
+    trial: Number
+    reference_trial: Number
+    speeds: dict[str, ComparisonInfo]
 
 
 class ReferenceInfo(Part):

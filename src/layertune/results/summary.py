@@ -10,11 +10,11 @@ from layertune.memory import Planner
 from layertune.memory.correction import Correction
 from layertune.results.choice import Choice
 from layertune.results.drift import Reference, drifts
+from layertune.results.price import compare_speeds, prices
 from layertune.results.result import (
     BaselineInfo,
     BudgetInfo,
     ClockInfo,
-    ComparisonInfo,
     HardwareInfo,
     HostLimitsInfo,
     LlamaCpp,
@@ -26,7 +26,6 @@ from layertune.results.result import (
     StudyInfo,
     WorkloadInfo,
 )
-from layertune.results.statistics import compare
 from layertune.results.study_info import QualityInfo, variants
 from layertune.results.trial_summary import PlanFunction, trial_info
 from layertune.results.trials import FinishedTrial
@@ -128,6 +127,7 @@ def summarise(
         decided=choice.decided,
         pareto=[trial.number for trial in choice.front],
         picks=dict(choice.picks),
+        prices=prices(choice.picks, choice.reference_picks, by_number),
         references=_references(references),
         clock=clock,
     )
@@ -159,24 +159,8 @@ def _baseline(
         trial=None if trial is None else trial.number,
         planned_bytes=None if plan is None else plan(settings).device_bytes,
         note=baseline.note,
-        balanced={} if pick is None or trial is None or pick.number == trial.number else _gain(pick, trial),
+        balanced={} if pick is None or trial is None or pick.number == trial.number else compare_speeds(pick, trial),
     )
-
-
-def _gain(pick: FinishedTrial, baseline: FinishedTrial) -> dict[str, ComparisonInfo]:
-    """Compare the reported speeds of the two; empty where these were not measured in the same rounds."""
-    compared = {
-        name: compare(
-            pick.by_round(name, "tokens_per_s", pick.reported_by),
-            baseline.by_round(name, "tokens_per_s", baseline.reported_by),
-        )
-        for name in pick.settings
-    }
-    return {
-        name: ComparisonInfo(ratio=each.ratio, low=each.low, high=each.high, clear=each.clear)
-        for name, each in compared.items()
-        if each is not None
-    }
 
 
 def _references(references: Sequence[Reference]) -> list[ReferenceInfo]:

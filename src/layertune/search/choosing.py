@@ -1,6 +1,7 @@
 """The choice of one study, from its trials and everything that is stored of their rounds."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from layertune.results.choice import Choice
 from layertune.results.estimates import Estimates
@@ -111,4 +112,16 @@ class Choosing:
     def _choose(self, trials: Sequence[FinishedTrial], known: Estimates) -> Choice:
         task = self._task
         margin = task.schedule.finals_effort.target_spread
-        return Choice.of(trials, task.objectives, task.floors, task.weights, margin, known)
+        choice = Choice.of(trials, task.objectives, task.floors, task.weights, margin, known)
+        if not task.reference_files:
+            return choice
+        best = [each for each in trials if self._loads_references(each)]
+        among = Choice.of(best, task.objectives, task.floors, task.weights, None, known)
+        return replace(choice, reference_picks=among.picks)
+
+    def _loads_references(self, trial: FinishedTrial) -> bool:
+        return all(
+            getattr(trial.settings[model], field) == value
+            for model, fields in self._task.reference_files.items()
+            for field, value in fields.items()
+        )

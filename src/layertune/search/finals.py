@@ -238,11 +238,15 @@ def to_validate(
     known: Estimates,
     weights: Weights,
 ) -> list[FinishedTrial]:
-    """Return what is measured once more, in the order of the numbers: the balanced pick and the best other baseline."""
+    """Return what is measured once more, in the order of the numbers: the balanced pick, the best other baseline, and
+    the balanced pick with the reference files."""
     pick = choice.picks.get(BALANCED)
+    if pick is None:
+        return []
     rivals = [each for each in feasible_trials(trials) if each.number != pick]
     best = best_baseline(rivals, baselines, known, weights)
-    return [each for each in trials if pick is not None and (each.number == pick or each is best)]
+    numbers = {pick, choice.reference_picks.get(BALANCED)}
+    return [each for each in trials if each.number in numbers or each is best]
 
 
 def validation_of(n_trials: int, trials: Sequence[FinishedTrial]) -> str:

@@ -37,6 +37,7 @@ class SearchTask:
         workloads: by model, how many tokens are read and generated.
         floors: the least speeds that a setting of the front must have.
         weights: by model, how much its speed counts in the pick `balanced`.
+        reference_files: by model, the settings (`file`, `type_k`, `type_v`) that quality was measured against.
         prior: by model, what another study measured, for a warm start.
         schedule: how trials, reference and finals are measured.
     """
@@ -57,6 +58,7 @@ class SearchTask:
     workloads: Mapping[str, Workload] = field(default_factory=dict)
     floors: Sequence[Floor] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
+    reference_files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     prior: Mapping[str, Sequence[Observation]] = field(default_factory=dict)
     schedule: Schedule = field(default_factory=Schedule)
 

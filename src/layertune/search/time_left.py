@@ -18,7 +18,8 @@ _PROPOSALS_BEYOND = 2
 # The seconds of a load are the mean of so many last ones, since later trials differ from the first.
 _N_LAST = 8
 
-# What the validation runs measure: the pick and the best baseline.
+# What the validation runs measure: the pick and the best baseline, and where quality is measured, the pick with the
+# reference files.
 N_VALIDATED = 2
 
 
@@ -43,6 +44,7 @@ class TimeLeft:
         self._n_next = self._loads_of_finals()
         self._n_left: int | None = None  # of the round that runs
         self._n_validation = 0
+        self._n_validated = N_VALIDATED + bool(task.reference_files)
         self._now = now
         self._started_s = self._last_s = now()
 
@@ -79,7 +81,7 @@ class TimeLeft:
         if schedule.n_rounds == 0:
             return 0
         of_round = self._n_left if self._n_left is not None and self._n_validation == 0 else 0
-        return of_round + self._n_next + max(0, N_VALIDATED * schedule.n_confirming - self._n_validation)
+        return of_round + self._n_next + max(0, self._n_validated * schedule.n_confirming - self._n_validation)
 
     def seconds(self) -> float | None:
         """Return the seconds left; None before the first trial."""

@@ -52,6 +52,16 @@ def measure_files(study: StudyFacts) -> Qualities:
     return found
 
 
+def reference_files(config: StudyConfig, qualities: Qualities) -> dict[str, dict[str, str]]:
+    """Return by model the settings of the file and the cache types that quality was measured against."""
+    found = {}
+    for name, measured in qualities.items():
+        file, paths = measured[0].reference, config.models[name].paths
+        is_only = [path.name for path in paths.values()] == [file]
+        found[name] = {"file": "" if is_only else file, "type_k": "f16", "type_v": "f16"}
+    return found
+
+
 def unchecked_floors(config: StudyConfig) -> Iterator[str]:
     """Yield a sentence for each floor of quality that nothing is measured for."""
     for name in config.quality_floors():

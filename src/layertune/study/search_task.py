@@ -7,6 +7,7 @@ from layertune.search.schedule import Schedule
 from layertune.search.task import SearchTask
 from layertune.settings import SplitSettings
 from layertune.study.facts import StudyFacts
+from layertune.study.file_quality import reference_files
 from layertune.study.hardware_info import hardware_info
 from layertune.trial.effort import Effort
 from layertune.trial.process_runner import TrialContext
@@ -34,6 +35,7 @@ def task_of(study: StudyFacts) -> SearchTask:
         ),
         floors=study.config.resolved_floors(),
         weights=study.config.resolved_weights(),
+        reference_files=reference_files(study.config, study.quality),
         prior=study.prior,
         workloads={name: model.workload for name, model in study.config.models.items()},
         schedule=schedule_of(study),

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from finalists import finalist, rounds, trial
 from finished_study import result, screened, settings
 from layertune.cli.front import print_front
 from layertune.errors import ResultFileError
 from layertune.explain import explain
 from layertune.export import EXPORTERS, export_files
-from layertune.results.result import ModelInfo, Result, read_result, write_result
+from layertune.report import render_report
+from layertune.results.choice import Choice
+from layertune.results.price import pick_price_words
+from layertune.results.result import ModelInfo, QualityInfo, Result, read_result, write_result
 from layertune.results.trials import FinishedTrial
 from layertune.settings import SplitSettings
 from layertune.testing import measured
@@ -82,3 +86,47 @@ def test_an_explanation_is_within_the_file_of_the_pick() -> None:
     assert study.with_files_of(study.trial(0)).models["chat"] == SMALL
     assert [trial.number for trial in study.with_files_of(study.trial(0)).trials] == [0]
     assert settings(0, 0)["chat"].file == ""
+
+
+def priced(pick: FinishedTrial, **measured: object) -> Result:
+    """Trial 0 was measured in rounds with the large file, which is the reference; trial 1, the pick, has the small
+    one."""
+    reference = finalist(0, 200, chat=rounds(20.0, 20.1, 19.9, 20.0), code=rounds(9.0, 9.1, 9.0, 8.9))
+    pairs = [(reference, "large.gguf"), (pick, "small.gguf")]
+    trials = [
+        replace(trial, settings=with_file(trial, file).settings, measurements=trial.measurements)
+        for trial, file in pairs
+    ]
+    choice = Choice((trials[1],), {}, {"balanced": 1, "chat": 1}, None, reference_picks={"balanced": 0, "chat": 0})
+    quality = [
+        QualityInfo(file=file, reference="large.gguf", type_k="f16", type_v="f16", **values)
+        for file, values in (
+            ("large.gguf", {"kl_divergence": 0.0, "top1_agreement": 1.0}),
+            ("small.gguf", {"kl_divergence": 0.05, "top1_agreement": 0.93} | measured),
+        )
+    ]
+    files = {"chat": {"large.gguf": LARGE, "small.gguf": SMALL}}
+    return result(trials=trials, files=files, quality={"chat": quality}, choice=choice)
+
+
+def test_a_pick_says_what_its_file_gives_and_costs(capsys: pytest.CaptureFixture[str]) -> None:
+    study = priced(finalist(1, 100, chat=rounds(28.0, 28.1, 27.9, 28.0), code=rounds(9.0, 9.0, 9.1, 8.9)))
+    words = (
+        "chat: 1.40 times (1.39 to 1.41) as fast as with large.gguf (trial 0), for a KL divergence of 0.05 "
+        "(top-1 agreement 93.0%)"
+    )
+    (sentence,) = pick_price_words(study)
+    assert sentence.startswith(f"Pick balanced and chat (trial 1): {words}; code: as fast (")
+    assert f"# {words}\n" in export_files(study, "env", "1")[".env"]
+    assert "large.gguf (trial 0)" not in export_files(study, "env", "0")[".env"]
+    assert words in render_report(study)
+    print_front(study)
+    shown = capsys.readouterr().out
+    assert "KL div." in shown
+    assert sentence in " ".join(shown.split())
+
+
+def test_a_pick_whose_quality_is_unknown_says_so() -> None:
+    once = {"kl_divergence": None, "top1_agreement": None, "unknown": "random weights"}
+    (sentence,) = pick_price_words(priced(trial(1, {"chat": [60.0], "code": [27.0]}), **once))
+    assert "chat: 1.00 times as fast (measured once) as with large.gguf (trial 0), quality unknown" in sentence
