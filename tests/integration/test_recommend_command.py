@@ -82,3 +82,19 @@ def test_a_search_that_ends_before_its_first_trial_leaves_the_planned_env(
         assert is_planned(folder / ".env")
     assert not (folder / ".env.old").exists()
     assert [line for line in said if line.startswith("not measured yet")]
+
+
+def test_ctrl_c_while_quality_is_measured_leaves_the_planned_env(demo_pair: dict[str, Path], tmp_path: Path) -> None:
+    chat, folder = demo_pair["chat"], tmp_path / "study"
+    space = {"n_gpu_layers": [0, 31], "n_batch": 128, "n_threads": 1, "n_ctx": 1024, "type_k": ["f16", "q8_0"]}
+
+    def end(words: str) -> None:
+        if "measuring the quality" in words:
+            assert is_planned(folder / ".env")
+            raise KeyboardInterrupt
+
+    models = {"chat": {"path": str(chat), "space": space}}
+    config = layertune.parse_config({"device": "emulated:240MiB", "models": models})
+    with pytest.raises(Interrupted, match="not measured yet"):
+        layertune.open_study(config, end).search(folder)
+    assert load_env(folder / ".env")["CHAT_MODEL"] == chat.name

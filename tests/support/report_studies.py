@@ -11,6 +11,7 @@ from layertune.results.drift import Reference
 from layertune.results.result import CpuInfo, DeviceInfo, HardwareInfo, Result, read_result
 from layertune.results.summary import Baseline
 from report_page import as_json
+from two_files import priced
 
 RECORDED = Path(__file__).parents[2] / "studies" / "rtx4050-3b-7b-emulated"
 
@@ -100,4 +101,5 @@ STUDIES: dict[str, Callable[[], Result]] = {
     "three models": lambda: models("chat", "code", "embed"),
     "no device": without_device,
     "to swap": to_swap,
+    "two files": priced,
 }

@@ -131,6 +131,13 @@ def path(shape: str, kind: str) -> Html:
     return Html(f'<path class="{kind}" d="{shape}"/>')
 
 
+def whisker(chart: Chart, x: float, low: float | None, high: float | None) -> Html:
+    """Return an interval as a vertical bar within the chart; empty without one."""
+    if low is None or high is None:
+        return Html("")
+    return path(f"M{x:.1f} {chart.y(max(low, chart.y.low)):.1f}V{chart.y(high):.1f}", "interval")
+
+
 def cross(x: float, y: float, reach: float, kind: str) -> Html:
     return path(
         f"M{x - reach:.1f} {y - reach:.1f}l{2 * reach:g} {2 * reach:g}m0 {-2 * reach:g}l{-2 * reach:g} {2 * reach:g}",

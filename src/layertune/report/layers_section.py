@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from layertune.report.chart import Chart, axis, both_widths, circle, figure, mark, path, text
+from layertune.report.chart import Chart, axis, both_widths, circle, figure, mark, path, text, whisker
 from layertune.report.markup import (
     Html,
     count,
@@ -28,6 +28,7 @@ from layertune.report.markup import (
 from layertune.report.source import Source, measured, speed_unit
 from layertune.report.trial_text import model_lines, trial_name
 from layertune.results.result import Result
+from layertune.settings import model_and_file
 
 LEAST_LAYERS = 4  # with fewer layer counts a line adds nothing to the points
 
@@ -75,32 +76,41 @@ def layers_section(result: Result) -> Html:
     trials = measured(result)
     if not trials:
         return section("layers", "Speed over layers", paragraph("No trial was measured."))
-    fits = {name: fit_layers(_points(trials, name), result.workload[name].n_generate) for name in result.models}
-    pictures = [both_widths(partial(_picture, result, name, fits[name])) for name in result.models]
+    n_generate = {key: result.workload[model_and_file(key)[0]].n_generate for key in result.variants()}
+    fits = {key: fit_layers(_points(trials, key), n_generate[key]) for key in n_generate}
+    pictures = [both_widths(partial(_picture, result, key, fit)) for key, fit in fits.items() if _of(trials, key)]
     return section("layers", "Speed over layers", figure(_CAPTION, *pictures), _fits(fits), _all_points(result, trials))
 
 
-def _points(trials: list[Source], model: str) -> list[tuple[int, float]]:
+def _of(trials: list[Source], key: str) -> list[Source]:
+    """Return the trials with one file of a model; `key` is its `settings.variant`."""
+    model, file = model_and_file(key)
+    return [source for source in trials if source.trial.settings[model].file == file]
+
+
+def _points(trials: list[Source], key: str) -> list[tuple[int, float]]:
+    model, _ = model_and_file(key)
     return [
         (source.trial.settings[model].n_gpu_layers, metric.median)
-        for source in trials
+        for source in _of(trials, key)
         if (metric := source.searched(model, "tokens_per_s")) is not None and metric.median > 0
     ]
 
 
-def _picture(result: Result, model: str, fit: LayerFit | None, width: int) -> Html:
-    trials = measured(result)
+def _picture(result: Result, key: str, fit: LayerFit | None, width: int) -> Html:
+    model, file = model_and_file(key)
+    trials = _of(measured(result), key)
     metrics = [metric for source in trials if (metric := source.metric(model, "tokens_per_s"))]
-    n_most = result.models[model].n_layer + 1
+    n_most = result.variants()[key].n_layer + 1
     layers = [source.trial.settings[model].n_gpu_layers for source in trials]
-    x = axis(f"{model}: n_gpu_layers (of {n_most})", [n_most, *layers], whole=True)
+    x = axis(f"{file or model}: n_gpu_layers (of {n_most})", [n_most, *layers], whole=True)
     y = axis(
         f"{model}: {speed_unit(result)}", [metric.median if metric.high is None else metric.high for metric in metrics]
     )
     chart = Chart.of(x, y, width, round(width * 0.62))
-    curve = [] if fit is None else [_curve(chart, fit, _points(trials, model))]
+    curve = [] if fit is None else [_curve(chart, fit, _points(trials, key))]
     points = [_point(result, chart, source, model) for source in trials]
-    return chart.svg(f"tokens/s of {model} over its n_gpu_layers", *curve, *points)
+    return chart.svg(f"tokens/s of {key} over its n_gpu_layers", *curve, *points)
 
 
 def _curve(chart: Chart, fit: LayerFit, points: list[tuple[int, float]]) -> Html:
@@ -119,9 +129,7 @@ def _point(result: Result, chart: Chart, source: Source, model: str) -> Html:
     n_gpu_layers = source.trial.settings[model].n_gpu_layers
     x, y = chart.x(n_gpu_layers), chart.y(metric.median)
     shape = circle(x, y, 4, "finalist" if source.trial.n_rounds else "single")
-    if metric.low is not None and metric.high is not None:
-        bar = path(f"M{x:.1f} {chart.y(metric.low):.1f}V{chart.y(metric.high):.1f}", "interval")
-        shape = join([bar, shape])
+    shape = join([whisker(chart, x, metric.low, metric.high), shape])
     tip = "\n".join([trial_name(result, source), *model_lines(source, model, speed_unit(result))])
     return mark(shape, tip, (n_gpu_layers, metric.median))
 

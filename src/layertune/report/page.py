@@ -21,6 +21,7 @@ from layertune.report.memory_section import memory_section
 from layertune.report.noise_section import noise_section
 from layertune.report.picks_section import exports_section, picks_section
 from layertune.report.provenance_section import provenance_section
+from layertune.report.quality_section import quality_section
 from layertune.results.result import Result
 
 _NO_MEMORY: Mapping[str, EngineMemory] = {}
@@ -33,7 +34,7 @@ def render_report(result: Result, memory: Mapping[str, EngineMemory] = _NO_MEMOR
         result: the study's result, the source of every value but the planned bytes of some steps.
         memory: plans, by model, the steps of the picks that have no plan in the result.
     """
-    sections = _sections(memory)
+    sections = _sections(result, memory)
     style, script = _resource("page.css"), _resource("page.js")
     mark = " (EMULATED)" if _emulated(result) else ""
     badge = ' <span class="emulated">EMULATED</span>' if _emulated(result) else ""
@@ -54,11 +55,12 @@ def render_report(result: Result, memory: Mapping[str, EngineMemory] = _NO_MEMOR
     )
 
 
-def _sections(memory: Mapping[str, EngineMemory]) -> dict[str, tuple[str, Callable[[Result], Html]]]:
+def _sections(result: Result, memory: Mapping[str, EngineMemory]) -> dict[str, tuple[str, Callable[[Result], Html]]]:
     """Return the sections in order: anchor, title in the contents, and the function that renders it."""
     return {
         "picks": ("Picks", picks_section),
         "front": ("Front", front_section),
+        **({"quality": ("Quality", quality_section)} if result.quality else {}),
         "memory": ("VRAM", memory_section),
         "layers": ("Layers", layers_section),
         "steps": ("Steps", partial(steps_section, memory=memory)),
@@ -76,7 +78,7 @@ def _lead(result: Result) -> Html:
     device, limit = result.hardware.device, result.budget.capacity_bytes()
     memory = "" if device.vram_bytes is None else f", {size(device.vram_bytes, '/hardware/device/vram_bytes')}"
     budget = "no VRAM budget" if limit is None else f"budget {size(limit)}"
-    models = ", ".join(f"{name} ({model.file})" for name, model in result.models.items())
+    models = ", ".join(f"{name} ({_files(result, name)})" for name in result.models)
     line = (
         f"<p>{escape(models)} on {escape(device.name)}{memory}; {escape(result.hardware.cpu.model)}; {budget}. "
         f"{count(len(result.pareto))} of {count(len(result.trials))} trials are on the front.</p>"
@@ -85,6 +87,11 @@ def _lead(result: Result) -> Html:
         return Html(line)
     words = "EMULATED: the speeds on this page are a processor's, not a GPU's. The bytes are llama.cpp's own."
     return Html(line + paragraph(words, "warning"))
+
+
+def _files(result: Result, model: str) -> str:
+    files = result.files.get(model)
+    return result.models[model].file if not files else f"{len(files)} files: {', '.join(files)}"
 
 
 def _emulated(result: Result) -> bool:

@@ -2,6 +2,7 @@
 
 from layertune.report.markup import NOT_RECORDED, Html, count, escape, number, pointer, section, size, table
 from layertune.results.result import Result
+from layertune.settings import model_and_file
 
 
 def provenance_section(result: Result) -> Html:
@@ -58,8 +59,9 @@ def _weights(result: Result) -> list[list[Html]]:
 
 def _models(result: Result) -> Html:
     rows = []
-    for name, model in result.models.items():
-        at, load = pointer("models", name), result.workload[name]
+    for key, model in result.variants().items():
+        name, file = model_and_file(key)
+        at, load = pointer("files", name, file) if file else pointer("models", name), result.workload[name]
         rows.append(
             [
                 escape(name),

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, fields
 
-from layertune.report.markup import NOT_RECORDED, Html, count, escape, join, pointer, rate, size
+from layertune.report.markup import NOT_RECORDED, Html, count, escape, join, number, pointer, rate, size
+from layertune.results.price import divergence_text
 from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import MetricInfo
 from layertune.settings import EngineSettings
@@ -45,6 +46,7 @@ class Source:
         parts = [
             Html(f"{escape(short)}\xa0{_value(value, self.at + pointer('settings', model, field))}")
             for field, short, value in shown_settings(self.trial.settings[model])
+            if field != "file"  # has a column
         ]
         return join(parts, "\xa0· ")
 
@@ -94,21 +96,33 @@ def speed_unit(result: Result) -> str:
 
 def model_headings(result: Result) -> list[str]:
     """Return the columns that every table of trials has for each model."""
-    unit = speed_unit(result)
-    return [
-        heading
-        for name in result.models
-        for heading in (f"{name} settings", f"{name} alone, {unit}", f"{name} together, {unit}")
-    ]
+    unit, headings = speed_unit(result), list[str]()
+    for name in result.models:
+        headings += [f"{name} file"] if name in result.files else []
+        headings += [f"{name} KL divergence"] if name in result.quality else []
+        headings += [f"{name} settings", f"{name} alone, {unit}", f"{name} together, {unit}"]
+    return headings
 
 
 def model_cells(result: Result, source: Source) -> list[Html]:
     cells: list[Html] = []
     for name in result.models:
+        engine = source.trial.settings[name]
+        cells += [escape(engine.file)] if name in result.files else []
+        cells += [_divergence(result, name, engine)] if name in result.quality else []
         cells.append(source.settings(name))
         for quantity in ("tokens_per_s", "tokens_per_s_together"):
             cells.append(escape("–") if source.trial.metrics is None else source.speed(name, quantity))
     return cells
+
+
+def _divergence(result: Result, model: str, engine: EngineSettings) -> Html:
+    quality = result.quality_of(model, engine)
+    text = divergence_text(quality)
+    if quality is None or quality.kl_divergence is None:
+        return escape(text)
+    at = pointer("quality", model, result.quality[model].index(quality), "kl_divergence")
+    return number(quality.kl_divergence, text, at)
 
 
 def _value(value: int | str, at: str) -> Html:

@@ -60,7 +60,7 @@ def pick_price_words(result: Result) -> Iterator[str]:
     for price in result.prices:
         names = [name for name, number in result.picks.items() if number == price.trial]
         words = "; ".join(price_words(result, result.trial(price.trial)))
-        yield f"Pick {' and '.join(names)} (trial {price.trial}): {words}."
+        yield f"Pick {', '.join(names)} (trial {price.trial}): {words}."
 
 
 def divergence_text(quality: QualityInfo | None) -> str:
@@ -85,8 +85,10 @@ def _info(each: Comparison) -> ComparisonInfo:
 def _ratio(compared: ComparisonInfo) -> str:
     if compared.low is None or compared.high is None:
         return f"{compared.ratio:.2f} times as fast (measured once) as"
-    interval = f"({compared.low:.2f} to {compared.high:.2f})"
-    return f"{compared.ratio:.2f} times {interval} as fast as" if compared.clear else f"as fast {interval} as"
+    low, high = f"{compared.low:.2f}", f"{compared.high:.2f}"
+    if not compared.clear:
+        return f"not clearly faster or slower ({low} to {high} times) than"
+    return f"{compared.ratio:.2f} times ({low} to {high}) as fast as"
 
 
 def _best_types(quality: QualityInfo) -> str:

@@ -82,8 +82,8 @@ class ModelInfo(Part):
 
 def variants(models: Mapping[str, ModelInfo], files: Mapping[str, Mapping[str, ModelInfo]]) -> dict[str, ModelInfo]:
     """Return models with each of their files, by `variant`."""
-    found = {name: model for name, model in models.items() if not files.get(name)}
-    return found | {variant(name, file): model for name, each in files.items() for file, model in each.items()}
+    each_files = {name: files.get(name) or {"": model} for name, model in models.items()}
+    return {variant(name, file): model for name, each in each_files.items() for file, model in each.items()}
 
 
 def files_of(settings: Mapping[str, EngineSettings]) -> list[str]:

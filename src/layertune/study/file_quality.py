@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 from layertune.config import ModelConfig, StudyConfig, dimension_values
-from layertune.errors import listed
+from layertune.errors import Interrupted, listed
 from layertune.quality import Candidate, FileQuality, Quality, QualityReport, Scoring, own_text, quality_of_files
 from layertune.results.result import QualityInfo
 from layertune.settings import CacheType
@@ -27,16 +27,25 @@ def measure_files(study: StudyFacts) -> Qualities:
         ModelFileError: a file is missing or damaged.
         DeviceError: llama.cpp cannot be started.
         ConfigError: `quality.text` cannot be read.
+        Interrupted: Ctrl-C; what was measured is in the cache.
     """
-    config, found = study.config, dict[str, Sequence[QualityInfo]]()
-    for words in unchecked_floors(config):
+    for words in unchecked_floors(study.config):
         study.notify(f"warning: {words}")
+    try:
+        return _measured(study)
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(
+            "interrupted while quality was measured: the .env is not measured yet", remedy="run the same command again"
+        ) from interrupt
+
+
+def _measured(study: StudyFacts) -> Qualities:
+    config, found = study.config, dict[str, Sequence[QualityInfo]]()
     text = config.quality.text
     texts = None if text is None else [own_text(text)]
-    for name, model in config.models.items():
+    for name in measured_models(config):
+        model = config.models[name]
         types = _cache_types(model)
-        if _why_unmeasured(config, name) is not None:
-            continue
         study.notify(f"{name}: measuring the quality of {len(model.paths) * len(types)} choices, once")
         flash_attn = dimension_values(model.space.flash_attn)[0]
         scoring = Scoring(n_threads=study.machine.n_cores, target=study.target, flash_attn=flash_attn)
@@ -50,6 +59,11 @@ def measure_files(study: StudyFacts) -> Qualities:
         measured = quality_of_files(list(model.paths.values()), types, scoring, texts, on_progress=report)
         found[name] = _infos(measured)
     return found
+
+
+def measured_models(config: StudyConfig) -> list[str]:
+    """Return the models whose quality a search measures."""
+    return [name for name in config.models if _why_unmeasured(config, name) is None]
 
 
 def reference_files(config: StudyConfig, qualities: Qualities) -> dict[str, dict[str, str]]:

@@ -6,11 +6,12 @@ from typing import Any
 
 from layertune import __version__
 from layertune.errors import LayertuneError, NothingFits
-from layertune.export.env import render_planned_env
+from layertune.export.env import is_planned, render_planned_env
 from layertune.export.flags import Flag, engine_flags, prompt_cache_mib
 from layertune.memory import HOST, ModelPlan
 from layertune.memory.buffers import resident_bytes
-from layertune.regular_files import is_there
+from layertune.regular_files import CONFIG_BYTES, is_there, read_text
+from layertune.results.remarks import cost_words
 from layertune.results.result import write_study_file
 from layertune.results.trials import FinishedTrial
 from layertune.settings import EngineSettings
@@ -23,8 +24,8 @@ _MEASURE = "Not measured yet: layertune search measures it."
 
 
 def write_recommendation(study: StudyFacts, finished: Sequence[FinishedTrial], path: Path) -> None:
-    """Write the recommended `.env` of a study without trials, and say what it is; an existing file stays."""
-    if finished or is_there(path) or study.feasible is None:
+    """Write the recommended `.env` of a study without trials, and say what it is; a measured one stays."""
+    if finished or (is_there(path) and not is_planned(path)) or study.feasible is None:
         return
     try:
         found = recommend(study)
@@ -33,7 +34,10 @@ def write_recommendation(study: StudyFacts, finished: Sequence[FinishedTrial], p
     except LayertuneError as error:
         study.notify(f"no recommendation before the first trial: {error}")
         return
-    write_study_file(path, planned_env(study, found))
+    env = planned_env(study, found)
+    if is_planned(path) and read_text(path, CONFIG_BYTES) == env:
+        return
+    write_study_file(path, env)
     study.notify(f"not measured yet, by memory plan and bandwidth: {_row(study, found.best)}; written to {path.name}")
     for name, expected in found.baselines.items():
         if expected is not None and expected.fits:
@@ -126,8 +130,23 @@ def _doubts(study: StudyFacts, found: Recommendation) -> Iterator[str]:
         yield _EMULATED
     if not found.by_speed:
         yield "A bandwidth is not known, so no speed is expected: most of the models' weights are on the device."
+    yield from _qualities(study, found)
     if found.missed_floors:
         yield f"No setting is expected to reach {' and '.join(map(str, found.missed_floors))}."
+
+
+def _qualities(study: StudyFacts, found: Recommendation) -> Iterator[str]:
+    """Yield what the chosen file of each model with several files costs in quality."""
+    for name, engine in _canonical(study, found.best):
+        if not engine.file:
+            continue
+        wanted = engine.file, engine.type_k, engine.type_v
+        known = (each for each in study.quality.get(name, ()) if (each.file, each.type_k, each.type_v) == wanted)
+        quality = next(known, None)
+        if quality is None:
+            yield f"{name}: the quality of {engine.file} was not measured."
+        else:
+            yield f"{name}: quality, KL divergence from {quality.reference}: {cost_words(quality)}"
 
 
 def _row(study: StudyFacts, expected: Expected) -> str:

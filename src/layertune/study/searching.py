@@ -53,11 +53,24 @@ from layertune.trial.time_spent import TimeSpent
 _ENV_NAME = ".env"
 
 
+def write_first(study: StudyFacts, folder: Path, storage: str | None, *, resume: bool) -> None:
+    """Write the recommended `.env` of a new study before quality is measured, which may take minutes.
+
+    Raises:
+        UsageError: the folder holds a study already, or its trials are in another storage.
+        StorageError: the folder cannot be written.
+    """
+    check_storage(folder, storage)
+    _make_folder(folder, resume=resume)
+    if not is_there(folder / CONFIG_NAME):
+        with study_lock(folder):
+            write_recommendation(study, (), folder / _ENV_NAME)
+
+
 def search(
-    study: StudyFacts, folder: Path | None, *, storage: str | None, resume: bool, on_event: Callable[[Event], None]
+    study: StudyFacts, folder: Path, *, storage: str | None, resume: bool, on_event: Callable[[Event], None]
 ) -> Result:
     """See `study.Study.search`."""
-    folder = folder or study.default_folder
     check_storage(folder, storage)
     _make_folder(folder, resume=resume)
 

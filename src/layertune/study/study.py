@@ -74,10 +74,13 @@ class Study(StudyFacts):
             ModelFileError: a model file was replaced or deleted; every finished trial is kept.
             Interrupted: Ctrl-C; every finished trial is kept.
         """
-        from layertune.study.file_quality import measure_files, without_worse
-        from layertune.study.searching import search
+        from layertune.study.file_quality import measure_files, measured_models, without_worse
+        from layertune.study.searching import search, write_first
 
         study: StudyFacts = self
+        folder = folder or self.default_folder
+        if measured_models(self.config):
+            write_first(self, folder, storage, resume=resume)
         if quality := measure_files(self):
             study = replace(open_study(without_worse(self.config, quality, self.notify), self.notify), quality=quality)
         return search(study, folder, storage=storage, resume=resume, on_event=on_event)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from deployments import named
 from finished_study import result
 from layertune.errors import UsageError
-from layertune.export import EXPORTERS, MODELS_DIR
+from layertune.export import EXPORTERS, MODELS_DIR, export_files
 from layertune.results.result import Result
 from names import AWKWARD, HOSTILE
 from readers import (
@@ -22,6 +22,7 @@ from readers import (
     shell_words,
     unit_words,
 )
+from two_files import priced
 
 Files = dict[str, str]
 
@@ -93,6 +94,12 @@ def test_an_awkward_file_name_is_kept_or_refused(format: str, read: Callable[[Fi
 @given(HOSTILE)
 def test_any_file_name_is_kept_or_refused(format: str, read: Callable[[Files], str], name: str) -> None:
     check(format, read, name)
+
+
+@each_reader
+def test_every_format_names_the_file_that_the_trial_loads(format: str, read: Callable[[Files], str]) -> None:
+    for number, file in ((0, "large.gguf"), (1, "small.gguf")):
+        assert read(export_files(priced(), format, str(number))) == f"{MODELS_DIR}/{file}"
 
 
 HELD: dict[str, Callable[[str], bool]] = {

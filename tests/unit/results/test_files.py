@@ -1,44 +1,26 @@
 """A study that searched several files of a model: its result, its front, its exports and its explanation."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from finalists import finalist, rounds, trial
+from finalists import trial
 from finished_study import result, screened, settings
 from layertune.cli.front import print_front
 from layertune.errors import ResultFileError
 from layertune.explain import explain
 from layertune.export import EXPORTERS, export_files
 from layertune.report import render_report
-from layertune.results.choice import Choice
 from layertune.results.price import pick_price_words
-from layertune.results.result import ModelInfo, QualityInfo, Result, read_result, write_result
-from layertune.results.trials import FinishedTrial
-from layertune.settings import SplitSettings
-from layertune.testing import measured
-
-SMALL, LARGE = (
-    ModelInfo(file=name, sha256=name, architecture="qwen2", n_layer=n_layer, file_bytes=1, quantization="Q4_K_M")
-    for name, n_layer in (("small.gguf", 24), ("large.gguf", 36))
-)
-
-
-def with_file(trial: FinishedTrial, file: str) -> FinishedTrial:
-    engines = {name: replace(each, file=file) if name == "chat" else each for name, each in trial.settings.items()}
-    split = SplitSettings.of(engines)
-    return FinishedTrial.of(trial.number, split, measured(split), trial.violations)
+from layertune.results.result import Result, read_result, write_result
+from two_files import SMALL, priced, two_files, with_file
 
 
 def searched() -> Result:
     """Trial 0 with the small file, trial 1 with the large one; the large one is the first of the config."""
     first, second = screened()[:2]
-    trials = [with_file(first, "small.gguf"), with_file(second, "large.gguf")]
-    files = {"chat": {"large.gguf": LARGE, "small.gguf": SMALL}}
-    found = result(trials=trials, files=files)
-    return found.model_copy(update={"models": {**found.models, "chat": LARGE}})
+    return two_files([with_file(first, "small.gguf"), with_file(second, "large.gguf")])
 
 
 def test_it_survives_being_written_and_read_with_the_digest_of_every_file(tmp_path: Path) -> None:
@@ -88,35 +70,14 @@ def test_an_explanation_is_within_the_file_of_the_pick() -> None:
     assert settings(0, 0)["chat"].file == ""
 
 
-def priced(pick: FinishedTrial, **measured: object) -> Result:
-    """Trial 0 was measured in rounds with the large file, which is the reference; trial 1, the pick, has the small
-    one."""
-    reference = finalist(0, 200, chat=rounds(20.0, 20.1, 19.9, 20.0), code=rounds(9.0, 9.1, 9.0, 8.9))
-    pairs = [(reference, "large.gguf"), (pick, "small.gguf")]
-    trials = [
-        replace(trial, settings=with_file(trial, file).settings, measurements=trial.measurements)
-        for trial, file in pairs
-    ]
-    choice = Choice((trials[1],), {}, {"balanced": 1, "chat": 1}, None, reference_picks={"balanced": 0, "chat": 0})
-    quality = [
-        QualityInfo(file=file, reference="large.gguf", type_k="f16", type_v="f16", **values)
-        for file, values in (
-            ("large.gguf", {"kl_divergence": 0.0, "top1_agreement": 1.0}),
-            ("small.gguf", {"kl_divergence": 0.05, "top1_agreement": 0.93} | measured),
-        )
-    ]
-    files = {"chat": {"large.gguf": LARGE, "small.gguf": SMALL}}
-    return result(trials=trials, files=files, quality={"chat": quality}, choice=choice)
-
-
 def test_a_pick_says_what_its_file_gives_and_costs(capsys: pytest.CaptureFixture[str]) -> None:
-    study = priced(finalist(1, 100, chat=rounds(28.0, 28.1, 27.9, 28.0), code=rounds(9.0, 9.0, 9.1, 8.9)))
+    study = priced()
     words = (
         "chat: 1.40 times (1.39 to 1.41) as fast as with large.gguf (trial 0), for a KL divergence of 0.05 "
         "(top-1 agreement 93.0%)"
     )
     (sentence,) = pick_price_words(study)
-    assert sentence.startswith(f"Pick balanced and chat (trial 1): {words}; code: as fast (")
+    assert sentence.startswith(f"Pick balanced, chat (trial 1): {words}; code: not clearly faster or slower (")
     assert f"# {words}\n" in export_files(study, "env", "1")[".env"]
     assert "large.gguf (trial 0)" not in export_files(study, "env", "0")[".env"]
     assert words in render_report(study)
