@@ -27,7 +27,7 @@ from layertune.devices.open_device import OpenDevice, open_device
 from layertune.devices.target import Target
 from layertune.engine import library
 from layertune.engine.context import Context
-from layertune.engine.model import Model, expert_tensors
+from layertune.engine.model import Model
 from layertune.engine.no_alloc import DEBUG_WORDS, project, read_inventory
 from layertune.engine.refusal import EngineRefused
 from layertune.errors import LayertuneError
@@ -154,6 +154,7 @@ def variants(shape: ModelShape, n_cards: int) -> Iterator[EngineSettings]:
         yield engine(every - 2, 2048, n_parallel=2, type_k="q4_0", flash_attn="off")
         if shape.number("expert_count"):
             yield engine(every, n_cpu_moe=half)
+        yield engine(every, n_cpu_ffn=half)
         return
     for tensor_split in ((1, 1), (1, 3), (3, 1)):
         yield engine(every - 1, tensor_split=tensor_split)
@@ -170,7 +171,7 @@ def load(file: Path, settings: EngineSettings, devices: Any, n_outputs: int | No
                 settings.n_gpu_layers,
                 devices,
                 tensor_split=settings.tensor_split,
-                host_tensors=expert_tensors(settings.n_cpu_moe),
+                host_tensors=settings.placement.host_tensors,
             )
         ) as model,
         closing(Context(model, settings, n_outputs)) as context,

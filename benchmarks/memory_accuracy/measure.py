@@ -16,7 +16,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from layertune.devices.open_device import OpenDevice, open_device
 from layertune.devices.projection_cache import Projections
 from layertune.devices.target import Target, find_target
 from layertune.engine.context import Context
-from layertune.engine.model import Model, expert_tensors
+from layertune.engine.model import Model
 from layertune.engine.refusal import EngineRefused
 from layertune.memory import GPU, HOST, BufferBytes, ModelMemory, ModelPlan
 from layertune.models import ModelShape, read_shape
@@ -128,11 +128,12 @@ def variants(shape: ModelShape, *, quick: bool) -> Iterator[EngineSettings]:
                 yield base
         if shape.number("expert_count"):
             yield EngineSettings(**asdict(base) | {"n_cpu_moe": shape.n_layer // 2 + 1})
+        yield replace(base, n_cpu_ffn=shape.n_layer // 2 + 1)
 
 
 def load(file: Path, settings: EngineSettings, device: OpenDevice) -> dict[str, BufferBytes]:
     """Load, decode a full physical batch and a token, and return llama.cpp's own buffer lines by device."""
-    model = Model(file, settings.n_gpu_layers, device.devices("model"), host_tensors=expert_tensors(settings.n_cpu_moe))
+    model = Model(file, settings.n_gpu_layers, device.devices("model"), host_tensors=settings.placement.host_tensors)
     context = Context(model, settings)
     context.prefill(np.zeros(min(settings.n_ubatch, settings.n_ctx // settings.n_parallel) - 1, dtype=np.int32))
     context.step(0)

@@ -6,10 +6,10 @@ Names are llama.cpp's own. Two settings that llama.cpp runs as the same engine h
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from itertools import accumulate
 from struct import pack, unpack
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from layertune.units import pad, quoted
 
@@ -21,15 +21,13 @@ FLOAT_CACHE_TYPES = frozenset({"f32", "f16", "bf16"})
 # The proportions of the offloaded layers on several devices, in their order. Empty for one device.
 TensorSplit = tuple[float, ...]
 
-# n_gpu_layers, n_cpu_moe and tensor_split, which determine where a model's weights are.
-Placement = tuple[int, int, TensorSplit]
-
 _MOST_PROPORTION = 1e9  # more than any size in KiB, and small enough for exact 32-bit sums of layers
 
 # The range of each numeric setting: what llama.cpp accepts, or more than any model or machine has.
 RANGES: Mapping[str, tuple[int, int]] = {
     "n_gpu_layers": (0, 2**31 - 1),  # llama.h: an int32
     "n_cpu_moe": (0, 2**31 - 1),
+    "n_cpu_ffn": (0, 2**31 - 1),
     "n_ctx": (1, 2**24),  # Llama 4 Scout's 10 million tokens; llama.cpp keeps about 50 bytes for each
     "n_batch": (1, 2**20),
     "n_ubatch": (1, 2**20),
@@ -38,6 +36,30 @@ RANGES: Mapping[str, tuple[int, int]] = {
 }
 
 N_CTX_PADDING = 256  # llama-context.cpp: `cparams.n_ctx = GGML_PAD(cparams.n_ctx, 256)`
+
+# The tensors of a layer that llama-server's options of these names keep on the host (common/common.h,
+# LLM_FFN_EXPS_REGEX and LLM_FFN_DENSE_REGEX). No tensor's name matches both.
+KEPT_ON_HOST: Mapping[str, str] = {
+    "n_cpu_moe": r"\.ffn_(up|down|gate|gate_up)_(ch|)exps",
+    "n_cpu_ffn": r"\.ffn_(up|down|gate)\.",
+}
+_OPTIONS = {"n_cpu_moe": "-ncmoe", "n_cpu_ffn": "-ncffn"}  # llama-server's short names of these
+
+
+class Placement(NamedTuple):
+    """The settings that determine where a model's weights are."""
+
+    n_gpu_layers: int
+    n_cpu_moe: int = 0
+    n_cpu_ffn: int = 0
+    tensor_split: TensorSplit = ()
+
+    @property
+    def host_tensors(self) -> list[str]:
+        """The patterns of the tensors that stay on the host, as llama-server makes them from its options."""
+        return [
+            rf"blk\.{layer}{pattern}" for name, pattern in KEPT_ON_HOST.items() for layer in range(getattr(self, name))
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +72,7 @@ class EngineSettings:
         n_ctx: The context of all `n_parallel` slots together, in tokens.
         n_cpu_moe: Keeps the experts of this many first layers on the host (llama-server's --n-cpu-moe), even if
             n_gpu_layers puts the rest of these layers on the device.
+        n_cpu_ffn: The same for the feed-forward tensors that are no experts (--n-cpu-ffn).
         tensor_split: For several devices. Its canonical form is the number of layers on each of them; the output layer
             counts and is the last one.
         file: The name of the model's file. Empty for a model that has one file, where it is no setting.
@@ -67,6 +90,7 @@ class EngineSettings:
     n_cpu_moe: int = 0
     tensor_split: TensorSplit = ()
     file: str = ""
+    n_cpu_ffn: int = 0
 
     def canonical(self, n_layer: int) -> "EngineSettings":
         """Return the settings that llama.cpp uses in effect for a model of `n_layer` repeating layers.
@@ -77,21 +101,26 @@ class EngineSettings:
         n_batch = min(self.n_batch, self.n_ctx)
         n_ctx_slot = pad(pad(self.n_ctx, N_CTX_PADDING) // self.n_parallel, N_CTX_PADDING)
         n_gpu_layers = min(self.n_gpu_layers, n_layer + 1)
-        n_host_layers = n_layer + 1 - n_gpu_layers  # their experts are on the host anyway
+        n_host_layers = n_layer + 1 - n_gpu_layers  # all of their tensors are on the host anyway
+
+        def kept(n_layers: int) -> int:
+            return n if (n := min(n_layers, n_layer)) > n_host_layers else 0
+
         return replace(
             self,
             n_gpu_layers=n_gpu_layers,
-            n_cpu_moe=min(self.n_cpu_moe, n_layer) if self.n_cpu_moe > n_host_layers else 0,
             n_ctx=n_ctx_slot * self.n_parallel,
             n_batch=n_batch,
             n_ubatch=min(self.n_ubatch, n_batch),
             tensor_split=tuple(map(float, split_layers(self.tensor_split, n_gpu_layers))),
+            n_cpu_moe=kept(self.n_cpu_moe),
+            n_cpu_ffn=kept(self.n_cpu_ffn),
         )
 
     @property
     def placement(self) -> Placement:
         """The settings that determine where a model's weights are."""
-        return self.n_gpu_layers, self.n_cpu_moe, self.tensor_split
+        return Placement(self.n_gpu_layers, self.n_cpu_moe, self.n_cpu_ffn, self.tensor_split)
 
     def memory_key(self, n_layer: int) -> "EngineSettings":
         """Return the canonical form with a fixed value for every setting that does not affect memory.
@@ -126,10 +155,25 @@ class EngineSettings:
         value: int | str = getattr(self, name)
         return format_tensor_split(self.tensor_split) if name == "tensor_split" else value
 
+    def layers(self, n_layer: int) -> str:
+        """Return where a model of `n_layer` repeating layers is, such as `37/37 -ncffn 12`, as people read it."""
+        split = f"{self.written('tensor_split')}: " if self.tensor_split else ""
+        kept = (f" {option} {n}" for name, option in _OPTIONS.items() if (n := getattr(self, name)))
+        return f"{split}{self.n_gpu_layers}/{n_layer + 1}{''.join(kept)}"
+
     def as_dict(self) -> dict[str, Any]:
-        """Return the settings by name, without an empty tensor_split or file."""
+        """Return the settings by name, without those of `LEFT_OUT` that have their default."""
         settings = asdict(self)
-        return {name: each for name, each in settings.items() if each or name not in ("tensor_split", "file")}
+        return {name: each for name, each in settings.items() if name not in LEFT_OUT or each != LEFT_OUT[name]}
+
+
+_FIRST_OPTIONAL = ("n_parallel", "flash_attn", "type_k", "type_v", "n_cpu_moe")
+# Settings that files leave out at their default, because older files do not have them.
+LEFT_OUT: Mapping[str, Any] = {
+    each.name: each.default
+    for each in fields(EngineSettings)
+    if each.default is not MISSING and each.name not in _FIRST_OPTIONAL
+}
 
 
 @dataclass(frozen=True, slots=True)

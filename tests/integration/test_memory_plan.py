@@ -21,7 +21,7 @@ from layertune.devices.projection_cache import Projections
 from layertune.devices.projection_process import Question, ask
 from layertune.devices.target import Target
 from layertune.engine.context import Context
-from layertune.engine.model import Model, expert_tensors
+from layertune.engine.model import Model
 from layertune.errors import BuildError
 from layertune.memory import GPU, HOST, BufferBytes, ModelMemory
 from layertune.memory.buffers import LOG_ERROR_BYTES
@@ -67,9 +67,9 @@ class OpenCard:
     def load(self, path: Path, settings: EngineSettings) -> tuple[dict[str, BufferBytes], int]:
         """Return llama.cpp's own buffer lines, and the card's peak once a full physical batch was decoded."""
         self.ledger.reset_peak()
-        experts, devices = expert_tensors(settings.n_cpu_moe), self.device.devices("model")
+        kept, devices = settings.placement.host_tensors, self.device.devices("model")
         with (
-            closing(Model(path, settings.n_gpu_layers, devices, host_tensors=experts)) as model,
+            closing(Model(path, settings.n_gpu_layers, devices, host_tensors=kept)) as model,
             closing(Context(model, settings)) as context,
         ):
             context.prefill(np.zeros(settings.n_ubatch, dtype=np.int32))
@@ -120,10 +120,11 @@ def test_the_demo_pair_takes_what_was_planned(
 def test_every_kind_of_architecture_takes_what_was_planned(card: OpenCard, tmp_path: Path, name: str) -> None:
     path = tmp_path / "model.gguf"
     write(name, path)
-    settings = engine(4)
-    plan = memory(path, tmp_path, settings)
+    settings, kept = engine(4), engine(6, n_cpu_ffn=3)
+    plan = memory(path, tmp_path, settings, kept)
     assert plan.plan(settings).kv_source == ("computed" if name != "nanbeige" else "llama.cpp")
     check(card, path, plan, settings)
+    check(card, path, plan, kept)
 
 
 @pytest.mark.parametrize("n_gpu_layers", [1, 3, 6, 7])

@@ -31,7 +31,7 @@ pytestmark = [
 CARD = Target("emulated", "emulated card", vram_bytes=480 * MIB, n_threads=1)
 SETTINGS = SplitSettings.of(
     {
-        "chat": EngineSettings(n_gpu_layers=20, n_ctx=1024, n_batch=256, n_ubatch=128, n_threads=1),
+        "chat": EngineSettings(n_gpu_layers=20, n_ctx=1024, n_batch=256, n_ubatch=128, n_threads=1, n_cpu_ffn=15),
         "code": EngineSettings(n_gpu_layers=8, n_ctx=2048, n_batch=512, n_ubatch=256, n_threads=1, n_parallel=2),
     }
 )

@@ -20,6 +20,8 @@ engines = st.builds(
     n_ubatch=st.integers(1, 5000),
     n_threads=st.integers(1, 16),
     n_parallel=st.integers(1, 4),
+    n_cpu_moe=st.integers(0, 250),
+    n_cpu_ffn=st.integers(0, 250),
 )
 
 
@@ -36,6 +38,18 @@ def test_n_batch_is_clamped_to_the_requested_context_before_that_is_padded() -> 
 
 def test_999_layers_are_the_whole_model_with_its_output_layer() -> None:
     assert engine(n_gpu_layers=999).canonical(n_layer=36).n_gpu_layers == 37
+
+
+@pytest.mark.parametrize("field", ["n_cpu_moe", "n_cpu_ffn"])
+def test_only_layers_of_the_device_can_keep_tensors_on_the_host(field: str) -> None:
+    kept = [getattr(engine(n_gpu_layers=5, **{field: n}).canonical(n_layer=8), field) for n in (0, 4, 5, 8, 99)]
+    assert kept == [0, 0, 5, 8, 8]
+    assert engine(n_gpu_layers=1, **{field: 99}).canonical(8) == engine(n_gpu_layers=1).canonical(8)
+
+
+def test_later_settings_are_in_files_only_if_they_are_not_the_default() -> None:
+    assert "n_cpu_ffn" not in engine().as_dict()
+    assert engine(n_cpu_ffn=3).as_dict()["n_cpu_ffn"] == 3
 
 
 def test_each_slot_of_a_parallel_context_is_padded() -> None:

@@ -81,8 +81,7 @@ def _row(result: Result, trial: TrialInfo) -> list[str]:
     cells = [str(trial.number)]
     for name, engine in trial.settings.items():
         metrics = (trial.metrics or {})[name]
-        split = f"{engine.written('tensor_split')}: " if engine.tensor_split else ""
-        layers = f"{split}{engine.n_gpu_layers}/{result.model_of(name, engine).n_layer + 1}"
+        layers = engine.layers(result.model_of(name, engine).n_layer)
         alone, together = metrics["tokens_per_s"], metrics["tokens_per_s_together"]
         cells += [engine.file] if name in result.files else []
         cells += [divergence_text(result.quality_of(name, engine))] if name in result.quality else []

@@ -75,10 +75,9 @@ def _row(prediction: Prediction, place: int) -> Sequence[str]:
     setting = prediction.front[place]
     cells = []
     for name, engine in setting.models.items():
-        n_layers = prediction.models[name].n_layer + 1
-        mark = "*" if engine.beyond else ""
+        layers = engine.settings.layers(prediction.models[name].n_layer) + ("*" if engine.beyond else "")
         sizes = f"{engine.settings.n_ctx} {engine.settings.n_batch}"
-        cells += [f"{engine.settings.n_gpu_layers}/{n_layers}{mark}", sizes, interval_text(engine.tokens_per_s)]
+        cells += [layers, sizes, interval_text(engine.tokens_per_s)]
     picks = ", ".join(pick for pick, at in prediction.picks.items() if at == place)
     return [*cells, format_bytes(setting.planned_bytes), picks]
 

@@ -49,6 +49,11 @@ class ModelSpace(Table):
     n_cpu_moe: Annotated[LayerDimension, Within.of_setting("n_cpu_moe")] = Field(
         default=0, description="First layers whose experts stay on the host; for mixture-of-experts models."
     )
+    n_cpu_ffn: Annotated[LayerDimension, Within.of_setting("n_cpu_ffn")] = Field(
+        default=0,
+        description="First layers whose feed-forward tensors stay on the host, while attention and cache are where "
+        "n_gpu_layers puts them; not the experts.",
+    )
     n_ctx: Annotated[IntDimension, Within.of_setting("n_ctx")] = Field(
         default=4096, description="Context in tokens, of all parallel slots together."
     )

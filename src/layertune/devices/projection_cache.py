@@ -15,7 +15,7 @@ from layertune.memory.placement import TensorInventory, TensorPlacement
 from layertune.memory.projection import CacheTotal, Projection
 from layertune.models import ModelShape
 from layertune.models.disk_cache import add_entries, cache_folder, read_entries
-from layertune.settings import EngineSettings
+from layertune.settings import LEFT_OUT, EngineSettings
 
 if TYPE_CHECKING:
     from layertune.devices.projection_process import Answer, Question
@@ -153,7 +153,7 @@ def _projection(entry: Any) -> Projection | None:
 
 
 def _text(key: EngineSettings) -> str:
-    return " ".join(str(value) for value in key.as_dict().values())
+    return " ".join(f"{name}={value}" if name in LEFT_OUT else str(value) for name, value in key.as_dict().items())
 
 
 def _names(target: Target) -> str:

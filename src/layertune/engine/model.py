@@ -17,14 +17,6 @@ class _Override(ctypes.Structure):
     _fields_ = (("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p))
 
 
-def expert_tensors(n_cpu_moe: int) -> list[str]:
-    """Return the tensor name patterns that llama-server's --n-cpu-moe keeps on the host.
-
-    Source: common/common.h, llm_ffn_exps_block_regex.
-    """
-    return [rf"blk\.{layer}\.ffn_(up|down|gate|gate_up)_(ch|)exps" for layer in range(n_cpu_moe)]
-
-
 class Model:
     """A model's weights in memory.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from layertune.engine import ggml, library
 from layertune.engine.buffer_log import read_buffers
 from layertune.engine.context import Context
-from layertune.engine.model import Model, expert_tensors
+from layertune.engine.model import Model
 from layertune.engine.refusal import EngineRefused
 from layertune.memory.buffers import HOST
 from layertune.memory.placement import EMBEDDING, MAPPED, TensorInventory, TensorPlacement
@@ -95,10 +95,16 @@ def project(
         devices: The devices to offload to, none for the CPU alone.
         n_outputs: As in `Context`.
     """
-    for (n_gpu_layers, n_cpu_moe, tensor_split), run in groupby(settings, key=lambda each: each.placement):
-        experts = expert_tensors(n_cpu_moe)
+    for where, run in groupby(settings, key=lambda each: each.placement):
         try:
-            model = Model(path, n_gpu_layers, devices, tensor_split=tensor_split, host_tensors=experts, no_alloc=True)
+            model = Model(
+                path,
+                where.n_gpu_layers,
+                devices,
+                tensor_split=where.tensor_split,
+                host_tensors=where.host_tensors,
+                no_alloc=True,
+            )
         except EngineRefused:
             yield from ((each, None) for each in run)
             continue

@@ -33,10 +33,10 @@ class RecordedWeights:
     """
 
     def __init__(self, result: Result, model: str) -> None:
-        self._held: dict[int, dict[int, int]] = {}  # bytes by n_cpu_moe, then by n_gpu_layers
+        self._held: dict[tuple[int, int], dict[int, int]] = {}  # bytes by what is kept, then by n_gpu_layers
         for engine, devices in recorded_plans(result, model).items():
             n_bytes = sum(held.weights_bytes for device, held in devices.items() if device != HOST)
-            self._held.setdefault(engine.n_cpu_moe, {})[engine.n_gpu_layers] = n_bytes
+            self._held.setdefault(_kept(engine), {})[engine.n_gpu_layers] = n_bytes
         self._is_counted = not self._held or min(map(len, self._held.values())) < 2
 
     def plan(self, settings: EngineSettings) -> ModelPlan:
@@ -44,13 +44,17 @@ class RecordedWeights:
         return ModelPlan({GPU: PlannedBytes(round(self._on_device(settings)), None, None)}, None, None)
 
     def _on_device(self, settings: EngineSettings) -> float:
-        if self._is_counted or settings.n_cpu_moe not in self._held:
+        if self._is_counted or _kept(settings) not in self._held:
             return settings.n_gpu_layers
-        known = sorted(self._held[settings.n_cpu_moe].items())
+        known = sorted(self._held[_kept(settings)].items())
         layers = [at for at, _ in known]
         after = min(max(int(np.searchsorted(layers, settings.n_gpu_layers)), 1), len(known) - 1)
         (low, below), (high, above) = known[after - 1], known[after]
         return max(0.0, below + (above - below) * (settings.n_gpu_layers - low) / (high - low))
+
+
+def _kept(engine: EngineSettings) -> tuple[int, int]:
+    return engine.n_cpu_moe, engine.n_cpu_ffn
 
 
 class ModelledSpeeds:

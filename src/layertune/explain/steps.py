@@ -1,7 +1,8 @@
 """One step up or down of each setting of a model, as llama.cpp would run it.
 
-A step of n_gpu_layers is one layer. A step of another setting goes to the next value that the study tried; beyond those
-values it is one thread, or double or half for contexts and batches.
+A step of n_gpu_layers is one layer, as is one of n_cpu_moe or n_cpu_ffn if the study tried any. A step of another
+setting goes to the next value that the study tried; beyond those values it is one thread, or double or half for
+contexts and batches.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -9,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from layertune.results.result import Result, TrialInfo
-from layertune.settings import N_CTX_PADDING, EngineSettings
+from layertune.settings import KEPT_ON_HOST, N_CTX_PADDING, EngineSettings
 
-STEPPED_SETTINGS = ("n_gpu_layers", "n_ctx", "n_batch", "n_ubatch", "n_threads")
+STEPPED_SETTINGS = ("n_gpu_layers", *KEPT_ON_HOST, "n_ctx", "n_batch", "n_ubatch", "n_threads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,10 @@ def steps(result: Result, model: str, engine: EngineSettings) -> Iterator[Step |
     n_layer = result.models[model].n_layer
     for knob in STEPPED_SETTINGS:
         tried = {value(canonical_engine(result, trial, model), knob) for trial in result.trials}
+        if knob in KEPT_ON_HOST and not any(tried):
+            continue
         for up in (False, True):
-            to = _next(engine, knob, tried, up=up)
+            to = _next(engine, knob, tried, n_layer, up=up)
             why = _RULES[knob](result, model, engine, to)
             changed = None if why else with_setting(engine, knob, to, n_layer)
             if changed is None or value(changed, knob) == value(engine, knob):
@@ -79,11 +82,14 @@ def steps(result: Result, model: str, engine: EngineSettings) -> Iterator[Step |
                 yield Step(model, knob, changed)
 
 
-def _next(engine: EngineSettings, knob: str, tried: Collection[int], *, up: bool) -> int:
+def _next(engine: EngineSettings, knob: str, tried: Collection[int], n_layer: int, *, up: bool) -> int:
     now = value(engine, knob)
     beyond = [each for each in tried if (each > now if up else each < now)]
     if knob == "n_gpu_layers":
         return now + 1 if up else now - 1
+    if knob in KEPT_ON_HOST:
+        n_host_layers = n_layer + 1 - engine.n_gpu_layers
+        return max(now, n_host_layers) + 1 if up else now - 1
     if beyond:
         return min(beyond) if up else max(beyond)
     if knob == "n_threads":
@@ -101,6 +107,12 @@ def _layers(result: Result, model: str, engine: EngineSettings, to: int) -> str:
         return "no layer is on a device yet, and which device would get the first one is not determined"
     n_most = result.models[model].n_layer + 1
     return f"all {n_most} layers are on the device" if to > n_most else ""
+
+
+def _kept(result: Result, model: str, engine: EngineSettings, to: int) -> str:
+    if to < 0:
+        return "all that is on the host is there with its layer"
+    return "every layer is on the host, or keeps these tensors there" if to > result.models[model].n_layer else ""
 
 
 def _context(result: Result, model: str, engine: EngineSettings, to: int) -> str:
@@ -128,6 +140,7 @@ def _threads(result: Result, model: str, engine: EngineSettings, to: int) -> str
 
 _RULES: dict[str, Callable[[Result, str, EngineSettings, int], str]] = {
     "n_gpu_layers": _layers,
+    **dict.fromkeys(KEPT_ON_HOST, _kept),
     "n_ctx": _context,
     "n_batch": _batch,
     "n_ubatch": _batch,

@@ -25,6 +25,7 @@ ENV_SETTINGS: Mapping[str, str] = {
     "TYPE_K": "type_k",
     "TYPE_V": "type_v",
     "N_CPU_MOE": "n_cpu_moe",
+    "N_CPU_FFN": "n_cpu_ffn",
 }
 
 _MOST_MIB = 8192  # llama-server's own default (common/common.h, cache_ram_mib)
@@ -85,6 +86,8 @@ def engine_flags(engine: EngineSettings, flash_attn: str, cache_mib: int, *, on_
     ]
     if engine.n_cpu_moe:
         flags.append(Flag("n-cpu-moe", str(engine.n_cpu_moe), "LLAMA_ARG_N_CPU_MOE", "N_CPU_MOE"))
+    if engine.n_cpu_ffn:
+        flags.append(Flag("n-cpu-ffn", str(engine.n_cpu_ffn), "LLAMA_ARG_N_CPU_FFN", "N_CPU_FFN"))
     if engine.tensor_split:
         split = str(engine.written("tensor_split"))
         flags.append(Flag("tensor-split", split, "LLAMA_ARG_TENSOR_SPLIT", "TENSOR_SPLIT"))

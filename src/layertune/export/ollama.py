@@ -72,7 +72,7 @@ def _environment(trial: TrialInfo) -> str:
                 f"and the trial has {' and '.join(sorted(values))}",
                 remedy="choose another pick or format",
             )
-    for field in ("n_cpu_moe", "tensor_split"):
+    for field in ("n_cpu_moe", "n_cpu_ffn", "tensor_split"):
         if any(getattr(each, field) for each in trial.settings.values()):
             raise UsageError(
                 f"trial {trial.number} cannot run in ollama: it has no setting for {field}",

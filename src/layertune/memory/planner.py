@@ -38,7 +38,7 @@ class ModelMemory:
         key = settings.memory_key(self.n_layer)
         self._check(key)
         projection = self._project(key)
-        weights = self._weights.split(*key.placement)
+        weights = self._weights.split(key.placement)
         kv, kv_source = self._kv(key, projection)
         n_logged = 1
         if projection is not None and kv_source == "llama.cpp":
@@ -57,7 +57,7 @@ class ModelMemory:
 
     def weights_used(self, settings: EngineSettings) -> dict[str, WeightsUsed]:
         """Return the weights that a forward pass with these settings uses, by device."""
-        return self._weights.used(*settings.canonical(self.n_layer).placement)
+        return self._weights.used(settings.canonical(self.n_layer).placement)
 
     def _kv(self, key: EngineSettings, projection: Projection | None) -> tuple[dict[str, int] | None, Source | None]:
         """Return the bytes of caches and states by device, and their source: layertune's rules if they are known and

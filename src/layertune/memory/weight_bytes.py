@@ -2,7 +2,7 @@
 
 With growing n_gpu_layers the output layer moves to the device first, then the last repeating layer, and so on. The
 token embedding stays on the host; if it is also the output layer, the device holds a copy of it. Experts of the first
-`n_cpu_moe` layers stay on the host (common/common.h, LLM_FFN_EXPS_REGEX).
+`n_cpu_moe` layers and other feed-forward tensors of the first `n_cpu_ffn` layers stay on the host.
 
 A tensor of a block belongs to the block's layer. Other tensors belong to the input, to the output, or to the layer that
 src/models/NAME.cpp creates them for: LLM_TENSOR_INFOS in src/llama-arch.cpp has it by name (LLM_TENSOR_NAMES).
@@ -16,7 +16,7 @@ from layertune.memory.buffers import GPU, HOST
 from layertune.memory.placement import MAPPED, TensorInventory, TensorPlacement, layer_devices
 from layertune.models import ModelShape
 from layertune.models.ggml_types import ALIGNMENT
-from layertune.settings import TensorSplit
+from layertune.settings import KEPT_ON_HOST, Placement
 from layertune.units import pad
 
 # LLM_TENSOR_LAYER_INPUT: always on the host.
@@ -31,23 +31,27 @@ _OUTPUT_NAMES_OF = {"lfm2": "token_embd_norm", "lfm2moe": "token_embd_norm"}
 _SHARED_NAMES = frozenset({"rope_freqs", "rope_factors_long", "rope_factors_short"})
 # t5: enc.blk, dec.blk; wavtokenizer-dec: posnet, convnext.
 _BLOCK = re.compile(r"(?:(?:enc\.|dec\.)?blk|posnet|convnext)\.(\d+)\.")
-_EXPERTS = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch|)exps")
+_KEPT_ON_HOST = {name: re.compile(rf"blk\.\d+{pattern}") for name, pattern in KEPT_ON_HOST.items()}
+_EXPERTS = "n_cpu_moe"
 _SUFFIX = re.compile(r"\.(weight|bias|scale|input_scale)$")
 
 
 @dataclass(frozen=True, slots=True)
 class _Tensor:
     """One tensor of the file. `layer` is -1 for the input, 0 to n_layer - 1 for the repeating layers, n_layer for the
-    output."""
+    output. `kept_by` is the setting that may keep it on the host, None if none can."""
 
     layer: int
-    is_expert: bool
+    kept_by: str | None
     is_shared: bool
     placement: TensorPlacement
     n_bytes: int
     n_values: int
     file: int
     offset: int
+
+    def is_kept(self, placement: Placement) -> bool:
+        return self.kept_by is not None and self.layer < getattr(placement, self.kept_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,35 +80,34 @@ class Weights:
         self._tensors = _tensors(shape, inventory)
         self._tied = next((tensor for tensor in self._tensors if tensor.placement.is_duplicated), None)
         self._expert_share = _expert_share(shape)
-        self._splits: dict[tuple[tuple[str, ...], int], dict[str, int]] = {}
+        self._splits: dict[Placement, dict[str, int]] = {}
 
-    def split(self, n_gpu_layers: int, n_cpu_moe: int = 0, tensor_split: TensorSplit = ()) -> dict[str, int]:
+    def split(self, placement: Placement) -> dict[str, int]:
         """Return the bytes on the host, on the first device, and on each further device that has a layer. On the host,
         repacked copies count in addition to the mapped file."""
-        key = layer_devices(self._n_layer, n_gpu_layers, tensor_split), n_cpu_moe
-        if key not in self._splits:
-            self._splits[key] = self._split(*key)
-        return dict(self._splits[key])
+        if placement not in self._splits:
+            self._splits[placement] = self._split(placement)
+        return dict(self._splits[placement])
 
-    def used(self, n_gpu_layers: int, n_cpu_moe: int = 0, tensor_split: TensorSplit = ()) -> dict[str, WeightsUsed]:
+    def used(self, placement: Placement) -> dict[str, WeightsUsed]:
         """Return what a forward pass uses on the host and on each device that has a layer.
 
         The input embedding does not count, since a token reads one row of it.
         """
-        devices = layer_devices(self._n_layer, n_gpu_layers, tensor_split)
+        devices = layer_devices(self._n_layer, placement.n_gpu_layers, placement.tensor_split)
         sums = {device: [0.0, 0.0, 0.0, 0.0] for device in (HOST, *devices)}
         for tensor in self._tensors:
             is_output = tensor.layer == self._n_layer or tensor is self._tied
             if (tensor.layer < 0 and not is_output) or tensor.is_shared:
                 continue
-            on_host = tensor.is_expert and tensor.layer < n_cpu_moe
-            device = HOST if on_host else devices[self._n_layer if is_output else tensor.layer]
-            share = self._expert_share if tensor.is_expert else 1.0
+            device = HOST if tensor.is_kept(placement) else devices[self._n_layer if is_output else tensor.layer]
+            share = self._expert_share if tensor.kept_by == _EXPERTS else 1.0
             sums[device][2 * is_output] += share * tensor.n_bytes
             sums[device][2 * is_output + 1] += share * tensor.n_values
         return {device: WeightsUsed(*each) for device, each in sums.items()}
 
-    def _split(self, devices: tuple[str, ...], n_cpu_moe: int) -> dict[str, int]:
+    def _split(self, placement: Placement) -> dict[str, int]:
+        devices = layer_devices(self._n_layer, placement.n_gpu_layers, placement.tensor_split)
         held = dict.fromkeys((GPU, HOST, *devices), 0)
         copied_bytes = 0
         mapped: dict[tuple[int, bool], tuple[int, int]] = {}  # by file; lazily read tensors have their own mapping
@@ -112,7 +115,7 @@ class Weights:
             where = {devices[tensor.layer] if tensor.layer >= 0 else HOST}
             if tensor.is_shared:
                 where = set(devices[:-1])  # wherever there is a repeating layer
-            elif tensor.is_expert and tensor.layer < n_cpu_moe:
+            elif tensor.is_kept(placement):
                 where = {HOST}
             for device in where - {HOST}:
                 held[device] += tensor.placement.device_bytes
@@ -147,7 +150,7 @@ def _tensors(shape: ModelShape, inventory: TensorInventory) -> tuple[_Tensor, ..
         tensors.append(
             _Tensor(
                 layer=_layer(shape, tensor.name),
-                is_expert=_EXPERTS.search(tensor.name) is not None,
+                kept_by=next((name for name, kept in _KEPT_ON_HOST.items() if kept.search(tensor.name)), None),
                 is_shared=_SUFFIX.sub("", tensor.name) in _SHARED_NAMES,
                 placement=placement,
                 n_bytes=tensor.n_bytes,

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layertune.sampler.posterior import ModelEngines, Speeds
-from layertune.settings import EngineSettings
+from layertune.settings import EngineSettings, Placement
 from layertune.trial.outcome import ModelSamples
 
 QUANTITIES = ("tokens_per_s", "pp_tokens_per_s", "tg_tokens_per_s")
@@ -44,7 +44,7 @@ Floats = NDArray[np.float64]
 
 # Of one model: the row of an engine, and its samples.
 Observed = Sequence[tuple[int, ModelSamples]]
-Split = tuple[int, int]
+Split = Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,5 +195,4 @@ def measured_rate(model: ModelEngines, samples: ModelSamples, quantity: str) -> 
 
 
 def split_of(engine: EngineSettings) -> Split:
-    """Return the number of layers on the device, and of layers whose experts stay on the host."""
-    return engine.n_gpu_layers, engine.n_cpu_moe
+    return engine.placement

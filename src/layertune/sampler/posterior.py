@@ -28,6 +28,7 @@ Observation = tuple[EngineSettings, ModelSamples]
 
 _DOUBLING = ("n_batch", "n_ubatch", "n_ctx", "n_threads")
 _CHOICES = ("file", "n_cpu_moe", "flash_attn", "type_k", "type_v")
+_COUNTS = ("n_cpu_ffn",)
 
 # Standard deviation of the logarithm of the contention, at least: it differs from split to split by more than was seen.
 _LEAST_CONTENTION_SPREAD = 0.05
@@ -173,7 +174,7 @@ class ModelEngines:
 
         def distance(engine: EngineSettings) -> float:
             doublings = (abs(log2(getattr(engine, field) / getattr(other, field))) for field in _DOUBLING)
-            n_unlike = sum(getattr(engine, field) != getattr(other, field) for field in _CHOICES)
+            n_unlike = sum(getattr(engine, field) != getattr(other, field) for field in (*_CHOICES, *_COUNTS))
             return float(sum(doublings) + n_unlike)
 
         alike = [row for row, each in enumerate(self._canonical) if each.n_gpu_layers == other.n_gpu_layers]
@@ -231,6 +232,9 @@ def _features(engines: Sequence[EngineSettings], memory: EngineMemory, n_prompt:
     for field in _CHOICES:
         chosen = [getattr(engine, field) for engine in engines]
         columns += [np.array([each == value for each in chosen], dtype=float) for value in sorted(set(chosen))[1:]]
+    for field in _COUNTS:
+        n_each = np.array([getattr(engine, field) for engine in engines], dtype=float)
+        columns.append(n_each / max(1.0, n_each.max()))
     # The share of the weights on each further device; all of them count as much as another choice.
     columns += list(on_devices[:, 1:].T / most_bytes)
     varying = [column for column in columns if np.ptp(column) > 0]

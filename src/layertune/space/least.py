@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from operator import add, le
 
-from layertune.settings import EngineSettings, SplitSettings
+from layertune.settings import KEPT_ON_HOST, EngineSettings, SplitSettings
 from layertune.space.feasible import NEVER, FeasibleSpace
 from layertune.space.search_space import TENSOR_SPLIT, SearchSpace
 
@@ -48,8 +48,8 @@ class _Group:
 class LeastSettings:
     """The smallest setting of each kind.
 
-    Without `feasible`, settings are compared by their numbers: fewer layers on the device, more experts on the host,
-    a smaller context and physical batch.
+    Without `feasible`, settings are compared by their numbers: fewer layers on the device, more tensors of them kept on
+    the host, a smaller context and physical batch.
     """
 
     def __init__(self, space: SearchSpace, feasible: FeasibleSpace | None) -> None:
@@ -111,8 +111,9 @@ class LeastSettings:
         sizes = (canonical.n_ctx, canonical.n_ubatch)
         if self._feasible is not None:
             return _Needs(self._feasible.device_bytes(name, engine), sizes)
-        n_host_experts = max(canonical.n_cpu_moe, n_layer + 1 - canonical.n_gpu_layers)
-        return _Needs((), (canonical.n_gpu_layers, -n_host_experts, *sizes))
+        n_host_layers = n_layer + 1 - canonical.n_gpu_layers
+        kept = (-max(getattr(canonical, name), n_host_layers) for name in KEPT_ON_HOST)
+        return _Needs((), (canonical.n_gpu_layers, *kept, *sizes))
 
 
 def _kind(engine: EngineSettings) -> _Kind:

@@ -14,6 +14,7 @@ from typing import Any
 from layertune.config import ModelSpace, StudyConfig, dimension_values
 from layertune.errors import ConfigError, listed
 from layertune.settings import (
+    KEPT_ON_HOST,
     EngineSettings,
     SplitSettings,
     TensorSplit,
@@ -234,7 +235,7 @@ def tensor_splits(written: TensorSplit | list[TensorSplit] | None, capacities: S
     return tuple(map(format_tensor_split, (by_size, *alone)))
 
 
-_LAYER_FIELDS = frozenset({"n_gpu_layers", "n_cpu_moe"})
+_LAYER_FIELDS = frozenset({"n_gpu_layers", *KEPT_ON_HOST})
 _GROWING = frozenset({"n_gpu_layers", "n_ctx", "n_batch", "n_ubatch"})
 
 

@@ -68,7 +68,7 @@ def table(study: StudyFacts, found: Recommendation) -> list[str]:
         for model, engine in _canonical(study, expected):
             speed = expected.tokens_per_s.get(model)
             file = f"{engine.file} " if engine.file else ""
-            cells.append(f"{file}{engine.n_gpu_layers}/{study.models.shape(model, engine).n_layer + 1}")
+            cells.append(file + engine.layers(study.models.shape(model, engine).n_layer))
             cells.append("?" if speed is None else f"{speed:.1f}")
         planned = "refused" if expected.planned_bytes is None else format_bytes(expected.planned_bytes)
         rows.append([name, *cells, planned if expected.fits else f"{planned}, over"])
@@ -153,9 +153,9 @@ def _row(study: StudyFacts, expected: Expected) -> str:
     parts = []
     for name, engine in _canonical(study, expected):
         speed = f" ({expected.tokens_per_s[name]:.1f} tok/s)" if expected.tokens_per_s else ""
-        n_all = study.models.shape(name, engine).n_layer + 1
+        layers = engine.layers(study.models.shape(name, engine).n_layer)
         file = f"{engine.file} " if engine.file else ""
-        parts.append(f"{name} {file}{engine.n_gpu_layers}/{n_all} layers{speed}")
+        parts.append(f"{name} {file}{layers} layers{speed}")
     return f"{', '.join(parts)}, {format_bytes(expected.planned_bytes or 0)}"
 
 

@@ -5,13 +5,15 @@ from dataclasses import replace
 from layertune.config.objective import with_floors
 from layertune.search.schedule import Schedule
 from layertune.search.task import SearchTask
-from layertune.settings import SplitSettings
+from layertune.settings import LEFT_OUT, SplitSettings
 from layertune.study.facts import StudyFacts
 from layertune.study.file_quality import reference_files
 from layertune.study.hardware_info import hardware_info
 from layertune.trial.effort import Effort
 from layertune.trial.process_runner import TrialContext
 from layertune.units import GIB
+
+_ADDED = {"n_cpu_moe": 0, **LEFT_OUT}
 
 
 def task_of(study: StudyFacts) -> SearchTask:
@@ -116,7 +118,7 @@ def identity_of(study: StudyFacts) -> dict[str, str]:
     for name, model in study.config.models.items():
         identity[f"workload {name}"] = f"{model.workload.n_prompt} + {model.workload.n_generate} tokens"
     for dimension in study.space.dimensions:
-        if dimension.field == "n_cpu_moe" and dimension.values == (0,):
+        if dimension.values == (_ADDED.get(dimension.field),):
             continue  # studies of before this dimension was there can go on
         identity[dimension.name] = " ".join(str(value) for value in dimension.values)
     return identity

@@ -3,7 +3,7 @@
 from layertune.results.statistics import Metric
 from layertune.results.trial_summary import reason
 from layertune.results.trials import FinishedTrial
-from layertune.settings import SplitSettings
+from layertune.settings import KEPT_ON_HOST, SplitSettings
 from layertune.space.limits import Limits
 from layertune.trial.outcome import Failed, Infeasible, Measured
 from layertune.units import format_bytes
@@ -43,5 +43,10 @@ def without_figures(remark: str) -> str:
 
 
 def layers(settings: SplitSettings) -> str:
-    """Return each model's layers on the device and its batch."""
-    return " ".join(f"{name} ngl={engine.n_gpu_layers} b={engine.n_batch}" for name, engine in settings.items())
+    """Return each model's layers on the device, what of them stays on the host, and its batch."""
+    return " ".join(
+        f"{name} ngl={engine.n_gpu_layers}"
+        + "".join(f" {kept}={n}" for kept in KEPT_ON_HOST if (n := getattr(engine, kept)))
+        + f" b={engine.n_batch}"
+        for name, engine in settings.items()
+    )

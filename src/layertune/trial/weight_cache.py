@@ -6,7 +6,7 @@ from pathlib import Path
 from time import perf_counter
 
 from layertune.devices.open_device import OpenDevice
-from layertune.engine.model import Model, expert_tensors
+from layertune.engine.model import Model
 from layertune.memory.buffers import HOST, BufferBytes
 from layertune.trial.messages import ModelTask
 
@@ -52,7 +52,7 @@ class WeightCache:
                 settings.n_gpu_layers,
                 self._device.devices(task.name),
                 tensor_split=settings.tensor_split,
-                host_tensors=expert_tensors(settings.n_cpu_moe),
+                host_tensors=settings.placement.host_tensors,
             )
             self._weights[task.name] = _Weights(_load(task), model, perf_counter() - started_s)
         return self._weights[task.name].model

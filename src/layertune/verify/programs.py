@@ -148,6 +148,8 @@ def _untaken(model: ServedModel) -> Iterator[str]:
         yield f"--parallel {settings.n_parallel}: it answers one request at a time"
     if settings.n_cpu_moe:
         yield f"--n-cpu-moe {settings.n_cpu_moe}: its experts go where the layers go"
+    if settings.n_cpu_ffn:
+        yield f"--n-cpu-ffn {settings.n_cpu_ffn}: its feed-forward tensors go where the layers go"
     if _flash_attention(model) == "auto":
         yield "flash attention chosen by llama.cpp: it is off"
 

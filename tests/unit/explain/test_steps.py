@@ -26,7 +26,17 @@ def why(found: Step | NoStep) -> str:
 
 
 def test_every_setting_has_a_step_or_a_reason_in_both_directions() -> None:
-    assert set(told(study(), engine(20))) == {(knob, up) for knob in STEPPED_SETTINGS for up in (False, True)}
+    tried = [pair(engine(20, n_cpu_moe=30, n_cpu_ffn=30))]
+    assert set(told(study(tried), engine(20))) == {(knob, up) for knob in STEPPED_SETTINGS for up in (False, True)}
+    assert set(STEPPED_SETTINGS) - {knob for knob, _ in told(study(), engine(20))} == {"n_cpu_moe", "n_cpu_ffn"}
+
+
+def test_the_first_layer_that_keeps_its_tensors_is_the_first_one_on_the_device() -> None:
+    tried = [pair(engine(20, n_cpu_ffn=30))]
+    found = told(study(tried), engine(20))
+    assert value(found["n_cpu_ffn", True]) == N_LAYER + 1 - 20 + 1
+    assert why(found["n_cpu_ffn", False]) == "all that is on the host is there with its layer"
+    assert value(told(study(tried), engine(20, n_cpu_ffn=18))["n_cpu_ffn", False]) == 0
 
 
 def test_a_step_of_layers_is_one_layer() -> None:

@@ -1,6 +1,7 @@
 """What the flags say beside a trial's own numbers: flash attention, the prompt cache, experts."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -65,11 +66,13 @@ def test_the_prompt_cache_is_at_most_llama_servers_default() -> None:
     assert flags(study, study.trial(1))["cache-ram"] == "8192"
 
 
-def test_experts_on_the_host_are_exported() -> None:
-    trial = result().trial(1)
-    settings = trial.settings | {"chat": replace(trial.settings["chat"], n_cpu_moe=7)}
-    assert flags(result(), trial.model_copy(update={"settings": settings}))["n-cpu-moe"] == "7"
-    assert "n-cpu-moe" not in flags(result(), trial)
+@pytest.mark.parametrize("field", ["n_cpu_moe", "n_cpu_ffn"])
+def test_tensors_kept_on_the_host_are_exported(field: str) -> None:
+    trial, option = result().trial(1), field.replace("_", "-")
+    changes: dict[str, Any] = {field: 7}
+    settings = trial.settings | {"chat": replace(trial.settings["chat"], **changes)}
+    assert flags(result(), trial.model_copy(update={"settings": settings}))[option] == "7"
+    assert option not in flags(result(), trial)
 
 
 def test_every_flag_pins_a_value() -> None:

@@ -101,7 +101,7 @@ def test_ollama_gets_the_context_of_one_slot_and_the_physical_batch() -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"n_cpu_moe": 3}, "it has no setting for n_cpu_moe"),
+        ({"n_cpu_ffn": 3}, "it has no setting for n_cpu_ffn"),
         ({"type_k": "q8_0"}, "one OLLAMA_KV_CACHE_TYPE for all models, and the trial has f16 and q8_0"),
         ({"n_parallel": 2}, "one OLLAMA_NUM_PARALLEL for all models, and the trial has 1 and 2"),
     ],

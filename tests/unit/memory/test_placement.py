@@ -12,7 +12,7 @@ from layertune.memory.placement import TensorInventory, layer_devices
 from layertune.memory.projection import CacheTotal, Projection
 from layertune.memory.weight_bytes import Weights
 from layertune.models import ModelShape
-from layertune.settings import EngineSettings, SplitSettings
+from layertune.settings import EngineSettings, Placement, SplitSettings
 from small_shapes import N_LAYER, engine, linear, planner, shape
 
 ALL = N_LAYER + 1
@@ -60,9 +60,9 @@ def test_two_devices_hold_what_one_does_but_for_what_each_has_its_own_copy_of(
 def test_the_output_is_where_the_last_layer_is() -> None:
     held = Weights(SHAPES[1], TensorInventory.plain(SHAPES[1]))
     embedding = next(tensor.n_bytes for tensor in SHAPES[1].tensors if tensor.name == "token_embd.weight")
-    assert held.split(ALL, 0, (4.0, 1.0))["gpu1"] > embedding
-    assert held.split(ALL, 0, (4.0, 1.0))["gpu1"] < embedding + 1024 * 1024
-    assert held.split(ALL, 0, (1.0, 0.0)) == held.split(ALL)
+    assert held.split(Placement(ALL, tensor_split=(4.0, 1.0)))["gpu1"] > embedding
+    assert held.split(Placement(ALL, tensor_split=(4.0, 1.0)))["gpu1"] < embedding + 1024 * 1024
+    assert held.split(Placement(ALL, tensor_split=(1.0, 0.0))) == held.split(Placement(ALL))
 
 
 def test_a_cache_by_llama_cpp_s_word_is_shared_out_by_layers() -> None:

@@ -26,6 +26,7 @@ engines = st.builds(
     engine,
     st.integers(0, ALL + 2),
     n_cpu_moe=st.integers(0, N_LAYER),
+    n_cpu_ffn=st.integers(0, N_LAYER),
     n_ctx=st.integers(64, 16_384),
     n_batch=st.integers(1, 4096),
     n_ubatch=st.integers(1, 2048),

@@ -17,7 +17,7 @@ from layertune.prediction.held_back import (
     reaches,
     session_spread,
 )
-from layertune.settings import EngineSettings, SplitSettings
+from layertune.settings import EngineSettings, Placement, SplitSettings
 from linear_machine import Machine, feasible, study
 
 SPLITS = [(0, 0), (1, 1), (3, 5), (5, 9), (8, 12), (10, 16), (13, 21)]
@@ -55,7 +55,7 @@ def test_a_split_has_one_score_its_worst_engine_s() -> None:
     error = calibration.error(feasible(1.0).capacity_bytes, {})
     assert error.n_splits == 2 * len(SPLITS)
     assert len(error.held_back) == 2 * len(SPLITS) + 2
-    (chat,) = (each for each in calibration.held_back if (each.model, each.split) == ("chat", (5, 0)))
+    (chat,) = (each for each in calibration.held_back if (each.model, each.split) == ("chat", Placement(5)))
     scores = [each.score for each in chat.of("tokens_per_s")]
     assert len(scores) == 2
     assert chat.score("tokens_per_s") == max(scores) > min(scores)

@@ -7,7 +7,7 @@ import pytest
 
 from layertune.prediction import Calibration
 from layertune.prediction.interval_checks import CheckedSplit, check_larger, check_splits
-from layertune.settings import EngineSettings
+from layertune.settings import EngineSettings, Placement
 from linear_machine import Machine, on_device, study
 
 SPLITS = [(0, 0), (1, 1), (3, 6), (5, 8), (8, 13), (10, 17), (12, 19), (13, 21)]
@@ -62,7 +62,7 @@ def test_nothing_of_a_split_s_interval_knows_how_the_split_came_out(
     last = len(SPLITS) - 1
     usual, slow = (check(calibrated(Machine(), noise)) for noise in ({}, {last: 2.0}))
     one, other = (
-        [each for each in checked if (each.split.model, each.split.split) == ("chat", (13, 0))]
+        [each for each in checked if (each.split.model, each.split.split) == ("chat", Placement(13))]
         for checked in (usual, slow)
     )
     (before,), (after,) = one, other

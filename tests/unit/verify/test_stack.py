@@ -28,6 +28,7 @@ ENGINES = st.builds(
     type_k=TYPES,
     type_v=TYPES,
     n_cpu_moe=st.integers(0, 8),
+    n_cpu_ffn=st.integers(0, 8),
 )
 
 
