@@ -27,6 +27,7 @@ def oracle(field: Field) -> Oracle:
     first = list(dict.fromkeys(map(table.space.canonical, wanted)))
     of_first = (truth.share(first[:n]) for n in range(1, len(first) + 1))
     threads = f"n_threads = {field.n_threads}, " if field.n_threads is not None else ""
+    threads += "one file each, " if field.one_file else ""
     words = (
         f"{threads}{format_bytes(cap_bytes(table, field.cap))}, {field.cap:.0%} of what both models need whole;"
         f" objectives are both speeds{' and peak memory' if field.with_vram else ''}: {truth.n_settings} of"

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 from opponents import gp, nsga2
 from optuna.storages import InMemoryStorage
@@ -24,6 +25,7 @@ from layertune.space.baselines import baselines
 from layertune.space.feasible import FeasibleSpace
 from layertune.space.initial_design import initial_design
 from layertune.space.limits import Limits
+from layertune.space.search_space import FILE, Dimension
 from layertune.testing import RecordedTable, ReplayRunner, load_table
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Infeasible
@@ -40,13 +42,20 @@ EFFORT = Effort(min_repeats=3, max_repeats=10, target_spread=0.02, warm_up_s=0.5
 
 @dataclass(frozen=True)
 class Field:
-    """Where searches race. `n_threads` fixes the host's threads where the table has several; `cap` is the card's size
-    as a share of what both models need whole; `with_vram` is whether peak memory is an objective beside the speeds."""
+    """Where searches race.
+
+    Attributes:
+        n_threads: Fixes the host's threads if the table has several.
+        cap: The card's size as a share of what both models' first files need whole.
+        with_vram: Whether peak memory is an objective next to the speeds.
+        one_file: Whether only the first file of each model is searched.
+    """
 
     table: str
     n_threads: int | None
     cap: float
     with_vram: bool
+    one_file: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ def task(table: RecordedTable, race: Race) -> SearchTask:
     """Return the task that `Study.search` would make (study/search_task.py), without finals and references."""
     capacity_bytes = cap_bytes(table, race.field.cap)
     file_bytes = dict.fromkeys(table.n_layers, 0)
-    limits = Limits((capacity_bytes,), 0, None, n_processes=len(table.n_layers), file_bytes=file_bytes)
+    limits = Limits((capacity_bytes,), 0, None, n_processes=len(table.models), file_bytes=file_bytes)
     feasible = FeasibleSpace(table.space, table.planner, limits) if race.planned else None
     rules = baselines(table.space, table.planner, capacity_bytes, capacity_bytes) if race.planned else []
     return SearchTask(
@@ -140,7 +149,7 @@ def task(table: RecordedTable, race: Race) -> SearchTask:
 
 
 def objectives(table: RecordedTable, with_vram: bool) -> list[Objective]:
-    names = list(table.n_layers)
+    names = list(table.models)
     wanted = [*(f"{name}.tokens_per_s" for name in names), *(["vram.peak_bytes"] if with_vram else [])]
     return [Objective.named(each, names) for each in wanted]
 
@@ -162,13 +171,17 @@ def balanced(trials: Sequence[FinishedTrial], table: RecordedTable, race: Race) 
 
 @cache
 def opened(field: Field) -> tuple[RecordedTable, Truth]:
-    table = load_table(TABLES / f"{field.table}.json.gz")
-    if field.n_threads is not None:
-        dimensions = tuple(
-            replace(each, values=(field.n_threads,)) if each.field == "n_threads" else each for each in table.dimensions
-        )
-        table = replace(table, dimensions=dimensions)
+    recorded = load_table(TABLES / f"{field.table}.json.gz")
+    dimensions = tuple(replace(each, values=searched(field, each)) for each in recorded.dimensions)
+    table = replace(recorded, dimensions=dimensions)
     return table, Truth(table, cap_bytes(table, field.cap), with_vram=field.with_vram)
+
+
+def searched(field: Field, dimension: Dimension) -> tuple[Any, ...]:
+    """Return the values of a table's dimension that a field searches."""
+    if dimension.field == "n_threads" and field.n_threads is not None:
+        return (field.n_threads,)
+    return dimension.values[:1] if dimension.field == FILE and field.one_file else dimension.values
 
 
 def cap_bytes(table: RecordedTable, cap: float) -> int:

@@ -2,6 +2,7 @@
 
     python benchmarks/search_efficiency/record.py benchmarks/search_efficiency/smollm2-gemma3.toml
     python benchmarks/search_efficiency/record.py benchmarks/search_efficiency/gemma3-qwen05b.toml
+    python benchmarks/search_efficiency/record.py benchmarks/search_efficiency/smollm2-gemma3-files.toml
 
 Takes half an hour to an hour, on a quiet machine: the speeds are this CPU's. Measured cells are kept in
 build/search_efficiency/, so that a recording that was cut off goes on where it was; at the end tables/NAME.json.gz is
@@ -66,16 +67,17 @@ def main() -> None:
 def write_standins(config: StudyConfig) -> None:
     """Write the models that belong into the build folder and are missing; the others are downloaded by make models."""
     for model in config.models.values():
-        if not model.path.exists() and model.path.resolve().is_relative_to(BUILD):
-            print(f"writing {model.path.name}, a stand-in", file=sys.stderr)
-            known_standin(find_known(model.path.name)).write(model.path)
+        path = model.path
+        if path is not None and not path.exists() and path.resolve().is_relative_to(BUILD):
+            print(f"writing {path.name}, a stand-in", file=sys.stderr)
+            known_standin(find_known(path.name)).write(path)
 
 
 def engines(space: SearchSpace) -> dict[str, list[EngineSettings]]:
     """Return every engine that llama.cpp can run, once, in its canonical form."""
     return {
-        name: list(dict.fromkeys(each.canonical(n_layer) for each in space.engines(name)))
-        for name, n_layer in space.n_layers.items()
+        name: list(dict.fromkeys(space.canonical_engine(name, each) for each in space.engines(name)))
+        for name in space.models
     }
 
 
@@ -125,7 +127,9 @@ def read_log(log: Path, planned: Sequence[PlannedCell]) -> list[Cell]:
 
 def say(cells: Sequence[Cell], n_planned: int, mean_s: float) -> None:
     cell, left_s = cells[-1], mean_s * (n_planned - len(cells))
-    layers = ", ".join(f"{name} {each.settings.n_gpu_layers}" for name, each in cell.models.items())
+    layers = ", ".join(
+        f"{name} {each.settings.file} {each.settings.n_gpu_layers}" for name, each in cell.models.items()
+    )
     disturbed = f"; disturbed: {' and '.join(cell.disturbances)}" if cell.disturbances else ""
     print(
         f"cell {len(cells)} of {n_planned}, {cell.kind}: {layers}{disturbed}; {mean_s:.1f} s a cell, about "
@@ -149,13 +153,13 @@ def table_of(study: Study, cells: Sequence[Cell]) -> RecordedTable:
         n_layers=dict(space.n_layers),
         n_parallel=dict(space.n_parallel),
         dimensions=space.dimensions,
-        plans={name: tuple(plans(planner.models[name], space, name)) for name in space.n_layers},
+        plans={name: tuple(plans(planner.models[name], space, name)) for name in space.models},
         cells=tuple(cells),
     )
 
 
 def plans(memory: EngineMemory, space: SearchSpace, name: str) -> Iterator[EnginePlan]:
-    for key in dict.fromkeys(each.memory_key(space.n_layers[name]) for each in space.engines(name)):
+    for key in dict.fromkeys(each.memory_key(space.n_layer(name, each)) for each in space.engines(name)):
         yield EnginePlan(key, memory.plan(key))
 
 
@@ -165,7 +169,7 @@ def summary(table: RecordedTable, path: Path) -> str:
     lines = [
         f"{path.name}: {path.stat().st_size / 1000:.0f} kB, {len(table.cells)} cells, {n_disturbed} stayed disturbed, "
         f"peaks {min(beside)} to {max(beside)} bytes above the plan",
-        *(f"{name}: {factorisation_error(table, name)}" for name in table.n_layers),
+        *(f"{name}: {factorisation_error(table, name)}" for name in table.models),
     ]
     return "\n".join(lines)
 

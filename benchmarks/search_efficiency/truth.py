@@ -27,8 +27,8 @@ class Truth:
 
     def __init__(self, table: RecordedTable, cap_bytes: int, *, with_vram: bool) -> None:
         self._table, self._cap_bytes = table, cap_bytes
-        self._n_objectives = len(table.n_layers) + with_vram
-        self._engines = {name: engines(table, name) for name in table.n_layers}
+        self._n_objectives = len(table.models) + with_vram
+        self._engines = {name: engines(table, name) for name in table.models}
         rates, taken = zip(*(self._figures(name) for name in self._engines), strict=True)
         totals = reduce(np.add.outer, taken)
         fits = totals <= cap_bytes
@@ -120,13 +120,17 @@ class Truth:
 
 def engines(table: RecordedTable, name: str) -> list[EngineSettings]:
     """Return a model's engines, each once."""
-    n_layer = table.n_layers[name]
-    return list(dict.fromkeys(engine.canonical(n_layer) for engine in table.space.engines(name)))
+    return list(dict.fromkeys(table.space.canonical_engine(name, each) for each in table.space.engines(name)))
 
 
 def whole_bytes(table: RecordedTable) -> int:
-    """Return what all models need on the device to be there as a whole, with their largest buffers."""
+    """Return what all models, each with its first file, need on the device to be there as a whole, with their largest
+    buffers."""
     return sum(
-        max(table.peak_bytes(SplitSettings.of({name: engine})) for engine in engines(table, name))
-        for name in table.n_layers
+        max(
+            table.peak_bytes(SplitSettings.of({name: engine}))
+            for engine in engines(table, name)
+            if engine.file == table.space.files(name)[0]
+        )
+        for name in table.models
     )

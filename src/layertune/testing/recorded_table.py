@@ -101,7 +101,7 @@ class RecordedTable:
     Attributes:
         device: A description of the measured device.
         workloads: Prompt and generated tokens, by model.
-        n_layers: Repeating layers, by model.
+        n_layers: Repeating layers, by `variant`: a model's name, and its file if it has several.
         n_parallel: Slots, by model.
     """
 
@@ -118,9 +118,14 @@ class RecordedTable:
     def space(self) -> SearchSpace:
         return SearchSpace(self.dimensions, self.n_parallel, self.n_layers)
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of the models."""
+        return tuple(self.workloads)
+
     @cached_property
     def planner(self) -> Planner:
-        models = {name: _RecordedMemory(plans, self.n_layers[name]) for name, plans in self.plans.items()}
+        models = {name: _RecordedMemory(plans, self.space, name) for name, plans in self.plans.items()}
         return Planner(models, Overhead(0, "the table's device had none"), n_processes=len(models))
 
     def cells_of(self, model: str, kind: CellKind | None = None) -> dict[EngineSettings, list[ModelCell]]:
@@ -133,10 +138,10 @@ class RecordedTable:
 
     def true_speed(self, model: str, engine: EngineSettings) -> Speed:
         """Return the median over the cells that ran this engine; raises KeyError if none did."""
-        return self._speeds[model][engine.canonical(self.n_layers[model])]
+        return self._speeds[model][self.space.canonical_engine(model, engine)]
 
     def true_load_s(self, model: str, engine: EngineSettings) -> float:
-        return median(cell.load_s for cell in self._cells[model][engine.canonical(self.n_layers[model])])
+        return median(cell.load_s for cell in self._cells[model][self.space.canonical_engine(model, engine)])
 
     def true_metrics(self, settings: SplitSettings) -> TrueMetrics:
         """Return what a measurement without noise would give; raises KeyError for an engine that no cell ran."""
@@ -154,13 +159,13 @@ class RecordedTable:
         """Return descriptions of the space's engines that have no cell or no plan."""
         return [
             f"{name} {engine}"
-            for name in self.n_layers
+            for name in self.models
             for engine in self.space.engines(name)
-            if engine.canonical(self.n_layers[name]) not in self._speeds[name] or not self._is_planned(name, engine)
+            if self.space.canonical_engine(name, engine) not in self._speeds[name] or not self._is_planned(name, engine)
         ]
 
     def _is_planned(self, name: str, engine: EngineSettings) -> bool:
-        key = engine.memory_key(self.n_layers[name])
+        key = engine.memory_key(self.space.n_layer(name, engine))
         return any(
             each.settings == key and all(planned.buffers() is not None for planned in each.plan.devices.values())
             for each in self.plans.get(name, ())
@@ -168,7 +173,7 @@ class RecordedTable:
 
     @cached_property
     def _cells(self) -> dict[str, dict[EngineSettings, list[ModelCell]]]:
-        return {name: self.cells_of(name) for name in self.n_layers}
+        return {name: self.cells_of(name) for name in self.models}
 
     @cached_property
     def _speeds(self) -> dict[str, dict[EngineSettings, Speed]]:
@@ -181,12 +186,13 @@ class RecordedTable:
 class _RecordedMemory:
     """One model's memory, from the table's plans."""
 
-    def __init__(self, plans: Iterable[EnginePlan], n_layer: int) -> None:
+    def __init__(self, plans: Iterable[EnginePlan], space: SearchSpace, name: str) -> None:
         self._plans = {each.settings: each.plan for each in plans}
-        self._n_layer = n_layer
+        self._space = space
+        self._name = name
 
     def plan(self, settings: EngineSettings) -> ModelPlan:
-        return self._plans[settings.memory_key(self._n_layer)]
+        return self._plans[settings.memory_key(self._space.n_layer(self._name, settings))]
 
 
 _TABLE: TypeAdapter[RecordedTable] = TypeAdapter(RecordedTable)

@@ -43,9 +43,9 @@ class ReplayRunner:
         self._table = table
         self._cap_bytes = cap_bytes
         self._seed = seed
-        self._noise: dict[str, ReplayNoise] = {name: RecordedNoise.of(table, name) for name in table.n_layers}
-        self._share = 1 / len(table.n_layers)
-        self._loaded: dict[str, Placement] = {}
+        self._noise: dict[str, ReplayNoise] = {name: RecordedNoise.of(table, name) for name in table.models}
+        self._share = 1 / len(table.models)
+        self._loaded: dict[str, tuple[str, Placement]] = {}
 
     def use_noise(self, noise: "ReplayNoise") -> None:
         """Replace the table's own noise, for every model."""
@@ -73,8 +73,8 @@ class ReplayRunner:
         return outcome
 
     def _load(self, settings: SplitSettings) -> float:
-        """Load the models whose placement changed, and return how long that takes."""
-        splits = {name: engine.placement for name, engine in settings.items()}
+        """Load the models whose file or placement changed, and return how long that takes."""
+        splits = {name: (engine.file, engine.placement) for name, engine in settings.items()}
         changed = [name for name, split in splits.items() if self._loaded.get(name) != split]
         self._loaded = splits
         return sum(self._table.true_load_s(name, settings[name]) for name in changed)

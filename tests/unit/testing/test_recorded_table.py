@@ -1,5 +1,6 @@
 import gzip
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +8,11 @@ import pytest
 
 from layertune.errors import ResultFileError
 from layertune.settings import SplitSettings
-from layertune.testing import load_table
-from layertune.testing.recorded_table import RecordedTable, save_table
+from layertune.space.search_space import Dimension
+from layertune.testing import ReplayRunner, load_table
+from layertune.testing.recorded_table import Cell, RecordedTable, save_table
+from layertune.trial.effort import Effort
+from layertune.trial.outcome import Measured
 from layertune.units import MIB
 from small_table import N_GENERATE, N_PROMPT, table
 
@@ -95,3 +99,30 @@ def test_the_space_and_the_plan_are_those_of_the_recorded_study() -> None:
     plan = TABLE.planner.plan(split(5, 19))
     assert (plan.device_bytes, plan.host_bytes, plan.needed_bytes) == (240 * MIB, 2 * MIB + 2048, 240 * MIB)
     assert TABLE.missing() == []
+
+
+def test_a_model_may_have_several_files() -> None:
+    files = ("A.gguf", "B.gguf")
+
+    def cells(file: str) -> Iterator[Cell]:
+        for cell in TABLE.cells:
+            chat = cell.models["chat"]
+            yield replace(
+                cell, models=cell.models | {"chat": replace(chat, settings=replace(chat.settings, file=file))}
+            )
+
+    chat_plans = [
+        replace(each, settings=replace(each.settings, file=file)) for file in files for each in TABLE.plans["chat"]
+    ]
+    both = replace(
+        TABLE,
+        n_layers={"chat/A.gguf": 30, "chat/B.gguf": 30, "code": 18},
+        dimensions=(Dimension("chat", "file", files), *TABLE.dimensions),
+        plans=TABLE.plans | {"chat": tuple(chat_plans)},
+        cells=tuple(cell for file in files for cell in cells(file)),
+    )
+    assert both.models == ("chat", "code")
+    assert both.missing() == []
+    other = both.space.with_file(both.space.smallest().with_layers("chat", 31), "chat", "B.gguf")
+    assert isinstance(ReplayRunner(both, both.peak_bytes(other)).run(other, Effort(1, 1, 0.0)), Measured)
+    assert replace(both, cells=tuple(cells("A.gguf"))).missing()
