@@ -3,13 +3,15 @@
 # make record   the studies of studies/ that are not recorded yet, about 5 to 15 minutes each
 # make compare  the README's table and picture of those studies
 # make verify   the demo's study: its pick started as exported, ten requests at once to each model, a soak (DURATION=30m)
+# make files    smaller and larger files of the demo pair, for configs/studies/demo-files.toml
 # make tools    llama-bench, llama-fit-params, llama-perplexity and llama-server of the same llama.cpp, into build/tools/bin
 PYTHON ?= python3
 VENV   ?= .venv
 DURATION ?= 1m
 RUN     = $(VENV)/bin
+FILES   = $(patsubst %,models/SmolLM2-135M-Instruct-%.gguf,Q8_0 Q4_K_M) $(patsubst %,models/gemma-3-270m-%.gguf,Q8_0 Q4_0)
 
-.PHONY: search verify test check models env record compare tools clean
+.PHONY: search verify test check models files env record compare tools clean
 
 search: env models
 	@$(RUN)/python scripts/demo_search.py
@@ -29,6 +31,14 @@ check: env
 
 models: env
 	@$(RUN)/python scripts/demo_models.py
+
+files: models $(FILES)
+
+models/SmolLM2-135M-Instruct-%.gguf:
+	@$(RUN)/layertune quantize models/SmolLM2-135M-Instruct.Q4_1.gguf --types $*
+
+models/gemma-3-270m-%.gguf:
+	@$(RUN)/layertune quantize models/gemma-3-270m-q4_k_m.gguf --types $*
 
 env:
 	@$(PYTHON) scripts/bootstrap.py --venv $(VENV)

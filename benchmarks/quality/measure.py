@@ -2,7 +2,8 @@
 
 The demo pair is quantized by llama.cpp, and each file and cache type is compared with the file it was made from, once
 on the same tokens as llama-perplexity, once as layertune measures it. The figures of all models measured so far are
-written next to this script. `make models tools` first.
+written next to this script. `make models tools` first. What was measured is kept in the folder, so a run that was cut
+off goes on where it was.
 
     python benchmarks/quality/measure.py [--model chat|code] [--folder build/quality]
 """
@@ -13,8 +14,6 @@ import os
 import re
 import resource
 import subprocess
-import tempfile
-import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -80,13 +79,12 @@ def measure(source: Path, folder: Path) -> dict[str, Any]:
     candidates = [Candidate(quantized(source, name, folder)) for name in FILE_TYPES]
     candidates += [Candidate(source, *types) for types in CACHES]
     text = shipped_texts()[0]
-    theirs = llama_perplexity(reference, candidates, text)
-    with tempfile.TemporaryDirectory() as cache:
-        # llama-perplexity scores the second half of each context, and every whole context of the text.
-        scoring = Scoring(n_threads=N_THREADS, n_first=256, least_tokens=10**6, most_tokens=10**6)
-        same = measure_quality(reference, candidates, scoring, [text], cache=Path(cache))
-        with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # whose children are this measurement's only
-            report, cost = pool.submit(timed, reference, candidates, Path(cache)).result()
+    theirs = llama_perplexity(reference, candidates, text, folder)
+    # llama-perplexity scores the second half of each context, and every whole context of the text.
+    scoring = Scoring(n_threads=N_THREADS, n_first=256, least_tokens=10**6, most_tokens=10**6)
+    same = measure_quality(reference, candidates, scoring, [text], cache=folder)
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # whose children are this measurement's only
+        report, peak_rss_bytes = pool.submit(scored, reference, candidates, folder).result()
     rows = [
         Row(words(each), each.path.stat().st_size, summary(ours), figures_of_tool, summary(default))
         for each, ours, figures_of_tool, default in zip(
@@ -96,22 +94,19 @@ def measure(source: Path, folder: Path) -> dict[str, Any]:
     return {
         "device": f"CPU, {os.cpu_count()} cores, {N_THREADS} threads",
         "floor": None if report.floor is None else asdict(report.floor),
-        **cost,
+        "peak_rss_bytes": peak_rss_bytes,
         "candidates": [asdict(row) for row in rows],
     }
 
 
-def timed(reference: Candidate, candidates: list[Candidate], cache: Path) -> tuple[QualityReport, dict[str, float]]:
-    """Measure all candidates as layertune does by default; return also what the child process took."""
-    started_s = time.monotonic()
-    report = measure_quality(reference, candidates, Scoring(n_threads=N_THREADS), cache=cache)
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cost = {
-        "total_wall_s": time.monotonic() - started_s,
-        "total_cpu_s": usage.ru_utime + usage.ru_stime,
-        "peak_rss_bytes": usage.ru_maxrss * 1024,
-    }
-    return report, cost
+def scored(reference: Candidate, candidates: list[Candidate], folder: Path) -> tuple[QualityReport, int]:
+    """Measure all candidates as layertune does by default; return also the largest RSS of a process that scores."""
+    report = measure_quality(reference, candidates, Scoring(n_threads=N_THREADS), cache=folder)
+    kept = folder / f"{reference.path.stem}.peak"
+    peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    peak_bytes = max(peak_bytes, int(kept.read_text()) if kept.exists() else 0)
+    kept.write_text(str(peak_bytes))
+    return report, peak_bytes
 
 
 def quantized(source: Path, file_type: str, folder: Path) -> Path:
@@ -148,14 +143,24 @@ def summary(quality: Quality) -> dict[str, Any]:
     }
 
 
-def llama_perplexity(reference: Candidate, candidates: list[Candidate], text: Text) -> list[dict[str, float]]:
-    with tempfile.TemporaryDirectory() as folder:
-        file, kept = Path(folder) / "text.txt", Path(folder) / "logits"
-        file.write_text(text.content, encoding="utf-8")
-        common = ["-f", file, "-c", "512", "-b", "512", "-ub", "128", "-t", str(N_THREADS), "-ngl", "0"]
-        common += ["--kl-divergence-base", kept]
-        subprocess.run([PERPLEXITY, "-m", reference.path, *common], check=True, capture_output=True)
-        return [compared(candidate, common) for candidate in candidates]
+def llama_perplexity(
+    reference: Candidate, candidates: list[Candidate], text: Text, folder: Path
+) -> list[dict[str, float]]:
+    kept = folder / f"{reference.path.stem}.llama-perplexity.json"
+    found: dict[str, dict[str, float]] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    missing = [each for each in candidates if words(each) not in found]
+    file, logits, part = folder / "text.txt", folder / f"{reference.path.stem}.logits", folder / "logits.part"
+    file.write_text(text.content, encoding="utf-8")
+    common = ["-f", file, "-c", "512", "-b", "512", "-ub", "128", "-t", str(N_THREADS), "-ngl", "0"]
+    if missing and not logits.exists():
+        command = [PERPLEXITY, "-m", reference.path, *common, "--kl-divergence-base", part]
+        subprocess.run(command, check=True, capture_output=True)
+        part.rename(logits)
+    for candidate in missing:
+        found[words(candidate)] = compared(candidate, [*common, "--kl-divergence-base", logits])
+        kept.write_text(json.dumps(found), encoding="utf-8")
+    logits.unlink(missing_ok=True)
+    return [found[words(candidate)] for candidate in candidates]
 
 
 def compared(candidate: Candidate, common: list[Any]) -> dict[str, float]:
@@ -180,9 +185,8 @@ def page(found: dict[str, Any]) -> list[str]:
         lines += ["|---|--:|--:|--:|--:|--:|--:|---|--:|--:|", *map(default_row, values["candidates"]), ""]
         floor = values["floor"]["mean"] if values["floor"] else float("nan")
         lines += [
-            f"Floor (the reference with physical batches of 32): {floor:.4f}. All candidates, the floor and the "
-            f"reference took {values['total_wall_s']:.0f} s and {values['total_cpu_s']:.0f} CPU seconds; others worked "
-            f"on the machine, too. Peak RSS of the process that scores: {values['peak_rss_bytes'] / 2**20:.0f} MiB.",
+            f"Floor (the reference with physical batches of 32): {floor:.4f}. Peak RSS of the process that scores: "
+            f"{values['peak_rss_bytes'] / 2**20:.0f} MiB. Other work ran on the machine, so the seconds are too many.",
             "",
         ]
     return lines[:-1]
