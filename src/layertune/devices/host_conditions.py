@@ -9,8 +9,10 @@ from layertune.units import MIB, format_bytes
 # all processes' times. In measurements they gave other programs at most 0.07 cores too much over 0.3 s, and 0.04 over
 # 0.5 s to 3 s (2 busy cores, Linux 6.18).
 _MIN_WINDOW_S = 0.5
-# Larger than that error, and 5 % of two cores. pyperf warns at a spread of 10 %.
-_MAX_TAKEN_CORES = 0.1
+# Larger than that error, and 5 % of two cores: loads of one setting differ as much on a quiet machine.
+_NOTED_CORES = 0.1
+# 10 % of two cores. pyperf warns at a spread of 10 %.
+_MAX_TAKEN_CORES = 0.2
 # A program on otherwise idle cores still shares memory bandwidth, cache and clock with the models.
 _MAX_NEIGHBOUR_CORES = 1.0
 # A page fault waits about 0.1 ms for an SSD and 10 ms for a hard disk. Ten a second take 0.1 % or 10 % of a thread's
@@ -97,14 +99,15 @@ def _cpu_findings(use: HostUse, n_cores: int, n_threads_at_once: int) -> list[Fi
     stolen = (use.stolen_cpu_s or 0.0) / use.window_s
     n_spare = max(0, n_cores - n_threads_at_once)
     # If all cores are busy, other programs slow the models down, even if the models need fewer cores than there are.
-    full = use.own_cpu_s is not None and use.own_cpu_s / use.window_s + foreign + stolen > n_cores - _MAX_TAKEN_CORES
+    full = use.own_cpu_s is not None and use.own_cpu_s / use.window_s + foreign + stolen > n_cores - _NOTED_CORES
     # A hypervisor steals only from threads that are ready to run, so spare cores make no difference.
-    disturbs = foreign > (0 if full else n_spare) + _MAX_TAKEN_CORES or stolen > _MAX_TAKEN_CORES
-    if not disturbs and foreign + stolen <= _MAX_NEIGHBOUR_CORES:
+    taken = max(foreign - (0 if full else n_spare), stolen)
+    if taken <= _NOTED_CORES and foreign + stolen <= _MAX_NEIGHBOUR_CORES:
         return []
     takers = (("other programs", foreign), ("the hypervisor", stolen))
-    taken = " and ".join(f"{taker} took {cores:.2f} cores" for taker, cores in takers if cores >= 0.005)
-    return [Finding(f"{taken} for {use.window_s:.1f} s, with {n_spare} of {n_cores} cores to spare", disturbs)]
+    words = " and ".join(f"{taker} took {cores:.2f} cores" for taker, cores in takers if cores >= 0.005)
+    text = f"{words} for {use.window_s:.1f} s, with {n_spare} of {n_cores} cores to spare"
+    return [Finding(text, disturbs=taken > _MAX_TAKEN_CORES)]
 
 
 def _paging_findings(use: HostUse) -> list[Finding]:

@@ -211,8 +211,9 @@ class Finals:
     ) -> TrialOutcome:
         schedule = self._schedule
         effort = schedule.finals_effort
-        if stage == "finals":  # which chooses by what the search is after
-            effort = replace(effort, repeat_together=schedule.effort.repeat_together, n_beside_prefill=0)
+        if stage == "finals":  # which chooses by what the search is after, and shows every pick's speeds together once
+            repeated = schedule.effort.repeat_together
+            effort = replace(effort, repeat_together=repeated, together=repeated or n_round == 0, n_beside_prefill=0)
         elif n_round >= schedule.n_rounds_beside:
             effort = replace(effort, n_beside_prefill=0)
         keep = partial(self._record.add_disturbed_round, stage, number)

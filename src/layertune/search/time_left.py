@@ -1,12 +1,15 @@
 """How long a search still takes: its trials, the finals and the validation runs, from what these have taken so far."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import fmean
 from time import monotonic
 
 from layertune.sampler.stopping import LEAST_PROPOSALS
 from layertune.search.finals import RoundMeasured
+from layertune.search.schedule import Schedule
 from layertune.search.task import Event, ReferenceMeasured, SearchTask, TrialFinished, TrialStarted
+from layertune.trial.outcome import Measured, TrialOutcome
 
 # A guess at all loads of the finals, for each contender of the first round; the rounds themselves replace it. Simulated
 # searches need 1.6 to 3.3, more the larger the noise.
@@ -15,12 +18,43 @@ LOADS_PER_CONTENDER = 2.0
 # A search that may end early does so a few trials after the rule allows it (benchmarks/choosing).
 _PROPOSALS_BEYOND = 2
 
-# The seconds of a load are the mean of so many last ones, since later trials differ from the first.
+# Later trials differ from the first, so only so many of the last loads count.
 _N_LAST = 8
+
+# Timing each model during the others' long prompts takes about as long as so many repetitions (the demo, emulated).
+_BESIDE_PREFILL = 2
 
 # What the validation runs measure: the pick and the best baseline, and where quality is measured, the pick with the
 # reference files.
 N_VALIDATED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """One measurement that was made: its seconds, those of its repetitions, and how many of these there were.
+
+    One repetition runs every model's workload once, either in turns or all at once.
+    """
+
+    seconds: float
+    repetitions_s: float
+    n_repetitions: int
+
+    @classmethod
+    def of(cls, seconds: float, outcome: TrialOutcome) -> "_Load":
+        if not isinstance(outcome, Measured):
+            return cls(seconds, 0.0, 0)
+        samples = [each.samples for each in outcome.models.values()]
+        alone, together = (
+            max(len(getattr(each, name)) for each in samples) for name in ("tokens_per_s", "tokens_per_s_together")
+        )
+        return cls(seconds, min(seconds, outcome.clock.measure_s), alone + together)
+
+
+def n_repetitions(schedule: Schedule) -> tuple[int, int]:
+    """Return the repetitions of one measurement in the finals and of one in the validation runs."""
+    n = schedule.finals_effort.min_repeats
+    return n * (2 if schedule.effort.repeat_together else 1), 2 * n
 
 
 class TimeLeft:
@@ -39,7 +73,8 @@ class TimeLeft:
         self._ends_early = task.early_stop and task.sampler == "layer-split"
         self._timeout_s = task.timeout_s
         self._n_trials = n_finished
-        self._loads_s: list[float] = []
+        self._loads: list[_Load] = []
+        self._trial_repetitions: list[int] = []
         self._n_contenders = task.schedule.n_finalists if task.schedule.n_rounds > 0 else 0
         self._n_next = self._loads_of_finals()
         self._n_left: int | None = None  # of the round that runs
@@ -56,9 +91,10 @@ class TimeLeft:
             self._n_trials = event.n_finished
             self._n_contenders = event.n_contenders
             self._n_next = self._loads_of_finals()
-            self._loads_s.append(self._lap())
+            self._loads.append(_Load.of(self._lap(), event.trial.outcome))
+            self._trial_repetitions.append(self._loads[-1].n_repetitions)
         elif isinstance(event, RoundMeasured):
-            self._loads_s.append(self._lap())
+            self._loads.append(_Load.of(self._lap(), event.outcome))
             self._n_left = event.n_left
             if event.stage == "finals":
                 self._n_next = self._loads_of_further_rounds(event)
@@ -75,21 +111,33 @@ class TimeLeft:
             expected = min(self._n_most, self._n_design + LEAST_PROPOSALS + _PROPOSALS_BEYOND)
         return max(expected - self._n_trials, min(1, self._n_most - self._n_trials))
 
-    def n_loads_left(self) -> int:
-        """Return how many measurements of the finals and validation runs are expected to follow."""
+    def n_loads_left(self) -> tuple[int, int]:
+        """Return how many measurements of the finals are expected to follow, and how many of the validation runs."""
         schedule = self._schedule
         if schedule.n_rounds == 0:
-            return 0
+            return 0, 0
         of_round = self._n_left if self._n_left is not None and self._n_validation == 0 else 0
-        return of_round + self._n_next + max(0, self._n_validated * schedule.n_confirming - self._n_validation)
+        return of_round + self._n_next, max(0, self._n_validated * schedule.n_confirming - self._n_validation)
 
     def seconds(self) -> float | None:
         """Return the seconds left; None before the first trial."""
-        if not self._loads_s:
+        if not self._loads:
             return None
-        n_references = self.n_trials_left() // self._schedule.n_between if self._schedule.n_between > 0 else 0
-        n_left = self.n_trials_left() + n_references + self.n_loads_left()
-        left_s = n_left * fmean(self._loads_s[-_N_LAST:])
+        n_trials, (n_finals, n_validation) = self.n_trials_left(), self.n_loads_left()
+        n_trials += n_trials // self._schedule.n_between if self._schedule.n_between > 0 else 0  # the references
+        of_finals, of_validation = n_repetitions(self._schedule)
+        repetitions = float(n_finals * of_finals + n_validation * of_validation)
+        if self._trial_repetitions:
+            repetitions += n_trials * fmean(self._trial_repetitions[-_N_LAST:])
+        if self._n_left is None and n_finals > 0:
+            repetitions += self._n_contenders  # all models at once, in the first round
+        if self._n_validation < self._n_validated:
+            repetitions += min(n_validation, self._n_validated * self._schedule.n_rounds_beside) * _BESIDE_PREFILL
+        last = self._loads[-_N_LAST:]
+        measured = sum(each.n_repetitions for each in last)
+        repetition_s = sum(each.repetitions_s for each in last) / measured if measured > 0 else 0.0
+        load_s = fmean(each.seconds - each.repetitions_s for each in last)
+        left_s = (n_trials + n_finals + n_validation) * load_s + repetitions * repetition_s
         if self._timeout_s is not None:
             left_s = min(left_s, max(0.0, self._started_s + self._timeout_s - self._now()))
         return left_s

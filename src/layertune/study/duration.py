@@ -75,7 +75,7 @@ def expected_duration(study: StudyFacts) -> Duration | None:
         sum(workload.n_generate / each.tokens_per_s[name] for name, workload in workloads.items()) for each in settings
     )
     schedule, search = schedule_of(study), study.config.search
-    n_runs = schedule.effort.min_repeats + 1  # and all models at once
+    n_runs = schedule.effort.min_repeats + (1 if schedule.effort.together else 0)
     trial_s = n_runs * workload_s / _MEASURING + schedule.effort.warm_up_s
     n_most = search.n_trials
     ends_early = search.early_stop and search.sampler == "layer-split"

@@ -60,15 +60,17 @@ def trial_context(study: StudyFacts) -> TrialContext:
 def schedule_of(study: StudyFacts) -> Schedule:
     """Return how much the search measures, and what it measures again."""
     measurement, finals = study.config.measurement, study.config.finals
+    sought_together = any(
+        each.quantity == "tokens_per_s_together"
+        for each in with_floors(study.config.resolved_objectives(), study.config.resolved_floors())
+    )
     effort = Effort(
         measurement.min_repeats,
         measurement.max_repeats,
         measurement.target_spread,
         measurement.warm_up,
-        repeat_together=any(
-            each.quantity == "tokens_per_s_together"
-            for each in with_floors(study.config.resolved_objectives(), study.config.resolved_floors())
-        ),
+        repeat_together=sought_together,
+        together=sought_together or finals.max_rounds == 0,  # the finals measure it for the picks
         max_s=measurement.max_time,
     )
     again = replace(
@@ -77,6 +79,7 @@ def schedule_of(study: StudyFacts) -> Schedule:
         max_repeats=finals.n_repeats,
         target_spread=finals.target_spread,
         repeat_together=True,
+        together=True,
         n_beside_prefill=1,
     )
     return Schedule(

@@ -41,8 +41,13 @@ def test_stolen_time_is_reported_separately() -> None:
 
 
 def test_stolen_time_disturbs_regardless_of_spare_cores() -> None:
-    assert [found.disturbs for found in findings(replace(QUIET, stolen_cpu_s=0.3), 16, 2)] == [True]
+    assert [found.disturbs for found in findings(replace(QUIET, stolen_cpu_s=0.5), 16, 2)] == [True]
     assert findings(replace(QUIET, stolen_cpu_s=0.15), 16, 2) == []
+
+
+def test_what_is_within_twice_the_noise_of_a_quiet_machine_is_noted_and_not_measured_again() -> None:
+    assert [found.disturbs for found in findings(replace(QUIET, stolen_cpu_s=0.3), 16, 2)] == [False]
+    assert [found.disturbs for found in findings(replace(QUIET, foreign_cpu_s=0.3), 2, 2)] == [False]
 
 
 def test_programs_on_spare_cores_do_not_disturb() -> None:

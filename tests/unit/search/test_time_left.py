@@ -1,14 +1,16 @@
 """How long a search still takes, told from its first trial on."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from layertune.results.trials import FinishedTrial, RoundStage
 from layertune.search.finals import RoundMeasured
 from layertune.search.task import ReferenceMeasured, TrialFinished, TrialStarted
-from layertune.search.time_left import TimeLeft
+from layertune.search.time_left import N_VALIDATED, TimeLeft
 from layertune.testing import measured
+from layertune.trial.time_spent import TimeSpent
 from small_study import space, task, with_finals
 
 SETTINGS = space().settings({"chat.n_gpu_layers": 5, "code.n_gpu_layers": 5})
@@ -44,7 +46,7 @@ def test_trials_finals_and_validation_runs_are_all_counted() -> None:
     estimate = left()
     for n_finished in (1, 2, 3):
         estimate.on_event(trial(n_finished, n_contenders=4))
-    assert (estimate.n_trials_left(), estimate.n_loads_left()) == (9, 8 + 8)
+    assert (estimate.n_trials_left(), estimate.n_loads_left()) == (9, (8, 8))
     assert estimate.seconds() == pytest.approx((9 + 16) * 10.0)
 
 
@@ -64,10 +66,10 @@ def test_the_finals_are_counted_by_their_contenders() -> None:
     for n_left, n_contenders in [(2, 3), (1, 3), (0, 2), (1, 2), (0, 0)]:
         estimate.on_event(load("finals", n_left, n_contenders))
         found.append(estimate.n_loads_left())
-    assert found == [2 + 3 + 8, 1 + 3 + 8, 2 + 8, 1 + 2 + 8, 8]
+    assert found == [(2 + 3, 8), (1 + 3, 8), (2, 8), (1 + 2, 8), (0, 8)]
     assert estimate.n_trials_left() == 0
     estimate.on_event(load("validation", 1, 2))
-    assert estimate.n_loads_left() == 7
+    assert estimate.n_loads_left() == (0, 7)
 
 
 def test_a_time_limit_bounds_what_is_left() -> None:
@@ -79,4 +81,17 @@ def test_a_time_limit_bounds_what_is_left() -> None:
 def test_without_finals_only_trials_are_left() -> None:
     schedule = with_finals(0, n_confirming=4)
     estimate = TimeLeft(task(schedule=schedule, n_trials=3, sampler="random"))
-    assert (estimate.n_trials_left(), estimate.n_loads_left()) == (3, 0)
+    assert (estimate.n_trials_left(), estimate.n_loads_left()) == (3, (0, 0))
+
+
+def test_the_validation_runs_take_as_long_as_their_repetitions() -> None:
+    estimate = left()
+    outcome = replace(measured(SETTINGS), clock=TimeSpent(measure_s=6.0))  # of 10 s
+    estimate.on_event(TrialFinished(FinishedTrial.of(0, SETTINGS, outcome, {}), 1))
+    of_validation = 2 * with_finals(6, 5).finals_effort.min_repeats
+    n_repetitions = len(outcome.models["chat"].samples.tokens_per_s) + len(
+        outcome.models["chat"].samples.tokens_per_s_together
+    )
+    beside = 2 * N_VALIDATED * min(3, 4)
+    repetitions = 11 * n_repetitions + 8 * of_validation + beside
+    assert estimate.seconds() == pytest.approx((11 + 8) * 4.0 + repetitions * 6.0 / n_repetitions)
