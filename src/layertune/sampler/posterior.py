@@ -1,8 +1,7 @@
 """The posterior of one model's speeds, for all of its engines, from the trials that measured some of them.
 
-Each trial informs the posterior of each of its models separately: alone, a model's time does not depend on how many
-layers of another model are on the device. Two times are modelled, that of the prompt and that of each generated token.
-All speeds of a workload follow from them.
+Each trial informs the posterior of each of its models separately: alone, a model's time does not depend on the layers
+of another model. The prompt's time and that of each generated token are modelled; all speeds follow from them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -50,8 +49,7 @@ class Speeds:
         workload: how many tokens are read and generated.
         prompt: seconds of the whole prompt.
         token: seconds of each generated token.
-        contention: how many times as long the workload takes while all models run: mean and standard deviation of the
-            logarithm.
+        contention: mean and standard deviation of the logarithm of the slow-down while all models run.
         noise: the relative noise of a measurement.
         n_ctx: the context of every engine, in tokens.
     """
