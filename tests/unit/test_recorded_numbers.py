@@ -39,6 +39,7 @@ from layertune.search.folder import JOURNAL_NAME
 from layertune.search.storage import open_journal
 from layertune.search.stored_trials import finished_trials
 from layertune.search.study_record import StudyRecord, with_rounds, with_validation
+from layertune.settings import LEFT_OUT
 from layertune.space.limits import Limits
 
 ROOT = Path(__file__).parents[2]
@@ -71,9 +72,12 @@ class _Page(HTMLParser):
 
 
 def leaves(data: Any, key: str = "") -> Iterator[str]:
-    """Yield every value of decoded JSON that is no text, with its key; floats with 9 digits, the same everywhere."""
+    """Yield every value of decoded JSON that is no text, with its key; floats with 9 digits, the same everywhere.
+
+    A setting that the studies do not have yet, at its default, is left out.
+    """
     if isinstance(data, dict):
-        for name in sorted(data):
+        for name in sorted(name for name in data if name not in LEFT_OUT or data[name] != LEFT_OUT[name]):
             yield from leaves(data[name], f"{key}.{name}")
     elif isinstance(data, list | tuple):
         for at, each in enumerate(data):
