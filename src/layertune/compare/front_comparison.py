@@ -43,16 +43,18 @@ def hypervolumes(results: Sequence[Result]) -> tuple[Reference | None, list[floa
 
     Speeds and contexts are worst at 0, memory at the largest budget, a latency a little beyond the worst of all fronts.
     An objective with one value everywhere is left out. A study without a front has no hypervolume. No study has one if
-    their objectives differ or a value is missing. All speeds are of the last stage that measured all fronts, since
-    speeds that a front was chosen by are biased upwards.
+    their objectives, or the files and texts that quality is measured with, differ, or if a value is missing. All speeds
+    are of the last stage that measured all fronts, since speeds that a front was chosen by are biased upwards.
     """
     none: list[float | None] = [None] * len(results)
-    if any(other.objectives != results[0].objectives for other in results[1:]):
+    if any(_optimised(other) != _optimised(results[0]) for other in results[1:]):
         return None, none
-    objectives = [Objective(each.name, each.direction) for each in results[0].objectives]
+    objectives = results[0].resolved_objectives()
     fronts = [[result.trial(number) for number in result.pareto] for result in results]
     measured_in = last_in_common([trial for front in fronts for trial in front])
-    costs = [_costs(front, objectives, measured_in) for front in fronts]
+    costs = [
+        _costs(front, result.resolved_objectives(), measured_in) for front, result in zip(fronts, results, strict=True)
+    ]
     whole = np.concatenate(costs)
     if len(whole) == 0 or np.isnan(whole).any():
         return None, none
@@ -82,6 +84,16 @@ def _form(trial: TrialInfo, threads_count: bool) -> SplitSettings:
     return SplitSettings.of(
         {name: engine if threads_count else replace(engine, n_threads=1) for name, engine in engines}
     )
+
+
+def _optimised(result: Result) -> list[object]:
+    """Return the objectives, with the reference and the texts of those of quality."""
+    return [
+        (each, [(quality.reference, quality.text_sha256) for quality in result.quality.get(each.subject, ())[:1]])
+        if each.is_quality
+        else each
+        for each in result.resolved_objectives()
+    ]
 
 
 def _costs(front: Sequence[TrialInfo], objectives: Sequence[Objective], measured_in: MeasuredIn) -> NDArray[np.float64]:

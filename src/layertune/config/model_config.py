@@ -1,5 +1,6 @@
 """The part of the study config that is about one model: its files, its workload and its search space."""
 
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +13,10 @@ from layertune.config.dimension import (
     IntRange,
     LayerDimension,
     SplitDimension,
+    dimension_values,
 )
 from layertune.config.fields import Table, Within
-from layertune.settings import RANGES
+from layertune.settings import RANGES, CacheType
 
 _MAX_N_CTX = RANGES["n_ctx"][1]
 _FILES = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]})
@@ -90,6 +92,16 @@ class ModelConfig(Table):
         description="Instead of `path`, several files to search, such as quantizations of one model or models of "
         'different sizes: a list, or a pattern like "qwen-*.gguf". The first one is the one of the baselines.',
     )
+    reference: Path | None = Field(
+        default=None,
+        description="What the quality of the files is measured against: the name of one of them, or another file's "
+        "path; without it, the best of them.",
+    )
+    quality: dict[str, Annotated[float, Within(0.0, 1e9)]] = Field(
+        default_factory=dict,
+        description='Your own score of each file, more being better, like { "A.gguf" = 0.71, "B.gguf" = 0.64 }. It '
+        "replaces the measured quality unless cache types are searched.",
+    )
     n_parallel: Annotated[int, Within.of_setting("n_parallel")] = Field(
         default=1, description="Request slots of the server that will be deployed."
     )
@@ -113,3 +125,8 @@ class ModelConfig(Table):
         chosen = self.space.file if isinstance(self.space.file, list) else [self.space.file]
         files = [path for path in self.files or () if self.space.file is None or path.name in chosen]
         return {path.name: path for path in files} if len(files) > 1 else {"": files[0]}
+
+    @property
+    def cache_types(self) -> list[tuple[CacheType, CacheType]]:
+        """The types of the K and the V cache to search, in pairs."""
+        return list(product(dimension_values(self.space.type_k), dimension_values(self.space.type_v)))

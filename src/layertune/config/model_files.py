@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from glob import has_magic
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from layertune.config.model_config import ModelConfig
 from layertune.errors import ConfigError, listed
@@ -35,17 +36,26 @@ def with_files(key: str, folder: Path, model: ModelConfig) -> ModelConfig:
     Raises:
         ConfigError: a pattern matches no file, a file is named twice, or two have the same name.
     """
-    if model.files is None:
-        path = None if model.path is None else located(f"{key}.path", folder, model.path)
-        return model.model_copy(update={"path": path})
-    files = [file for each in model.files for file in _found(f"{key}.files", folder, each)]
-    _check_different(f"{key}.files", files)
-    names = [file.name for file in files]
-    chosen = model.space.file
-    for name in [] if chosen is None else chosen if isinstance(chosen, list) else [chosen]:
-        if name not in names:
-            raise ConfigError(f"{key}.space.file: there is no file {name}", remedy=f"choose of {listed(names)}")
-    return model.model_copy(update={"files": files})
+    changes: dict[str, Any] = {}
+    if model.path is not None:
+        changes["path"] = located(f"{key}.path", folder, model.path)
+        files = [changes["path"]]
+    else:
+        files = [file for each in model.files or () for file in _found(f"{key}.files", folder, each)]
+        _check_different(f"{key}.files", files)
+        changes["files"] = files
+    names, chosen = [file.name for file in files], model.space.file
+    searched = names if chosen is None else chosen if isinstance(chosen, list) else [chosen]
+    for where, named in (("space.file", searched), ("quality", model.quality)):
+        for name in named:
+            if name not in names:
+                raise ConfigError(f"{key}.{where}: there is no file {name}", remedy=f"choose of {listed(names)}")
+    if lacking := [name for name in searched if model.quality and name not in model.quality]:
+        raise ConfigError(f"{key}.quality has no score of {listed(lacking)}", remedy="score every file, or none")
+    if model.reference is not None:
+        named_file = next((file for file in files if file.name == str(model.reference)), None)
+        changes["reference"] = named_file or located(f"{key}.reference", folder, model.reference)
+    return model.model_copy(update=changes)
 
 
 def _found(key: str, folder: Path, written: Path) -> Iterator[Path]:

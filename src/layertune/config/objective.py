@@ -3,15 +3,19 @@
 MODEL.tokens_per_s   MODEL.tokens_per_s_together   MODEL.pp_tokens_per_s   MODEL.tg_tokens_per_s
 MODEL.ttft_s         MODEL.tpot_s                  MODEL.n_ctx             vram.peak_bytes
 
-A floor is a value that one of them must reach: `chat.tokens_per_s >= 20`, or for a time `chat.ttft_s <= 2`. There is a
-floor of quality, too: `chat.kl_divergence <= 0.05`. It is no objective, since no trial measures it.
+MODEL.kl_divergence  MODEL.bits_per_byte           MODEL.quality
+
+A floor is a value that one of them must reach: `chat.tokens_per_s >= 20`, or for a time `chat.ttft_s <= 2`. The last
+line is the quality of a model's file with its cache types. It is known before the first trial, so its floors are no
+part of the search: what misses them is not searched.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from layertune.settings import EngineSettings
 from layertune.units import quoted
 
 Direction = Literal["maximize", "minimize"]
@@ -25,14 +29,24 @@ MODEL_QUANTITIES: dict[str, Direction] = {
     "tpot_s": "minimize",
     "n_ctx": "maximize",
 }
+KL_DIVERGENCE, BITS_PER_BYTE, SCORE = "kl_divergence", "bits_per_byte", "quality"
+QUALITIES: dict[str, Direction] = {KL_DIVERGENCE: "minimize", BITS_PER_BYTE: "minimize", SCORE: "maximize"}
 VRAM_PEAK = "vram.peak_bytes"
-QUALITY = "kl_divergence"
+
+# What the quality of a model depends on: file, type_k and type_v of its settings.
+QualityChoice = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
+    """What is maximised or minimised.
+
+    `qualities` are the values of a quality by choice. They are empty until the quality is known.
+    """
+
     name: str
     direction: Direction
+    qualities: Mapping[QualityChoice, float] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def subject(self) -> str:
@@ -44,9 +58,28 @@ class Objective:
         return self.name.partition(".")[2]
 
     @property
+    def is_set(self) -> bool:
+        """Whether the settings of its model alone determine it, without a measurement: a context, or a quality."""
+        return self.quantity == "n_ctx" or self.is_quality
+
+    @property
+    def is_quality(self) -> bool:
+        return self.quantity in QUALITIES
+
+    @property
     def is_clocked(self) -> bool:
-        """Whether it is a speed or a time, which varies; memory and context do not."""
-        return self.name != VRAM_PEAK and self.quantity != "n_ctx"
+        """Whether it is a speed or a time, which varies; memory, context and quality do not."""
+        return self.name != VRAM_PEAK and not self.is_set
+
+    def of_settings(self, engine: EngineSettings) -> float | None:
+        """Return the value of what `is_set`; None for a quality that is not known."""
+        if self.quantity == "n_ctx":
+            return float(engine.n_ctx)
+        return self.qualities.get((engine.file, engine.type_k, engine.type_v))
+
+    def with_qualities(self, qualities: Mapping[QualityChoice, float]) -> "Objective":
+        """Return the same objective with the values of a quality."""
+        return replace(self, qualities=qualities)
 
     @classmethod
     def named(cls, name: str, models: list[str]) -> "Objective":
@@ -54,9 +87,10 @@ class Objective:
         subject, _, quantity = name.partition(".")
         if name == VRAM_PEAK:
             return cls(name, "minimize")
-        if subject in models and quantity in MODEL_QUANTITIES:
-            return cls(name, MODEL_QUANTITIES[quantity])
-        known = ", ".join(f"{models[0]}.{quantity}" for quantity in MODEL_QUANTITIES)
+        directions = MODEL_QUANTITIES | QUALITIES
+        if subject in models and quantity in directions:
+            return cls(name, directions[quantity])
+        known = ", ".join(f"{models[0]}.{quantity}" for quantity in directions)
         raise ValueError(
             f"{quoted(name)} is not an objective; the models are {', '.join(models)}; write one of {known}, {VRAM_PEAK}"
         )
@@ -80,9 +114,7 @@ class Floor:
         match = _FLOOR.fullmatch(text)
         if match is None:
             raise ValueError(f"{quoted(text)} is not a floor; write it like {models[0]}.tokens_per_s >= 20")
-        model, _, quantity = match["name"].partition(".")
-        is_quality = model in models and quantity == QUALITY
-        objective = Objective(match["name"], "minimize") if is_quality else Objective.named(match["name"], models)
+        objective = Objective.named(match["name"], models)
         sign = _SIGNS[objective.direction]
         if objective.name == VRAM_PEAK:
             raise ValueError(f"{quoted(text)}: memory already has a limit; set budget.vram")

@@ -13,7 +13,7 @@ from layertune.config.dimension import dimension_values
 from layertune.config.fields import Duration, Table, Within
 from layertune.config.measurement import FinalsConfig, Measurement, QualityConfig
 from layertune.config.model_config import ModelConfig
-from layertune.config.objective import QUALITY, VRAM_PEAK, Floor, Objective
+from layertune.config.objective import KL_DIVERGENCE, VRAM_PEAK, Floor, Objective
 from layertune.settings import format_tensor_split, variant
 from layertune.units import quoted
 
@@ -113,7 +113,8 @@ class StudyConfig(Table):
     objectives: list[str] | None = Field(
         default=None,
         min_length=1,
-        description="What to optimise; without it, each model's tokens_per_s, its n_ctx where searched, and peak VRAM.",
+        description="What to optimise; without it, each model's tokens_per_s, its n_ctx where searched, its quality "
+        "where files or cache types are, and peak VRAM.",
     )
 
     floors: list[str] = Field(
@@ -207,7 +208,8 @@ class StudyConfig(Table):
 
     def resolved_objectives(self) -> list[Objective]:
         """Return the objectives, the default ones where the config names none (DESIGN, decision 7): a model with a
-        floor is fast enough there, so its speed is no objective then unless every model has one."""
+        floor is fast enough there, so its speed is no objective then unless every model has one. A quality is an
+        objective by default, too, which the search adds once it is known."""
         names = self.objectives
         if names is None:
             names = [f"{name}.tokens_per_s" for name in self._to_be_fast()]
@@ -231,20 +233,20 @@ class StudyConfig(Table):
 
     def resolved_floors(self) -> list[Floor]:
         """Return the floors that trials must reach."""
-        return [floor for floor in self._floors() if floor.objective.quantity != QUALITY]
+        return [floor for floor in self._floors() if not floor.objective.is_quality]
 
-    def most_kl_divergence(self) -> dict[str, float]:
-        """Return by model the largest KL divergence that a file or cache type may have."""
-        return dict.fromkeys(self.models, self.quality.max_kl_divergence) | self.quality_floors()
+    def named_quality_floors(self) -> list[Floor]:
+        """Return the config's own floors of quality."""
+        return [floor for floor in self._floors() if floor.objective.is_quality]
 
-    def quality_floors(self) -> dict[str, float]:
-        """Return by model the strictest floor of its KL divergence, where there is one."""
-        floors: dict[str, float] = {}
-        for each in self._floors():
-            if each.objective.quantity == QUALITY:
-                model = each.objective.subject
-                floors[model] = min(each.value, floors.get(model, each.value))
-        return floors
+    def quality_floors(self) -> list[Floor]:
+        """Return the floors that files and cache types must reach to be searched: the config's own, and the largest KL
+        divergence of each model without a floor of it."""
+        floors = self.named_quality_floors()
+        named = {floor.objective.name for floor in floors}
+        objectives = (Objective.named(f"{model}.{KL_DIVERGENCE}", list(self.models)) for model in self.models)
+        default = self.quality.max_kl_divergence
+        return [*floors, *(Floor(each, default) for each in objectives if each.name not in named)]
 
     def _floors(self) -> list[Floor]:
         return [Floor.parse(text, list(self.models)) for text in self.floors]

@@ -89,10 +89,10 @@ def _kept(
     for floor in floors:
         if floor.objective.subject == name:
             at_most = -floor.value if floor.objective.direction == "maximize" else floor.value
-            reaching &= speeds.posterior(floor.objective.quantity).mean <= at_most
+            reaching &= model.posterior(floor.objective, speeds).mean <= at_most
     rows = np.flatnonzero(reaching)
-    quantities = [each.quantity for each in objectives if each.subject == name]
-    costs = np.array([speeds.posterior(each).mean[rows] for each in quantities]).reshape(len(quantities), len(rows)).T
+    mine = [each for each in objectives if each.subject == name]
+    costs = np.array([model.posterior(each, speeds).mean[rows] for each in mine]).reshape(len(mine), len(rows)).T
     best = unbeaten(np.column_stack([costs, model.device_bytes[rows]]))
     rows, costs = rows[best], costs[best]
     device_bytes = model.device_bytes[rows]
@@ -127,5 +127,5 @@ def _costs(
     if objective.name == VRAM_PEAK:
         columns = [model.device_bytes[rows[:, place]] for place, model in enumerate(models.values())]
         return np.asarray(np.sum(columns, axis=0), dtype=np.float64)
-    mean = speeds[objective.subject].posterior(objective.quantity).mean
+    mean = models[objective.subject].posterior(objective, speeds[objective.subject]).mean
     return np.asarray(mean[rows[:, list(models).index(objective.subject)]])

@@ -40,7 +40,7 @@ def growth(result: Result) -> Growth | None:
     It is None if a value of a measured trial is missing, or if no objective has more than one value. All trials count
     with the values that the search measured, because only finalists have later ones.
     """
-    objectives = [Objective(each.name, each.direction) for each in result.objectives]
+    objectives = result.resolved_objectives()
     trials = sorted(result.trials, key=lambda trial: trial.number)
     costs = {trial.number: _costs(trial, objectives) for trial in trials if trial.state == "measured"}
     if not costs or any(np.isnan(each).any() for each in costs.values()):

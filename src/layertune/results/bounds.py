@@ -69,9 +69,9 @@ def _interval(
 ) -> tuple[float, float] | None:
     if objective.name == VRAM_PEAK:
         return peak_bytes, peak_bytes
-    if objective.quantity == "n_ctx":
-        n_ctx = settings[objective.subject].n_ctx
-        return n_ctx, n_ctx
+    if objective.is_set:
+        value = objective.of_settings(settings[objective.subject])
+        return None if value is None else (value, value)
     values: tuple[float, ...] = getattr(samples[objective.subject], objective.quantity)
     metric = Metric.of(values) if values else None
     if metric is None or metric.low is None or metric.high is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from layertune.results.remarks import cost_words
+from layertune.results.remarks import against_words, cost_words
 from layertune.results.result import Result, TrialInfo
 from layertune.results.statistics import Comparison, compare
 from layertune.results.study_info import ComparisonInfo, PriceInfo, QualityInfo
@@ -47,7 +47,7 @@ def price_words(result: Result, trial: TrialInfo) -> Iterator[str]:
         faster = price.speeds.get(name) if price is not None else None
         if price is None or faster is None:
             if quality is not None:
-                yield f"{name}: quality, KL divergence from {quality.reference}: {cost_words(quality)}"
+                yield f"{name}: quality, {against_words(quality)}: {cost_words(quality)}"
         elif quality is None or quality.is_reference:
             yield f"{name}: {_ratio(faster)} in trial {price.reference_trial}, with the same file"
         else:
@@ -97,6 +97,8 @@ def _best_types(quality: QualityInfo) -> str:
 
 
 def _cost(quality: QualityInfo) -> str:
+    if quality.score is not None and quality.bits_per_byte is None:
+        return f"for a score of {quality.score:.6g}"
     if quality.kl_divergence is None:
         return f"quality {cost_words(quality)}"
     return f"for a KL divergence of {cost_words(quality)}"

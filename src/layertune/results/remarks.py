@@ -65,12 +65,20 @@ def plan_words(plan: PlanInfo) -> str:
 def quality_words(result: Result) -> Iterator[str]:
     """Yield for each model what each of its files and cache types costs in quality."""
     for name, measured in result.quality.items():
-        found = [
-            f"{_choice(each, measured)} {cost_words(each)}"
-            for each in measured
-            if each.file != each.reference or _types(each)
-        ]
-        yield f"Quality of {name}, KL divergence from {measured[0].reference}: {'; '.join(found)}."
+        others = [each for each in measured if each.file != each.reference or _types(each)]
+        different = any(each.kl_divergence is None and each.bits_per_byte is not None for each in others)
+        own = [f"{each.file} {_bits(each)}" for each in measured if different and each not in others]
+        scored = all(each.score is not None and each.bits_per_byte is None for each in measured)
+        found = [f"{_choice(each, measured)} {cost_words(each)}" for each in (measured if scored else others)]
+        yield f"Quality of {name}, {against_words(measured[0])}: {'; '.join([*own, *found])}."
+
+
+def against_words(quality: QualityInfo) -> str:
+    """Return what a quality is measured against."""
+    if quality.score is not None and quality.bits_per_byte is None:
+        return "your own scores"
+    which = "the reference that you named" if quality.reference_is_named else "the best file you gave"
+    return f"KL divergence from {quality.reference}, {which}"
 
 
 def _choice(quality: QualityInfo, measured: Sequence[QualityInfo]) -> str:
@@ -84,13 +92,22 @@ def _types(quality: QualityInfo) -> bool:
 
 def cost_words(quality: QualityInfo) -> str:
     """Return what a file with its cache types costs in quality."""
+    score = [] if quality.score is None else [f"your score {quality.score:.6g}"]
     if quality.unknown is not None:
-        return f"unknown ({quality.unknown})"
+        return ", ".join([f"unknown ({quality.unknown})", *score])
     if quality.kl_divergence is None or quality.top1_agreement is None:
-        return f"not comparable, {quality.bits_per_byte:.3f} bits per byte of text"
-    none = ", no loss visible" if quality.is_visible is False else ""
+        why = "" if quality.not_comparable is None else f" ({quality.not_comparable})"
+        bits = [] if quality.bits_per_byte is None else [f"not comparable{why}", _bits(quality)]
+        return ", ".join([*bits, *score])
+    none = ["no loss visible"] if quality.is_visible is False else []
     error = "" if quality.standard_error is None else f" ± {quality.standard_error:.1g}"
-    return f"{quality.kl_divergence:.3g}{error} (top-1 agreement {quality.top1_agreement:.1%}{none})"
+    kinds = ["; ".join(f"{kind} {found:.2g}" for kind, found in quality.by_kind.items())] if quality.by_kind else []
+    details = [f"top-1 agreement {quality.top1_agreement:.1%}", *none, *score, *kinds]
+    return f"{quality.kl_divergence:.3g}{error} ({', '.join(details)})"
+
+
+def _bits(quality: QualityInfo) -> str:
+    return f"{quality.bits_per_byte:.3f} bits per byte of text"
 
 
 def drift_words(result: Result) -> str:

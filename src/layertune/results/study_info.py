@@ -1,11 +1,13 @@
 """A study as result.json has it, without its trials."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import PurePath
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from layertune.config.objective import KL_DIVERGENCE, SCORE, Objective, QualityChoice
 from layertune.results.figures import (
     AtLeastOne,
     Bytes,
@@ -94,11 +96,13 @@ def files_of(settings: Mapping[str, EngineSettings]) -> list[str]:
 class QualityInfo(Part):
     """What a file with its cache types costs in quality, against the file `reference` with an f16 cache.
 
-    `unknown` says why there are no figures. Only `bits_per_byte` compares different models.
+    `unknown` says why nothing was measured. Only `bits_per_byte` compares different models; `not_comparable` says why
+    there is no divergence then. `score` is the user's own. Where only scores are known, the reference has the best.
     """
 
     file: FileName
     reference: FileName
+    reference_is_named: bool = False  # by the user; else it is the best file
     type_k: str
     type_v: str
     kl_divergence: NotNegative | None = None
@@ -110,11 +114,38 @@ class QualityInfo(Part):
     by_kind: dict[str, NotNegative] = Field(default_factory=dict)  # the KL divergence on each kind of text
     text_sha256: dict[str, str] = Field(default_factory=dict)
     unknown: str | None = None
+    not_comparable: str | None = None
+    score: NotNegative | None = None
+
+    def value(self, quantity: str) -> float | None:
+        """Return what a floor of this name is compared with; None if it is not known."""
+        if quantity == SCORE:
+            return self.score
+        return self.kl_divergence if quantity == KL_DIVERGENCE else self.bits_per_byte
 
     @property
     def is_reference(self) -> bool:
         """Whether the others are compared with it."""
         return (self.file, self.type_k, self.type_v) == (self.reference, "f16", "f16")
+
+
+def objective_qualities(
+    objective: Objective, measured: Sequence[QualityInfo], files: Mapping[str, str]
+) -> dict[QualityChoice, float]:
+    """Return the values of an objective of quality, where they are known. A loss that is not visible is none.
+
+    Args:
+        objective: The objective.
+        measured: The quality of its model's choices.
+        files: The names of the model's files, by what settings call them.
+    """
+    found: dict[QualityChoice, float] = {}
+    for each, (key, file) in product(measured, files.items()):
+        value = each.value(objective.quantity)
+        if each.file == file and value is not None:
+            invisible = objective.quantity == KL_DIVERGENCE and each.is_visible is False
+            found[key, each.type_k, each.type_v] = 0.0 if invisible else value
+    return found
 
 
 class WorkloadInfo(Part):

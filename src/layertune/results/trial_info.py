@@ -212,12 +212,12 @@ def recorded_samples(trial: TrialInfo, model: str) -> ModelSamples:
 def recorded_value(
     trial: TrialInfo, objective: Objective, metrics: Mapping[str, Mapping[str, MetricInfo]] | None
 ) -> float | None:
-    """Return a trial's value of an objective: the peak in bytes, a context in tokens, or the median of a quantity of
-    `metrics`, which are the trial's own or its screening. None where it is missing."""
+    """Return a trial's value of an objective: the peak in bytes, what its settings determine, or the median of a
+    quantity of `metrics`, which are the trial's own or its screening. None where it is missing."""
     if objective.name == VRAM_PEAK:
         return float(trial.vram.peak_bytes) if trial.vram is not None else 0.0  # on the CPU, in every trial
-    if objective.quantity == "n_ctx" and objective.subject in trial.settings:
-        return float(trial.settings[objective.subject].n_ctx)
+    if objective.is_set and objective.subject in trial.settings:
+        return objective.of_settings(trial.settings[objective.subject])
     metric = (metrics or {}).get(objective.subject, {}).get(objective.quantity)
     return None if metric is None else metric.median
 

@@ -132,19 +132,21 @@ class FinishedTrial:
 
 def objective_value(objective: Objective, trial: FinishedTrial, stage: Stage | None = None) -> float:
     """Return the median of a measured quantity in a stage, by default the one that chooses; or the peak VRAM in bytes,
-    or a context size in tokens.
+    or what the settings determine.
 
     Raises:
         ValueError: the quantity was not measured.
     """
     if objective.name == VRAM_PEAK:
         return float(trial.peak_bytes())
-    if objective.quantity == "n_ctx":
-        return float(trial.settings[objective.subject].n_ctx)
-    metric = trial.metric(objective.subject, objective.quantity, stage)
-    if metric is None:
+    if objective.is_set:
+        value = objective.of_settings(trial.settings[objective.subject])
+    else:
+        metric = trial.metric(objective.subject, objective.quantity, stage)
+        value = None if metric is None else metric.median
+    if value is None:
         raise ValueError(f"trial {trial.number} has no {objective.name}")
-    return metric.median
+    return value
 
 
 def contenders(trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layertune.config.model_config import Workload
+from layertune.config.objective import Objective
 from layertune.memory import EngineMemory
 from layertune.sampler.time_model import Features, Floats, TimeModel, Times
 from layertune.settings import EngineSettings, SplitSettings
@@ -51,7 +52,6 @@ class Speeds:
         token: seconds of each generated token.
         contention: mean and standard deviation of the logarithm of the slow-down while all models run.
         noise: the relative noise of a measurement.
-        n_ctx: the context of every engine, in tokens.
     """
 
     workload: Workload
@@ -59,7 +59,6 @@ class Speeds:
     token: Times
     contention: tuple[float, float]
     noise: float
-    n_ctx: Floats
 
     def workload_s(self) -> Floats:
         """Return the mean seconds of the whole workload."""
@@ -71,10 +70,8 @@ class Speeds:
         return float(prompt_s + self.workload.n_generate * token_s)
 
     def posterior(self, quantity: str) -> Posterior:
-        """Return the posterior of a quantity that an objective may name, as a cost."""
+        """Return the posterior of a speed or a time that an objective may name, as a cost."""
         n_generate = self.workload.n_generate
-        if quantity == "n_ctx":
-            return Posterior(-self.n_ctx, np.zeros_like(self.n_ctx))
         if quantity == "ttft_s":
             return Posterior(self.prompt.mean_s, self.prompt.std_s)
         if quantity == "tpot_s":
@@ -122,6 +119,7 @@ class ModelEngines:
         self.device_bytes: NDArray[np.int64] = self.each_device_bytes.sum(axis=1)
         self.workload = workload
         self._canonical = list(first)
+        self._known: dict[str, Posterior] = {}  # by the names of objectives
         self.features = _features(self._canonical, memory, workload.n_prompt)
         self.leanest = _leanest(self.features, self.device_bytes)
         expected = _weights(self._canonical, memory)  # an engine's time is taken to grow with its file
@@ -144,9 +142,18 @@ class ModelEngines:
         rows, prompt_s, token_s = self._times(measured)
         prompt, prompt_noise = self._prompt.learn(rows, prompt_s)
         token, token_noise = self._token.learn(rows, token_s)
-        n_ctx = np.array([engine.n_ctx for engine in self._canonical], dtype=float)
         contention = _contention([samples for _, samples in measured])
-        return Speeds(self.workload, prompt, token, contention, max(prompt_noise, token_noise), n_ctx)
+        return Speeds(self.workload, prompt, token, contention, max(prompt_noise, token_noise))
+
+    def posterior(self, objective: Objective, speeds: Speeds) -> Posterior:
+        """Return the posterior of an objective of this model, as a cost. What the settings determine is certain."""
+        if not objective.is_set:
+            return speeds.posterior(objective.quantity)
+        if objective.name not in self._known:
+            values = np.array([objective.of_settings(engine) for engine in self._canonical], dtype=float)
+            costs = -values if objective.direction == "maximize" else values
+            self._known[objective.name] = Posterior(costs, np.zeros_like(costs))
+        return self._known[objective.name]
 
     def rates(self, measured: Sequence[tuple[int, ModelSamples]], wanted: Sequence[int]) -> tuple[Floats, Floats]:
         """Return the tokens/s of engines that run alone, and their covariance, to first order.

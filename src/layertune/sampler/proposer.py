@@ -157,8 +157,8 @@ class Proposer:
 
     def _candidate_rows(self, name: str, speeds: Speeds) -> Rows:
         wanted = [*self._objectives, *(floor.objective for floor in self._floors)]
-        posteriors = [speeds.posterior(each.quantity) for each in wanted if each.subject == name]
         model = self._models[name]
+        posteriors = [model.posterior(each, speeds) for each in wanted if each.subject == name]
         if not posteriors:
             return model.leanest
         return np.intersect1d(model.leanest, possibly_on_front(model.each_device_bytes, posteriors))
@@ -172,8 +172,9 @@ class Proposer:
                 bytes_, indices = np.unique(taken, return_inverse=True)
                 found.append(ObjectivePosterior(bytes_.astype(float), np.zeros(len(bytes_)), indices))
             else:
-                model = speeds[objective.subject]
-                posterior, noise = model.posterior(objective.quantity), model.noise if objective.is_clocked else 0.0
+                of_model = speeds[objective.subject]
+                posterior = self._models[objective.subject].posterior(objective, of_model)
+                noise = of_model.noise if objective.is_clocked else 0.0
                 found.append(ObjectivePosterior(posterior.mean, posterior.std, columns[objective.subject], noise))
         return found
 
@@ -186,7 +187,7 @@ class Proposer:
         log_probability, above = np.zeros(len(candidates)), np.ones(len(candidates), dtype=bool)
         for floor in self._floors:
             model = floor.objective.subject
-            posterior = speeds[model].posterior(floor.objective.quantity)
+            posterior = self._models[model].posterior(floor.objective, speeds[model])
             at_most = -floor.value if floor.objective.direction == "maximize" else floor.value
             spread = np.where(posterior.std > 0, posterior.std, 1.0)
             known = np.where(posterior.mean <= at_most, 0.0, -np.inf)

@@ -120,7 +120,7 @@ def calibrate(recorded: Recorded, notify: Callable[[str], None] = ignore) -> Cal
         models=model_engines(space, feasible, workloads),
         n_layers=n_layers,
         planner=feasible.planner,
-        objectives=config.resolved_objectives(),
+        objectives=result.resolved_objectives(),
         trials=[
             (
                 SplitSettings.of(trial.settings).canonical(n_layers),

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layertune.config import StudyConfig
+from layertune.config import Objective, StudyConfig
 from layertune.devices.host import Machine
 from layertune.devices.inspection import inspect
 from layertune.devices.target import Target
@@ -86,6 +86,17 @@ class StudyFacts:
     def build(self) -> BuildInfo:
         """Which llama.cpp this is."""
         return inspect().build
+
+    @cached_property
+    def objectives(self) -> list[Objective]:
+        """What the search optimises; see `objectives_of`.
+
+        Raises:
+            ConfigError: one is a quality that is not known.
+        """
+        from layertune.study.quality_objectives import objectives_of
+
+        return objectives_of(self.config, self.quality)
 
     @cached_property
     def planner(self) -> Planner:

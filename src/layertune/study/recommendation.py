@@ -206,8 +206,9 @@ class EnginesByModel:
     def _reaches(self, name: str, row: int, floor: Floor) -> bool:
         """Say whether an engine is expected to reach a floor. Speeds together, and unknown ones, count as reached."""
         workload, quantity = self._workloads[name], floor.objective.quantity
-        if quantity == "n_ctx":
-            return floor.shortfall(self._engines[name][row].n_ctx) <= 0
+        if floor.objective.is_set:
+            value = floor.objective.of_settings(self._engines[name][row])
+            return value is None or floor.shortfall(value) <= 0
         if self._rates is None or quantity == "tokens_per_s_together":
             return True
         time = self._times[name][row]

@@ -22,7 +22,7 @@ def task_of(study: StudyFacts) -> SearchTask:
     return SearchTask(
         name=study.config.name,
         space=study.space,
-        objectives=study.config.resolved_objectives(),
+        objectives=study.objectives,
         limits=study.limits,
         identity=identity_of(study),
         sampler=search.sampler,
@@ -108,7 +108,7 @@ def identity_of(study: StudyFacts) -> dict[str, str]:
         "budget": f"{' + '.join(map(str, study.limits.vram)) or None} bytes, margin {study.limits.margin_bytes}",
         "RAM per model": f"{study.limits.ram_per_model_bytes} bytes",
         "processes": f"{study.limits.n_processes}",
-        "objectives": ", ".join(objective.name for objective in study.config.resolved_objectives()),
+        "objectives": ", ".join(objective.name for objective in study.objectives),
         "measurement": study.config.measurement.model_dump_json(
             exclude={"reference_every", "max_attempts", "max_time"}
         ),

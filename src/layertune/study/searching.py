@@ -223,7 +223,7 @@ def provenance_of(study: StudyFacts, created: datetime) -> Provenance:
             margin_bytes=study.limits.margin_bytes,
             devices=list(study.limits.vram) if len(study.limits.vram) > 1 else None,
         ),
-        objectives=study.config.resolved_objectives(),
+        objectives=study.objectives,
         floors=study.config.resolved_floors(),
         weights=study.config.resolved_weights(),
         baselines=study.baselines,
@@ -252,12 +252,16 @@ def resolved_toml(study: StudyFacts, folder: Path) -> str:
         name: model.model_copy(
             update={
                 "path": model.path and Path(_relative(model.path, folder)),
+                "reference": model.reference and Path(_relative(model.reference, folder)),
                 "files": model.files and [Path(_relative(each, folder)) for each in model.files],
             }
         )
         for name, model in study.config.models.items()
     }
     changes: dict[str, Any] = {"models": models}
+    quality = study.config.quality
+    if quality.text is not None:
+        changes["quality"] = quality.model_copy(update={"text": Path(_relative(quality.text, folder))})
     search = study.config.search
     if search.warm_start is not None:
         changes["search"] = search.model_copy(update={"warm_start": Path(COPY_NAME)})

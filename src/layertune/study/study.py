@@ -74,7 +74,8 @@ class Study(StudyFacts):
             ModelFileError: a model file was replaced or deleted; every finished trial is kept.
             Interrupted: Ctrl-C; every finished trial is kept.
         """
-        from layertune.study.file_quality import measure_files, measured_models, without_worse
+        from layertune.study.file_quality import measure_files, measured_models
+        from layertune.study.quality_objectives import without_worse
         from layertune.study.searching import search, write_first
 
         study: StudyFacts = self

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import small_shapes
-from layertune.config import Workload
+from layertune.config import Objective, Workload
 from layertune.sampler.posterior import ModelEngines, Observation
 from layertune.settings import EngineSettings
 from layertune.trial.outcome import ModelSamples
@@ -63,10 +63,14 @@ def test_of_batches_that_hold_the_whole_prompt_the_one_with_least_memory_is_kept
             assert {model.engines[row].n_batch for row in model.leanest} == {128}
 
 
-def test_the_context_of_an_engine_has_no_uncertainty() -> None:
-    figure = engines().learn(measured(engines(), 0)).posterior("n_ctx")
-    assert set(figure.mean) == {-1024.0}
-    assert not figure.std.any()
+def test_what_the_settings_determine_has_no_uncertainty() -> None:
+    model = engines()
+    speeds = model.learn(measured(model, 0))
+    kl_divergence = Objective("chat.kl_divergence", "minimize", {("", "f16", "f16"): 0.05})
+    for objective, cost in ((Objective("chat.n_ctx", "maximize"), -1024.0), (kl_divergence, 0.05)):
+        found = model.posterior(objective, speeds)
+        assert set(found.mean) == {cost}
+        assert not found.std.any()
 
 
 def test_speeds_with_all_models_running_have_the_measured_contention() -> None:

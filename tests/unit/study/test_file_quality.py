@@ -10,19 +10,28 @@ from hypothesis import strategies as st
 
 from finished_study import result
 from layertune.config import StudyConfig, dimension_values, parse_config
+from layertune.errors import ConfigError
 from layertune.export import export_files
 from layertune.results.remarks import study_remarks
 from layertune.results.result import QualityInfo
-from layertune.study.file_quality import unchecked_floors, without_worse
+from layertune.study.file_quality import scores_of, unchecked_floors, why_unmeasured
+from layertune.study.quality_objectives import objectives_of, without_worse
 
 FILES = ("best.gguf", "good.gguf", "bad.gguf")
 
 
-def study(limit: float = 0.1, floors: Sequence[str] = (), measure: bool = True, **space: Any) -> StudyConfig:
+def study(
+    limit: float = 0.1,
+    floors: Sequence[str] = (),
+    measure: bool = True,
+    objectives: Sequence[str] | None = None,
+    **space: Any,
+) -> StudyConfig:
     table = {
         "models": {"chat": {"files": list(FILES), "space": space}},
         "quality": {"max_kl_divergence": limit, "measure": measure},
         "floors": list(floors),
+        "objectives": objectives,
     }
     return parse_config(table, source="test", folder=Path())
 
@@ -68,8 +77,9 @@ def test_no_combination_over_the_limit_is_left(divergences: list[float]) -> None
 
 def test_of_two_floors_the_stricter_one_counts() -> None:
     config = study(floors=["chat.kl_divergence <= 0.01", "chat.kl_divergence <= 0.5"])
-    assert config.most_kl_divergence() == {"chat": 0.01}
     assert config.resolved_floors() == []
+    measured = [quality(file, kl) for file, kl in zip(FILES, (0.0, 0.009, 0.011), strict=True)]
+    assert list(left(config, measured)[0].models["chat"].paths) == list(FILES[:2])
 
 
 def test_a_floor_that_nothing_is_measured_for_is_said() -> None:
@@ -94,7 +104,7 @@ def test_what_is_left_out_is_said_and_an_unknown_quality_is_searched() -> None:
     measured = [quality("best.gguf", 0.0), unknown, quality("bad.gguf", 0.3)]
     config, said = left(study(), measured)
     assert list(config.models["chat"].paths) == ["best.gguf", "good.gguf"]
-    assert said == ["chat: not searched, KL divergence over 0.1: bad.gguf"]
+    assert said == ["chat: not searched, since they miss chat.kl_divergence <= 0.1: bad.gguf"]
     assert left(study(), measured[:2]) == (study(), [])
 
 
@@ -102,7 +112,7 @@ def test_where_every_choice_is_over_the_limit_the_rest_is_searched_and_that_is_s
     measured = [quality("best.gguf", 0.2, type_k="q4_0"), quality("good.gguf", 0.4, type_k="q4_0")]
     config, said = left(study(type_k="q4_0"), measured)
     assert config.models["chat"].paths == {"": Path("best.gguf")}
-    assert said[-1] == "warning: chat: every choice has a KL divergence over 0.1; best.gguf, q4_0, f16 is searched"
+    assert said[-1] == "warning: chat: every choice misses chat.kl_divergence <= 0.1; best.gguf, q4_0, f16 is searched"
 
 
 def test_a_cache_type_of_which_every_choice_is_over_the_limit_is_not_searched() -> None:
@@ -116,18 +126,81 @@ def test_a_cache_type_of_which_every_choice_is_over_the_limit_is_not_searched() 
 def test_the_price_of_the_picked_file_stands_in_the_env() -> None:
     file = result().models["chat"].file
     text = export_files(result(quality={"chat": [quality(file, 0.0512)]}), "env", "0")[".env"]
-    assert "# chat: quality, KL divergence from best.gguf: 0.0512 (top-1 agreement 90.0%)" in text
+    words = "chat: quality, KL divergence from best.gguf, the best file you gave: 0.0512 (top-1 agreement 90.0%)"
+    assert f"# {words}" in text
 
 
 @pytest.mark.parametrize(
-    ("measured", "words"),
+    ("changes", "words"),
     [
-        (quality("good.gguf", 0.0512, standard_error=0.002), "good.gguf 0.0512 ± 0.002 (top-1 agreement 90.0%)."),
-        (quality("good.gguf", 0.001, is_visible=False), "good.gguf 0.001 (top-1 agreement 90.0%, no loss visible)."),
-        (quality("good.gguf", None, unknown="random weights"), "good.gguf unknown (random weights)."),
-        (quality("good.gguf", None, bits_per_byte=1.2), "good.gguf not comparable, 1.200 bits per byte of text."),
+        ({"kl_divergence": 0.0512, "standard_error": 0.002}, "good.gguf 0.0512 ± 0.002 (top-1 agreement 90.0%)."),
+        ({"kl_divergence": 0.001, "is_visible": False}, "good.gguf 0.001 (top-1 agreement 90.0%, no loss visible)."),
+        (
+            {"by_kind": {"en": 0.04, "code": 0.061}},
+            "good.gguf 0.05 (top-1 agreement 90.0%, en 0.04; code 0.061).",
+        ),
+        ({"unknown": "random weights"}, "good.gguf unknown (random weights)."),
+        (
+            {"kl_divergence": None, "bits_per_byte": 1.2, "not_comparable": "its n_layer is 3, not 4"},
+            "best.gguf 1.000 bits per byte of text; good.gguf not comparable (its n_layer is 3, not 4), "
+            "1.200 bits per byte of text.",
+        ),
+        ({"score": 0.64}, "good.gguf 0.05 (top-1 agreement 90.0%, your score 0.64)."),
     ],
 )
-def test_the_price_stands_under_the_front(measured: QualityInfo, words: str) -> None:
-    found = result(quality={"chat": [quality("best.gguf", 0.0), measured]})
-    assert f"Quality of chat, KL divergence from best.gguf: {words}" in study_remarks(found)
+@pytest.mark.parametrize("is_named", [False, True])
+def test_the_price_stands_under_the_front(changes: dict[str, Any], words: str, is_named: bool) -> None:
+    best = quality("best.gguf", 0.0, bits_per_byte=1.0, reference_is_named=is_named)
+    found = result(quality={"chat": [best, quality("good.gguf", 0.05, **changes)]})
+    which = "the reference that you named" if is_named else "the best file you gave"
+    assert f"Quality of chat, KL divergence from best.gguf, {which}: {words}" in study_remarks(found)
+
+
+def scored(**scores: float) -> StudyConfig:
+    table = {"files": [f"{name}.gguf" for name in scores], "quality": {f"{name}.gguf": scores[name] for name in scores}}
+    return parse_config({"models": {"code": table}, "floors": ["code.quality >= 0.7"]}, source="test", folder=Path())
+
+
+def test_scores_are_known_without_a_measurement_and_their_floors_hold() -> None:
+    config = scored(large=0.75, small=0.71, tiny=0.6)
+    found = {"code": scores_of(config.models["code"])}
+    assert [(each.file, each.score, each.reference) for each in found["code"]] == [
+        ("large.gguf", 0.75, "large.gguf"),
+        ("small.gguf", 0.71, "large.gguf"),
+        ("tiny.gguf", 0.6, "large.gguf"),
+    ]
+    assert why_unmeasured(config, "code") == "your own scores replace it"
+    said: list[str] = []
+    kept = without_worse(config, found, said.append)
+    assert said == ["code: not searched, since they miss code.quality >= 0.7: tiny.gguf"]
+    (objective,) = [each for each in objectives_of(kept, found) if each.is_quality]
+    assert (objective.name, objective.direction) == ("code.quality", "maximize")
+    assert objective.qualities == {("large.gguf", "f16", "f16"): 0.75, ("small.gguf", "f16", "f16"): 0.71}
+
+
+@pytest.mark.parametrize(
+    ("measured", "name"),
+    [
+        ([quality(file, kl) for file, kl in zip(FILES, (0.0, 0.01, 0.05), strict=True)], "chat.kl_divergence"),
+        ([quality(file, None, bits_per_byte=1.2) for file in FILES], "chat.bits_per_byte"),
+        ([quality(file, None, unknown="random weights") for file in FILES], None),
+        ([quality(file, 0.0) for file in FILES[:2]], None),
+    ],
+)
+def test_a_quality_that_is_known_of_all_files_is_an_objective(measured: list[QualityInfo], name: str | None) -> None:
+    names = [each.name for each in objectives_of(study(), {"chat": measured})]
+    assert names == ["chat.tokens_per_s", *([] if name is None else [name]), "vram.peak_bytes"]
+
+
+def test_a_loss_that_is_not_visible_is_none() -> None:
+    measured = [quality("best.gguf", 0.0), quality("good.gguf", 0.004, is_visible=False), quality("bad.gguf", 0.05)]
+    objective = objectives_of(study(), {"chat": measured})[1]
+    assert sorted(objective.qualities.values()) == [0.0, 0.0, 0.05]
+
+
+def test_an_objective_that_is_not_known_of_a_file_is_refused_in_one_sentence() -> None:
+    config = study(objectives=["chat.kl_divergence", "chat.tokens_per_s"])
+    unlike = quality("good.gguf", None, bits_per_byte=1.2, not_comparable="its vocabulary differs from the reference's")
+    measured = [quality("best.gguf", 0.0), unlike, quality("bad.gguf", 0.05)]
+    with pytest.raises(ConfigError, match=r"chat\.kl_divergence is not known for good\.gguf: its vocabulary differs"):
+        objectives_of(config, {"chat": measured})
