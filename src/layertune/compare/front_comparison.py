@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layertune.config.objective import VRAM_PEAK, Objective
+from layertune.results.qualities import resolved_objectives
 from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import MeasuredIn, last_in_common, recorded_value
 from layertune.sampler.hypervolume import hypervolume
@@ -49,11 +50,11 @@ def hypervolumes(results: Sequence[Result]) -> tuple[Reference | None, list[floa
     none: list[float | None] = [None] * len(results)
     if any(_optimised(other) != _optimised(results[0]) for other in results[1:]):
         return None, none
-    objectives = results[0].resolved_objectives()
+    objectives = resolved_objectives(results[0])
     fronts = [[result.trial(number) for number in result.pareto] for result in results]
     measured_in = last_in_common([trial for front in fronts for trial in front])
     costs = [
-        _costs(front, result.resolved_objectives(), measured_in) for front, result in zip(fronts, results, strict=True)
+        _costs(front, resolved_objectives(result), measured_in) for front, result in zip(fronts, results, strict=True)
     ]
     whole = np.concatenate(costs)
     if len(whole) == 0 or np.isnan(whole).any():
@@ -92,7 +93,7 @@ def _optimised(result: Result) -> list[object]:
         (each, [(quality.reference, quality.text_sha256) for quality in result.quality.get(each.subject, ())[:1]])
         if each.is_quality
         else each
-        for each in result.resolved_objectives()
+        for each in resolved_objectives(result)
     ]
 
 

@@ -24,7 +24,8 @@ from layertune.prediction.held_back import (
 )
 from layertune.prediction.interval_checks import check_larger, check_splits
 from layertune.prediction.prediction_file import ErrorInfo, HeldBackInfo, Interval, PredictedEngine, PredictedSetting
-from layertune.sampler.posterior import ModelEngines, Speeds, measured_rows
+from layertune.sampler.posterior import ModelEngines, measured_rows
+from layertune.sampler.speeds import Speeds
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.trial.outcome import ModelSamples
 

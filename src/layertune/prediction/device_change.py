@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from layertune.memory import GPU, EngineMemory
 from layertune.sampler.candidates import Rows
-from layertune.sampler.posterior import ModelEngines, Speeds
+from layertune.sampler.posterior import ModelEngines
+from layertune.sampler.speeds import Speeds
 from layertune.sampler.time_model import Times
 
 Floats = NDArray[np.float64]

@@ -11,7 +11,8 @@ from layertune.config import Floor, Objective
 from layertune.config.objective import VRAM_PEAK
 from layertune.results.picks import Candidate, choose
 from layertune.sampler.candidates import Rows, unbeaten
-from layertune.sampler.posterior import ModelEngines, Speeds
+from layertune.sampler.posterior import ModelEngines
+from layertune.sampler.speeds import Speeds
 
 _MOST_SETTINGS = 20_000
 _MOST_PAIRS = 2_000_000

@@ -18,7 +18,8 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from layertune.sampler.posterior import ModelEngines, Speeds
+from layertune.sampler.posterior import ModelEngines
+from layertune.sampler.speeds import Speeds
 from layertune.settings import EngineSettings, Placement
 from layertune.trial.outcome import ModelSamples
 

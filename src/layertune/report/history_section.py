@@ -12,6 +12,7 @@ from layertune.report.chart import Chart, axis, both_widths, circle, cross, figu
 from layertune.report.markup import Html, count, details, duration, escape, paragraph, percent, section, table
 from layertune.report.source import Source, model_cells, model_headings, sources
 from layertune.results.pareto import pareto_front
+from layertune.results.qualities import resolved_objectives
 from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import recorded_value
 from layertune.sampler.hypervolume import hypervolume
@@ -40,7 +41,7 @@ def growth(result: Result) -> Growth | None:
     It is None if a value of a measured trial is missing, or if no objective has more than one value. All trials count
     with the values that the search measured, because only finalists have later ones.
     """
-    objectives = result.resolved_objectives()
+    objectives = resolved_objectives(result)
     trials = sorted(result.trials, key=lambda trial: trial.number)
     costs = {trial.number: _costs(trial, objectives) for trial in trials if trial.state == "measured"}
     if not costs or any(np.isnan(each).any() for each in costs.values()):

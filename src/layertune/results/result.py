@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
-from layertune.config.objective import Objective
 from layertune.errors import ResultFileError, StorageError, UsageError
 from layertune.regular_files import RESULT_BYTES, is_folder, read_text
 from layertune.results.figures import NotNegative, Number
@@ -34,7 +33,6 @@ from layertune.results.study_info import (
     StudyInfo,
     WorkloadInfo,
     files_of,
-    objective_qualities,
     variants,
 )
 from layertune.results.trial_info import Part, TrialInfo, is_disturbed
@@ -186,17 +184,6 @@ class Result(Part):
     def canonical(self, name: str, engine: EngineSettings) -> EngineSettings:
         """Return the settings that llama.cpp uses in effect for an engine of a model."""
         return engine.canonical(self.model_of(name, engine).n_layer)
-
-    def resolved_objectives(self) -> list[Objective]:
-        """Return the objectives with the values of those of quality."""
-        named = [Objective(each.name, each.direction) for each in self.objectives]
-        return [self._with_qualities(each) if each.is_quality else each for each in named]
-
-    def _with_qualities(self, objective: Objective) -> Objective:
-        name = objective.subject
-        models = self.files.get(name) or {"": self.models[name]}
-        files = {file: model.file for file, model in models.items()}
-        return objective.with_qualities(objective_qualities(objective, self.quality.get(name, ()), files))
 
     def quality_of(self, name: str, engine: EngineSettings) -> QualityInfo | None:
         """Return the quality of an engine's file and cache types; None where it was not measured."""

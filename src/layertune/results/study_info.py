@@ -1,13 +1,12 @@
 """A study as result.json has it, without its trials."""
 
-from collections.abc import Mapping, Sequence
-from itertools import product
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from layertune.config.objective import KL_DIVERGENCE, SCORE, Objective, QualityChoice
+from layertune.config.objective import KL_DIVERGENCE, SCORE
 from layertune.results.figures import (
     AtLeastOne,
     Bytes,
@@ -127,25 +126,6 @@ class QualityInfo(Part):
     def is_reference(self) -> bool:
         """Whether the others are compared with it."""
         return (self.file, self.type_k, self.type_v) == (self.reference, "f16", "f16")
-
-
-def objective_qualities(
-    objective: Objective, measured: Sequence[QualityInfo], files: Mapping[str, str]
-) -> dict[QualityChoice, float]:
-    """Return the values of an objective of quality, where they are known. A loss that is not visible is none.
-
-    Args:
-        objective: The objective.
-        measured: The quality of its model's choices.
-        files: The names of the model's files, by what settings call them.
-    """
-    found: dict[QualityChoice, float] = {}
-    for each, (key, file) in product(measured, files.items()):
-        value = each.value(objective.quantity)
-        if each.file == file and value is not None:
-            invisible = objective.quantity == KL_DIVERGENCE and each.is_visible is False
-            found[key, each.type_k, each.type_v] = 0.0 if invisible else value
-    return found
 
 
 class WorkloadInfo(Part):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from layertune.sampler.posterior import Posterior
+from layertune.sampler.speeds import Posterior
 
 Rows = NDArray[np.intp]
 

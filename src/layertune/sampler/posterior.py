@@ -5,7 +5,6 @@ of another model. The prompt's time and that of each generated token are modelle
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import log2
 from statistics import mean, median, pstdev
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from layertune.config.model_config import Workload
 from layertune.config.objective import Objective
 from layertune.memory import EngineMemory
-from layertune.sampler.time_model import Features, Floats, TimeModel, Times
+from layertune.sampler.speeds import Posterior, Speeds
+from layertune.sampler.time_model import Features, Floats, TimeModel
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.space.feasible import FeasibleSpace
 from layertune.space.search_space import SearchSpace
@@ -32,61 +32,6 @@ _COUNTS = ("n_cpu_ffn",)
 
 # Standard deviation of the logarithm of the contention, at least: it differs from split to split by more than was seen.
 _LEAST_CONTENTION_SPREAD = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Posterior:
-    """The posterior of one quantity of every engine, as a cost (less is better): mean and standard deviation."""
-
-    mean: Floats
-    std: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Speeds:
-    """The posterior of the times of every engine.
-
-    Attributes:
-        workload: how many tokens are read and generated.
-        prompt: seconds of the whole prompt.
-        token: seconds of each generated token.
-        contention: mean and standard deviation of the logarithm of the slow-down while all models run.
-        noise: the relative noise of a measurement.
-    """
-
-    workload: Workload
-    prompt: Times
-    token: Times
-    contention: tuple[float, float]
-    noise: float
-
-    def workload_s(self) -> Floats:
-        """Return the mean seconds of the whole workload."""
-        return self.prompt.mean_s + self.workload.n_generate * self.token.mean_s
-
-    def slowest_s(self, row: int) -> float:
-        """Return the seconds of one engine's workload, two standard deviations of each part over their means."""
-        prompt_s, token_s = (each.mean_s[row] + 2 * each.std_s[row] for each in (self.prompt, self.token))
-        return float(prompt_s + self.workload.n_generate * token_s)
-
-    def posterior(self, quantity: str) -> Posterior:
-        """Return the posterior of a speed or a time that an objective may name, as a cost."""
-        n_generate = self.workload.n_generate
-        if quantity == "ttft_s":
-            return Posterior(self.prompt.mean_s, self.prompt.std_s)
-        if quantity == "tpot_s":
-            return Posterior(self.token.mean_s, self.token.std_s)
-        if quantity == "pp_tokens_per_s":
-            return _rate(self.workload.n_prompt, self.prompt.mean_s, self.prompt.std_s)
-        if quantity == "tg_tokens_per_s":
-            return _rate(1, self.token.mean_s, self.token.std_s)
-        std_s = np.hypot(self.prompt.std_s, n_generate * self.token.std_s)
-        alone = _rate(n_generate, self.workload_s(), std_s)
-        if quantity == "tokens_per_s":
-            return alone
-        longer, spread = self.contention
-        together = alone.mean * np.exp(-longer)
-        return Posterior(together, np.abs(together) * np.hypot(alone.std / np.abs(alone.mean), spread))
 
 
 class ModelEngines:
@@ -207,12 +152,6 @@ def _contention(samples: Sequence[ModelSamples]) -> tuple[float, float]:
     if not longer:
         return 0.0, 1.0
     return mean(longer), max(pstdev(longer), _LEAST_CONTENTION_SPREAD)
-
-
-def _rate(n_tokens: int, mean_s: Floats, std_s: Floats) -> Posterior:
-    """Return tokens per second as a cost, with its standard deviation to first order."""
-    rate = n_tokens / mean_s
-    return Posterior(-rate, rate * std_s / mean_s)
 
 
 def _features(engines: Sequence[EngineSettings], memory: EngineMemory, n_prompt: int) -> Features:

@@ -19,7 +19,8 @@ from layertune.results.trials import FinishedTrial
 from layertune.sampler.acquisition import Acquisition
 from layertune.sampler.candidates import Rows, combinations, possibly_on_front
 from layertune.sampler.improvement import ObjectivePosterior
-from layertune.sampler.posterior import ModelEngines, Speeds, measured_rows
+from layertune.sampler.posterior import ModelEngines, measured_rows
+from layertune.sampler.speeds import Speeds
 from layertune.sampler.stopping import StoppingValue
 from layertune.settings import SplitSettings
 from layertune.trial.outcome import Measured, ModelSamples

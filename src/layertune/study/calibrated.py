@@ -13,6 +13,7 @@ from layertune.models.known_models import find_known
 from layertune.models.standin import standin_skeleton
 from layertune.prediction import Calibration, MeasuredStudy, session_spread
 from layertune.regular_files import is_folder, is_there
+from layertune.results.qualities import resolved_objectives
 from layertune.results.result import DeviceInfo, Result, quiet_trials, read_result
 from layertune.results.trial_info import TrialInfo, recorded_samples
 from layertune.sampler.posterior import model_engines
@@ -120,7 +121,7 @@ def calibrate(recorded: Recorded, notify: Callable[[str], None] = ignore) -> Cal
         models=model_engines(space, feasible, workloads),
         n_layers=n_layers,
         planner=feasible.planner,
-        objectives=result.resolved_objectives(),
+        objectives=resolved_objectives(result),
         trials=[
             (
                 SplitSettings.of(trial.settings).canonical(n_layers),

@@ -6,7 +6,8 @@ from functools import partial
 from layertune.config import Floor, Objective, StudyConfig
 from layertune.config.objective import BITS_PER_BYTE, KL_DIVERGENCE, SCORE
 from layertune.errors import ConfigError, listed
-from layertune.results.study_info import QualityInfo, objective_qualities
+from layertune.results.qualities import objective_qualities
+from layertune.results.study_info import QualityInfo
 from layertune.settings import CacheType
 
 # By model, what each of its files and pairs of cache types costs.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from layertune.config import Floor, Objective
 from layertune.prediction.expected_front import expected_front
 from layertune.results.pareto import pareto_front
-from layertune.sampler.posterior import Speeds
+from layertune.sampler.speeds import Speeds
 from linear_machine import Machine, feasible, study
 
 MODELS = study(Machine(), [(0, 0), (13, 21)]).models

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from layertune.results.pareto import pareto_front
 from layertune.sampler import candidates
-from layertune.sampler.posterior import Posterior
+from layertune.sampler.speeds import Posterior
 
 GENERATOR = np.random.default_rng(0)
 

@@ -1,0 +1,70 @@
+"""The posterior of one model's speeds: of the two times that are modelled, all speeds of a workload follow."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from layertune.config.model_config import Workload
+from layertune.sampler.time_model import Floats, Times
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """The posterior of one quantity of every engine, as a cost (less is better): mean and standard deviation."""
+
+    mean: Floats
+    std: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Speeds:
+    """The posterior of the times of every engine.
+
+    Attributes:
+        workload: how many tokens are read and generated.
+        prompt: seconds of the whole prompt.
+        token: seconds of each generated token.
+        contention: how many times as long the workload takes while all models run: mean and standard deviation of the
+            logarithm.
+        noise: the relative noise of a measurement.
+    """
+
+    workload: Workload
+    prompt: Times
+    token: Times
+    contention: tuple[float, float]
+    noise: float
+
+    def workload_s(self) -> Floats:
+        """Return the mean seconds of the whole workload."""
+        return self.prompt.mean_s + self.workload.n_generate * self.token.mean_s
+
+    def slowest_s(self, row: int) -> float:
+        """Return the seconds of one engine's workload, two standard deviations of each part over their means."""
+        prompt_s, token_s = (each.mean_s[row] + 2 * each.std_s[row] for each in (self.prompt, self.token))
+        return float(prompt_s + self.workload.n_generate * token_s)
+
+    def posterior(self, quantity: str) -> Posterior:
+        """Return the posterior of a speed or a time that an objective may name, as a cost."""
+        n_generate = self.workload.n_generate
+        if quantity == "ttft_s":
+            return Posterior(self.prompt.mean_s, self.prompt.std_s)
+        if quantity == "tpot_s":
+            return Posterior(self.token.mean_s, self.token.std_s)
+        if quantity == "pp_tokens_per_s":
+            return _rate(self.workload.n_prompt, self.prompt.mean_s, self.prompt.std_s)
+        if quantity == "tg_tokens_per_s":
+            return _rate(1, self.token.mean_s, self.token.std_s)
+        std_s = np.hypot(self.prompt.std_s, n_generate * self.token.std_s)
+        alone = _rate(n_generate, self.workload_s(), std_s)
+        if quantity == "tokens_per_s":
+            return alone
+        longer, spread = self.contention
+        together = alone.mean * np.exp(-longer)
+        return Posterior(together, np.abs(together) * np.hypot(alone.std / np.abs(alone.mean), spread))
+
+
+def _rate(n_tokens: int, mean_s: Floats, std_s: Floats) -> Posterior:
+    """Return tokens per second as a cost, with its standard deviation to first order."""
+    rate = n_tokens / mean_s
+    return Posterior(-rate, rate * std_s / mean_s)
