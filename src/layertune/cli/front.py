@@ -82,10 +82,15 @@ def _row(result: Result, trial: TrialInfo) -> list[str]:
     for name, engine in trial.settings.items():
         metrics = (trial.metrics or {})[name]
         layers = engine.layers(result.model_of(name, engine).n_layer)
-        alone, together = metrics["tokens_per_s"], metrics["tokens_per_s_together"]
+        alone, together = metrics["tokens_per_s"], metrics.get("tokens_per_s_together")
         cells += [engine.file] if name in result.files else []
         cells += [divergence_text(result.quality_of(name, engine))] if name in result.quality else []
-        cells += [layers, f"{engine.n_ctx} {engine.n_batch}", _speed(alone), f"{together.median:.1f}"]
+        cells += [
+            layers,
+            f"{engine.n_ctx} {engine.n_batch}",
+            _speed(alone),
+            "–" if together is None else f"{together.median:.1f}",
+        ]
     cells.append(format_bytes(trial.vram.peak_bytes) if trial.vram else "–")
     cells.append(str(1 + trial.n_all_rounds()))
     cells.append(", ".join(pick for pick, number in result.picks.items() if number == trial.number))

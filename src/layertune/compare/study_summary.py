@@ -137,7 +137,9 @@ def _predicted_pick(setting: PredictedSetting) -> Pick:
 def _pick(trial: TrialInfo) -> Pick:
     models = {
         name: ModelPick(
-            trial.settings[name], Speed.of(metrics["tokens_per_s"]), Speed.of(metrics["tokens_per_s_together"])
+            trial.settings[name],
+            Speed.of(metrics["tokens_per_s"]),
+            Speed.of(metrics["tokens_per_s_together"]) if "tokens_per_s_together" in metrics else None,
         )
         for name, metrics in (trial.metrics or {}).items()
     }

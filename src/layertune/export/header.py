@@ -33,7 +33,8 @@ def provenance_lines(result: Result, trial: TrialInfo) -> list[str]:
     for name, metrics in (trial.metrics or {}).items():
         workload = result.workload[name]
         # With a single model both rates measure the same.
-        others = f", {_rate(metrics['tokens_per_s_together'])} with the others" if len(result.models) > 1 else ""
+        together = metrics.get("tokens_per_s_together") if len(result.models) > 1 else None
+        others = "" if together is None else f", {_rate(together)} with the others"
         lines.append(
             f"{name}: {_rate(metrics['tokens_per_s'])} alone{others} "
             f"({workload.n_prompt} prompt + {workload.n_generate} generated tokens)"

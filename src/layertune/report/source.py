@@ -112,7 +112,8 @@ def model_cells(result: Result, source: Source) -> list[Html]:
         cells += [_divergence(result, name, engine)] if name in result.quality else []
         cells.append(source.settings(name))
         for quantity in ("tokens_per_s", "tokens_per_s_together"):
-            cells.append(escape("–") if source.trial.metrics is None else source.speed(name, quantity))
+            metric = source.metric(name, quantity)  # not every trial runs all models at once
+            cells.append(escape("–") if metric is None else source.speed(name, quantity))
     return cells
 
 

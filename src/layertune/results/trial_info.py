@@ -17,14 +17,16 @@ from layertune.config.objective import VRAM_PEAK, Objective
 from layertune.results.figures import Bytes, BytesMore, BytesOver, Count, Engine, Figure, NotNegative, Number
 from layertune.trial.outcome import ModelSamples
 
-# What every measured trial has. Older results lack `tpot_s`, and not every trial has latencies next to a prefill.
-METRICS = frozenset(("pp_tokens_per_s", "tg_tokens_per_s", "ttft_s", "tokens_per_s", "tokens_per_s_together"))
+# What every measured trial has. Older results lack `tpot_s`; speeds together and latencies next to a prefill are
+# measured where they are sought, and in the finals and validation runs.
+METRICS = frozenset(("pp_tokens_per_s", "tg_tokens_per_s", "ttft_s", "tokens_per_s"))
+_TOGETHER = "tokens_per_s_together"
 
 # Rates and times are never 0, and a sum or a ratio of them never overflows.
 _LEAST, _MOST = 1e-9, 1e12
-_RATES = METRICS | {"tpot_s", "ttft_s_beside_prefill", "tpot_s_beside_prefill"}
+_RATES = METRICS | {_TOGETHER, "tpot_s", "ttft_s_beside_prefill", "tpot_s_beside_prefill"}
 
-_SAMPLED = tuple(field.name for field in fields(ModelSamples) if field.name in METRICS)
+_SAMPLED = tuple(field.name for field in fields(ModelSamples) if field.name in {*METRICS, _TOGETHER})
 
 # When a quantity was measured, by its public names: validation runs are "confirming" here.
 MeasuredIn = Literal["search", "finals", "confirming"]
@@ -206,7 +208,7 @@ def is_disturbed(trial: TrialInfo) -> bool:
 def recorded_samples(trial: TrialInfo, model: str) -> ModelSamples:
     """Return the samples of one model of a measured trial."""
     metrics = (trial.metrics or {})[model]
-    return ModelSamples(**{quantity: tuple(metrics[quantity].samples) for quantity in _SAMPLED})
+    return ModelSamples(**{quantity: tuple(metrics[quantity].samples) for quantity in _SAMPLED if quantity in metrics})
 
 
 def recorded_value(

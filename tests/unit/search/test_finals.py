@@ -9,6 +9,7 @@ import pytest
 
 from finalists import outcomes
 from layertune.errors import Interrupted, StorageError
+from layertune.results.trial_summary import trial_info
 from layertune.results.trials import FinishedTrial, contenders, front
 from layertune.search.finals import Finals, RoundMeasured, round_order
 from layertune.search.schedule import Schedule
@@ -23,7 +24,7 @@ from layertune.testing.fake_runner import Noise
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Failed, Infeasible, Measured, TrialOutcome
 from layertune.units import MIB
-from small_study import ROUNDS, quiet, search, space, stored, task, with_finals
+from small_study import ROUNDS, TRIALS, quiet, search, space, stored, task, with_finals
 
 N_TRIALS = 9
 
@@ -319,6 +320,18 @@ def test_a_study_ends_with_its_finals_and_only_their_figures_count(tmp_path: Pat
     assert metric.median == pytest.approx(first.models["chat"].samples.tokens_per_s[0] / 2)
     assert contenders(finished) == again
     assert any(trial.settings in BASELINES for trial in again)
+
+
+def test_all_models_at_once_are_measured_for_the_contenders_only_where_the_search_is_not_after_it(
+    tmp_path: Path,
+) -> None:
+    alone = replace(TRIALS, together=False, repeat_together=False)
+    held = study(tmp_path, schedule=replace(with_finals(3), effort=alone))
+    held.run(FakeRunner(), quiet)
+    for trial in held.finished():
+        together = trial.metric("chat", "tokens_per_s_together")
+        assert (together is not None) == bool(trial.rounds("finals"))
+        assert trial_info(trial, None, None).metrics is not None
 
 
 def test_a_study_holds_more_finals_where_noise_may_decide_them(tmp_path: Path) -> None:
