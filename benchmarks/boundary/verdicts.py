@@ -3,7 +3,7 @@
     python benchmarks/boundary/verdicts.py CONFIG [--device emulated:240MiB] [--n 40] [--within 5] [--seed 0]
 
 Draws settings whose planned bytes are within ±5 % of the budget, as many that fit as that do not, loads each for real,
-decodes a full physical batch, and compares. Writes NAME.json and NAME.md beside this file, NAME the config's name.
+decodes a full physical batch, and compares. Writes NAME.json and NAME.md next to this file, NAME the config's name.
 """
 
 import argparse

@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--into", type=Path, help="the folder to write to; only the whole emulated run has its own")
     options = parser.parse_args()
     if options.into is None and (options.gpu or options.quick):
-        parser.error("--into is missing: the table beside this file is of all cells on the CPU and the emulated card")
+        parser.error("--into is missing: the table next to this file is of all cells on the CPU and the emulated card")
     into = options.into or HERE
     into.mkdir(parents=True, exist_ok=True)
     if options.gpu:

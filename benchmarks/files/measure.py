@@ -6,7 +6,7 @@
 1. `one-file`: searches configs/studies/demo-files.toml with the first file of each model only, as the demo has it.
 2. `files`: searches it with all files. The study is recorded in studies/demo-files.
 3. `rounds`: measures both balanced picks and every baseline of the first files in interleaved validation runs, and
-   writes measure.md and measure.json beside this file.
+   writes measure.md and measure.json next to this file.
 
 Without --part, all three. Each part goes on where it was cut off; with --minutes it ends by itself after about so many.
 On the demo's emulated card the speeds are this CPU's.

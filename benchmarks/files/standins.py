@@ -5,7 +5,7 @@
 Makes stand-ins of Qwen2.5-3B-Instruct and Qwen2.5-Coder-7B-Instruct in FOLDER, 28 GB: random weights, in the sizes that
 llama.cpp would give the files of each type. Plans every pair of files whole on the card, without and with what the
 driver of the recorded GPU takes (studies/gpu-6gib). --measure also measures SETTINGS on the emulated card, which takes
-some minutes: its speeds are this CPU's. Writes standins.json and standins.md beside this file.
+some minutes: its speeds are this CPU's. Writes standins.json and standins.md next to this file.
 """
 
 import argparse

@@ -5,7 +5,8 @@
 Each model is planned for the settings of `variants`: one card with several splits, several slots and mixed cache types,
 and two cards. Then llama.cpp loads it on emulated cards, and its own buffer lines and the cards' ledgers are compared
 with the plan. Models that generate no text are planned with an output for every token, as for embeddings.
-Writes architectures.json, every setting with its errors, and architectures.md, the table of the docs, beside this file.
+Writes architectures.json, every setting with its errors, and architectures.md, the table of the docs, next to this
+file.
 """
 
 import argparse

@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--only", help="one model, by its name in the table")
     options = parser.parse_args()
     if options.into is None and (options.quick or options.device != CARD):
-        parser.error("--into is missing: the table beside this file is of every setting on the emulated card")
+        parser.error("--into is missing: the table next to this file is of every setting on the emulated card")
     target, into = find_target(DeviceChoice.parse(options.device), 2), options.into or HERE
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -4,7 +4,7 @@
     python benchmarks/memory_accuracy/tools.py FILE.gguf…
 
 llama-fit-params is asked at its own setting of outputs (one per token of the logical batch), llama-server at its own
-(one per slot). Both see the emulated card over RPC. Writes tools.md beside this file.
+(one per slot). Both see the emulated card over RPC. Writes tools.md next to this file.
 """
 
 import argparse

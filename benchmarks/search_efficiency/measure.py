@@ -5,7 +5,7 @@
 Runs the real search with replayed trials (record.py writes the tables), each sampler with the same seeds, with the
 planner's feasible set and, on some cards, without. Trials are counted until the true figures of what was visited, not
 the noisy ones that the search saw, have 95 % and 98 % of the hypervolume that trying everything would have. Prints
-Markdown, and writes efficiency.md and, with every run, efficiency.json beside this file; --add keeps the runs there
+Markdown, and writes efficiency.md and, with every run, efficiency.json next to this file; --add keeps the runs there
 that are not run again (a table that was recorded anew needs all of its cards), --render only writes the former from
 the latter.
 """

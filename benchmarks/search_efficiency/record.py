@@ -6,7 +6,7 @@
 
 Takes half an hour to an hour, on a quiet machine: the speeds are this CPU's. Measured cells are kept in
 build/search_efficiency/, so that a recording that was cut off goes on where it was; at the end tables/NAME.json.gz is
-written beside this file. --quick measures the first cells only and writes no table. design.py says which cells.
+written next to this file. --quick measures the first cells only and writes no table. design.py says which cells.
 """
 
 import argparse

@@ -4,7 +4,7 @@
 
 Every scenario loads both models, decodes a full batch and generates, with the worksheet's -c 1024 -b 128. One that the
 card refuses is loaded again on a larger emulated card, to learn what it needs. Writes scenarios.json and scenarios.md
-beside this file. The models are the stand-ins or the originals, in models/.
+next to this file. The models are the stand-ins or the originals, in models/.
 """
 
 import argparse

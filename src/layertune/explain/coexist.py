@@ -118,7 +118,7 @@ def coexist_or_swap(result: Result, pick: TrialInfo) -> Swap:
     models, together = [], []
     for name, trial in trials.items():
         shared, alone = (_seconds(result, each, name, "tokens_per_s", measured_in) for each in (pick, trial))
-        at_once = _seconds(result, pick, name, "tokens_per_s_together", measured_in)
+        at_once = None if shared is None else _at_once(result, pick, name, shared, measured_in)
         if shared is None or alone is None or at_once is None:
             return Swap(pick.number, (), None, (), (f"a speed of {name} in trial {pick.number} or {trial.number}",))
         slower = _less(shared, alone) if trial is not pick else Seconds(0.0, 0.0, 0.0)
@@ -208,6 +208,29 @@ def _seconds(result: Result, trial: TrialInfo, model: str, quantity: str, measur
     # If the rate may be 0, the time has no upper end.
     high_s = n_generate / (rate.rate - rate.half) if rate.half < rate.rate else None
     return Seconds(n_generate / rate.rate, n_generate / (rate.rate + rate.half), high_s)
+
+
+def _at_once(result: Result, pick: TrialInfo, model: str, shared: Seconds, measured_in: MeasuredIn) -> Seconds | None:
+    """Return the time of one request while all models run; None if it was never measured.
+
+    Not every stage runs all models at once. If this one did not, `shared` is multiplied by the slow-down in the pick's
+    last stage. The ends of both intervals are multiplied, too, which makes the result too wide rather than too narrow.
+    """
+    measured = _seconds(result, pick, model, "tokens_per_s_together", measured_in)
+    if measured is not None:
+        return measured
+    last = pick.last_measured_in()
+    together, alone = (_seconds(result, pick, model, each, last) for each in ("tokens_per_s_together", "tokens_per_s"))
+    if together is None or alone is None:
+        return None
+    low_s = _scaled(shared.low_s, together.low_s, alone.high_s)
+    return Seconds(
+        shared.time_s * together.time_s / alone.time_s, low_s, _scaled(shared.high_s, together.high_s, alone.low_s)
+    )
+
+
+def _scaled(time_s: float | None, more_s: float | None, less_s: float | None) -> float | None:
+    return None if time_s is None or more_s is None or less_s is None else time_s * more_s / less_s
 
 
 def _sum(parts: Sequence[Seconds]) -> Seconds:

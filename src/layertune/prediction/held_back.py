@@ -45,7 +45,6 @@ Floats = NDArray[np.float64]
 
 # Of one model: the row of an engine, and its samples.
 Observed = Sequence[tuple[int, ModelSamples]]
-Split = Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ class HeldBackSplit:
     """A split, the model's speeds predicted without it, and its own engines."""
 
     model: str
-    split: Split
+    split: Placement
     speeds: Speeds
     held_back: tuple[HeldBack, ...]
 
@@ -91,7 +90,7 @@ class HeldBackSplit:
 
 def hold_back(name: str, model: ModelEngines, measured: Observed) -> Iterator[HeldBackSplit]:
     """Yield every split of one model, held back in turn; nothing if there is only one."""
-    splits = dict.fromkeys(split_of(model.engines[row]) for row, _ in measured)
+    splits = dict.fromkeys(model.engines[row].placement for row, _ in measured)
     if len(splits) < 2:
         return
     for split in splits:
@@ -162,14 +161,14 @@ def session_spread(relative: Iterable[float]) -> float:
 
 
 def predicted(
-    name: str, model: ModelEngines, measured: Observed, unknown: Collection[Split]
+    name: str, model: ModelEngines, measured: Observed, unknown: Collection[Placement]
 ) -> Iterator[HeldBackSplit]:
     """Yield the `unknown` splits, predicted from all others."""
-    known = [each for each in measured if split_of(model.engines[each[0]]) not in unknown]
+    known = [each for each in measured if model.engines[each[0]].placement not in unknown]
     speeds, outside = model.learn(known), beyond(model, [row for row, _ in known])
-    by_split: dict[Split, dict[int, list[ModelSamples]]] = {}
+    by_split: dict[Placement, dict[int, list[ModelSamples]]] = {}
     for row, samples in measured:
-        split = split_of(model.engines[row])
+        split = model.engines[row].placement
         if split in unknown:
             by_split.setdefault(split, {}).setdefault(row, []).append(samples)
     for split, by_row in by_split.items():
@@ -193,7 +192,3 @@ def measured_rate(model: ModelEngines, samples: ModelSamples, quantity: str) -> 
     if quantity == "tokens_per_s":
         return model.workload.n_generate / model.workload_s(samples)
     return median(samples.pp_tokens_per_s if quantity == "pp_tokens_per_s" else samples.tg_tokens_per_s)
-
-
-def split_of(engine: EngineSettings) -> Split:
-    return engine.placement

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from layertune.prediction.held_back import HeldBackSplit, Observed, Split, bar_factor, hold_back, predicted, split_of
+from layertune.prediction.held_back import HeldBackSplit, Observed, bar_factor, hold_back, predicted
 from layertune.sampler.posterior import ModelEngines
+from layertune.settings import Placement
 
 _CHECKED = "tokens_per_s"
 _LEAST_KNOWN = 3  # splits, below which a line cannot be separated from its steps
@@ -34,8 +35,8 @@ def check_splits(models: Mapping[str, ModelEngines], measured: Mapping[str, Obse
     found = []
     for name, model in models.items():
         observed = measured[name]
-        inner: dict[Split, list[float]] = defaultdict(list)
-        splits = dict.fromkeys(split_of(model.engines[row]) for row, _ in observed)
+        inner: dict[Placement, list[float]] = defaultdict(list)
+        splits = dict.fromkeys(model.engines[row].placement for row, _ in observed)
         for pair in combinations(splits, 2) if len(splits) > 2 else ():
             one, other = predicted(name, model, observed, pair)
             inner[one.split] += _scores([other])
@@ -52,12 +53,12 @@ def check_larger(models: Mapping[str, ModelEngines], measured: Mapping[str, Obse
     """
     found = []
     for name, model in models.items():
-        on_host = {split_of(model.engines[row]): model.features.on_host[row] for row, _ in measured[name]}
+        on_host = {model.engines[row].placement: model.features.on_host[row] for row, _ in measured[name]}
         ordered = sorted(on_host, key=lambda split: on_host[split], reverse=True)
         above = ordered[max(_LEAST_KNOWN, len(ordered) // 2) :]
         if not above:
             continue
-        below = [each for each in measured[name] if split_of(model.engines[each[0]]) not in above]
+        below = [each for each in measured[name] if model.engines[each[0]].placement not in above]
         factor = bar_factor(_scores(hold_back(name, model, below)))
         found += [CheckedSplit(split, factor) for split in predicted(name, model, measured[name], above)]
     return found

@@ -211,7 +211,7 @@ class Finals:
     ) -> TrialOutcome:
         schedule = self._schedule
         effort = schedule.finals_effort
-        if stage == "finals":  # which chooses by what the search is after, and shows every pick's speeds together once
+        if stage == "finals":  # it measures the objectives, and once all models together, which every pick reports
             repeated = schedule.effort.repeat_together
             effort = replace(effort, repeat_together=repeated, together=repeated or n_round == 0, n_beside_prefill=0)
         elif n_round >= schedule.n_rounds_beside:

@@ -51,7 +51,7 @@ class _Load:
         return cls(seconds, min(seconds, outcome.clock.measure_s), alone + together)
 
 
-def n_repetitions(schedule: Schedule) -> tuple[int, int]:
+def _repetitions_of(schedule: Schedule) -> tuple[int, int]:
     """Return the repetitions of one measurement in the finals and of one in the validation runs."""
     n = schedule.finals_effort.min_repeats
     return n * (2 if schedule.effort.repeat_together else 1), 2 * n
@@ -125,7 +125,7 @@ class TimeLeft:
             return None
         n_trials, (n_finals, n_validation) = self.n_trials_left(), self.n_loads_left()
         n_trials += n_trials // self._schedule.n_between if self._schedule.n_between > 0 else 0  # the references
-        of_finals, of_validation = n_repetitions(self._schedule)
+        of_finals, of_validation = _repetitions_of(self._schedule)
         repetitions = float(n_finals * of_finals + n_validation * of_validation)
         if self._trial_repetitions:
             repetitions += n_trials * fmean(self._trial_repetitions[-_N_LAST:])

@@ -11,7 +11,7 @@ from layertune.export.flags import Flag, engine_flags, prompt_cache_mib
 from layertune.memory import HOST, ModelPlan
 from layertune.memory.buffers import resident_bytes
 from layertune.regular_files import CONFIG_BYTES, is_there, read_text
-from layertune.results.remarks import cost_words
+from layertune.results.remarks import against_words, cost_words
 from layertune.results.result import write_study_file
 from layertune.results.trials import FinishedTrial
 from layertune.settings import EngineSettings
@@ -146,7 +146,7 @@ def _qualities(study: StudyFacts, found: Recommendation) -> Iterator[str]:
         if quality is None:
             yield f"{name}: the quality of {engine.file} was not measured."
         else:
-            yield f"{name}: quality, KL divergence from {quality.reference}: {cost_words(quality)}"
+            yield f"{name}: quality, {against_words(quality)}: {cost_words(quality)}"
 
 
 def _row(study: StudyFacts, expected: Expected) -> str:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from compared import engine
@@ -33,6 +35,26 @@ def test_the_break_even_is_the_load_time_over_the_cost_of_sharing_per_round() ->
     assert at_once.per_minute == pytest.approx(0.2 / 5.5)
     assert {case.verdict for case in swap.cases} == {"swap above break-even"}
     assert [each.n_in_a_row for each in swap.models] == [pytest.approx(0.2), pytest.approx(0.05)]
+
+
+def test_a_stage_that_did_not_run_all_models_at_once_gets_the_slow_down_of_the_last_stage() -> None:
+    whole = study(WHOLE, speeds=SPEEDS, rounds={0: [2.0, 2.0, 2.0]})  # the machine was faster in the finals
+
+    def without_together(metrics: Any) -> Any:
+        return {
+            name: {key: metric for key, metric in each.items() if key != "tokens_per_s_together"}
+            for name, each in metrics.items()
+        }
+
+    pick, *others = whole.trials
+    trials = [
+        pick.model_copy(update={"screening": without_together(pick.screening)}),
+        *(each.model_copy(update={"metrics": without_together(each.metrics)}) for each in others),
+    ]
+    at_once = verdict(whole.model_copy(update={"trials": trials})).cases[1]
+    assert at_once.shared.time_s == pytest.approx(8)  # as above
+    assert at_once.shared.low_s is not None
+    assert at_once.shared.low_s <= 8
 
 
 def test_at_the_break_even_a_minute_takes_the_same_either_way() -> None:

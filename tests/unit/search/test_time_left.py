@@ -92,6 +92,6 @@ def test_the_validation_runs_take_as_long_as_their_repetitions() -> None:
     n_repetitions = len(outcome.models["chat"].samples.tokens_per_s) + len(
         outcome.models["chat"].samples.tokens_per_s_together
     )
-    beside = 2 * N_VALIDATED * min(3, 4)
-    repetitions = 11 * n_repetitions + 8 * of_validation + beside
+    next_to_prefill = 2 * N_VALIDATED * min(3, 4)
+    repetitions = 11 * n_repetitions + 8 * of_validation + next_to_prefill
     assert estimate.seconds() == pytest.approx((11 + 8) * 4.0 + repetitions * 6.0 / n_repetitions)
