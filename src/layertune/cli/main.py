@@ -54,9 +54,7 @@ def search(
     sampler: Annotated[
         str | None, typer.Option(metavar="layer-split|tpe|random|IMPORT.PATH", help="Which trial is next.")
     ] = None,
-    warm_start: Annotated[
-        Path | None, typer.Option(metavar="STUDY", help="Begin with the speeds that this study measured elsewhere.")
-    ] = None,
+    warm_start: Annotated[Path | None, typer.Option(metavar="STUDY", help="Begin with this study's speeds.")] = None,
     set_: Settings = None,
     storage: Annotated[
         str | None, typer.Option(metavar="URL", help="Keep the trials elsewhere, like postgresql://HOST/NAME.")
@@ -66,6 +64,7 @@ def search(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a study that was interrupted.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="A first look: 8 trials, no finals.")] = False,
     thorough: Annotated[bool, typer.Option("--thorough", help="Many more rounds, and no time limit.")] = False,
+    no_quality: Annotated[bool, typer.Option("--no-quality", help="Do not measure the quality of files.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is searched, and for how long.")] = False,
     json: Json = False,
 ) -> None:
@@ -74,10 +73,9 @@ def search(
     from layertune.cli import search as command
     from layertune.config.overrides import Overrides, preset_of
 
+    given = model or [], budget, device, set_ or []
     shared, preset = storage is not None, preset_of(quick=quick, thorough=thorough)
-    overrides = Overrides(
-        model or [], budget, device, set_ or [], trials, timeout, sampler, seed, study, warm_start, shared, preset
-    )
+    overrides = Overrides(*given, trials, timeout, sampler, seed, study, warm_start, shared, preset, no_quality)
     try:
         command.run(config, overrides, storage=storage, folder=study, resume=resume, dry_run=dry_run, as_json=json)
     except KeyboardInterrupt as interrupt:  # before or after the trials, which say more

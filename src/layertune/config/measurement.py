@@ -46,7 +46,9 @@ class QualityConfig(Table):
     """The quality of files and cache types, where a model has several to search."""
 
     measure: bool = Field(
-        default=True, description="Measure before the first trial what each file and cache type costs in quality."
+        default=True,
+        description="Measure before the first trial what each file and cache type costs in quality. If it is false "
+        "(`--no-quality`), quality is unknown.",
     )
     max_kl_divergence: Annotated[float, Within(0.0001, 100.0)] = Field(
         default=0.1,

@@ -21,6 +21,7 @@ class Overrides:
     """The options as the user wrote them; `models` and `settings` are `NAME=VALUE`.
 
     In `shared` storage the study has its folder's name, so that machines of one kind can use the same name.
+    `no_quality` leaves the quality of files unmeasured.
     """
 
     models: list[str]
@@ -35,6 +36,7 @@ class Overrides:
     warm_start: Path | None = None
     shared: bool = False
     preset: str | None = None
+    no_quality: bool = False
 
 
 def preset_of(*, quick: bool, thorough: bool) -> str | None:
@@ -79,6 +81,7 @@ def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
         (search, "n_trials", overrides.n_trials),
         (search, "timeout", overrides.timeout),
         (search, "sampler", overrides.sampler),
+        (table.setdefault("quality", {}), "measure", False if overrides.no_quality else None),
         (search, "warm_start", None if overrides.warm_start is None else str(Path.cwd() / overrides.warm_start)),
     ):
         if value is not None:

@@ -13,7 +13,7 @@ from layertune.config.dimension import dimension_values
 from layertune.config.fields import Duration, Table, Within
 from layertune.config.measurement import FinalsConfig, Measurement, QualityConfig
 from layertune.config.model_config import ModelConfig
-from layertune.config.objective import KL_DIVERGENCE, VRAM_PEAK, Floor, Objective
+from layertune.config.objective import KL_DIVERGENCE, SCORE, VRAM_PEAK, Floor, Objective
 from layertune.settings import format_tensor_split, variant
 from layertune.units import quoted
 
@@ -173,7 +173,20 @@ class StudyConfig(Table):
             self.resolved_floors()
         except ValueError as error:
             raise ValueError(f"floors: {error}") from error
+        self._check_quality()
         return self
+
+    def _check_quality(self) -> None:
+        """Refuse an objective or a floor of a quality that is not to be measured."""
+        objectives = ("objectives", self.resolved_objectives())
+        floors = ("floors", [floor.objective for floor in self.named_quality_floors()])
+        for key, named in () if self.quality.measure else (objectives, floors):
+            for objective in named:
+                if objective.is_quality and objective.quantity != SCORE:
+                    raise ValueError(
+                        f"{key}: {objective.name} needs a measurement of quality, and quality.measure is false "
+                        "(--no-quality); leave one of them out"
+                    )
 
     def _check_devices(self) -> None:
         """Refuse one size or one split for several devices: how to divide it is for the user to say."""

@@ -65,6 +65,10 @@ def plan_words(plan: PlanInfo) -> str:
 def quality_words(result: Result) -> Iterator[str]:
     """Yield for each model what each of its files and cache types costs in quality."""
     for name, measured in result.quality.items():
+        reasons = {each.unknown for each in measured if each.score is None}
+        if len(reasons) == 1 and (reason := reasons.pop()) is not None and all(each.unknown for each in measured):
+            yield f"Quality of {name} is unknown: {reason}."
+            continue
         others = [each for each in measured if each.file != each.reference or _types(each)]
         different = any(each.kl_divergence is None and each.bits_per_byte is not None for each in others)
         own = [f"{each.file} {_bits(each)}" for each in measured if different and each not in others]

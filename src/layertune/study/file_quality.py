@@ -1,15 +1,28 @@
 """What the files and cache types of a study cost in quality, known before its first trial."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from layertune.config import ModelConfig, StudyConfig, dimension_values
 from layertune.config.objective import SCORE
 from layertune.errors import ConfigError, Interrupted
-from layertune.quality import Candidate, FileQuality, Quality, QualityReport, Scoring, own_text, quality_of_files
+from layertune.models import cached_shape
+from layertune.quality import (
+    Candidate,
+    FileQuality,
+    Quality,
+    QualityReport,
+    Scoring,
+    best_file,
+    own_text,
+    quality_of_files,
+)
 from layertune.results.study_info import QualityInfo
 from layertune.study.facts import StudyFacts
 from layertune.study.quality_objectives import Qualities
+
+NOT_MEASURED = "it was not measured, since quality.measure is false"
 
 
 def measure_files(study: StudyFacts) -> Qualities:
@@ -39,8 +52,14 @@ def _measured(study: StudyFacts) -> Qualities:
     text = config.quality.text
     texts = None if text is None else [own_text(text)]
     for name, model in config.models.items():
-        if why_unmeasured(config, name) is not None:
-            found |= {name: scores_of(model)} if model.quality else {}
+        why = why_unmeasured(config, name)
+        if why is not None:
+            if why == NOT_MEASURED:
+                study.notify(f"{name}: quality is unknown: {why}")
+                best = best_file([cached_shape(path) for path in model.paths.values()])
+                found[name] = unmeasured(model, model.reference or best, why)
+            elif model.quality:
+                found[name] = scores_of(model)
             continue
         types = model.cache_types
         study.notify(f"{name}: measuring the quality of {len(model.paths) * len(types)} choices, once")
@@ -97,8 +116,6 @@ def _why_unknown(config: StudyConfig, name: str, quantity: str) -> str | None:
 
 def why_unmeasured(config: StudyConfig, name: str) -> str | None:
     """Return why the files of a model are not measured, None if they are."""
-    if not config.quality.measure:
-        return "quality.measure is false"
     model = config.models[name]
     if len(model.paths) * len(model.cache_types) < 2:
         return "it has one file and one cache type"
@@ -106,14 +123,27 @@ def why_unmeasured(config: StudyConfig, name: str) -> str | None:
     measures = any(each.is_quality and each.quantity != SCORE and each.subject == name for each in named)
     if model.quality and len(model.cache_types) == 1 and not measures:
         return "your own scores replace it"
-    return None
+    return None if config.quality.measure else NOT_MEASURED
 
 
 def scores_of(model: ModelConfig) -> list[QualityInfo]:
     """Return what is known of files with scores alone."""
-    best = max(model.paths.values(), key=lambda path: model.quality[path.name]).name
+    return unmeasured(model, max(model.paths.values(), key=lambda path: model.quality[path.name]), None)
+
+
+def unmeasured(model: ModelConfig, reference: Path, why: str | None) -> list[QualityInfo]:
+    """Return what is known of a model's choices without a measurement; `why` says why it is unknown, None if scores
+    replace it."""
     return [
-        QualityInfo(file=path.name, reference=best, type_k=type_k, type_v=type_v, score=model.quality[path.name])
+        QualityInfo(
+            file=path.name,
+            reference=reference.name,
+            reference_is_named=reference == model.reference,
+            type_k=type_k,
+            type_v=type_v,
+            unknown=why,
+            score=model.quality.get(path.name),
+        )
         for path in model.paths.values()
         for type_k, type_v in model.cache_types
     ]

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -10,12 +11,15 @@ from hypothesis import strategies as st
 
 from finished_study import result
 from layertune.config import StudyConfig, dimension_values, parse_config
+from layertune.config.overrides import Overrides, study_config
 from layertune.errors import ConfigError
 from layertune.export import export_files
 from layertune.results.remarks import study_remarks
 from layertune.results.result import QualityInfo
-from layertune.study.file_quality import scores_of, unchecked_floors, why_unmeasured
+from layertune.study.facts import StudyFacts
+from layertune.study.file_quality import NOT_MEASURED, measure_files, scores_of, unchecked_floors, why_unmeasured
 from layertune.study.quality_objectives import objectives_of, without_worse
+from tiny_stack import write_models
 
 FILES = ("best.gguf", "good.gguf", "bad.gguf")
 
@@ -85,12 +89,34 @@ def test_of_two_floors_the_stricter_one_counts() -> None:
 def test_a_floor_that_nothing_is_measured_for_is_said() -> None:
     floors = ["chat.kl_divergence <= 0.01"]
     assert list(unchecked_floors(study(floors=floors))) == []
-    assert list(unchecked_floors(study(floors=floors, measure=False))) == [
-        "the floor chat.kl_divergence is not checked: quality.measure is false"
-    ]
     assert list(unchecked_floors(study(floors=floors, file="best.gguf"))) == [
         "the floor chat.kl_divergence is not checked: it has one file and one cache type"
     ]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"floors": ["chat.kl_divergence <= 0.01"]}, {"objectives": ["chat.bits_per_byte"]}]
+)
+def test_a_floor_or_an_objective_without_a_measurement_is_refused(changes: dict[str, list[str]]) -> None:
+    with pytest.raises(
+        ConfigError, match=r"needs a measurement of quality, and quality\.measure is false .*; leave one"
+    ):
+        study(measure=False, **changes)
+
+
+def test_quality_that_is_not_measured_is_unknown_and_said_so(tmp_path: Path) -> None:
+    write_models(tmp_path)
+    files = [str(tmp_path / name) for name in ("chat.gguf", "code.gguf")]
+    overrides = Overrides([f"chat={','.join(files)}"], None, "cpu", [], no_quality=True)
+    config, said = study_config(None, overrides), list[str]()
+    found = measure_files(cast(StudyFacts, SimpleNamespace(config=config, notify=said.append)))
+    assert [(each.file, each.reference, each.unknown) for each in found["chat"]] == [
+        ("chat.gguf", "code.gguf", NOT_MEASURED),
+        ("code.gguf", "code.gguf", NOT_MEASURED),
+    ]
+    assert said == [f"chat: quality is unknown: {NOT_MEASURED}"]
+    assert f"Quality of chat is unknown: {NOT_MEASURED}." in study_remarks(result(quality=dict(found)))
+    assert not any(each.is_quality for each in objectives_of(config, found))
 
 
 def test_a_floor_of_one_model_replaces_the_limit_of_all() -> None:
