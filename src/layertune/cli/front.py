@@ -5,7 +5,8 @@ from typing import Any
 
 from layertune.cli.console import Table, show, show_json, show_table, show_width, shows_on_terminal
 from layertune.report.scatter import front_plot
-from layertune.results.price import divergence_text, pick_price_words
+from layertune.results.price import pick_price_words
+from layertune.results.qualities import shown_quality
 from layertune.results.remarks import baseline_words, gain_words, study_remarks
 from layertune.results.result import Result, TrialInfo, read_result
 from layertune.results.trial_info import MetricInfo
@@ -24,7 +25,8 @@ def run(study: Path, *, plot: bool, as_json: bool) -> None:
 
 def front_json(result: Result) -> dict[str, Any]:
     front = [result.trial(number).model_dump(mode="json") for number in result.pareto]
-    return {"pareto": front, "picks": result.picks}
+    quality = {name: [each.model_dump(mode="json") for each in found] for name, found in result.quality.items()}
+    return {"pareto": front, "picks": result.picks} | ({"quality": quality} if quality else {})
 
 
 def print_front(result: Result) -> None:
@@ -48,8 +50,8 @@ def front_table(result: Result) -> Table:
     for name in result.models:
         if name in result.files:
             table.column("", "file")
-        if name in result.quality:
-            table.column("", "KL div.", right=True)
+        if shown := shown_quality(result, name):
+            table.column("", shown.heading, right=True)
         table.column(name, "layers", right=True)
         table.column("", "-c -b", right=True)
         table.column("tokens/s", "alone", right=True)
@@ -84,7 +86,8 @@ def _row(result: Result, trial: TrialInfo) -> list[str]:
         layers = engine.layers(result.model_of(name, engine).n_layer)
         alone, together = metrics["tokens_per_s"], metrics.get("tokens_per_s_together")
         cells += [engine.file] if name in result.files else []
-        cells += [divergence_text(result.quality_of(name, engine))] if name in result.quality else []
+        shown = shown_quality(result, name)
+        cells += [] if shown is None else [shown.text(result.quality_of(name, engine))]
         cells += [
             layers,
             f"{engine.n_ctx} {engine.n_batch}",

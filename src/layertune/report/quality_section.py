@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
+from layertune.config.objective import KL_DIVERGENCE, QUALITIES
 from layertune.report.chart import Chart, axis, both_widths, circle, figure, mark, place, whisker
 from layertune.report.markup import (
     NOT_RECORDED,
@@ -19,13 +20,14 @@ from layertune.report.markup import (
 )
 from layertune.report.source import Source, measured, speed_unit
 from layertune.report.trial_text import model_lines, trial_name
+from layertune.results.qualities import ShownQuality, shown_quality
 from layertune.results.remarks import cost_words
 from layertune.results.result import QualityInfo, Result
 
 _CAPTION = (
-    "Each point is a measured trial, at the KL divergence of its file and cache types from the reference file: left is "
-    "better. Its speed is tokens/s alone, with the 95 % interval if there is one. Filled points are on the front, "
-    "crosses exceed a limit. The fastest trial of each file within the limits is named."
+    "Each point is a measured trial, at the quality of its file and cache types: {better} is better. Its speed is "
+    "tokens/s alone, with the 95 % interval if there is one. Filled points are on the front, crosses exceed a limit. "
+    "The fastest trial of each file within the limits is named."
 )
 _LIMITS = (
     "Quality is relative to the reference, which is the best file that was given. It is averaged over the kinds of "
@@ -46,24 +48,25 @@ def quality_section(result: Result) -> Html:
 
 
 def _of_model(result: Result, model: str) -> Html:
-    by_divergence = any(each.kl_divergence for each in result.quality[model])
+    shown = shown_quality(result, model)
     points = [
         _Point(source, quality, value)
         for source in measured(result)
-        if (quality := result.quality_of(model, source.trial.settings[model])) is not None
-        and (value := quality.kl_divergence if by_divergence else quality.bits_per_byte) is not None
+        if shown is not None
+        and (quality := result.quality_of(model, source.trial.settings[model])) is not None
+        and (value := quality.value(shown.quantity)) is not None
     ]
-    if not points:
+    if shown is None or not points:
         words = f"{model}: no picture, since the quality of its files is unknown or no trial was measured."
         return join([paragraph(words), _table(result, model)])
-    unit = f"KL divergence from {points[0].quality.reference}" if by_divergence else "bits per byte of text"
-    picture = both_widths(partial(_picture, result, model, points, unit))
-    return join([figure(_CAPTION, picture), _table(result, model)])
+    caption = _CAPTION.format(better="right" if QUALITIES[shown.quantity] == "maximize" else "left")
+    return join([figure(caption, both_widths(partial(_picture, result, model, points, shown))), _table(result, model)])
 
 
-def _picture(result: Result, model: str, points: list[_Point], unit: str, width: int) -> Html:
+def _picture(result: Result, model: str, points: list[_Point], shown: ShownQuality, width: int) -> Html:
     metrics = [metric for point in points if (metric := point.source.metric(model, "tokens_per_s"))]
-    x = axis(unit if width > len(unit) * 7 else "KL divergence", [point.value for point in points])
+    unit = f"KL divergence from {points[0].quality.reference}" if shown.quantity == KL_DIVERGENCE else shown.name
+    x = axis(unit if width > len(unit) * 7 else shown.name, [point.value for point in points])
     tops = [metric.median if metric.high is None else metric.high for metric in metrics]
     chart = Chart.of(x, axis(f"{model}: {speed_unit(result)}", tops), width, round(width * 0.62))
     best: dict[float, _Point] = {}
@@ -121,6 +124,7 @@ def _table(result: Result, model: str) -> Html:
         "top-1 agreement",
         "ln PPL",
         "bits per byte",
+        *(["your score"] if _is_scored(result, model) else []),
         "note",
     ]
     rows = [_row(result, model, at, each, kinds) for at, each in enumerate(result.quality[model])]
@@ -144,8 +148,18 @@ def _row(result: Result, model: str, index: int, quality: QualityInfo, kinds: li
         none if agreement is None else percent(agreement, at + "/top1_agreement"),
         none if change is None else number(change, f"{change:+.3f}", at + "/ln_ppl_change"),
         none if bits is None else number(bits, f"{bits:.3f}", at + "/bits_per_byte"),
+        *(_score(quality, at) if _is_scored(result, model) else []),
         escape(_note(quality)),
     ]
+
+
+def _is_scored(result: Result, model: str) -> bool:
+    return any(each.score is not None for each in result.quality[model])
+
+
+def _score(quality: QualityInfo, at: str) -> list[Html]:
+    score = quality.score
+    return [escape("–") if score is None else number(score, f"{score:.6g}", at + "/score")]
 
 
 def _kind(quality: QualityInfo, kind: str, at: str) -> Html:

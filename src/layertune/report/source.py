@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, fields
 
 from layertune.report.markup import NOT_RECORDED, Html, count, escape, join, number, pointer, rate, size
-from layertune.results.price import divergence_text
+from layertune.results.qualities import shown_quality
 from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import MetricInfo
 from layertune.settings import EngineSettings
@@ -99,7 +99,8 @@ def model_headings(result: Result) -> list[str]:
     unit, headings = speed_unit(result), list[str]()
     for name in result.models:
         headings += [f"{name} file"] if name in result.files else []
-        headings += [f"{name} KL divergence"] if name in result.quality else []
+        shown = shown_quality(result, name)
+        headings += [] if shown is None else [f"{name} {shown.name}"]
         headings += [f"{name} settings", f"{name} alone, {unit}", f"{name} together, {unit}"]
     return headings
 
@@ -109,7 +110,7 @@ def model_cells(result: Result, source: Source) -> list[Html]:
     for name in result.models:
         engine = source.trial.settings[name]
         cells += [escape(engine.file)] if name in result.files else []
-        cells += [_divergence(result, name, engine)] if name in result.quality else []
+        cells += _quality(result, name, engine)
         cells.append(source.settings(name))
         for quantity in ("tokens_per_s", "tokens_per_s_together"):
             metric = source.metric(name, quantity)  # not every trial runs all models at once
@@ -117,13 +118,16 @@ def model_cells(result: Result, source: Source) -> list[Html]:
     return cells
 
 
-def _divergence(result: Result, model: str, engine: EngineSettings) -> Html:
-    quality = result.quality_of(model, engine)
-    text = divergence_text(quality)
-    if quality is None or quality.kl_divergence is None:
-        return escape(text)
-    at = pointer("quality", model, result.quality[model].index(quality), "kl_divergence")
-    return number(quality.kl_divergence, text, at)
+def _quality(result: Result, model: str, engine: EngineSettings) -> list[Html]:
+    """Return the cell of the quality that is shown, none where no quality of the model is known."""
+    shown, quality = shown_quality(result, model), result.quality_of(model, engine)
+    if shown is None:
+        return []
+    value = None if quality is None else quality.value(shown.quantity)
+    if quality is None or value is None:
+        return [escape(shown.text(quality))]
+    at = pointer("quality", model, result.quality[model].index(quality), shown.field)
+    return [number(value, shown.text(quality), at)]
 
 
 def _value(value: int | str, at: str) -> Html:

@@ -63,11 +63,6 @@ def pick_price_words(result: Result) -> Iterator[str]:
         yield f"Pick {', '.join(names)} (trial {price.trial}): {words}."
 
 
-def divergence_text(quality: QualityInfo | None) -> str:
-    """Return a KL divergence for a table, "?" where it is not known."""
-    return "?" if quality is None or quality.kl_divergence is None else f"{quality.kl_divergence:.3g}"
-
-
 def _speeds(ours: FinishedTrial, theirs: FinishedTrial) -> dict[str, ComparisonInfo]:
     """Compare two trials by their common rounds, or by what the search measured of each."""
     found = compare_speeds(ours, theirs)

@@ -1,11 +1,54 @@
-"""The objectives of a result, with the values of those of quality."""
+"""The qualities of a result: which of them tables show, and the values of those that are objectives."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 
-from layertune.config.objective import KL_DIVERGENCE, Objective, QualityChoice
+from layertune.config.objective import BITS_PER_BYTE, KL_DIVERGENCE, SCORE, Objective, QualityChoice
 from layertune.results.result import Result
 from layertune.results.study_info import QualityInfo
+
+
+@dataclass(frozen=True, slots=True)
+class ShownQuality:
+    """The quantity that a table shows of a model's quality.
+
+    Attributes:
+        quantity: As in the name of an objective.
+        field: Its field in `QualityInfo`.
+        heading: A short heading.
+        name: The name in full.
+        number_format: How a value is written.
+    """
+
+    quantity: str
+    field: str
+    heading: str
+    name: str
+    number_format: str
+
+    def text(self, quality: QualityInfo | None) -> str:
+        """Return a value for a table, "?" where it is not known."""
+        value = None if quality is None else quality.value(self.quantity)
+        return "?" if value is None else format(value, self.number_format)
+
+
+_SHOWN = (
+    ShownQuality(KL_DIVERGENCE, "kl_divergence", "KL div.", "KL divergence", ".3g"),
+    ShownQuality(BITS_PER_BYTE, "bits_per_byte", "bits/byte", "bits per byte", ".3f"),
+    ShownQuality(SCORE, "score", "score", "score", ".6g"),
+)
+
+
+def shown_quality(result: Result, name: str) -> ShownQuality | None:
+    """Return the quality of a model that tables show: its objective, else the one that is known of most choices.
+
+    None where no quality is known.
+    """
+    measured, objectives = result.quality.get(name, ()), {each.name for each in result.objectives}
+    n_known = {each: sum(info.value(each.quantity) is not None for info in measured) for each in _SHOWN}
+    known = [each for each in _SHOWN if n_known[each]]
+    return max(known, key=lambda each: (f"{name}.{each.quantity}" in objectives, n_known[each]), default=None)
 
 
 def resolved_objectives(result: Result) -> list[Objective]:

@@ -7,13 +7,15 @@ import pytest
 
 from finalists import trial
 from finished_study import result, screened, settings
-from layertune.cli.front import print_front
+from layertune.cli.front import front_json, print_front
 from layertune.errors import ResultFileError
 from layertune.explain import explain
 from layertune.export import EXPORTERS, export_files
 from layertune.report import render_report
 from layertune.results.price import pick_price_words
-from layertune.results.result import Result, read_result, write_result
+from layertune.results.qualities import shown_quality
+from layertune.results.remarks import study_remarks
+from layertune.results.result import ObjectiveInfo, Result, read_result, write_result
 from two_files import SMALL, priced, two_files, with_file
 
 
@@ -91,3 +93,58 @@ def test_a_pick_whose_quality_is_unknown_says_so() -> None:
     once = {"kl_divergence": None, "top1_agreement": None, "unknown": "random weights"}
     (sentence,) = pick_price_words(priced(trial(1, {"chat": [60.0], "code": [27.0]}), **once))
     assert "chat: 1.00 times as fast (measured once) as with large.gguf (trial 0), quality unknown" in sentence
+
+
+def study_of(large: dict[str, object], small: dict[str, object]) -> Result:
+    """A study in which the quality of the two files is what these say."""
+    found = priced(**small)
+    first, second = found.quality["chat"]
+    first = first.model_copy(update={"kl_divergence": None, "top1_agreement": None} | large)
+    return found.model_copy(update={"quality": {"chat": [first, second]}})
+
+
+@pytest.mark.parametrize(
+    ("large", "small", "heading", "value"),
+    [
+        ({"kl_divergence": 0.0}, {}, "KL div.", "0.05"),
+        ({"kl_divergence": 0.0, "score": 0.7}, {"score": 0.64}, "KL div.", "0.05"),
+        (
+            {"kl_divergence": 0.0, "bits_per_byte": 0.9},
+            {"kl_divergence": None, "bits_per_byte": 1.0234, "not_comparable": "its n_layer differs"},
+            "bits/byte",
+            "1.023",
+        ),
+        ({"score": 0.7}, {"kl_divergence": None, "score": 0.6432}, "score", "0.6432"),
+    ],
+)
+def test_the_front_the_report_and_the_json_show_the_quality_that_is_known(
+    large: dict[str, object], small: dict[str, object], heading: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = study_of(large, small)
+    print_front(study)
+    table = capsys.readouterr().out.partition("\nPick ")[0]
+    assert [each for each in ("KL div.", "bits/byte", "score") if each in table] == [heading]
+    assert f" {value} " in table
+    shown = shown_quality(study, "chat")
+    assert shown is not None
+    page = render_report(study)
+    assert f">chat {shown.name}<" in page
+    assert f"{value}<" in page
+    assert front_json(study)["quality"]["chat"][1] == study.quality["chat"][1].model_dump(mode="json")
+
+
+def test_no_column_shows_a_quality_that_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    study = study_of({"unknown": "random weights"}, {"kl_divergence": None, "unknown": "random weights"})
+    print_front(study)
+    assert "KL div." not in capsys.readouterr().out
+    assert "Quality of chat is unknown: random weights." in study_remarks(study)
+    assert "no picture" in render_report(study)
+
+
+def test_the_quality_that_is_an_objective_is_shown() -> None:
+    study = priced(bits_per_byte=1.1, score=0.7)
+    for quantity in ("bits_per_byte", "quality", "kl_divergence"):
+        objectives = [ObjectiveInfo(name=f"chat.{quantity}", direction="minimize")]
+        shown = shown_quality(study.model_copy(update={"objectives": objectives}), "chat")
+        assert shown is not None
+        assert shown.quantity == quantity
