@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,16 +50,19 @@ def stages(pieces: Sequence[Piece], scoring: Scoring) -> tuple[list[Piece], list
     Only whole contexts are. Every kind of text gives equally many, as far as it has them.
     """
     pieces = [piece for piece in pieces if len(piece.tokens) == scoring.n_ctx]
-    n_each = scoring.n_ctx - scoring.n_first - 1
     rounds = sorted(pieces, key=lambda piece: piece.number)
-    n_kinds = len({piece.kind for piece in pieces})
-    least, most = scoring.least_tokens / n_each / n_kinds, scoring.most_tokens / n_each / n_kinds
-    n_first = int(np.ceil(least))
-    n_all = max(n_first, int(most))
+    n_first, n_all = n_each_kind(scoring, max(len({piece.kind for piece in pieces}), 1))
     return (
         [piece for piece in rounds if piece.number < n_first],
         [piece for piece in rounds if n_first <= piece.number < n_all],
     )
+
+
+def n_each_kind(scoring: Scoring, n_kinds: int) -> tuple[int, int]:
+    """Return how many pieces each kind of text gives at first, and with those that may be added."""
+    n_scored = scoring.n_scored * n_kinds
+    n_first = ceil(scoring.least_tokens / n_scored)
+    return n_first, max(n_first, int(scoring.most_tokens / n_scored))
 
 
 def same_bytes(pieces: Sequence[Piece], reference: Sequence[Piece], scoring: Scoring) -> list[Piece]:

@@ -54,6 +54,11 @@ class Scoring:
         """The device that is used."""
         return _CPU if self.target.kind == "emulated" else self.target
 
+    @property
+    def n_scored(self) -> int:
+        """How many tokens of a piece are scored."""
+        return self.n_ctx - self.n_first - 1
+
     def engine(self, candidate: Candidate) -> EngineSettings:
         """Return llama.cpp's settings for one candidate, with all layers on the device."""
         return EngineSettings(

@@ -9,6 +9,7 @@ from layertune.sampler.stopping import LEAST_PROPOSALS
 from layertune.search.schedule import Schedule
 from layertune.search.time_left import LOADS_PER_CONTENDER, N_VALIDATED
 from layertune.study.facts import StudyFacts
+from layertune.study.quality_duration import QualityDuration, quality_duration
 from layertune.study.recommendation import recommend
 from layertune.study.search_task import schedule_of
 from layertune.units import format_duration
@@ -30,18 +31,23 @@ class Duration:
         trial_s: Seconds of one trial.
         n_loads: Measurements after the trials: finals and validation runs.
         limit_s: The time limit of the search; None for none.
+        quality: The measurement of quality before the trials; None if there is none.
     """
 
     n_trials: tuple[int, int]
     trial_s: tuple[float, float]
     n_loads: tuple[int, int]
     limit_s: float | None
+    quality: QualityDuration | None = None
 
     @property
     def seconds(self) -> tuple[float, float]:
-        """The least and the most that the search is expected to take."""
+        """The least and the most that the search is expected to take. The time limit begins after quality."""
         least_s, most_s = ((self.n_trials[end] + self.n_loads[end]) * self.trial_s[end] for end in (0, 1))
-        return (least_s, most_s) if self.limit_s is None else (min(least_s, self.limit_s), min(most_s, self.limit_s))
+        if self.limit_s is not None:
+            least_s, most_s = min(least_s, self.limit_s), min(most_s, self.limit_s)
+        first_s = (0.0, 0.0) if self.quality is None else self.quality.seconds
+        return first_s[0] + least_s, first_s[1] + most_s
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON, with the seconds of the whole search."""
@@ -50,8 +56,9 @@ class Duration:
     def __str__(self) -> str:
         least_s, most_s = map(format_duration, self.seconds)
         limit = "" if self.limit_s is None else f" (time limit: {format_duration(self.limit_s)})"
+        first = "" if self.quality is None else f"{self.quality}; then "
         return (
-            f"about {least_s} to {most_s}{limit}: {_to(*self.n_trials)} trials of "
+            f"about {least_s} to {most_s}{limit}: {first}{_to(*self.n_trials)} trials of "
             f"{format_duration(self.trial_s[0])} to {format_duration(self.trial_s[1])}, then {_to(*self.n_loads)} "
             "measurements of the finals and validation runs"
         )
@@ -67,6 +74,9 @@ def expected_duration(study: StudyFacts) -> Duration | None:
     except LayertuneError as error:
         study.notify(f"how long the search takes is not known: {error}")
         return None
+    machine = found.machine
+    if machine is None:
+        return None
     settings = [each for each in (found.best, *found.baselines.values()) if each is not None and each.fits]
     if not all(each.tokens_per_s for each in settings):
         return None
@@ -80,7 +90,9 @@ def expected_duration(study: StudyFacts) -> Duration | None:
     n_most = search.n_trials
     ends_early = search.early_stop and search.sampler == "layer-split"
     n_least = min(n_most, len(study.initial_design) + LEAST_PROPOSALS) if ends_early else n_most
-    return Duration((n_least, n_most), (_RATIO[0] * trial_s, _RATIO[1] * trial_s), _loads(schedule), search.timeout)
+    quality = quality_duration(study, machine, _RATIO)
+    trial = _RATIO[0] * trial_s, _RATIO[1] * trial_s
+    return Duration((n_least, n_most), trial, _loads(schedule), search.timeout, quality)
 
 
 def _loads(schedule: Schedule) -> tuple[int, int]:

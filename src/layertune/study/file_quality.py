@@ -14,9 +14,11 @@ from layertune.quality import (
     Quality,
     QualityReport,
     Scoring,
+    Text,
     best_file,
     own_text,
     quality_of_files,
+    shipped_texts,
 )
 from layertune.results.study_info import QualityInfo
 from layertune.study.facts import StudyFacts
@@ -49,8 +51,7 @@ def measure_files(study: StudyFacts) -> Qualities:
 
 def _measured(study: StudyFacts) -> Qualities:
     config, found = study.config, dict[str, Sequence[QualityInfo]]()
-    text = config.quality.text
-    texts = None if text is None else [own_text(text)]
+    texts = texts_of(config)
     for name, model in config.models.items():
         why = why_unmeasured(config, name)
         if why is not None:
@@ -63,8 +64,6 @@ def _measured(study: StudyFacts) -> Qualities:
             continue
         types = model.cache_types
         study.notify(f"{name}: measuring the quality of {len(model.paths) * len(types)} choices, once")
-        flash_attn = dimension_values(model.space.flash_attn)[0]
-        scoring = Scoring(n_threads=study.machine.n_cores, target=study.target, flash_attn=flash_attn)
         said: set[Candidate] = set()
 
         def report(candidate: Candidate, _n_tokens: int, said: set[Candidate] = said) -> None:
@@ -73,9 +72,27 @@ def _measured(study: StudyFacts) -> Qualities:
                 study.notify(f"  {candidate.path.name}, K/V {candidate.type_k}/{candidate.type_v}")
 
         files = list(model.paths.values())
-        measured = quality_of_files(files, types, scoring, texts, reference=model.reference, on_progress=report)
+        measured = quality_of_files(
+            files, types, scoring_of(study, name), texts, reference=model.reference, on_progress=report
+        )
         found[name] = [_info(each, measured, model) for each in measured.qualities]
     return found
+
+
+def scoring_of(study: StudyFacts, name: str) -> Scoring:
+    """Return how the files of a model are scored."""
+    flash_attn = dimension_values(study.config.models[name].space.flash_attn)[0]
+    return Scoring(n_threads=study.machine.n_cores, target=study.target, flash_attn=flash_attn)
+
+
+def texts_of(config: StudyConfig) -> Sequence[Text]:
+    """Return the texts that files are scored on.
+
+    Raises:
+        ConfigError: `quality.text` cannot be read.
+    """
+    own = config.quality.text
+    return shipped_texts() if own is None else [own_text(own)]
 
 
 def measured_models(config: StudyConfig) -> list[str]:

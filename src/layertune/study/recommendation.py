@@ -53,15 +53,20 @@ class Recommendation:
             setting.
         rates: For people: the bandwidths that the speeds are expected from.
         missed_floors: Floors that no setting is expected to reach together; they did not count.
-        by_speed: Whether it was chosen by expected speeds. If the rates are not known, it has the largest share of the
-            models' weights on the device.
+        machine: How fast this machine is, by which the speeds are expected. If it is None, not known, the setting has
+            the largest share of the models' weights on the device.
     """
 
     best: Expected
     baselines: Mapping[str, Expected | None]
     rates: tuple[str, ...]
     missed_floors: tuple[Floor, ...]
-    by_speed: bool
+    machine: MachineRates | None
+
+    @property
+    def by_speed(self) -> bool:
+        """Whether it was chosen by expected speeds."""
+        return self.machine is not None
 
     @property
     def settings(self) -> SplitSettings:
@@ -98,7 +103,7 @@ def recommend(study: StudyFacts) -> Recommendation:
         {each.name: None if each.settings is None else engines.expected(each.settings) for each in study.baselines},
         found.how,
         missed,
-        by_speed=found.rates is not None,
+        found.rates,
     )
 
 
