@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from layertune.devices.quantization_process import Order, quantize
+from layertune.errors import ConfigError
 from layertune.quality import Candidate, FileQuality, Scoring, Text, measure_quality, shipped_texts
 
 pytestmark = pytest.mark.slow
@@ -56,6 +57,13 @@ def test_threads_and_larger_batches_change_no_bit(demo_pair: dict[str, Path], sm
         assert isinstance(quality, FileQuality)
         found.append(quality.total)
     assert found[0] == found[1]
+
+
+def test_a_text_with_too_few_tokens_is_refused_in_one_sentence(demo_pair: dict[str, Path], tmp_path: Path) -> None:
+    words = "one two three four five six seven eight nine ten. " * 20  # 1,000 bytes, some 220 tokens
+    chat, scoring = Candidate(demo_pair["chat"]), Scoring(n_threads=2)
+    with pytest.raises(ConfigError, match=r"the text mine\.txt has \d+ tokens of .*, and quality needs at least 512"):
+        measure_quality(chat, [chat], scoring, [Text("mine.txt", words)], cache=tmp_path)
 
 
 @pytest.mark.skipif(not PERPLEXITY.exists(), reason="no llama-perplexity here; make tools builds it")

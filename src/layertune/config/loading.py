@@ -90,6 +90,8 @@ def first_problem(error: ValidationError, docs: str = "docs/configuration.md") -
         return f"unknown key {key}; see {docs} for the keys"
     if problem["type"] == "missing":
         return f"{key} is missing; add it"
+    if problem["type"] == "too_short":
+        return f"{key} is empty; give at least one value, or leave it out"
     if problem["type"] == "union_tag_invalid":
         return f"{key}: a range is for n_gpu_layers only; write a value or a list"
     if problem["type"] != "value_error" and not isinstance(problem["input"], (dict, list)):

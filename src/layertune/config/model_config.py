@@ -4,7 +4,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from layertune.config.dimension import (
     CacheTypeDimension,
@@ -17,13 +17,26 @@ from layertune.config.dimension import (
 )
 from layertune.config.fields import Table, Within
 from layertune.settings import RANGES, CacheType
+from layertune.units import quoted
 
 _MAX_N_CTX = RANGES["n_ctx"][1]
 _FILES = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]})
 
 
-def _as_list(written: Any) -> Any:
-    return [written] if isinstance(written, str) else written
+def _as_paths(written: Any) -> Any:
+    """Return a list of paths; a single one may be written without brackets."""
+    files = [written] if isinstance(written, (str, Path)) else written
+    _check_names(files, 'a path, a pattern like "qwen-*.gguf", or a list of them')
+    return files
+
+
+def _check_names(files: Any, what: str) -> None:
+    if (
+        not isinstance(files, list)
+        or not files
+        or not all(isinstance(each, (str, Path)) and str(each) for each in files)
+    ):
+        raise ValueError(f"{quoted(files)} names no file; write {what}")
 
 
 class Workload(Table):
@@ -80,6 +93,13 @@ class ModelSpace(Table):
         "--tensor-split); without it, in proportion to the budgets, and all on one device, each of them.",
     )
 
+    @field_validator("file", mode="before")
+    @classmethod
+    def _check_file(cls, file: Any) -> Any:
+        if file is not None:
+            _check_names(file if isinstance(file, list) else [file], "a file's name, or a list of them")
+        return file
+
 
 class ModelConfig(Table):
     """One model to tune."""
@@ -87,7 +107,7 @@ class ModelConfig(Table):
     path: Path | None = Field(
         default=None, description="The GGUF file (of a split model, its first file); relative to the config file."
     )
-    files: Annotated[list[Path], Field(min_length=1), BeforeValidator(_as_list), _FILES] | None = Field(
+    files: Annotated[list[Path], Field(min_length=1), BeforeValidator(_as_paths), _FILES] | None = Field(
         default=None,
         description="Instead of `path`, several files to search, such as quantizations of one model or models of "
         'different sizes: a list, or a pattern like "qwen-*.gguf". The first one is the one of the baselines.',

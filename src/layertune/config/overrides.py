@@ -114,7 +114,7 @@ def _fix(table: dict[str, Any], target: str, value: str) -> None:
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):
-        parsed = value  # a bare word, like q8_0
+        parsed = value.split(",") if key == "file" and "," in value else value  # bare words, like q8_0 or A.gguf,B.gguf
     table["models"][model].setdefault("space", {})[key] = parsed
 
 

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from layertune.devices.target import Target
 from layertune.quality.blocks import Block
-from layertune.quality.texts import Text
+from layertune.quality.texts import LEAST_TOKENS, Text
 from layertune.settings import CacheType, EngineSettings, FlashAttention
 
 _CPU = Target("cpu", "CPU")
@@ -43,7 +43,7 @@ class Scoring:
     n_threads: int
     target: Target = _CPU
     flash_attn: FlashAttention = "auto"
-    n_ctx: int = 512
+    n_ctx: int = LEAST_TOKENS
     n_first: int = 32
     n_ubatch: int = 128
     least_tokens: int = 2000
@@ -131,6 +131,14 @@ class Refused:
     reason: str
 
 
-Message = Progress | Scored | Refused
+@dataclass(frozen=True, slots=True)
+class TooShort:
+    """A text has so few of the reference's tokens that no whole context is scored. Nothing was loaded."""
+
+    kind: str
+    n_tokens: int
+
+
+Message = Progress | Scored | Refused | TooShort
 JOB: TypeAdapter[Job] = TypeAdapter(Job)
 MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from layertune.devices import lifetime
 from layertune.errors import DeviceError
-from layertune.quality.scoring import JOB, MESSAGE, Job, Message, Progress, Refused, Scored
+from layertune.quality.scoring import JOB, MESSAGE, Job, Message, Progress, Refused, Scored, TooShort
+from layertune.quality.texts import too_short
 
 _COMMAND = (sys.executable, "-m", "layertune.quality.scoring_worker")
 _END_S = 10.0
@@ -46,15 +47,20 @@ def score(
 
     Raises:
         DeviceError: a process cannot be started.
+        ConfigError: a text is too short.
     """
     left = list(range(len(job.items)))
     while left:
         order = tuple(left)
         at: int | None = None  # the item that the child works on, None for the reference
+        short: TooShort | None = None
         why = "the process that scores texts ended without an answer"
         for message in _messages(replace(job, items=tuple(job.items[item] for item in order)), command, silence_s):
             if isinstance(message, str):
                 why = message
+                continue
+            if isinstance(message, TooShort):
+                short = message
                 continue
             at = None if message.item is None else order[message.item]
             if isinstance(message, Progress):
@@ -64,6 +70,8 @@ def score(
                 on_answer(at, replace(message, item=at))
             elif isinstance(message, Refused):
                 why = message.reason
+        if short is not None:
+            raise too_short(short.kind, f"{short.n_tokens} tokens of {job.reference.candidate.path.name}")
         if left and at is None:
             for item in left:
                 on_answer(item, Refused(item, f"the reference cannot be scored: {why}"))

@@ -28,7 +28,7 @@ from layertune.quality.divergence import is_precise, summaries_by_kind, weighted
 from layertune.quality.pieces import Piece, pieces_of, same_bytes, stages
 from layertune.quality.reference_rows import NotFinite, ReferenceRow, ReferenceRows, Scores
 from layertune.quality.refusals import NOT_FINITE, RANDOM_WEIGHTS, looks_random, other_tokens
-from layertune.quality.scoring import JOB, MESSAGE, Item, Job, Message, Progress, Refused, Scored
+from layertune.quality.scoring import JOB, MESSAGE, Item, Job, Message, Progress, Refused, Scored, TooShort
 
 
 class _Unusable(Exception):
@@ -53,6 +53,13 @@ class Scorer:
 
     def run(self) -> None:
         """Score every item on the first pieces, then on more those whose error is still too large."""
+        try:
+            short = self._short_text()
+        except EngineRefused as error:
+            short = Refused(None, _reason(error))
+        if short is not None:
+            self._send(short)
+            return
         left = list(range(len(self._job.items)))
         for is_first in (True, False):
             if left:
@@ -63,6 +70,20 @@ class Scorer:
                     return
                 left = [number for number in left if not self._finish(number, rows, is_first=is_first)]
 
+    def _short_text(self) -> Message | None:
+        """Return the first text that is too short, if there is one. Only the vocabulary is read."""
+        item = self._job.reference
+        model = Model(item.candidate.path, 0, (), no_alloc=True)
+        try:
+            tokenizer = Tokenizer(model)
+            for text in self._job.texts:
+                n_tokens = len(tokenizer.tokens(text.content))
+                if n_tokens < item.scoring.n_ctx:
+                    return TooShort(text.kind, n_tokens)
+        finally:
+            model.close()
+        return None
+
     def _score_reference(self, *, is_first: bool) -> ReferenceRows:
         item = self._job.reference
         self._send(Progress(None, 0))
@@ -71,8 +92,6 @@ class Scorer:
             self._tokenizer = tokenizer.facts
             every = list(self._read(tokenizer, item))
             self._pieces = stages(every, item.scoring)[0 if is_first else 1]
-            if is_first and {piece.kind for piece in self._pieces} != {text.kind for text in self._job.texts}:
-                raise _Unusable(f"a text has fewer than {item.scoring.n_ctx} of its tokens")
             self._file.seek(0)
             rows = ReferenceRows(self._file, model.n_vocab)
             blocks: list[Block] = []

@@ -15,6 +15,7 @@ from layertune.units import MIB
 
 _KINDS = ("english", "korean", "code")
 _MOST_BYTES = MIB
+LEAST_TOKENS = 512  # one piece: a text is cut into contexts of this length
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,24 @@ def own_text(path: Path, weight: float = 1.0) -> Text:
     """Return a user's text; its kind is the file's name.
 
     Raises:
-        ConfigError: the file cannot be read, is not UTF-8 or is larger than 1 MiB.
+        ConfigError: the file cannot be read, is not UTF-8, is larger than 1 MiB, or has too few bytes for the tokens
+            that are needed.
     """
     try:
-        return Text(path.name, read_text(path, _MOST_BYTES), weight)
+        text = Text(path.name, read_text(path, _MOST_BYTES), weight)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", remedy="give a text file") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text", remedy="give a text file") from error
+    n_bytes = len(text.content.encode())
+    if n_bytes < LEAST_TOKENS:
+        raise too_short(text.kind, f"{n_bytes} bytes")
+    return text
+
+
+def too_short(kind: str, has: str) -> ConfigError:
+    """Return the error of a text that gives no whole piece; `has` says how much it has."""
+    return ConfigError(
+        f"the text {kind} has {has}, and quality needs at least {LEAST_TOKENS} tokens",
+        remedy="give a longer text as quality.text, or leave it out to use layertune's",
+    )

@@ -9,6 +9,7 @@ from layertune.sampler.stopping import LEAST_PROPOSALS
 from layertune.search.schedule import Schedule
 from layertune.search.time_left import LOADS_PER_CONTENDER, N_VALIDATED
 from layertune.study.facts import StudyFacts
+from layertune.study.file_quality import check_quality
 from layertune.study.quality_duration import QualityDuration, quality_duration
 from layertune.study.recommendation import recommend
 from layertune.study.search_task import schedule_of
@@ -68,7 +69,11 @@ def expected_duration(study: StudyFacts) -> Duration | None:
     """Return how long the search of a study takes, by the speeds that are expected of its first settings.
 
     It is None where no speeds are expected.
+
+    Raises:
+        ConfigError: see `check_quality`.
     """
+    check_quality(study.config)
     try:
         found = recommend(study)
     except LayertuneError as error:

@@ -35,12 +35,11 @@ def measure_files(study: StudyFacts) -> Qualities:
     Raises:
         ModelFileError: a file is missing or damaged.
         DeviceError: llama.cpp cannot be started.
-        ConfigError: `quality.text` cannot be read, or an objective is a quality that is not measured.
+        ConfigError: see `check_quality`; or `quality.text` has too few tokens.
         Interrupted: Ctrl-C; what was measured is in the cache.
     """
     for words in unchecked_floors(study.config):
         study.notify(f"warning: {words}")
-    _check_objectives(study.config)
     try:
         return _measured(study)
     except KeyboardInterrupt as interrupt:
@@ -118,7 +117,14 @@ def unchecked_floors(config: StudyConfig) -> Iterator[str]:
             yield f"the floor {floor.objective.name} is not checked: {why}"
 
 
-def _check_objectives(config: StudyConfig) -> None:
+def check_quality(config: StudyConfig) -> None:
+    """Check what can be checked before anything is loaded.
+
+    Raises:
+        ConfigError: `quality.text` cannot be read or is too short, or an objective is a quality that is not measured.
+    """
+    if measured_models(config):
+        texts_of(config)
     for objective in config.resolved_objectives():
         why = _why_unknown(config, objective.subject, objective.quantity) if objective.is_quality else None
         if why is not None:

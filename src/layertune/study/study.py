@@ -74,12 +74,13 @@ class Study(StudyFacts):
             ModelFileError: a model file was replaced or deleted; every finished trial is kept.
             Interrupted: Ctrl-C; every finished trial is kept.
         """
-        from layertune.study.file_quality import measure_files, measured_models
+        from layertune.study.file_quality import check_quality, measure_files, measured_models
         from layertune.study.quality_objectives import without_worse
         from layertune.study.searching import search, write_first
 
         study: StudyFacts = self
         folder = folder or self.default_folder
+        check_quality(self.config)
         if measured_models(self.config):
             write_first(self, folder, storage, resume=resume)
         if quality := measure_files(self):

@@ -45,7 +45,11 @@ def test_one_file_is_no_setting_and_some_of_the_files_can_be_searched(folder: Pa
     [
         ({}, "models.chat: path is missing; add it, or files"),
         ({"path": "b.gguf", "files": ["b.gguf"]}, "path and files are both there; leave one of them out"),
-        ({"files": []}, "models.chat.files"),
+        ({"files": []}, "x.toml: models.chat.files: [] names no file; write a path, a pattern like"),
+        ({"files": ""}, "models.chat.files: [''] names no file; write a path"),
+        ({"files": ["b.gguf", 3]}, "models.chat.files: ['b.gguf', 3] names no file; write a path"),
+        ({"files": ["b.gguf"], "space": {"file": []}}, "models.chat.space.file: [] names no file; write a file's name"),
+        ({"files": ["b.gguf"], "space": {"n_ctx": []}}, "models.chat.space.n_ctx is empty; give at least one value"),
         ({"files": "c-*.gguf"}, "models.chat.files: no file matches"),
         ({"files": ["b.gguf", "./b.gguf"]}, "are the same file; leave one of them out"),
         ({"files": ["b.gguf"], "space": {"file": "c.gguf"}}, "models.chat.space.file: there is no file c.gguf"),
@@ -68,6 +72,12 @@ def test_the_command_line_joins_files_with_commas_and_fixes_one_of_them(
 
     assert list(config("b.gguf,a-Q8.gguf").paths) == ["chat/b.gguf", "chat/a-Q8.gguf"]
     assert config("b.gguf,a-Q8.gguf", "chat.file=a-Q8.gguf").paths == {"chat": folder / "a-Q8.gguf"}
+    three = "b.gguf,a-Q8.gguf,a-Q4.gguf"
+    assert list(config(three, "chat.file=b.gguf,a-Q4.gguf").paths) == ["chat/b.gguf", "chat/a-Q4.gguf"]
+    with pytest.raises(ConfigError, match=r"models\.chat\.space\.file: there is no file c\.gguf; choose of b\.gguf"):
+        config(three, "chat.file=b.gguf,c.gguf")
+    with pytest.raises(ConfigError, match=r"models\.chat\.files: no file matches .*none-\*\.gguf; write a path"):
+        config("none-*.gguf")
     (folder / "c,d.gguf").write_text("a name with a comma")
     assert config("c,d.gguf").paths == {"chat": folder / "c,d.gguf"}
     with pytest.raises(UsageError, match="a file without a name"):

@@ -4,6 +4,9 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
+from layertune.errors import ConfigError
 from layertune.quality.scoring import Candidate, Item, Job, Refused, Scored, Scoring
 from layertune.quality.scoring_process import Answer, score
 from layertune.quality.texts import Text
@@ -78,3 +81,10 @@ def test_a_process_that_ends_without_answering_and_garbage_are_refusals(tmp_path
     (garbage,) = answers("progress(0); print('{]')", tmp_path, "a").values()
     assert isinstance(silent, Refused)
     assert garbage == Refused(0, "the process that scores texts sent no valid answer")
+
+
+def test_a_text_with_too_few_tokens_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"the text mine\.txt has 490 tokens of a\.gguf, and quality needs at least 512"
+    ):
+        answers("say(kind='mine.txt', n_tokens=490)", tmp_path, "a", "b")

@@ -17,7 +17,14 @@ from layertune.export import export_files
 from layertune.results.remarks import study_remarks
 from layertune.results.result import QualityInfo
 from layertune.study.facts import StudyFacts
-from layertune.study.file_quality import NOT_MEASURED, measure_files, scores_of, unchecked_floors, why_unmeasured
+from layertune.study.file_quality import (
+    NOT_MEASURED,
+    check_quality,
+    measure_files,
+    scores_of,
+    unchecked_floors,
+    why_unmeasured,
+)
 from layertune.study.quality_objectives import objectives_of, without_worse
 from tiny_stack import write_models
 
@@ -230,3 +237,25 @@ def test_an_objective_that_is_not_known_of_a_file_is_refused_in_one_sentence() -
     measured = [quality("best.gguf", 0.0), unlike, quality("bad.gguf", 0.05)]
     with pytest.raises(ConfigError, match=r"chat\.kl_divergence is not known for good\.gguf: its vocabulary differs"):
         objectives_of(config, {"chat": measured})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"too short", r"the text own\.txt has 9 bytes, and quality needs at least 512 tokens; give a longer text"),
+        (b"\xff", "own.txt is not UTF-8 text"),
+        (None, "cannot read .*own.txt: No such file"),
+    ],
+)
+def test_a_text_that_cannot_be_used_is_refused_before_anything_is_loaded(
+    content: bytes | None, words: str, tmp_path: Path
+) -> None:
+    text = tmp_path / "own.txt"
+    if content is not None:
+        text.write_bytes(content)
+    config = study()
+    with_text = config.model_copy(update={"quality": config.quality.model_copy(update={"text": text})})
+    with pytest.raises(ConfigError, match=words):
+        check_quality(with_text)
+    unmeasured = {"quality": with_text.quality.model_copy(update={"measure": False})}
+    check_quality(with_text.model_copy(update=unmeasured))
