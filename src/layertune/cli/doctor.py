@@ -3,18 +3,20 @@
 from dataclasses import asdict
 
 from layertune.cli.console import show, show_json
+from layertune.devices.cores import this_cores
 from layertune.devices.host import has_nvidia_card, this_machine
 from layertune.devices.inspection import inspect
+from layertune.engine.library import has_cuda
 from layertune.study.findings import findings
 from layertune.vram.nvml import driver_version
 
 
 def run(*, as_json: bool) -> None:
-    machine, inspection = this_machine(), inspect()
-    found = findings(machine, inspection, driver_version(), nvidia=has_nvidia_card())
+    machine, cores, inspection = this_machine(), this_cores(), inspect()
+    found = findings(machine, cores, inspection, driver_version(), nvidia=has_nvidia_card(), has_cuda=has_cuda())
     if as_json:
-        report = {"machine": asdict(machine), **asdict(inspection), "findings": [asdict(each) for each in found]}
-        show_json(report)
+        described = {"machine": {**asdict(machine), **asdict(cores)}, **asdict(inspection)}
+        show_json({**described, "findings": [asdict(each) for each in found]})
         return
     for each in found:
         show(f"{'ok' if each.good else 'no':>4}  {each.what}: {each.detail}", wrap=False)

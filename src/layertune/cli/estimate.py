@@ -79,7 +79,7 @@ def print_estimate(models: ModelsOnDevice, found: Estimate) -> None:
     """Print the table, whether it fits each device, and how many layers of each model fit."""
     show(_title(models))
     show_table(_table(models, found))
-    show(*_answers(found))
+    show(*answers(found))
     for name, excess_bytes in found.over_ram().items():
         limit = format_bytes(found.ram_limit_bytes or 0)
         show(f"{HOST}: {name} exceeds its RAM limit of {limit} by {format_bytes(excess_bytes)}")
@@ -123,7 +123,7 @@ def _title(models: ModelsOnDevice) -> str:
     return f"Planned memory, nothing loaded: {target.name}{size}{emulated}"
 
 
-def _answers(found: Estimate) -> list[str]:
+def answers(found: Estimate) -> list[str]:
     """Return a sentence for each device on whether the setting fits."""
     plan = found.plan
     if not found.budgets_bytes:
@@ -141,11 +141,13 @@ def _answers(found: Estimate) -> list[str]:
 
 def _answer(plan: MemoryPlan, device: str, needed_bytes: int, budget_bytes: int) -> str:
     spare_bytes = budget_bytes - needed_bytes
-    fits = "FITS" if needed_bytes + plan.log_error_bytes <= budget_bytes else "DOES NOT FIT"
-    words = "to spare" if spare_bytes >= 0 else "too much"
     overhead = plan.overhead
+    fits = "FITS" if needed_bytes + plan.log_error_bytes <= budget_bytes else "DOES NOT FIT"
+    if fits == "FITS" and overhead.n_bytes is None:
+        fits = "FITS WITHOUT the driver's overhead"
+    words = "to spare" if spare_bytes >= 0 else "too much"
     if overhead.n_bytes is None:
-        added = f"; plus the device's overhead, {plan.n_processes} times: {overhead.source}"
+        added = f"; it is added {plan.n_processes} times: {overhead.source}"
     elif overhead.n_bytes:
         added = f", including {plan.n_processes} × {format_bytes(overhead.n_bytes)} overhead ({overhead.source})"
     else:

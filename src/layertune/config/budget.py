@@ -14,8 +14,8 @@ class Budget(Table):
 
     vram: DeviceSizes | None = Field(
         default=None,
-        description='Budget, like "6141MiB"; for several devices one each, like "4GiB+2GiB". Default: the whole memory '
-        "of the device.",
+        description='Budget, like "6141MiB"; for several devices one each, like "4GiB+2GiB". Default: what is '
+        "free of a GPU, less 256 MiB; the whole of an emulated card.",
     )
     margin: Size = Field(default=0, description="Memory of each device that is kept free within its budget.")
 

@@ -1,6 +1,7 @@
 """One dimension of the search space, as written in a config.
 
 n_batch = 128                                     fixed
+n_gpu_layers = "all"                              fixed: n_layer + 1, the output layer included
 n_batch = [128, 256, 512]                         a choice
 n_gpu_layers = { min = 0, max = "all", step = 1 } a range; "all" is n_layer + 1, the output layer included
 tensor_split = "3,1"                              fixed, as is [3, 1]; ["3,1", "1,1"] is a choice
@@ -22,6 +23,8 @@ from pydantic import (
 from layertune.config.fields import Within
 from layertune.settings import RANGES, CacheType, FlashAttention, TensorSplit, parse_tensor_split
 
+ALL = "all"
+
 
 class IntRange(BaseModel):
     """An inclusive range of integers. `max = "all"` becomes a number when the model file is known."""
@@ -29,7 +32,7 @@ class IntRange(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     min: Annotated[int, Within.of_setting("n_gpu_layers")] = 0
-    max: Annotated[int | Literal["all"], Within.of_setting("n_gpu_layers", "all")] = "all"
+    max: Annotated[int | Literal["all"], Within.of_setting("n_gpu_layers", ALL)] = "all"
     step: Annotated[int, Within(1, RANGES["n_gpu_layers"][1])] = 1
 
     @model_validator(mode="after")
@@ -48,10 +51,10 @@ class IntRange(BaseModel):
 
 
 def dimension_values(written: Any, all_layers: int = 0) -> list[Any]:
-    """Return the values of a dimension in any of its forms; in a range, "all" means `all_layers`."""
+    """Return the values of a dimension in any of its forms; "all" means `all_layers`."""
     if isinstance(written, IntRange):
         return written.values(all_layers)
-    return written if isinstance(written, list) else [written]
+    return [all_layers if each == ALL else each for each in (written if isinstance(written, list) else [written])]
 
 
 FORMS = ("value", "choices", "range")
@@ -71,8 +74,8 @@ def _split_form(written: Any) -> str:
 
 
 LayerDimension = Annotated[
-    Annotated[int, Tag("value")]
-    | Annotated[list[int], Field(min_length=1), Tag("choices")]
+    Annotated[int | Literal["all"], Tag("value")]
+    | Annotated[list[int | Literal["all"]], Field(min_length=1), Tag("choices")]
     | Annotated[IntRange, Tag("range")],
     Discriminator(_form),
 ]

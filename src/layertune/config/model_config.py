@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from layertune.config.dimension import (
+    ALL,
     CacheTypeDimension,
     FlashAttentionDimension,
     IntDimension,
@@ -58,13 +59,13 @@ class ModelSpace(Table):
     file: str | Annotated[list[str], Field(min_length=1)] | None = Field(
         default=None, description="Which of the model's `files` to search, by name; without it, all of them."
     )
-    n_gpu_layers: Annotated[LayerDimension, Within.of_setting("n_gpu_layers")] = Field(
+    n_gpu_layers: Annotated[LayerDimension, Within.of_setting("n_gpu_layers", ALL)] = Field(
         default=IntRange(), description='Layers on the GPU: 0 is none, 1 the output layer only, "all" the whole model.'
     )
-    n_cpu_moe: Annotated[LayerDimension, Within.of_setting("n_cpu_moe")] = Field(
+    n_cpu_moe: Annotated[LayerDimension, Within.of_setting("n_cpu_moe", ALL)] = Field(
         default=0, description="First layers whose experts stay on the host; for mixture-of-experts models."
     )
-    n_cpu_ffn: Annotated[LayerDimension, Within.of_setting("n_cpu_ffn")] = Field(
+    n_cpu_ffn: Annotated[LayerDimension, Within.of_setting("n_cpu_ffn", ALL)] = Field(
         default=0,
         description="First layers whose feed-forward tensors stay on the host, while attention and cache are where "
         "n_gpu_layers puts them; not the experts.",
@@ -81,8 +82,8 @@ class ModelSpace(Table):
     )
     n_threads: Annotated[IntDimension | None, Within.of_setting("n_threads")] = Field(
         default=None,
-        description="CPU threads; without it, an equal share of the cores, at most host.n_cpus: models and emulated "
-        "card together never compute with more threads than there are cores.",
+        description="CPU threads; without it, an equal share of the physical performance cores, at most host.n_cpus: "
+        "models and emulated card together never compute with more threads than there are such cores.",
     )
     flash_attn: FlashAttentionDimension = Field(default="auto", description="on, off, or llama.cpp's own choice.")
     type_k: CacheTypeDimension = Field(default="f16", description="Data type of the K cache.")

@@ -19,7 +19,7 @@ def with_default_threads(config: StudyConfig, n_cores: int) -> StudyConfig:
 
     Args:
         config: as the user wrote it.
-        n_cores: the cores to share out.
+        n_cores: the cores to share out; see `layertune.devices.cores`.
     """
     n_cards = min(config.resolved_device().n_devices, len(config.models)) if _is_emulated(config) else 0
     given = [max(dimension_values(each.space.n_threads)) for each in config.models.values() if each.space.n_threads]

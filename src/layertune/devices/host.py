@@ -31,6 +31,13 @@ def this_machine() -> Machine:
     return Machine(cpu_model(), n_usable_cores(), psutil.virtual_memory().total)
 
 
+def available_ram_bytes() -> int:
+    """Return the RAM that programs can take now without swapping."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
 def n_usable_cores() -> int:
     """Return the number of cores that this process may use; a container or taskset can limit it."""
     if hasattr(os, "sched_getaffinity"):

@@ -17,7 +17,11 @@ _TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class GpuInfo:
-    """A GPU that this build of llama.cpp can offload to; `index` counts GPUs only, in llama.cpp's order."""
+    """A GPU that this build of llama.cpp can offload to; `index` counts GPUs only, in llama.cpp's order.
+
+    A card that two backends of the build support is there twice, with the same `pci_bus_id`. `backend` is as in
+    `ggml.DeviceProps`. The free memory is what was left after the context of the process that looked was created.
+    """
 
     index: int
     name: str
@@ -25,6 +29,8 @@ class GpuInfo:
     total_bytes: int
     free_bytes: int
     pci_bus_id: str | None
+    backend: str = ""
+    is_integrated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,16 @@ def main() -> int:
         return 1
     props = [found for device in ggml.devices() if (found := ggml.props(device)).is_gpu]
     gpus = tuple(
-        GpuInfo(index, gpu.name, gpu.description, gpu.total_bytes, gpu.free_bytes, gpu.pci_bus_id)
+        GpuInfo(
+            index=index,
+            name=gpu.name,
+            description=gpu.description,
+            total_bytes=gpu.total_bytes,
+            free_bytes=gpu.free_bytes,
+            pci_bus_id=gpu.pci_bus_id,
+            backend=gpu.backend,
+            is_integrated=gpu.is_integrated,
+        )
         for index, gpu in enumerate(props)
     )
     sys.stdout.buffer.write(_INSPECTION.dump_json(Inspection(build, gpus)))

@@ -8,7 +8,8 @@ from functools import cache
 from layertune.engine import library
 from layertune.errors import BuildError
 
-GPU_TYPES = frozenset({1, 2})  # ggml-backend.h: GGML_BACKEND_DEVICE_TYPE_GPU, _IGPU
+_INTEGRATED_TYPE = 2  # ggml-backend.h: GGML_BACKEND_DEVICE_TYPE_IGPU
+GPU_TYPES = frozenset({1, _INTEGRATED_TYPE})  # GGML_BACKEND_DEVICE_TYPE_GPU
 CPU_TYPE = 0
 
 # An opaque ggml_backend_dev_t.
@@ -37,7 +38,13 @@ class InitParams(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class DeviceProps:
-    """A device as ggml reports it. `pci_bus_id` looks like "0000:01:00.0"; it is None for a device without one."""
+    """A device as ggml reports it.
+
+    Attributes:
+        backend: The name of its backend, like "CUDA", "ROCm", "Vulkan" or "MTL".
+        is_integrated: Whether its memory is the machine's RAM.
+        pci_bus_id: Like "0000:01:00.0"; None for a device without one.
+    """
 
     name: str
     description: str
@@ -45,6 +52,8 @@ class DeviceProps:
     total_bytes: int
     is_gpu: bool
     pci_bus_id: str | None
+    backend: str
+    is_integrated: bool
 
 
 @cache
@@ -81,6 +90,8 @@ def _base() -> ctypes.CDLL:
     base.ggml_new_tensor.restype = ctypes.c_void_p
     base.ggml_backend_dev_backend_reg.argtypes = [ctypes.c_void_p]
     base.ggml_backend_dev_backend_reg.restype = ctypes.c_void_p
+    base.ggml_backend_reg_name.argtypes = [ctypes.c_void_p]
+    base.ggml_backend_reg_name.restype = ctypes.c_char_p
     return base
 
 
@@ -145,15 +156,18 @@ def cpu_device() -> DeviceHandle:
 
 def props(device: DeviceHandle) -> DeviceProps:
     """Return a device's properties, with the memory that is free now."""
-    raw = _Props()
-    _base().ggml_backend_dev_get_props(device, ctypes.byref(raw))
+    raw, base = _Props(), _base()
+    base.ggml_backend_dev_get_props(device, ctypes.byref(raw))
+    backend = base.ggml_backend_reg_name(base.ggml_backend_dev_backend_reg(device))
     return DeviceProps(
         name=raw.name.decode(errors="replace"),
         description=raw.description.decode(errors="replace"),
-        free_bytes=raw.memory_free,
+        free_bytes=_signed(raw.memory_free),
         total_bytes=raw.memory_total,
         is_gpu=raw.type in GPU_TYPES,
         pci_bus_id=raw.device_id.decode(errors="replace") if raw.device_id else None,
+        backend=backend.decode(errors="replace"),
+        is_integrated=raw.type == _INTEGRATED_TYPE,
     )
 
 
@@ -163,10 +177,19 @@ def buffer_name(device: DeviceHandle) -> str:
 
 
 def memory(device: DeviceHandle) -> tuple[int, int]:
-    """Return the device's (free, total) memory in bytes as its backend reports them."""
+    """Return the device's (free, total) memory in bytes as its backend reports them.
+
+    Free is negative by what an overfull device holds in the machine's RAM. Vulkan reports budget minus usage there, and
+    its size_t is then close to 2^64 (ggml-vulkan.cpp, ggml_backend_vk_get_device_memory).
+    """
     free, total = ctypes.c_size_t(), ctypes.c_size_t()
     _base().ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
-    return free.value, total.value
+    return _signed(free.value), total.value
+
+
+def _signed(size: int) -> int:
+    """Return a size_t that was computed by a subtraction below 0 as that negative number."""
+    return ctypes.c_int64(size).value
 
 
 def buffer_type(device: DeviceHandle) -> int:

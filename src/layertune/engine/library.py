@@ -68,6 +68,11 @@ def has_rpc() -> bool:
     return library_path("ggml-rpc").exists()
 
 
+def has_cuda() -> bool:
+    """Return whether this build has llama.cpp's CUDA backend, without loading it."""
+    return library_path("ggml-cuda").exists()
+
+
 def library_key() -> str:
     """Return a key that differs between builds of llama.cpp: its libraries' paths, sizes and modification times.
 

@@ -59,11 +59,13 @@ class ModelPlan:
 class Overhead:
     """What a process takes of a device besides llama.cpp's buffers: the driver's context, kernels, memory pools.
 
-    `n_bytes` is None if it was not measured. `source` says in words where the size is from.
+    `n_bytes` is None if it is not known. `source` says in words where the size is from. `is_default` marks a value that
+    was not measured on this machine.
     """
 
     n_bytes: int | None
     source: str
+    is_default: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,5 +270,5 @@ class Search:
             self._known.setdefault(trial.settings, trial)
             learned = True
         if learned and self.task.feasible is not None:
-            correction = learned_correction(self.task.feasible.planner, list(self._known.values()))
-            self.feasible = self.task.feasible.corrected(correction)
+            correction = learned_correction(self.task.feasible.planner, list(self._known.values()), self.task.limits)
+            self.feasible = self.task.feasible if correction is None else self.task.feasible.corrected(correction)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from copy import copy
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -15,7 +16,7 @@ from layertune.results.trials import FinishedTrial
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.space.limits import VRAM, Limits, worst_excess
 from layertune.space.search_space import SearchSpace, permuted
-from layertune.trial.outcome import Measured
+from layertune.trial.outcome import Infeasible, Measured
 from layertune.units import join_bytes
 
 NEVER = 2**60  # bytes; no device has them, and eight of them still fit into 64 bits
@@ -180,8 +181,17 @@ class FeasibleSpace:
         return tuple(min(n_bytes, NEVER) for n_bytes in known)
 
 
-def learned_correction(planner: Planner, trials: Sequence[FinishedTrial]) -> Correction | None:
-    """Return what models take beyond the plan, learned from a study's own trials; None if none measured memory."""
+def learned_correction(planner: Planner, trials: Sequence[FinishedTrial], limits: Limits) -> Correction | None:
+    """Return what models take beyond the plan, learned from a study's own trials; None if they show nothing.
+
+    A trial that spilled shows what was really free of the device: the planned bytes less the excess. Later settings
+    must fit into that.
+
+    Args:
+        planner: Plans the memory of the trials' settings.
+        trials: The study's trials.
+        limits: What the models may take.
+    """
     residuals: dict[str, list[Residual]] = {}
     for trial in trials:
         outcome, plan = trial.outcome, planner.plan(trial.settings)
@@ -195,7 +205,30 @@ def learned_correction(planner: Planner, trials: Sequence[FinishedTrial]) -> Cor
                 loaded_bytes = report.phases.get("load", report.peak_bytes)
                 of_device = residuals.setdefault(device, [])
                 of_device.append(Residual(planned_bytes, loaded_bytes, report.peak_bytes))
-    return Correction.worst([Correction.learn(each) for each in residuals.values()])
+    learned = Correction.worst([Correction.learn(each) for each in residuals.values()])
+    return _within(_spilled_capacity(planner, trials), limits, learned)
+
+
+def _spilled_capacity(planner: Planner, trials: Sequence[FinishedTrial]) -> int | None:
+    """Return the least that buffers had when a trial spilled from the only device; None if none did."""
+    found = []
+    for trial in trials:
+        outcome = trial.outcome
+        if isinstance(outcome, Infeasible) and outcome.stage == "spilled" and outcome.excess_bytes is not None:
+            planned_bytes = planner.plan(trial.settings).device_bytes
+            found += [] if planned_bytes is None else [planned_bytes - outcome.excess_bytes]
+    return min(found, default=None)
+
+
+def _within(capacity_bytes: int | None, limits: Limits, learned: Correction | None) -> Correction | None:
+    """Return the correction with enough headroom that buffers keep a capacity; unchanged for several devices, of which
+    it is not known which spilled."""
+    if capacity_bytes is None or len(limits.capacities) != 1:
+        return learned
+    known = learned or Correction(0, 0, 0)
+    # One process's overhead was in use when that was read.
+    least_bytes = limits.capacities[0] - known.overhead_bytes - capacity_bytes
+    return replace(known, headroom_bytes=max(known.headroom_bytes, least_bytes))
 
 
 def _counted(table: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -12,6 +12,7 @@ from math import gcd, prod
 from typing import Any
 
 from layertune.config import ModelSpace, StudyConfig, dimension_values
+from layertune.config.dimension import ALL
 from layertune.errors import ConfigError, listed
 from layertune.settings import (
     KEPT_ON_HOST,
@@ -139,9 +140,9 @@ class SearchSpace:
             if not found:
                 raise ConfigError(f"baselines.{name}: there is no {key}", remedy="write it like code.n_gpu_layers")
             (dimension,) = found
-            if dimension.field == "n_gpu_layers" and isinstance(value, int):
+            if dimension.field in _LAYER_FIELDS:
                 most = max(self.n_layers[variant(dimension.model, file)] for file in self.files(dimension.model))
-                value = min(value, most + 1)
+                value = most + 1 if value == ALL else min(value, most + 1) if isinstance(value, int) else value
             if value not in dimension.values:
                 there = listed(map(str, dimension.values))
                 raise ConfigError(

@@ -110,11 +110,14 @@ class StudyFacts:
     @cached_property
     def feasible(self) -> "FeasibleSpace | None":
         """The settings that fit. None where llama.cpp cannot plan these models, so that only a trial can tell."""
+        from layertune.memory.correction import Correction
         from layertune.space.feasible import FeasibleSpace
 
         try:
             ask_llama_cpp(self.models, self.space, self.notify)
-            return FeasibleSpace(self.space, self.planner, self.limits)
+            overhead = self.models.overhead
+            known = None if overhead.is_default or not overhead.n_bytes else Correction(overhead.n_bytes, 0, 0)
+            return FeasibleSpace(self.space, self.planner, self.limits).corrected(known)
         except BuildError as error:
             self.notify(
                 f"no plan: {error}; only a trial shows whether a setting fits, and layer-split searches as tpe does"
@@ -135,7 +138,8 @@ class StudyFacts:
             Baseline(name, self.space.baseline(name, values), "from the config")
             for name, values in self.config.baselines.items()
         ]
-        capacities, device_bytes = self.limits.capacities, self.target.vram_bytes
+        capacities = self.limits.capacities
+        device_bytes = self.target.vram_bytes if self.target.free_bytes is None else self.target.free_bytes
         if self.feasible is not None and len(capacities) == 1 and device_bytes is not None:
             found += baselines(self.space, self.planner, capacities[0], device_bytes)
         names = [each.name for each in found]

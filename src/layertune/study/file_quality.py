@@ -6,6 +6,7 @@ from typing import Any
 
 from layertune.config import ModelConfig, StudyConfig, dimension_values
 from layertune.config.objective import SCORE
+from layertune.devices.cores import this_cores
 from layertune.errors import ConfigError, Interrupted
 from layertune.models import cached_shape
 from layertune.quality import (
@@ -81,7 +82,7 @@ def _measured(study: StudyFacts) -> Qualities:
 def scoring_of(study: StudyFacts, name: str) -> Scoring:
     """Return how the files of a model are scored."""
     flash_attn = dimension_values(study.config.models[name].space.flash_attn)[0]
-    return Scoring(n_threads=study.machine.n_cores, target=study.target, flash_attn=flash_attn)
+    return Scoring(n_threads=this_cores().n_compute, target=study.target, flash_attn=flash_attn)
 
 
 def texts_of(config: StudyConfig) -> Sequence[Text]:

@@ -9,6 +9,7 @@ from layertune.devices.host import battery, has_nvidia_card, power_source
 from layertune.devices.inspection import Inspection
 from layertune.devices.target import Target, resolve
 from layertune.engine.build import BuildInfo
+from layertune.engine.library import has_cuda
 from layertune.errors import UsageError
 from layertune.results.result import HardwareInfo
 
@@ -34,7 +35,12 @@ def profiled_device(device: str | None, inspection: Inspection, notify: Callable
     if choice.n_devices > 1:
         raise UsageError(f"--device {device}: a profile is of one device", remedy="write one profile of each")
     return resolve(
-        choice, _EMULATED_N_THREADS, gpus=inspection.gpus, has_rpc=inspection.build.supports_rpc, nvidia=nvidia
+        choice,
+        _EMULATED_N_THREADS,
+        gpus=inspection.gpus,
+        has_rpc=inspection.build.supports_rpc,
+        has_cuda=has_cuda(),
+        nvidia=nvidia,
     )
 
 

@@ -15,12 +15,17 @@ from layertune.memory.plan import Overhead
 from layertune.memory.planner import FilesMemory
 from layertune.models import ModelShape, cached_shape, check_generates
 from layertune.settings import EngineSettings, model_and_file, variant
+from layertune.units import MIB
 
 if TYPE_CHECKING:
     from layertune.results.result import ModelInfo  # slower to import than an estimate takes
 
 _NO_OVERHEAD = Overhead(0, "an emulated card has none")
 _UNKNOWN_OVERHEAD = Overhead(None, "not measured yet: a search measures it")
+# By backend, what a process took before it allocated anything, from docs/gpu.md. Other backends were not run.
+_DEFAULT_OVERHEADS = {
+    "CUDA": Overhead(524 * MIB, "not measured on this card yet: what an H200 takes", is_default=True),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +136,15 @@ def measured_overhead(gpu: Target, folder: Path) -> Overhead:
     try:
         result = read_result(folder)
     except ResultFileError:
-        return _UNKNOWN_OVERHEAD
+        return _unmeasured(gpu)
     plan = result.plan
     if plan is None or plan.n_trials == 0 or result.hardware.device.name != gpu.name:
-        return _UNKNOWN_OVERHEAD
+        return _unmeasured(gpu)
     return Overhead(plan.overhead_bytes, f"the median of {plan.n_trials} trials in {folder}")
+
+
+def _unmeasured(gpu: Target) -> Overhead:
+    return _DEFAULT_OVERHEADS.get(gpu.backend or "", _UNKNOWN_OVERHEAD)
 
 
 def place_models(
@@ -150,7 +159,7 @@ def place_models(
     for shape in shapes.values():
         check_generates(shape)
     target = find_target(choice, emulated_n_threads)
-    overhead = _UNKNOWN_OVERHEAD if target.kind == "gpu" else _NO_OVERHEAD
+    overhead = _unmeasured(target) if target.kind == "gpu" else _NO_OVERHEAD
     return ModelsOnDevice(shapes, target, Projections(target, shapes), overhead, n_processes)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from layertune.config import StudyConfig
 from layertune.config.threads import with_default_threads
+from layertune.devices.cores import this_cores
 from layertune.devices.host import this_machine
 from layertune.settings import SplitSettings
 from layertune.space.limits import Limits
@@ -97,12 +98,16 @@ def open_study(config: StudyConfig, notify: Callable[[str], None] = ignore) -> S
 
     Raises:
         ModelFileError: a model cannot be read, or does not generate text.
-        DeviceError: the device is not here.
+        DeviceError: the device is not here, or nothing is free of it.
         ResultFileError, ConfigError: `search.warm_start` leads to no study of these models.
     """
     machine = this_machine()
-    config = with_default_threads(config, machine.n_cores)
+    config = with_default_threads(config, this_cores().n_compute)
     models = models_of(config)
+    if models.target.kind == "gpu":
+        from layertune.study.default_budget import with_default_budget
+
+        config = with_default_budget(config, models.target, notify)
     space = SearchSpace.of(
         config,
         {name: shape.n_layer for name, shape in models.shapes.items()},

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from layertune.config import CONFIG_NAME, StudyConfig, dimension_values, load_config
 from layertune.config.threads import with_default_threads, with_recorded_threads
-from layertune.devices.host import n_usable_cores
+from layertune.devices.cores import this_cores
 from layertune.devices.host_watch import HostWatch
 from layertune.regular_files import is_there
 
@@ -38,7 +38,7 @@ def with_free_threads(
 
     Args:
         config: as the user wrote it.
-        folder: the study's folder. A study that is resumed keeps its threads.
+        folder: the study's folder. A study that is resumed keeps its threads and its default budget.
         notify: called with the sentence.
         resume: whether the study in `folder` goes on.
         shared: whether other machines search the same study: then its threads depend on the number of cores only.
@@ -47,11 +47,16 @@ def with_free_threads(
     Raises:
         ConfigError: the config of the resumed study cannot be read.
     """
-    n_cores, taken = n_usable_cores(), foreign() or 0.0
+    found, taken = this_cores(), foreign() or 0.0
+    n_cores, n_compute = found.n_logical, found.n_compute
     if resume and is_there(folder / CONFIG_NAME):
-        config = with_recorded_threads(config, load_config(folder / CONFIG_NAME), n_cores)
-    quiet = with_default_threads(config, n_cores)
-    chosen = quiet if shared else with_default_threads(config, max(1, n_cores - round(taken)))
+        recorded = load_config(folder / CONFIG_NAME)
+        config = with_recorded_threads(config, recorded, n_cores)
+        if config.budget.vram is None and config.device == recorded.device:
+            budget = config.budget.model_copy(update={"vram": recorded.budget.vram})
+            config = config.model_copy(update={"budget": budget})
+    quiet = with_default_threads(config, n_compute)
+    chosen = quiet if shared else with_default_threads(config, max(1, n_compute - round(taken)))
     if taken >= _BUSY_CORES:
         cores = "1 core" if n_cores == 1 else f"{n_cores} cores"
         fewer = "" if chosen == quiet else f"; to leave them room, {_words(chosen)} by default"

@@ -14,6 +14,7 @@ from layertune.engine.context import Context
 from layertune.errors import DeviceError
 from layertune.memory.buffers import BufferBytes, device_name
 from layertune.trial import workloads
+from layertune.trial.device_readings import spill, without_silent
 from layertune.trial.effort import Effort
 from layertune.trial.messages import Done, ModelTask, Progress, Stage, Stale, TrialRequest
 from layertune.trial.outcome import Held, Infeasible, Measured, ModelReport, ModelSamples
@@ -83,6 +84,8 @@ class _Trial:
                 return Done(spilled, self._stopwatch.read(), stays=False)
             with self._stopwatch.part("warm_up"):
                 self._warm_up(loaded)
+            if spilled := self._spilled(list(buffers.values()), free_bytes):
+                return Done(spilled, self._stopwatch.read(), stays=False)
             state.watch(self._request)
             reports = self._reach_depth(loaded) if effort is None else self._time(loaded, effort)
             findings = state.findings(self._request)
@@ -91,6 +94,9 @@ class _Trial:
             state.device.settle()
         self._phases.mark("unload", ())
         vram = self._phases.report()
+        if vram is not None and self._request.target.kind == "gpu":
+            names = map(device_name, range(len(vram.each)))
+            vram = without_silent(vram, [bytes_on(name, buffers.values()) for name in names])
         measured = None if effort is None else self._measured(reports, vram, findings + foreign_memory(vram))
         return Done(measured, self._stopwatch.read(), can_reset and state.can_stay(vram, buffers))
 
@@ -184,25 +190,23 @@ class _Trial:
         """
         if self._request.target.kind != "gpu":
             return {}
+        return {name: self._state.weights.bytes_on(name) + ggml.memory(gpu)[0] for name, gpu in self._gpus().items()}
+
+    def _gpus(self) -> dict[str, ggml.DeviceHandle]:
+        """Return the local GPUs by their names in a plan."""
         gpus = self._state.device.devices(self._request.models[0].name)
-        names = map(device_name, range(len(gpus)))
-        return {
-            name: self._state.weights.bytes_on(name) + ggml.memory(gpu)[0]
-            for name, gpu in zip(names, gpus, strict=True)
-        }
+        return {device_name(index): gpu for index, gpu in enumerate(gpus)}
 
     def _spilled(
         self, buffers: Sequence[Mapping[str, BufferBytes]], free_bytes: Mapping[str, int]
     ) -> Infeasible | None:
-        """Return an outcome if the buffers exceed a GPU's free memory.
-
-        Drivers on WSL2 and Windows silently move what does not fit into system RAM.
-        """
-        for device, n_free in free_bytes.items():
-            spilled_bytes = bytes_on(device, buffers) - n_free
-            if spilled_bytes > 0:
-                evidence = f"the buffers exceed the {n_free} bytes that the driver reported free before the load"
-                return Infeasible("spilled", None, evidence, spilled_bytes, perf_counter() - self._started_s)
+        """Return an outcome if a local GPU spilled; see `spill`."""
+        gpus = self._gpus() if free_bytes else {}
+        for device, gpu in gpus.items():
+            found = spill(bytes_on(device, buffers), free_bytes[device], ggml.memory(gpu)[0])
+            if found is not None:
+                excess_bytes, evidence = found
+                return Infeasible("spilled", None, evidence, excess_bytes, perf_counter() - self._started_s)
         return None
 
 

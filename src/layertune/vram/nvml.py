@@ -49,12 +49,26 @@ class NvmlReader:
             DeviceError: the driver does not answer, for example because the GPU is lost.
         """
         try:
-            # With a version as its second argument pynvml reads that struct, without one the first struct.
-            used_bytes = int(pynvml.nvmlDeviceGetMemoryInfo(self._card, self._version).used)
+            used_bytes = int(self._memory().used)
             own_bytes, why_not = self._share()
         except pynvml.NVMLError as error:
             raise DeviceError(f"NVML does not answer: {error}", remedy="run nvidia-smi") from error
         return Reading(used_bytes, own_bytes, why_not)
+
+    def free_bytes(self) -> int:
+        """Return what is free of the card; the driver's reserved memory is not.
+
+        Raises:
+            DeviceError: the driver does not answer.
+        """
+        try:
+            return int(self._memory().free)
+        except pynvml.NVMLError as error:
+            raise DeviceError(f"NVML does not answer: {error}", remedy="run nvidia-smi") from error
+
+    def _memory(self) -> Any:
+        # With a version as its second argument pynvml reads that struct, without one the first struct.
+        return pynvml.nvmlDeviceGetMemoryInfo(self._card, self._version)
 
     def _memory_version(self) -> int | None:
         """Return the version of the memory struct to read, None for the oldest one.

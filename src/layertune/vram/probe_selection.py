@@ -30,6 +30,22 @@ def _read_once(pci_bus_id: str) -> Reading | None:
         return None
 
 
+def free_bytes(target: Target) -> int | None:
+    """Return what is free of one GPU while this process has not opened it; None for any other device.
+
+    With NVML it is what the driver reports. Otherwise it is what the backend reported when the GPU was found, which on
+    some backends is less by the context of the process that looked.
+    """
+    if target.pci_bus_id is not None:
+        from layertune.vram.nvml import open_reader
+
+        try:
+            return open_reader(target.pci_bus_id).free_bytes()
+        except DeviceError:
+            pass  # no NVIDIA card, or MIG divides it
+    return target.free_bytes
+
+
 def open_probe(
     target: Target,
     device: OpenDevice,
@@ -77,7 +93,7 @@ def _gpu_probe(target: Target, device: OpenDevice, model: str, index: int, basel
             notes.append(f"{error.what}: the values of llama.cpp's backend are used instead")
         else:
             return PollingProbe(reader.read, "nvml", notes=reader.notes, baseline=baseline)
-    return PollingProbe(_ggml_reader(target, device.devices(model)[index]), "ggml", notes=notes)
+    return PollingProbe(ggml_reader(target, device.devices(model)[index]), "ggml", notes=notes)
 
 
 def open_outside_probe(target: Target, ledger_descriptor: int | None) -> VramProbe | None:
@@ -119,10 +135,12 @@ def open_watch(target: Target) -> GpuWatch | None:
         return None
 
 
-def _ggml_reader(target: Target, device: ggml.DeviceHandle) -> Callable[[], Reading]:
+def ggml_reader(target: Target, device: ggml.DeviceHandle) -> Callable[[], Reading]:
+    """Return a function that reads a GPU's memory through its backend; it raises DeviceError without an answer."""
+
     def read() -> Reading:
         free_bytes, total_bytes = ggml.memory(device)
-        if total_bytes == 0:  # a ggml backend that does not know the size
+        if total_bytes == 0 or free_bytes > total_bytes:  # a ggml backend that does not know them
             raise DeviceError(
                 f"llama.cpp's backend does not report the memory of {target.name}",
                 remedy="use a build of llama.cpp for CUDA, Vulkan, ROCm or Metal",

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Scope = Literal["process", "device", "card"]
-Source = Literal["nvml", "ggml", "ledger"]
+Source = Literal["nvml", "ggml", "ledger", "llama.cpp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class VramReport:
         baseline_bytes: In use by other programs before the worker's first trial.
         scope: `process` (this process only), `device` (the device above the baseline: other programs' changes count)
             or `card` (the emulated card's ledger above the baseline).
-        source: Where the readings come from.
+        source: Where the readings come from; `llama.cpp` are its own buffers, for a device that reports nothing.
         phases: Bytes in use after each phase; a phase without a successful reading is missing.
         foreign_bytes: Largest rise of other programs' use above their baseline; None in `device` scope, where it is not
             known. In `process` scope it is the device minus this process. So it includes memory for this process's

@@ -129,6 +129,11 @@ def main() -> None:
         from layertune.vram.nvml import power_limit_w
 
         said = power_limit_w(PCI_BUS_ID)
+    elif task["what"] == "free_bytes":
+        from layertune.devices.target import Target
+        from layertune.vram.probe_selection import free_bytes
+
+        said = free_bytes(Target("gpu", "GPU", pci_bus_id=PCI_BUS_ID, free_bytes=77))
     elif task["what"] == "watch opened":
         from layertune.devices.target import Target
         from layertune.vram.probe_selection import open_watch

@@ -118,7 +118,7 @@ def test_the_overhead_of_one_device_is_reserved_on_every_device() -> None:
     first, second = device_bytes(each)
     feasible = FeasibleSpace(space, PLANNER, limits(*ROOMY, n_processes=2))
     outcome = replace(measured(each), vram=report([first + 1000, second + 3000], scope="process"))
-    correction = learned_correction(PLANNER, [FinishedTrial.of(0, each, outcome, {})])
+    correction = learned_correction(PLANNER, [FinishedTrial.of(0, each, outcome, {})], limits(*ROOMY, n_processes=2))
     assert feasible.corrected(correction).capacities == tuple(n_bytes - 2 * 3000 for n_bytes in ROOMY)
 
 

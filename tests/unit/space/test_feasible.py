@@ -19,6 +19,7 @@ from layertune.space.feasible import FeasibleSpace, learned_correction
 from layertune.space.limits import VRAM, Limits
 from layertune.space.search_space import SearchSpace
 from layertune.testing import fake_runner
+from layertune.trial.outcome import Infeasible
 from layertune.units import MIB
 from layertune.vram.vram_report import VramReport
 from small_shapes import linear, planner, shape
@@ -131,7 +132,7 @@ def measured(number: int, beyond_bytes: int) -> FinishedTrial:
 def test_a_learned_correction_makes_a_new_smaller_feasible_space_and_leaves_the_old_one() -> None:
     space = feasible(3 * MIB)
     before = space.n_settings()
-    correction = learned_correction(PLANNER, [measured(0, MIB // 4)])
+    correction = learned_correction(PLANNER, [measured(0, MIB // 4)], limits(3 * MIB))
     assert correction is not None
     assert correction.overhead_bytes == MIB // 4
     corrected = space.corrected(correction)
@@ -141,9 +142,24 @@ def test_a_learned_correction_makes_a_new_smaller_feasible_space_and_leaves_the_
     assert corrected.violations(each)[VRAM] == needed_bytes(each) - 3 * MIB + 2 * (MIB // 4)
 
 
+def test_a_trial_that_spilled_lowers_the_room_of_all_later_ones() -> None:
+    each = small_study.space().smallest().with_layers("chat", 5)
+    planned_bytes = PLANNER.plan(each).device_bytes or 0
+    free_bytes = planned_bytes - 1000
+    spilled = FinishedTrial.of(0, each, Infeasible("spilled", None, "more than was free", 1000, 1.0), {})
+    space = feasible(3 * MIB)
+    alone = space.corrected(learned_correction(PLANNER, [spilled], limits(3 * MIB)))
+    assert alone.capacity_bytes == free_bytes
+    assert alone.exceeded(each)
+    # The overhead of the process that spilled was in use already; another process's was not.
+    overhead_bytes = 2000
+    both = space.corrected(learned_correction(PLANNER, [measured(1, overhead_bytes), spilled], limits(3 * MIB)))
+    assert both.capacity_bytes == free_bytes - overhead_bytes
+
+
 def test_what_llama_cpp_s_log_cannot_resolve_is_not_beyond_the_plan() -> None:
     space = feasible(3 * MIB)
     before = space.n_settings()
-    correction = learned_correction(PLANNER, [measured(0, -10), measured(1, 0)])
+    correction = learned_correction(PLANNER, [measured(0, -10), measured(1, 0)], limits(3 * MIB))
     assert correction == Correction(0, 0, 2)
     assert space.corrected(correction).n_settings() == before

@@ -117,6 +117,13 @@ def test_more_settings_of_a_model_than_can_be_planned_are_refused_before_any_is(
         next(huge.engines("chat"))
 
 
+def test_all_layers_may_be_written_as_a_value_in_lists_and_baselines() -> None:
+    assert space(n_gpu_layers="all").smallest()["chat"].n_gpu_layers == 13
+    both = space(n_gpu_layers=[0, "all"], n_cpu_moe="all")
+    assert [each.values for each in both.dimensions if each.name == "chat.n_gpu_layers"] == [(0, 13)]
+    assert both.baseline("all", {"chat": {"n_gpu_layers": "all"}})["chat"].n_gpu_layers == 13
+
+
 def test_a_baseline_whose_layers_are_no_number_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"chat\.n_gpu_layers = 'all' is not searched; choose one of 0, 1"):
-        space().baseline("mine", {"chat": {"n_gpu_layers": "all"}})
+    with pytest.raises(ConfigError, match=r"chat\.n_gpu_layers = 'most' is not searched; choose one of 0, 1"):
+        space().baseline("mine", {"chat": {"n_gpu_layers": "most"}})

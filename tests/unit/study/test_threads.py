@@ -6,13 +6,14 @@ import pytest
 
 from layertune.config import CONFIG_NAME, StudyConfig, dump_config, parse_config
 from layertune.config.threads import with_default_threads
+from layertune.devices.cores import Cores
 from layertune.study import threads
 from layertune.study.threads import foreign_cores, with_free_threads
 
 
 @pytest.fixture(autouse=True)
 def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "n_usable_cores", lambda: 8)
+    monkeypatch.setattr(threads, "this_cores", lambda: Cores(8, 8))
 
 
 def config() -> StudyConfig:
@@ -40,6 +41,11 @@ def test_cores_that_other_programs_use_are_left_to_them_and_that_is_said_once(tm
             "leave them room, a 2, b 2 threads by default"
         ],
     )
+
+
+def test_models_share_the_physical_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "this_cores", lambda: Cores(20, 6, 8))
+    assert chosen(tmp_path, 0.0) == ([3, 3], [])
 
 
 def test_at_least_one_thread_is_left(tmp_path: Path) -> None:

@@ -214,3 +214,12 @@ def test_the_power_limit_is_in_watts_and_none_without_a_driver(machine: Machine,
 
 def test_importing_the_package_loads_no_driver(machine: Machine) -> None:
     assert machine.ask("imports") == {"libnvidia-ml loaded": False, "pynvml imported": False}
+
+
+def test_free_memory_is_what_the_driver_leaves_to_programs(machine: Machine, old_machine: Machine) -> None:
+    assert machine.ask("free_bytes", used=1000) == 6000 - 300 - 1000
+    assert old_machine.ask("free_bytes", used=1000) == 6000 - 1300  # its `used` has the reserved memory in it
+
+
+def test_without_nvml_the_backends_free_memory_counts(bare_machine: Machine) -> None:
+    assert bare_machine.ask("free_bytes") == 77
