@@ -118,6 +118,11 @@ class EngineSettings:
         )
 
     @property
+    def slots_words(self) -> str:
+        """The context as people read it: `4096`, or of several slots `4×1024`, since a request has one slot's."""
+        return str(self.n_ctx) if self.n_parallel == 1 else f"{self.n_parallel}×{self.n_ctx // self.n_parallel}"
+
+    @property
     def placement(self) -> Placement:
         """The settings that determine where a model's weights are."""
         return Placement(self.n_gpu_layers, self.n_cpu_moe, self.n_cpu_ffn, self.tensor_split)

@@ -139,3 +139,9 @@ def test_proportions_are_read_as_llama_server_reads_them(written: str | list[flo
 def test_an_invalid_tensor_split_is_refused_with_an_example(written: str | list[float]) -> None:
     with pytest.raises(ValueError, match="write one proportion for each device, like 3,1"):
         parse_tensor_split(written)
+
+
+def test_the_context_of_several_slots_is_read_per_request() -> None:
+    engine = EngineSettings(n_gpu_layers=0, n_ctx=4096, n_batch=8, n_ubatch=8, n_threads=1)
+    assert engine.slots_words == "4096"
+    assert replace(engine, n_parallel=4).slots_words == "4×1024"

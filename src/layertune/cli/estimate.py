@@ -83,6 +83,9 @@ def print_estimate(models: ModelsOnDevice, found: Estimate) -> None:
     for name, excess_bytes in found.over_ram().items():
         limit = format_bytes(found.ram_limit_bytes or 0)
         show(f"{HOST}: {name} exceeds its RAM limit of {limit} by {format_bytes(excess_bytes)}")
+    for name, engine in found.settings.items():
+        if engine.n_parallel > 1:
+            show(f"{name}: {engine.n_parallel} requests at once, {engine.n_ctx // engine.n_parallel} tokens each")
     if found.budget_bytes is None or found.plan.needed_bytes is None:
         return
     for name, layers in found.most_layers.items():

@@ -90,7 +90,7 @@ def _row(result: Result, trial: TrialInfo) -> list[str]:
         cells += [] if shown is None else [shown.text(result.quality_of(name, engine))]
         cells += [
             layers,
-            f"{engine.n_ctx} {engine.n_batch}",
+            f"{engine.slots_words} {engine.n_batch}",
             _speed(alone),
             "–" if together is None else f"{together.median:.1f}",
         ]

@@ -8,7 +8,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from layertune.config.dimension import FORMS
-from layertune.config.model_files import located, with_files
+from layertune.config.model_files import check_names, located, with_files
 from layertune.config.study_config import StudyConfig
 from layertune.errors import ConfigError
 from layertune.regular_files import CONFIG_BYTES, read_text
@@ -64,6 +64,7 @@ def parse_config(table: dict[str, Any], *, source: str = "config", folder: Path 
     except ValidationError as error:
         raise ConfigError(f"{source}: {first_problem(error)}") from error
     models = {name: with_files(f"{source}: models.{name}", folder, model) for name, model in config.models.items()}
+    check_names(source, models)
     changes: dict[str, Any] = {"models": models}
     if config.quality.text is not None:
         text = located(f"{source}: quality.text", folder, config.quality.text)

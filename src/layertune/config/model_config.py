@@ -21,6 +21,7 @@ from layertune.settings import RANGES, CacheType
 from layertune.units import quoted
 
 _MAX_N_CTX = RANGES["n_ctx"][1]
+TRAINED = 0  # as a context: what the model was trained with, as in llama-server
 _FILES = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]})
 
 
@@ -70,8 +71,10 @@ class ModelSpace(Table):
         description="First layers whose feed-forward tensors stay on the host, while attention and cache are where "
         "n_gpu_layers puts them; not the experts.",
     )
-    n_ctx: Annotated[IntDimension, Within.of_setting("n_ctx")] = Field(
-        default=4096, description="Context in tokens, of all parallel slots together."
+    n_ctx: Annotated[IntDimension, Within(TRAINED, _MAX_N_CTX)] = Field(
+        default=4096,
+        description="Context in tokens, of all parallel slots together; 0 is what the model was trained with, for each "
+        "slot. More than that is refused.",
     )
     n_batch: Annotated[IntDimension, Within.of_setting("n_batch")] = Field(
         default_factory=lambda: [256, 512, 1024, 2048],

@@ -1,7 +1,7 @@
 """The model files that a config names, found on the disk: paths, and patterns like `qwen-*.gguf`."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from glob import has_magic
 from itertools import combinations
 from pathlib import Path
@@ -56,6 +56,23 @@ def with_files(key: str, folder: Path, model: ModelConfig) -> ModelConfig:
         named_file = next((file for file in files if file.name == str(model.reference)), None)
         changes["reference"] = named_file or located(f"{key}.reference", folder, model.reference)
     return model.model_copy(update=changes)
+
+
+def check_names(source: str, models: Mapping[str, ModelConfig]) -> None:
+    """Check that no two models have different files of one name: results and exports name a file by its name.
+
+    Raises:
+        ConfigError: two have; the message names both.
+    """
+    files = [(name, file) for name, model in models.items() for file in model.paths.values()]
+    for (one, file), (other, another) in combinations(files, 2):
+        alike = file.name == another.name and file != another
+        if alike and not (is_there(file) and is_there(another) and file.samefile(another)):
+            raise ConfigError(
+                f"{source}: {one} and {other} have different files called {file.name}, and exports name a file by its "
+                "name",
+                remedy="rename one, or give it another name with a link",
+            )
 
 
 def _found(key: str, folder: Path, written: Path) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from layertune.config.device import DeviceChoice, DeviceText, EmulatedOptions
 from layertune.config.dimension import dimension_values
 from layertune.config.fields import Duration, Table, Within
 from layertune.config.measurement import FinalsConfig, Measurement, QualityConfig
-from layertune.config.model_config import ModelConfig
+from layertune.config.model_config import TRAINED, ModelConfig
 from layertune.config.objective import KL_DIVERGENCE, SCORE, VRAM_PEAK, Floor, Objective
 from layertune.settings import format_tensor_split, variant
 from layertune.units import quoted
@@ -153,7 +153,8 @@ class StudyConfig(Table):
     @model_validator(mode="after")
     def _check_whole(self) -> "StudyConfig":
         for name, model in self.models.items():
-            smallest = min(dimension_values(model.space.n_ctx)) // model.n_parallel
+            written = [n_ctx for n_ctx in dimension_values(model.space.n_ctx) if n_ctx != TRAINED]
+            smallest = min(written, default=model.workload.n_tokens * model.n_parallel) // model.n_parallel
             if model.workload.n_tokens > smallest:
                 raise ValueError(
                     f"models.{name}: the workload needs {model.workload.n_tokens} tokens of context and the smallest "

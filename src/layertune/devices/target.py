@@ -41,6 +41,7 @@ class Target:
         n_threads: The threads of an emulated card; None for other devices.
         parts: The devices of a composite, in the order of tensor_split.
         backend: The backend of a GPU, as in `ggml.DeviceProps`; None for other devices.
+        llama_cpp_name: The name of a GPU in llama.cpp, like "CUDA0"; None for other devices.
         free_bytes: What was free of a GPU when it was found; None for other devices.
         shares_ram: Whether its memory is the machine's RAM: an integrated GPU, or Apple's.
     """
@@ -55,6 +56,7 @@ class Target:
     backend: str | None = None
     free_bytes: int | None = None
     shares_ram: bool = False
+    llama_cpp_name: str | None = None
 
     @classmethod
     def composite(cls, parts: Sequence["Target"]) -> "Target":
@@ -160,6 +162,7 @@ def _gpu(index: int, gpus: tuple[GpuInfo, ...], *, nvidia: bool, has_cuda: bool)
             gpu.index,
             gpu.pci_bus_id,
             backend=gpu.backend,
+            llama_cpp_name=gpu.name,
             free_bytes=gpu.free_bytes,
             shares_ram=gpu.is_integrated or gpu.backend in _OF_APPLE,
         )

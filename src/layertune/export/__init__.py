@@ -14,7 +14,7 @@ from layertune.export.env import quote, render_env
 from layertune.export.llama_server import render_llama_server
 from layertune.export.llama_swap import render_llama_swap
 from layertune.export.ollama import render_ollama
-from layertune.export.paths import MODELS_DIR
+from layertune.export.paths import MODELS_DIR, check_names
 from layertune.export.preset import render_preset
 from layertune.export.systemd import render_systemd
 from layertune.results.result import Result, TrialInfo
@@ -69,7 +69,12 @@ def export_files(
 
 
 def export_trial(result: Result, trial: TrialInfo, format: str, models_dir: str = MODELS_DIR) -> dict[str, str]:
-    """Return the text of each file of one trial's export, by name."""
+    """Return the text of each file of one trial's export, by name.
+
+    Raises:
+        UsageError: the format cannot hold a file name, or two models have different files of one name.
+    """
+    check_names(result.with_files_of(trial))
     return EXPORTERS[format](result.with_files_of(trial), trial, models_dir)
 
 

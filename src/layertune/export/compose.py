@@ -4,6 +4,9 @@ The command is a list, so no argument is split and no comment becomes an argumen
 (compose-go, template/template.go), so a literal `$` is doubled.
 """
 
+from collections.abc import Mapping
+
+from layertune.errors import UsageError
 from layertune.export.flags import Flag, address_flags, ports, server_flags
 from layertune.export.header import comment
 from layertune.export.paths import is_plain, model_path
@@ -15,10 +18,23 @@ FILE_NAME = "compose.yml"
 _PORT = "8001"  # inside each container
 _IMAGE = "ghcr.io/ggml-org/llama.cpp:server"
 
+# llama.cpp's image for each backend (its docs/docker.md). Metal is not there: a container on macOS has no GPU.
+_IMAGE_SUFFIXES: Mapping[str, str] = {
+    "CUDA": "-cuda",
+    "ROCm": "-rocm",
+    "Vulkan": "-vulkan",
+    "SYCL": "-intel",
+}
+_DEVICE_FILES: Mapping[str, tuple[str, ...]] = {"ROCm": ("/dev/kfd", "/dev/dri")}
+
 
 def render_compose(result: Result, trial: TrialInfo, models_dir: str) -> dict[str, str]:
-    """Return the compose file. Raises UsageError if it cannot hold a model's file name."""
-    gpu = result.hardware.device.kind != "cpu"
+    """Return the compose file.
+
+    Raises:
+        UsageError: it cannot hold a model's file name, or no container can use the study's GPU.
+    """
+    backend = _backend(result)
     lines = [
         *comment(result, trial),
         "#",
@@ -29,11 +45,12 @@ def render_compose(result: Result, trial: TrialInfo, models_dir: str) -> dict[st
     for name in result.models:
         lines += [
             f"  inference-{name}:",
-            f'    image: "${{LLAMA_SERVER_IMAGE:-{_IMAGE}{"-cuda" if gpu else ""}}}"',
+            f'    image: "${{LLAMA_SERVER_IMAGE:-{_IMAGE}{_IMAGE_SUFFIXES.get(backend or "", "")}}}"',
             "    restart: unless-stopped",
             *_command(result, trial, name),
             *_folder_and_port(result, name, models_dir),
-            *_limits(result, gpu=gpu),
+            *_device_files(backend),
+            *_limits(result, backend),
         ]
     return {FILE_NAME: "\n".join(lines) + "\n"}
 
@@ -47,6 +64,8 @@ def _command(result: Result, trial: TrialInfo, name: str) -> list[str]:
     lines = [double_quoted(word) for word in words]
     lines.append(_variable(f"{name.upper()}_MODEL", result.models[name].file, before="/models/"))
     for flag in server_flags(result, trial, name):
+        if flag.option == "device" and _backend(result) == "CUDA":
+            continue  # a container has only the cards that it reserves, and numbers them from 0
         lines += [double_quoted(f"--{flag.option}"), _value(name, flag)]
     return ["    command:", *(f"      - {line}" for line in lines)]
 
@@ -80,7 +99,38 @@ def _folder_and_port(result: Result, name: str, models_dir: str) -> list[str]:
     ]
 
 
-def _limits(result: Result, *, gpu: bool) -> list[str]:
+def _backend(result: Result) -> str | None:
+    """Return the backend of the containers' llama.cpp; None for the CPU.
+
+    Emulated cards, and results of before the backend was recorded, get CUDA, as in the case study.
+    """
+    device = result.hardware.device
+    if device.kind == "cpu":
+        return None
+    backend = "CUDA" if device.backend is None else device.backend
+    if backend not in _IMAGE_SUFFIXES:
+        raise UsageError(
+            f"no container image of llama.cpp uses {device.name} through {backend}",
+            remedy="serve it without containers: --format llama-server",
+        )
+    return backend
+
+
+def _device_files(backend: str | None) -> list[str]:
+    """Return the device files of a GPU that is not NVIDIA's, and the groups that may open them."""
+    if backend is None or backend == "CUDA":
+        return []
+    files = _DEVICE_FILES.get(backend, ("/dev/dri",))
+    return [
+        "    devices:",
+        *(f'      - "{file}:{file}"' for file in files),
+        "    group_add:",
+        "      - video",
+        "      - render",
+    ]
+
+
+def _limits(result: Result, backend: str | None) -> list[str]:
     limits, lines = result.host_limits, []
     if limits is not None and limits.n_cpus is not None:
         lines.append(f'          cpus: "{limits.n_cpus}.0"')
@@ -88,12 +138,21 @@ def _limits(result: Result, *, gpu: bool) -> list[str]:
         lines.append(f'          memory: "{limits.ram_per_model_bytes}b"')
     if lines:
         lines.insert(0, "        limits:")
-    if gpu:
+    if backend == "CUDA":
         lines += [
             "        reservations:",
             "          devices:",
             "            - driver: nvidia",
-            "              count: 1",
+            f"              {_cards(result)}",
             "              capabilities: [gpu]",
         ]
     return ["    deploy:", "      resources:", *lines] if lines else []
+
+
+def _cards(result: Result) -> str:
+    """Return which cards a container reserves: the measured ones if they are known, else as many."""
+    gpus = result.hardware.device.gpus or ()
+    indices = [gpu.nvidia_index for gpu in gpus if gpu.nvidia_index is not None]
+    if indices and len(indices) == len(gpus):
+        return f"device_ids: [{', '.join(double_quoted(str(index)) for index in indices)}]"
+    return f"count: {len(result.budget.devices or (None,))}"

@@ -50,12 +50,24 @@ class Flag:
 
 def server_flags(result: Result, trial: TrialInfo, name: str) -> list[Flag]:
     """Return the flags for one model of a trial, without its file and address."""
-    return engine_flags(
+    flags = engine_flags(
         trial.settings[name],
         flash_attention(trial, name),
         cache_ram_mib(result, trial, name),
         on_cpu=result.hardware.device.kind == "cpu",
     )
+    return flags + _gpu_flags(result)
+
+
+def _gpu_flags(result: Result) -> list[Flag]:
+    """Return the flags that keep a server on the GPUs that were measured: a machine may have others."""
+    if result.hardware.device.kind != "gpu":
+        return []
+    gpus = [gpu.device for gpu in result.hardware.device.gpus or ()]
+    flags = device_flags(",".join(gpus)) if gpus else []
+    if result.budget.devices is None:
+        flags.append(Flag("split-mode", "none", "LLAMA_ARG_SPLIT_MODE"))
+    return flags
 
 
 def engine_flags(engine: EngineSettings, flash_attn: str, cache_mib: int, *, on_cpu: bool) -> list[Flag]:
@@ -107,10 +119,9 @@ def address_flags(name: str, host: str, port: str) -> list[Flag]:
 
 
 def device_flags(device: str, rpc_endpoint: str | None = None) -> list[Flag]:
-    """Return the flags that limit a server to one device, by its name in llama.cpp.
+    """Return the flags that limit a server to one device, by its name in llama.cpp, or to several joined by commas.
 
-    Exports leave these flags out, since device names differ between machines. `rpc_endpoint` is the address of an RPC
-    server that offers the device.
+    `rpc_endpoint` is the address of an RPC server that offers the device.
     """
     rpc = [] if rpc_endpoint is None else [Flag("rpc", rpc_endpoint, "LLAMA_ARG_RPC")]
     return [*rpc, Flag("device", device, "LLAMA_ARG_DEVICE")]

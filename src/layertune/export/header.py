@@ -39,6 +39,11 @@ def provenance_lines(result: Result, trial: TrialInfo) -> list[str]:
             f"{name}: {_rate(metrics['tokens_per_s'])} alone{others} "
             f"({workload.n_prompt} prompt + {workload.n_generate} generated tokens)"
         )
+    lines += [
+        f"{name}: {engine.n_parallel} requests at once, with {engine.n_ctx // engine.n_parallel} tokens of context each"
+        for name, engine in trial.settings.items()
+        if engine.n_parallel > 1
+    ]
     lines += price_words(result, trial)
     if trial.vram is not None:
         limit_bytes = result.budget.vram_bytes

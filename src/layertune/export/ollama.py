@@ -17,7 +17,7 @@ from layertune.results.result import Result, TrialInfo
 
 def render_ollama(result: Result, trial: TrialInfo, models_dir: str) -> dict[str, str]:
     """Return the Modelfiles. Raises UsageError if they cannot hold a file name, or ollama cannot run the settings."""
-    environment = _environment(trial)
+    environment = f"{_environment(trial)}{_visible(result)}"
     return {
         f"{name}.Modelfile": "\n".join(
             [
@@ -83,6 +83,13 @@ def _environment(trial: TrialInfo) -> str:
     if chosen["OLLAMA_FLASH_ATTENTION"] == "auto":
         del chosen["OLLAMA_FLASH_ATTENTION"]  # the default of ollama
     return " ".join(f"{variable}={value}" for variable, value in chosen.items())
+
+
+def _visible(result: Result) -> str:
+    """Return the variable that keeps ollama on the measured NVIDIA cards, with a blank before it; else nothing."""
+    gpus = result.hardware.device.gpus or ()
+    indices = [str(gpu.nvidia_index) for gpu in gpus if gpu.nvidia_index is not None]
+    return f" CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES={','.join(indices)}" if indices else ""
 
 
 def _path(result: Result, name: str, models_dir: str) -> str:

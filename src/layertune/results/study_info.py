@@ -30,6 +30,9 @@ def _bare(name: str) -> str:
     return name
 
 
+# Exports put these names into commands.
+GPU_NAME = r"^[A-Za-z0-9]{1,32}$"
+
 FileName = Annotated[str, AfterValidator(_bare)]
 
 
@@ -47,6 +50,13 @@ class StudyInfo(Part):
     llama_cpp: LlamaCpp
 
 
+class GpuInfo(Part):
+    """One GPU of a study: its name in llama.cpp, like CUDA1, and its number for nvidia-smi and containers."""
+
+    device: str = Field(pattern=GPU_NAME)
+    nvidia_index: Count | None = None
+
+
 class DeviceInfo(Part):
     kind: Literal["gpu", "emulated", "cpu"]
     name: str
@@ -54,6 +64,9 @@ class DeviceInfo(Part):
     driver: str | None
     # An emulated card's threads; not in its repr, of which the fingerprints of earlier results are made.
     n_threads: AtLeastOne | None = Field(default=None, repr=False)
+    # Of GPUs only, and of results since these are recorded: llama.cpp's backend, and each GPU in the order of its use.
+    backend: str | None = Field(default=None, repr=False, pattern=GPU_NAME)
+    gpus: list[GpuInfo] | None = Field(default=None, repr=False, min_length=1)
 
 
 class CpuInfo(Part):

@@ -15,6 +15,7 @@ from layertune.space.search_space import SearchSpace
 from layertune.study.estimate import Estimate, estimate
 from layertune.study.facts import StudyFacts, ignore
 from layertune.study.models_on_device import models_of
+from layertune.study.trained_context import with_trained_context
 
 if TYPE_CHECKING:  # slower to import than an estimate takes
     from layertune.results.result import Result
@@ -100,10 +101,12 @@ def open_study(config: StudyConfig, notify: Callable[[str], None] = ignore) -> S
         ModelFileError: a model cannot be read, or does not generate text.
         DeviceError: the device is not here, or nothing is free of it.
         ResultFileError, ConfigError: `search.warm_start` leads to no study of these models.
+        ConfigError: a context is larger than what its model was trained with.
     """
     machine = this_machine()
     config = with_default_threads(config, this_cores().n_compute)
     models = models_of(config)
+    config = with_trained_context(config, models.shapes)
     if models.target.kind == "gpu":
         from layertune.study.default_budget import with_default_budget
 

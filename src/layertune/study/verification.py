@@ -24,7 +24,7 @@ from layertune.units import format_bytes
 from layertune.verify import checklist
 from layertune.verify.checklist_run import ChecklistRun
 from layertune.verify.gauge import Gauge
-from layertune.verify.programs import Program, check_device, find_program
+from layertune.verify.programs import Program, check_device, find_program, other_build
 from layertune.verify.record import Check, Load, PlanCheck, Subject, Verification
 from layertune.verify.servers import GivenServers, OwnServers, Servers
 from layertune.verify.stack import Stack, stack_of, unread
@@ -104,6 +104,8 @@ def _run(
         request.notify(f"waiting for the device: {owner} measures on it")
 
     program = None if request.urls else find_program(request.server)
+    if program is not None and (words := other_build(program, study.result.study.llama_cpp.commit)) is not None:
+        request.warn(words)
     with ExitStack() as open_:
         open_.enter_context(DeviceLease(target, warn=request.warn).held(on_wait))
         ledger = None

@@ -1,6 +1,8 @@
 """The programs that can serve a model, and their command lines for the measured settings."""
 
+import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,10 @@ from layertune.verify.stack import ServedModel
 HOST = "127.0.0.1"
 MADE = Path("build/tools/bin/llama-server")  # make tools
 MODULE = "llama_cpp.server"
+
+# Printed by --version as "(build 1, commit 0c1e570)", before 2026 as "version: 5000 (0c1e570a)".
+_COMMIT = re.compile(r"(?:commit |\()([0-9a-f]{7,40})\b")
+_VERSION_S = 30.0
 
 _RPC_DEVICE = "RPC0"  # ggml-rpc.cpp, ggml_backend_rpc_add_server: a server's first device
 _SERVER_NEEDS = ("fastapi", "uvicorn", "sse_starlette", "starlette_context", "pydantic_settings")
@@ -113,6 +119,30 @@ def find_program(server: Path | None) -> Program:
     raise UsageError(
         "found no llama-server in build/tools/bin or on the PATH, and llama_cpp.server lacks its packages",
         remedy=f"build it with make tools, give --server PATH, or install llama_cpp.server with: {_EXTRA}",
+    )
+
+
+def other_build(program: Program, measured_commit: str) -> str | None:
+    """Return a sentence if a server is of another llama.cpp than the measured one; None if not, or if it is not known.
+
+    Args:
+        program: The server, which is asked for its version.
+        measured_commit: The commit of the measured llama.cpp.
+    """
+    if not isinstance(program, LlamaServer):
+        return None
+    try:
+        command = [str(program.path), "--version"]
+        answer = subprocess.run(command, capture_output=True, timeout=_VERSION_S, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = _COMMIT.search((answer.stderr + answer.stdout).decode(errors="replace"))
+    commit, measured = found[1] if found else "", measured_commit.partition("-")[0]
+    if not commit or not measured or commit.startswith(measured) or measured.startswith(commit):
+        return None
+    return (
+        f"{program.words} is of llama.cpp {commit}, and the study measured {measured}: it may not know an exported "
+        "option, and its memory and speeds may differ"
     )
 
 

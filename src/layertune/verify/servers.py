@@ -26,6 +26,7 @@ _END_S = 20.0
 # The variable that a server reads its API key from: llama.cpp's common/arg.cpp, llama_cpp/server/settings.py.
 _KEY_VARIABLES: Mapping[Dialect, str] = {"llama-server": "LLAMA_API_KEY", "llama_cpp.server": "API_KEY"}
 _LOG_BYTES = 64 * 1024
+_UNKNOWN_OPTION = "error: invalid argument: "
 
 
 class ServerFailed(Exception):
@@ -116,7 +117,8 @@ class OwnServers:
             rpc_endpoint = card_server.endpoint
         # The random suffix distinguishes this server from an orphan of an earlier run on the same port.
         alias, port = f"{model.name}-{secrets.token_hex(4)}", _free_port()
-        device = flags_of_device(self._target, self._gpu, rpc_endpoint)
+        pinned = any(flag.option == "device" for flag in model.flags)  # of the study's GPU: serve what is exported
+        device = [] if pinned else flags_of_device(self._target, self._gpu, rpc_endpoint)
         command, dialect = self._program.command(model, alias, port, device), self._program.dialect
         try:
             self._processes[model.name] = _Process(model, command, dialect, self._api_key)
@@ -195,8 +197,12 @@ class _Process:
             return
         lines = self._lines()
         last_line = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+        # After it, llama-server prints how to see its options (common/arg.cpp).
+        unknown = next((line.strip() for line in lines if line.startswith(_UNKNOWN_OPTION)), None)
+        explained = "" if unknown is None else ": it is older or newer than the llama.cpp that the study measured"
         raise ServerFailed(
-            f"the server of {self._name} ended with {describe_exit(status)}; its last output: {last_line}",
+            f"the server of {self._name} ended with {describe_exit(status)}; its last output: "
+            f"{last_line if unknown is None else unknown}{explained}",
             out_of_memory_line(lines),
         )
 

@@ -150,6 +150,15 @@ def driver_version() -> str | None:
         _shut_down()
 
 
+def card_index(pci_bus_id: str) -> int | None:
+    """Return the number that nvidia-smi and container runtimes give the card at `pci_bus_id`, None if it has none."""
+    try:
+        with _opened(pci_bus_id) as card:
+            return int(pynvml.nvmlDeviceGetIndex(card))
+    except DeviceError:
+        return None
+
+
 def power_limit_w(pci_bus_id: str) -> float | None:
     """Return the current power limit of the card at `pci_bus_id` in watts, None if the driver does not report it."""
     try:

@@ -82,3 +82,15 @@ def test_the_command_line_joins_files_with_commas_and_fixes_one_of_them(
     assert config("c,d.gguf").paths == {"chat": folder / "c,d.gguf"}
     with pytest.raises(UsageError, match="a file without a name"):
         config("b.gguf,")
+
+
+def test_different_files_of_one_name_in_two_models_are_refused(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "model.gguf").write_bytes(b"")
+    table = {"models": {name: {"path": f"{name}/model.gguf"} for name in ("a", "b")}}
+    with pytest.raises(ConfigError, match=r"a and b have different files called model\.gguf.*rename one"):
+        parse_config(table, folder=tmp_path)
+    (tmp_path / "b" / "model.gguf").unlink()
+    (tmp_path / "b" / "model.gguf").hardlink_to(tmp_path / "a" / "model.gguf")
+    assert len(parse_config(table, folder=tmp_path).models) == 2

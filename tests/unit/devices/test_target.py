@@ -23,7 +23,14 @@ def resolved(text: str, inspection: Inspection, *, nvidia: bool = False, has_cud
 def test_auto_is_the_first_gpu_that_llama_cpp_detects() -> None:
     target = resolved("auto", Inspection(BUILD, (RTX,)), nvidia=True)
     assert target == Target(
-        "gpu", RTX.description, RTX.total_bytes, 0, RTX.pci_bus_id, backend="CUDA", free_bytes=RTX.free_bytes
+        "gpu",
+        RTX.description,
+        RTX.total_bytes,
+        0,
+        RTX.pci_bus_id,
+        backend="CUDA",
+        llama_cpp_name="CUDA0",
+        free_bytes=RTX.free_bytes,
     )
 
 

@@ -159,3 +159,13 @@ def _commands(study: Result) -> object:
 
 def _units(study: Result) -> object:
     return [unit_words(text) for text in EXPORTERS["systemd"](study, study.trial(1), MODELS_DIR).values()]
+
+
+def test_two_files_of_one_name_are_refused_since_one_folder_serves_both() -> None:
+    study = result()
+    other = study.models["chat"].model_copy(update={"sha256": "cd"})
+    alike = study.model_copy(update={"models": study.models | {"code": other}})
+    with pytest.raises(UsageError, match=r"chat and code were measured with different files called Qwen.*rename one"):
+        export_files(alike)
+    same = study.model_copy(update={"models": study.models | {"code": study.models["chat"]}})
+    assert "CODE_MODEL=Qwen" in export_files(same)[".env"]

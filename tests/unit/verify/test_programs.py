@@ -10,7 +10,14 @@ from layertune.devices.target import Target
 from layertune.errors import DeviceError, UsageError
 from layertune.export import EXPORTERS
 from layertune.export.flags import device_flags
-from layertune.verify.programs import LlamaCppServer, LlamaServer, check_device, find_program, flags_of_device
+from layertune.verify.programs import (
+    LlamaCppServer,
+    LlamaServer,
+    check_device,
+    find_program,
+    flags_of_device,
+    other_build,
+)
 from layertune.verify.stack import ServedModel, stack_of
 from readers import SHELL, shell_words
 
@@ -98,3 +105,30 @@ def test_llama_cpp_server_has_the_flash_attention_that_was_measured() -> None:
     assert options(code(became=True, flash_attn="auto"))["--flash_attn"] == "true"
     assert options(code(became=False, flash_attn="auto"))["--flash_attn"] == "false"
     assert len(LlamaCppServer().cannot_take(code(became=True, flash_attn="auto"))) == 2
+
+
+@pytest.mark.skipif(SHELL is None, reason="no POSIX shell here")
+@pytest.mark.parametrize(
+    ("printed", "measured", "is_other"),
+    [
+        ("version: 0.5.0-dev (build 1, commit 0c1e570)", "0c1e570-dirty", False),
+        ("version: 0.5.0-dev (build 1, commit 0c1e570a1)", "0c1e570", False),
+        ("version: 5000 (fe92821e)", "0c1e570", True),
+        ("built with GNU 12.2.0 (Debian 12.2.0) for x86_64", "0c1e570", False),
+    ],
+)
+def test_a_server_of_another_llama_cpp_is_named_before_it_starts(
+    printed: str, measured: str, is_other: bool, tmp_path: Path
+) -> None:
+    server = tmp_path / "llama-server"
+    server.write_text(f"#!/bin/sh\necho '{printed}' >&2\n")
+    server.chmod(0o755)
+    words = other_build(LlamaServer(server), measured)
+    assert (words is not None) == is_other
+    if words is not None:
+        assert words.startswith("llama-server is of llama.cpp fe92821e, and the study measured 0c1e570")
+
+
+def test_a_server_that_tells_no_version_is_not_compared(tmp_path: Path) -> None:
+    assert other_build(LlamaServer(tmp_path / "nothing"), "0c1e570") is None
+    assert other_build(LlamaCppServer(), "0c1e570") is None

@@ -64,6 +64,33 @@ def wait_for(servers: OwnServers, endpoint: Endpoint) -> str:
     return asyncio.run(run())
 
 
+def test_an_unknown_option_is_named_and_explained(children: list[psutil.Process]) -> None:
+    printed = "error: invalid argument: --load-mode\n\nto show complete usage, run with -h\n"
+    script = Script(ENDS.format(words=printed))
+    with closing(OwnServers(script, CPU, None, None)) as servers, pytest.raises(ServerFailed) as raised:
+        wait_for(servers, servers.start(CHAT))
+    assert str(raised.value) == (
+        "the server of chat ended with exit status 3; its last output: error: invalid argument: --load-mode: it is "
+        "older or newer than the llama.cpp that the study measured"
+    )
+
+
+def test_the_exported_gpu_is_the_one_that_serves(children: list[psutil.Process]) -> None:
+    seen: list[list[str]] = []
+
+    class Recorded(Script):
+        def command(self, model: ServedModel, alias: str, port: int, device: Sequence[Flag]) -> list[str]:
+            seen.append([flag.value for flag in device])
+            return super().command(model, alias, port, device)
+
+    pinned = replace(CHAT, name="pinned", flags=(*CHAT.flags, Flag("device", "CUDA1")))
+    gpu = Target("gpu", "RTX", vram_bytes=1, gpu_index=0)
+    with closing(OwnServers(Recorded("pass"), gpu, "CUDA0", None)) as servers:
+        servers.start(CHAT)
+        servers.start(pinned)
+    assert seen == [["CUDA0"], []]
+
+
 def test_a_started_server_answers_by_a_unique_name(children: list[psutil.Process]) -> None:
     with closing(OwnServers(Script(SERVES), CPU, None, None)) as servers:
         first = servers.start(CHAT)
