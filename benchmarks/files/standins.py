@@ -4,8 +4,9 @@
 
 Makes stand-ins of Qwen2.5-3B-Instruct and Qwen2.5-Coder-7B-Instruct in FOLDER, 28 GB: random weights, in the sizes that
 llama.cpp would give the files of each type. Plans every pair of files whole on the card, without and with what the
-driver of the recorded GPU takes (studies/gpu-6gib). --measure also measures SETTINGS on the emulated card, which takes
-some minutes: its speeds are this CPU's. Writes standins.json and standins.md next to this file.
+driver of the recorded GPU takes (studies/gpu-6gib). --measure also measures SPLITS and every pair that fits whole next to
+that driver on the emulated card, which takes some minutes: its speeds are this CPU's. Writes standins.json and standins.md
+next to this file, after each setting, and goes on where it was cut off.
 """
 
 import argparse
@@ -34,17 +35,13 @@ GPU_STUDY = HERE.parents[1] / "studies" / "gpu-6gib"
 MODELS = {"chat": "Qwen2.5-3B-Instruct", "code": "Qwen2.5-Coder-7B-Instruct"}
 ALL_LAYERS = {"chat": 37, "code": 29}
 TYPES = ("Q4_K_M", "IQ4_XS", "Q3_K_M", "Q3_K_S", "Q2_K")
-EFFORT = Effort(min_repeats=2, max_repeats=2, target_spread=1.0, repeat_together=False)
+EFFORT = Effort(min_repeats=2, max_repeats=2, target_spread=1.0, together=False)
 WORKLOAD = {"n_prompt": 16, "n_generate": 4}
 
-# Types of chat and code with the layers of each on the card: what fitted the recorded GPU, what fits the emulated card,
-# and the largest pairs of files that fit the recorded GPU whole.
-SETTINGS = (
-    ("Q4_K_M", 37, "Q4_K_M", 18),
-    ("Q4_K_M", 37, "Q4_K_M", 28),
-    ("Q4_K_M", 37, "Q2_K", 29),
-    ("IQ4_XS", 37, "Q3_K_S", 29),
-)
+Layers = tuple[str, int, str, int]  # the types of chat and code with the layers of each on the card
+
+# The pair that does not fit whole: what the study of the recorded GPU picked, and the most that fits the emulated card.
+SPLITS: tuple[Layers, ...] = (("Q4_K_M", 37, "Q4_K_M", 18), ("Q4_K_M", 37, "Q4_K_M", 28))
 
 
 def main() -> None:
@@ -52,14 +49,31 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--measure", action="store_true")
     options = parser.parse_args()
-    study, gpu, output = opened(options.folder), read_result(GPU_STUDY), HERE / "standins.json"
-    found = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
+    study, gpu, kept = opened(options.folder), read_result(GPU_STUDY), HERE / "standins.json"
+    found = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     found |= {"pairs": planned(study), "unknown": unknown(study), "reserved_bytes": reserved_bytes(gpu)}
     found["smaller"] = {name: smaller(study, name) for name in MODELS}
+    write(found, gpu)
     if options.measure:
-        found["measured"] = [measured(study, *each) for each in SETTINGS]
-    output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        with closing(ProcessTrialRunner(trial_context(study))) as runner:
+            runner.prepare(setting(study, *SPLITS[0]))
+            for each in left(found, gpu):
+                found.setdefault("measured", []).append(measured(study, runner, each))
+                write(found, gpu)
+
+
+def write(found: Mapping[str, Any], gpu: Result) -> None:
+    (HERE / "standins.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (HERE / "standins.md").write_text(report(found, gpu), encoding="utf-8")
+
+
+def left(found: Mapping[str, Any], gpu: Result) -> list[Layers]:
+    """Return the settings that are not measured yet."""
+    free_bytes = (gpu.budget.vram_bytes or 0) - found["reserved_bytes"]
+    whole = [each for each in found["pairs"] if each["device_bytes"] <= free_bytes]
+    wanted = [*SPLITS, *((each["chat"], ALL_LAYERS["chat"], each["code"], ALL_LAYERS["code"]) for each in whole)]
+    done = [row["setting"] for row in found.get("measured", ())]
+    return [each for each in wanted if list(each) not in done]
 
 
 def opened(folder: Path) -> Study:
@@ -71,7 +85,7 @@ def opened(folder: Path) -> Study:
         for path, file_type in zip(files, TYPES, strict=True):
             if not path.exists():
                 standin_of(known, file_type, with_imatrix=False).write(path)
-        layers = sorted({each[place] for each in SETTINGS for place in (1, 3) if (place == 1) == (name == "chat")})
+        layers = sorted({ALL_LAYERS[name], *(each[1 if name == "chat" else 3] for each in SPLITS)})
         space = {"n_gpu_layers": layers, "n_ctx": 1024, "n_batch": 128}
         models[name] = {"files": list(map(str, files)), "workload": WORKLOAD, "space": space}
     table = {"device": "emulated:6141MiB", "emulated": {"n_threads": 2}, "host": {"n_cpus": 1}, "models": models}
@@ -124,16 +138,14 @@ def reserved_bytes(gpu: Result) -> int:
     return len(MODELS) * gpu.plan.overhead_bytes + gpu.plan.headroom_bytes
 
 
-def measured(study: Study, chat: str, n_chat: int, code: str, n_code: int) -> dict[str, Any]:
+def measured(study: Study, runner: ProcessTrialRunner, layers: Layers) -> dict[str, Any]:
     """Measure one setting on the emulated card: seconds of each generated token, and tokens/s of the workload."""
-    settings = setting(study, chat, n_chat, code, n_code)
-    with closing(ProcessTrialRunner(trial_context(study))) as runner:
-        runner.prepare(settings)
-        outcome = runner.run(settings, EFFORT)
+    settings = setting(study, *layers)
+    outcome = runner.run(settings, EFFORT)
     if not isinstance(outcome, Measured) or outcome.vram is None:
         raise SystemExit(f"not measured: {settings.as_dict()}: {outcome}")
     return {
-        "setting": [chat, n_chat, code, n_code],
+        "setting": list(layers),
         "peak_bytes": outcome.vram.peak_bytes,
         "disturbances": list(outcome.disturbances),
         "tpot_s": {name: list(each.samples.tpot_s) for name, each in outcome.models.items()},
@@ -207,18 +219,22 @@ def marked(n_bytes: int, budget_bytes: int, reserved: int) -> str:
 
 
 def measured_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    n_split, first = rows[0]["setting"][3], median(rows[0]["tpot_s"]["code"])
     lines = [
         "Measured on the emulated card of 6141 MiB with two threads, next to one host thread: EMULATED, the speeds are",
-        f"those of a CPU. {WORKLOAD['n_prompt']} + {WORKLOAD['n_generate']} tokens, the median of two repetitions.",
+        f"those of a CPU. {WORKLOAD['n_prompt']} + {WORKLOAD['n_generate']} tokens, the median of two repetitions, each",
+        f"model alone. The last factor is that of a token of the code model, next to Q4_K_M with {n_split} layers.",
         "",
-        "| chat | code | MiB | chat: s per token | code: s per token | chat: tokens/s | code: tokens/s | disturbed |",
-        "|---|---|--:|--:|--:|--:|--:|---|",
+        "| chat | code | MiB | chat: s per token | code: s per token | chat: tokens/s | code: tokens/s | code, times"
+        " as fast | disturbed |",
+        "|---|---|--:|--:|--:|--:|--:|--:|---|",
     ]
     for row in rows:
         chat, n_chat, code, n_code = row["setting"]
         cells = [f"{chat}, {n_chat} of 37 layers", f"{code}, {n_code} of 29 layers", mib(row["peak_bytes"])]
         cells += [f"{median(row[each][name]):.3f}" for each in ("tpot_s", "tokens_per_s") for name in MODELS]
-        lines.append("| " + " | ".join([*cells, "yes" if row["disturbances"] else "no"]) + " |")
+        cells += [f"{first / median(row['tpot_s']['code']):.2f}", "yes" if row["disturbances"] else "no"]
+        lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 

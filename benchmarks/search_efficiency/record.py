@@ -2,9 +2,9 @@
 
     python benchmarks/search_efficiency/record.py benchmarks/search_efficiency/smollm2-gemma3.toml
     python benchmarks/search_efficiency/record.py benchmarks/search_efficiency/gemma3-qwen05b.toml
-    python benchmarks/search_efficiency/record.py benchmarks/search_efficiency/smollm2-gemma3-files.toml
+    python benchmarks/search_efficiency/record.py benchmarks/search_efficiency/smollm2-gemma3-files.toml --visits 3 --joint 12
 
-Takes half an hour to an hour, on a quiet machine: the speeds are this CPU's. Measured cells are kept in
+Takes up to an hour, on a quiet machine: the speeds are this CPU's. Measured cells are kept in
 build/search_efficiency/, so that a recording that was cut off goes on where it was; at the end tables/NAME.json.gz is
 written next to this file. --quick measures the first cells only and writes no table. design.py says which cells.
 """
@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 from time import monotonic
 
-from design import PlannedCell, design
+from design import N_JOINT, N_VISITS, PlannedCell, design
 from pydantic import TypeAdapter
 
 from layertune.config import StudyConfig, load_config
@@ -49,11 +49,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("config", type=Path)
     parser.add_argument("--quick", action="store_true", help=f"measure {N_QUICK} cells, anew, and write no table")
+    parser.add_argument("--visits", type=int, default=N_VISITS, help="how often every engine is measured")
+    parser.add_argument("--joint", type=int, default=N_JOINT, help="how many further pairs are measured")
     options = parser.parse_args()
     config = load_config(options.config)
     write_standins(config)
     study = open_study(config)
-    planned = design(engines(study.space), config.seed)
+    planned = design(engines(study.space), config.seed, options.visits, options.joint)
     log = BUILD / (f"{config.name}.quick.jsonl" if options.quick else f"{config.name}.cells.jsonl")
     if options.quick:
         log.unlink(missing_ok=True)
