@@ -22,7 +22,7 @@ from rows import counts
 
 HERE = Path(__file__).resolve().parent
 N_TRIALS = 60
-FIELDS = [Field("smollm2-gemma3-files", None, cap, with_vram=False) for cap in (0.5, 0.65, 0.75, 0.9)]
+FIELDS = [Field("smollm2-gemma3-files", None, cap, with_vram=False, all_layers=True) for cap in (0.5, 0.65, 0.75, 0.9)]
 
 
 def main() -> None:

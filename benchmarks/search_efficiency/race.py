@@ -9,6 +9,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from between import with_all_layers
 from opponents import gp, nsga2
 from optuna.storages import InMemoryStorage
 from truth import Truth, whole_bytes
@@ -49,6 +50,7 @@ class Field:
         cap: The card's size as a share of what both models' first files need whole.
         with_vram: Whether peak memory is an objective next to the speeds.
         one_file: Whether only the first file of each model is searched.
+        all_layers: Whether the layers between the recorded ones are searched, too.
     """
 
     table: str
@@ -56,6 +58,7 @@ class Field:
     cap: float
     with_vram: bool
     one_file: bool = False
+    all_layers: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,7 @@ def balanced(trials: Sequence[FinishedTrial], table: RecordedTable, race: Race) 
 @cache
 def opened(field: Field) -> tuple[RecordedTable, Truth]:
     recorded = load_table(TABLES / f"{field.table}.json.gz")
+    recorded = with_all_layers(recorded) if field.all_layers else recorded
     dimensions = tuple(replace(each, values=searched(field, each)) for each in recorded.dimensions)
     table = replace(recorded, dimensions=dimensions)
     return table, Truth(table, cap_bytes(table, field.cap), with_vram=field.with_vram)

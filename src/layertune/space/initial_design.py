@@ -33,18 +33,24 @@ def extreme_settings(space: SearchSpace, planner: Planner, capacities: Sequence[
     """Return the ends of each trade-off.
 
     These are, in this order: the smallest setting; the same with the most threads, where threads are searched; and for
-    each model and each of its files, as many of its layers on the device as fit next to the other models' smallest
-    settings. On several devices that is by the first tensor_split that holds so many layers.
+    each place in the lists of files, and each model, as many layers of its file there on the device as fit next to the
+    other models' files of that place, which have the fewest layers. So each of these trials measures one file of every
+    model, and together they measure both ends of each file's curve. On several devices the layers are split by the
+    first tensor_split that holds so many.
     """
     smallest = space.smallest()
     most_threads = {each.name: max(each.values) for each in space.dimensions if each.field == "n_threads"}
-    found = list(dict.fromkeys([smallest, space.settings(space.params(smallest) | most_threads)]))
-    for dimension in space.dimensions:
-        if dimension.field != "n_gpu_layers":
-            continue
-        files = space.files(dimension.model)
-        for file in files if len(dimension.values) > 1 else files[1:]:
-            splits = space.over_devices(space.with_file(smallest, dimension.model, file), dimension.model)
+    found = [smallest, space.settings(space.params(smallest) | most_threads)]
+    layers = [each for each in space.dimensions if each.field == "n_gpu_layers"]
+    for place in range(max(len(space.files(name)) for name in space.models)):
+        fewest = smallest
+        for name in space.models:
+            files = space.files(name)
+            fewest = space.with_file(fewest, name, files[place % len(files)])
+        for dimension in layers:
+            if place >= len(space.files(dimension.model)):
+                continue
+            splits = space.over_devices(fewest, dimension.model)
             fitting = (
                 settings
                 for n_gpu_layers in sorted(dimension.values, reverse=True)
@@ -52,4 +58,4 @@ def extreme_settings(space: SearchSpace, planner: Planner, capacities: Sequence[
                 if planner.plan(settings := split.with_layers(dimension.model, n_gpu_layers)).fits(*capacities)
             )
             found.append(next(fitting, smallest))
-    return found
+    return list(dict.fromkeys(found))

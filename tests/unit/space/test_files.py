@@ -70,6 +70,20 @@ def test_baselines_have_the_first_file_and_the_initial_design_has_all() -> None:
     assert layers["large.gguf"] > 0
 
 
+def test_the_initial_design_measures_a_file_of_every_model_in_each_trial_and_both_ends_of_each_file() -> None:
+    names = ("small.gguf", "large.gguf")
+    memories = {name: memory(f"chat/{name}") for name in names}
+    shapes = {f"{model}/{name}": SHAPES[f"chat/{name}"] for model in ("chat", "code") for name in names}
+    models = {name: {"files": list(names), "space": {"n_ctx": 1024}} for name in ("chat", "code")}
+    both = parse_config({"models": models}, source="test", folder=Path())
+    space = SearchSpace.of(both, {key: each.n_layer for key, each in shapes.items()}, n_threads=1)
+    planner = Planner({name: FilesMemory(memories) for name in models}, Overhead(0, "none"), 2)
+    design = [space.canonical(each) for each in extreme_settings(space, planner, (CAPACITY_BYTES,))]
+    ends = {(name, each[name].file, each[name].n_gpu_layers > 0) for each in design for name in models}
+    assert ends == {(name, file, on_device) for name in models for file in names for on_device in (False, True)}
+    assert len(design) == 1 + 2 * 2
+
+
 def test_the_least_setting_is_of_the_smallest_file() -> None:
     least = LeastSettings(SPACE, FEASIBLE).left([])
     assert least is not None
