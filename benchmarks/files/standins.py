@@ -4,9 +4,9 @@
 
 Makes stand-ins of Qwen2.5-3B-Instruct and Qwen2.5-Coder-7B-Instruct in FOLDER, 28 GB: random weights, in the sizes that
 llama.cpp would give the files of each type. Plans every pair of files whole on the card, without and with what the
-driver of the recorded GPU takes (studies/gpu-6gib). --measure also measures SPLITS and every pair that fits whole next to
-that driver on the emulated card, which takes some minutes: its speeds are this CPU's. Writes standins.json and standins.md
-next to this file, after each setting, and goes on where it was cut off.
+driver of the recorded GPU takes (studies/gpu-6gib). --measure also measures SPLITS and every pair that fits whole next
+to that driver on the emulated card, which takes some minutes: its speeds are this CPU's. Writes standins.json and
+standins.md next to this file, after each setting, and goes on where it was cut off.
 """
 
 import argparse
@@ -222,8 +222,8 @@ def measured_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     n_split, first = rows[0]["setting"][3], median(rows[0]["tpot_s"]["code"])
     lines = [
         "Measured on the emulated card of 6141 MiB with two threads, next to one host thread: EMULATED, the speeds are",
-        f"those of a CPU. {WORKLOAD['n_prompt']} + {WORKLOAD['n_generate']} tokens, the median of two repetitions, each",
-        f"model alone. The last factor is that of a token of the code model, next to Q4_K_M with {n_split} layers.",
+        f"those of a CPU. {WORKLOAD['n_prompt']} + {WORKLOAD['n_generate']} tokens, the median of two repetitions.",
+        f"Each model runs alone. The last factor is of a token of the code model, compared with {n_split} layers.",
         "",
         "| chat | code | MiB | chat: s per token | code: s per token | chat: tokens/s | code: tokens/s | code, times"
         " as fast | disturbed |",

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -63,13 +64,15 @@ class Field:
 
 @dataclass(frozen=True)
 class Race:
-    """Who searches where; `planned` is whether the search knows beforehand what fits."""
+    """Who searches where; `planned` is whether the search knows beforehand what fits. It ends at the last of SHARES if
+    nothing but the trials to these is wanted (`to_shares_only`)."""
 
     field: Field
     sampler: str
     planned: bool
     seed: int
     n_trials: int
+    to_shares_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,14 @@ def run(race: Race) -> Run:
     runner, watch = ReplayRunner(table, cap_bytes(table, race.field.cap), race.seed), Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         search = opened_search(table, race, Path(folder))
-        search.run(runner, watch.on_event)
+
+        def on_event(event: Event) -> None:
+            watch.on_event(event)
+            if race.to_shares_only and isinstance(event, TrialFinished) and truth.share(runner.ran) >= SHARES[-1]:
+                raise _Reached
+
+        with suppress(_Reached):
+            search.run(runner, on_event)
         stop = stopping_at(search, len(task(table, race).initial_design))
     trials = search.finished()
     return Run(
@@ -190,6 +200,10 @@ def searched(field: Field, dimension: Dimension) -> tuple[Any, ...]:
 
 def cap_bytes(table: RecordedTable, cap: float) -> int:
     return round(cap * whole_bytes(table))
+
+
+class _Reached(Exception):
+    """The search has found what it was to find."""
 
 
 class Stopwatch:

@@ -2,11 +2,12 @@
 
     python benchmarks/search_efficiency/record.py benchmarks/search_efficiency/smollm2-gemma3.toml
     python benchmarks/search_efficiency/record.py benchmarks/search_efficiency/gemma3-qwen05b.toml
-    python benchmarks/search_efficiency/record.py benchmarks/search_efficiency/smollm2-gemma3-files.toml --visits 3 --joint 12
+    python benchmarks/search_efficiency/record.py benchmarks/search_efficiency/smollm2-gemma3-files.toml
 
 Takes up to an hour, on a quiet machine: the speeds are this CPU's. Measured cells are kept in
 build/search_efficiency/, so that a recording that was cut off goes on where it was; at the end tables/NAME.json.gz is
-written next to this file. --quick measures the first cells only and writes no table. design.py says which cells.
+written next to this file. --quick measures the first cells only and writes no table. design.py says which cells. The last table was recorded with
+--visits 3 --joint 12, in ten minutes.
 """
 
 import argparse
