@@ -6,8 +6,8 @@
 
 Takes up to an hour, on a quiet machine: the speeds are this CPU's. Measured cells are kept in
 build/search_efficiency/, so that a recording that was cut off goes on where it was; at the end tables/NAME.json.gz is
-written next to this file. --quick measures the first cells only and writes no table. design.py says which cells. The last table was recorded with
---visits 3 --joint 12, in ten minutes.
+written next to this file. --quick measures the first cells only and writes no table. design.py says which cells. The
+last table was recorded with --visits 3 --joint 12, in ten minutes.
 """
 
 import argparse
