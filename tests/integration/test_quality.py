@@ -67,20 +67,29 @@ def test_a_text_with_too_few_tokens_is_refused_in_one_sentence(demo_pair: dict[s
 
 
 @pytest.mark.skipif(not PERPLEXITY.exists(), reason="no llama-perplexity here; make tools builds it")
-def test_figures_agree_with_llama_perplexity(demo_pair: dict[str, Path], smaller: Path, tmp_path: Path) -> None:
-    text, kept = shipped_texts({"english": 1.0})[0].content, tmp_path / "logits"
+@pytest.mark.parametrize("name", ["chat", "code"])  # code's vocabulary has a BOS token, chat's has none
+def test_figures_agree_with_llama_perplexity(
+    demo_pair: dict[str, Path], smaller: Path, tmp_path: Path, name: str
+) -> None:
+    reference = demo_pair[name]
+    candidate = Candidate(smaller) if name == "chat" else Candidate(reference, "q4_0", "q4_0")
+    text, kept = shipped_texts({"english": 1.0})[0].content[:6000], tmp_path / "logits"
     file = tmp_path / "text.txt"
     file.write_text(text, encoding="utf-8")
     common = ["-f", file, "-c", "512", "-b", "512", "-ub", "128", "-t", "2", "-ngl", "0", "--kl-divergence-base", kept]
-    subprocess.run([PERPLEXITY, "-m", demo_pair["chat"], *common], check=True, capture_output=True)
+    subprocess.run([PERPLEXITY, "-m", reference, *common], check=True, capture_output=True)
+    caches = ["-ctk", candidate.type_k, "-ctv", candidate.type_v]
     compared = subprocess.run(
-        [PERPLEXITY, "-m", smaller, *common, "--kl-divergence"], check=True, capture_output=True, text=True
+        [PERPLEXITY, "-m", candidate.path, *common, *caches, "--kl-divergence"],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
     theirs = {name: float(found[1]) for name, pattern in _PATTERNS.items() if (found := re.search(pattern, compared))}
 
     scoring = Scoring(n_threads=2, n_first=256, least_tokens=10**6, most_tokens=10**6)
     (ours,) = measure_quality(
-        Candidate(demo_pair["chat"]), [Candidate(smaller)], scoring, [Text("english", text)], cache=tmp_path
+        Candidate(reference), [candidate], scoring, [Text("english", text)], cache=tmp_path
     ).qualities
     assert isinstance(ours, FileQuality)
     divergence = ours.total.divergence

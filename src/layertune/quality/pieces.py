@@ -31,10 +31,13 @@ class Piece:
 
 
 def pieces_of(kind: str, tokens: Tokens, n_bytes: NDArray[np.int64], bos: int | None, n_ctx: int) -> Iterator[Piece]:
-    """Cut a text into contexts, as llama-perplexity does: each one's first token is replaced by BOS.
+    """Cut a text into contexts, as llama-perplexity does: BOS precedes the text and replaces each further context's
+    first token.
 
     The last one may be shorter.
     """
+    if bos is not None:
+        tokens, n_bytes = np.insert(tokens, 0, bos), np.insert(n_bytes, 0, 0)
     ends = np.cumsum(n_bytes)
     for number, start in enumerate(range(0, len(tokens), n_ctx)):
         part = slice(start, start + n_ctx)

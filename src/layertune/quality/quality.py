@@ -18,7 +18,7 @@ from layertune.quality.scoring import Candidate, Item, Job, Progress, Refused, S
 from layertune.quality.scoring_process import Answer, score
 from layertune.quality.texts import Text, shipped_texts
 
-_VERSION = 1  # changes when the method or the form of an entry does
+_VERSION = 2  # changes when the method or the form of an entry does
 _VISIBLE_FLOORS = 2
 _SCORED: TypeAdapter[Scored] = TypeAdapter(Scored)
 

@@ -13,10 +13,11 @@ def pieces(kind: str, n_tokens: int, n_bytes: int = 4, bos: int | None = 7) -> l
     return list(pieces_of(kind, tokens, np.full(n_tokens, n_bytes), bos, SCORING.n_ctx))
 
 
-def test_each_context_begins_with_bos_in_place_of_its_first_token() -> None:
+def test_bos_precedes_the_text_and_replaces_the_first_token_of_each_further_context() -> None:
     one, two = pieces("code", 700)
-    assert (one.tokens[0], one.tokens[1], len(one.tokens)) == (7, 1, 512)
-    assert (two.tokens[0], two.tokens[1], len(two.tokens)) == (7, 513, 188)
+    assert (one.tokens[0], one.tokens[1], len(one.tokens)) == (7, 0, 512)
+    assert (two.tokens[0], two.tokens[1], len(two.tokens)) == (7, 512, 189)
+    assert (one.end_byte, two.end_byte) == (511 * 4, 700 * 4)
     assert pieces("code", 700, bos=None)[1].tokens[0] == 512
 
 
@@ -39,5 +40,5 @@ def test_one_text_gives_all_tokens() -> None:
 def test_another_model_is_scored_on_the_same_bytes() -> None:
     reference, _ = stages(pieces("korean", 5000, n_bytes=2), SCORING)
     other = same_bytes(pieces("korean", 3000, n_bytes=5), reference, SCORING)
-    assert reference[-1].end_byte == 5 * 512 * 2
-    assert sum(len(piece.tokens) for piece in other) == 5 * 512 * 2 // 5
+    assert reference[-1].end_byte == (5 * 512 - 1) * 2
+    assert sum(piece.n_bytes.sum() for piece in other) == (5 * 512 - 1) * 2 // 5 * 5
