@@ -75,8 +75,15 @@ def layertune(cell: Cell, seed: int) -> Samples:
     if not isinstance(outcome, Measured):
         raise SystemExit(f"the trial of {cell} was not measured: {outcome}")
     clocked = outcome.models["model"].samples
-    rates = (clocked.pp_tokens_per_s, clocked.tg_tokens_per_s, clocked.tokens_per_s)
+    decode = clocked.decode_tokens_per_s  # llama-bench does not sample
+    rates = (clocked.pp_tokens_per_s, decode, _of_workload(cell, clocked.pp_tokens_per_s, decode))
     return Samples(*rates, use.window_s, taken_cores(use))
+
+
+def _of_workload(cell: Cell, pp: Sequence[float], tg: Sequence[float]) -> tuple[float, ...]:
+    """Return the tokens/s of the workload for each repetition, from its speeds."""
+    speeds = zip(pp, tg, strict=True)
+    return tuple(cell.n_generate / (cell.n_prompt / each + cell.n_generate / other) for each, other in speeds)
 
 
 def llama_bench(cell: Cell) -> Samples:

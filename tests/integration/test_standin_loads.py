@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from layertune.engine import library, timing
 from layertune.engine.context import Context
 from layertune.engine.model import Model
+from layertune.engine.sampling import Sampler
 from layertune.models.known_models import KnownModel
 from layertune.models.standin import known_standin
 from layertune.settings import EngineSettings
@@ -26,11 +28,35 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 def test_a_stand_in_generates_finite_logits_that_are_not_all_the_same(model: Model) -> None:
     context = Context(model, EngineSettings(n_gpu_layers=0, n_ctx=256, n_batch=64, n_ubatch=64, n_threads=1))
-    timing.run(context, timing.Request.random(64, 16, model.n_vocab, np.random.default_rng(0)))
+    sampler = Sampler(0)
+    timed = timing.run(context, sampler, timing.Request.random(64, 16, model.n_vocab, np.random.default_rng(0)))
     logits = context.logits()
     assert np.isfinite(logits).all()
     assert logits.std() > 0
+    assert timed.decode_tokens_per_s > timed.tg_tokens_per_s  # the latter includes sampling
+    sampler.close()
     context.close()
+
+
+def test_the_samplers_choose_among_the_tokens_that_llama_server_s_defaults_keep(model: Model) -> None:
+    context = Context(model, EngineSettings(n_gpu_layers=0, n_ctx=256, n_batch=64, n_ubatch=64, n_threads=1))
+    context.prefill(np.arange(64, dtype=np.int32))
+    sampler = Sampler(1)
+    sampled = {sampler.sample(context) for _ in range(500)}
+    assert 1 < len(sampled)
+    assert sampled <= kept_by_default(context.logits())
+    sampler.close()
+    context.close()
+
+
+def kept_by_default(logits: NDArray[np.float32]) -> set[int]:
+    """Return the tokens that top-k 40, top-p 0.95 and min-p 0.05 keep, in this order."""
+    order = np.argsort(-logits)[:40]
+    probabilities = np.exp(logits[order] - logits[order[0]])
+    probabilities /= probabilities.sum()
+    order = order[: int(np.searchsorted(np.cumsum(probabilities), 0.95)) + 1]
+    likely = probabilities[: len(order)] >= 0.05 * probabilities[0]
+    return set(map(int, order[likely]))
 
 
 def test_any_text_tokenizes_and_comes_back(model: Model) -> None:

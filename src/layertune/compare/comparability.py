@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from layertune.errors import UnlikeStudies
 from layertune.prediction import Prediction
 from layertune.results.result import DeviceInfo, Result
+from layertune.results.study_info import GENERATION_WORDS
 from layertune.units import GIB, format_bytes
 
 
@@ -24,7 +25,7 @@ def refuse_unlike(first_label: str, first: Result, label: str, other: Result | P
     if why is not None:
         raise UnlikeStudies(
             f"{first_label} and {label} cannot be compared: {why}",
-            remedy="compare studies of the same model files and workload",
+            remedy="compare studies of the same model files and workload, measured by the same layertune",
         )
 
 
@@ -42,12 +43,15 @@ def _unlike(first: Result, other: Result | Prediction) -> Iterator[str]:
         if not _digests(first, name) & _digests(other, name):
             hashes = f"{model.sha256[:12]}… and {other.models[name].sha256[:12]}…"
             yield f"{name} is another file ({model.file} and {other.models[name].file}, sha256 {hashes})"
+    mine, theirs = (GENERATION_WORDS[each.study.generation] for each in (first, other))
+    if mine != theirs:
+        yield f"a generated token is {mine} in the first, and {theirs} in the other"
     for name, load in first.workload.items():
-        theirs = other.workload[name]
-        if load != theirs:
+        their_load = other.workload[name]
+        if load != their_load:
             yield (
                 f"{name}'s workload is {load.n_prompt} prompt + {load.n_generate} generated tokens "
-                f"and {theirs.n_prompt} + {theirs.n_generate}"
+                f"and {their_load.n_prompt} + {their_load.n_generate}"
             )
 
 

@@ -25,6 +25,7 @@ class Context:
     Attributes:
         buffers: The sizes of its buffers by device, as llama.cpp logged them.
         flash_attn: Whether it uses flash attention; None if llama.cpp did not log its choice for `auto`.
+        pointer: llama.cpp's `llama_context *`; None after `close`.
     """
 
     def __init__(self, model: Model, settings: EngineSettings, n_outputs: int | None = None) -> None:
@@ -43,14 +44,14 @@ class Context:
         self._n_batch = settings.canonical(n_layer=settings.n_gpu_layers).n_batch
         self._n_vocab = model.n_vocab
         mark = library.log().mark()
-        self._pointer: Any = self._llama_cpp.llama_init_from_model(model.pointer, self._parameters(settings, n_outputs))
+        self.pointer: Any = self._llama_cpp.llama_init_from_model(model.pointer, self._parameters(settings, n_outputs))
         lines = library.log().since(mark)
-        if not self._pointer:
+        if not self.pointer:
             detail = library.log().first_error_since(mark) or "llama.cpp did not create the context"
             raise EngineRefused(refused_stage(lines), detail)
         self.buffers = read_buffers(lines, model.buffer_names)
         self.flash_attn = read_flash_attention(lines, settings.flash_attn)
-        self._memory = self._llama_cpp.llama_get_memory(self._pointer)
+        self._memory = self._llama_cpp.llama_get_memory(self.pointer)
 
     def _parameters(self, settings: EngineSettings, n_outputs: int | None) -> Any:
         """Return llama-server's parameters (tools/server/server-context.cpp, load_model), not llama_cpp's defaults."""
@@ -106,11 +107,11 @@ class Context:
 
     def synchronize(self) -> None:
         """Wait until the device has finished all work of this context."""
-        self._llama_cpp.llama_synchronize(self._pointer)
+        self._llama_cpp.llama_synchronize(self.pointer)
 
     def logits(self) -> NDArray[np.float32]:
         """Return a copy of the last token's logits, shape (n_vocab,)."""
-        pointer = self._llama_cpp.llama_get_logits_ith(self._pointer, -1)
+        pointer = self._llama_cpp.llama_get_logits_ith(self.pointer, -1)
         return np.ctypeslib.as_array(pointer, shape=(self._n_vocab,)).copy()
 
     def scored(self, tokens: Tokens, first: int) -> Iterator[NDArray[np.float32]]:
@@ -131,14 +132,14 @@ class Context:
             asked = ((positions >= first) & (positions < len(tokens) - 1)).astype(np.int8)
             self._decode(tokens[positions], asked)
             if asked.any():
-                pointer = self._llama_cpp.llama_get_logits(self._pointer)
+                pointer = self._llama_cpp.llama_get_logits(self.pointer)
                 yield from np.ctypeslib.as_array(pointer, shape=(int(asked.sum()), self._n_vocab))
 
     def close(self) -> None:
         """Free the context; a second call does nothing."""
-        if self._pointer:
-            self._llama_cpp.llama_free(self._pointer)
-            self._pointer = None
+        if self.pointer:
+            self._llama_cpp.llama_free(self.pointer)
+            self.pointer = None
 
     def _decode(self, tokens: Tokens, asked: NDArray[np.int8] | None = None) -> None:
         """Decode one batch; `asked` is 1 for each token whose logits are computed, by default the last one."""
@@ -148,7 +149,7 @@ class Context:
         batch = self._llama_cpp.llama_batch_get_one(pointer, len(contiguous))
         if asked is not None:
             batch.logits = asked.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
-        status = self._llama_cpp.llama_decode(self._pointer, batch)
+        status = self._llama_cpp.llama_decode(self.pointer, batch)
         if status != 0:
             detail = library.log().first_error_since(mark) or "no reason given"
             raise EngineRefused("decode", f"llama_decode returned {status}: {detail}")

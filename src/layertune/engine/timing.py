@@ -1,7 +1,9 @@
-"""Times a workload the way llama-bench does (tools/llama-bench/llama-bench.cpp, test_prompt and test_gen).
+"""Times a workload the way llama-bench does (tools/llama-bench/llama-bench.cpp, test_prompt and test_gen), and samples.
 
 Prompt processing (pp) and token generation (tg) are timed separately, each until the device has finished. Before every
-repetition the KV cache is cleared and new tokens are drawn.
+repetition the KV cache is cleared and new tokens are drawn. A generated token takes as long as in llama-server: it is
+decoded, and the server's default samplers run over the logits. llama-bench does not sample, so the time of decoding
+alone is kept next to it.
 """
 
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from time import perf_counter_ns
 import numpy as np
 
 from layertune.engine.context import Context, Tokens
+from layertune.engine.sampling import Sampler
 
 _NS_PER_S = 1e9
 
@@ -38,7 +41,8 @@ class Timing:
         n_generate: Tokens generated after it.
         prompt_ns: Time to process the prompt.
         first_token_ns: Time from the call until the first token is chosen.
-        generate_ns: Time to generate the tokens.
+        generate_ns: Time to generate the tokens: to decode them, and to sample after each.
+        decode_ns: The part of it that llama.cpp decodes.
     """
 
     n_prompt: int
@@ -46,6 +50,7 @@ class Timing:
     prompt_ns: int
     first_token_ns: int
     generate_ns: int
+    decode_ns: int
 
     @property
     def pp_tokens_per_s(self) -> float:
@@ -56,6 +61,11 @@ class Timing:
     def tg_tokens_per_s(self) -> float:
         """Token generation speed: n_generate / generation time."""
         return self.n_generate * _NS_PER_S / self.generate_ns
+
+    @property
+    def decode_tokens_per_s(self) -> float:
+        """Token generation speed without sampling, llama-bench's tg: n_generate / decoding time."""
+        return self.n_generate * _NS_PER_S / self.decode_ns
 
     @property
     def ttft_s(self) -> float:
@@ -73,8 +83,10 @@ class Timing:
         return self.n_generate * _NS_PER_S / (self.prompt_ns + self.generate_ns)
 
 
-def run(context: Context, request: Request) -> Timing:
+def run(context: Context, sampler: Sampler, request: Request) -> Timing:
     """Clear the context, process the prompt and generate the answer; tg is at the depth of the prompt.
+
+    What is sampled is not decoded: the answer's tokens are drawn before, so no answer ends early.
 
     Raises:
         EngineRefused: llama.cpp stops decoding.
@@ -83,13 +95,17 @@ def run(context: Context, request: Request) -> Timing:
     start_ns = perf_counter_ns()
     context.prefill(request.prompt)
     prompt_ns = perf_counter_ns() - start_ns
-    context.logits().argmax()
+    sampler.sample(context)
     first_token_ns = perf_counter_ns() - start_ns
+    decode_ns = 0
     generate_start_ns = perf_counter_ns()
     for token in request.answer:
+        step_start_ns = perf_counter_ns()
         context.step(int(token))
+        decode_ns += perf_counter_ns() - step_start_ns
+        sampler.sample(context)
     generate_ns = perf_counter_ns() - generate_start_ns
-    return Timing(len(request.prompt), len(request.answer), prompt_ns, first_token_ns, generate_ns)
+    return Timing(len(request.prompt), len(request.answer), prompt_ns, first_token_ns, generate_ns, decode_ns)
 
 
 def prefill_until(context: Context, prompt: Tokens, over: Event) -> None:

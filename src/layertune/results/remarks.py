@@ -10,7 +10,7 @@ from layertune.units import format_bytes, format_duration
 
 def study_remarks(result: Result, interval: str = "±") -> list[str]:
     """Return all sentences that apply. `interval` is the sign of an interval in the table above."""
-    remarks = [finals_words(result, interval), *quality_words(result)]
+    remarks = [finals_words(result, interval), generation_words(result), *quality_words(result)]
     if result.plan is not None:
         remarks.append(plan_words(result.plan))
     remarks += [drift_words(result), disturbance_words(result), *_common_warnings(result)]
@@ -44,6 +44,13 @@ def finals_words(result: Result, interval: str = "±") -> str:
     equals = ", ".join(f"{trial.number} ({trial.tied_with} stands in for it)" for trial in tied)
     left_out = f" Left out, because they are not shown to be better than another: {equals}." if tied else ""
     return f"{chosen}{is_open}{reported} {interval} is the 95 % interval of the median.{left_out}"
+
+
+def generation_words(result: Result) -> str:
+    """Return that an older study did not time sampling; empty for a study that did."""
+    if result.study.generation == "sampled":
+        return ""
+    return "tokens/s include no sampling, as this study is of an older layertune; a server generates more slowly."
 
 
 def _trials(numbers: Sequence[int]) -> str:

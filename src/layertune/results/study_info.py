@@ -41,13 +41,21 @@ class LlamaCpp(Part):
     commit: str
 
 
+# What the time of a generated token includes: decoding alone, or also llama-server's default samplers.
+Generation = Literal["decode", "sampled"]
+GENERATION_WORDS: dict[Generation, str] = {"decode": "decoding alone", "sampled": "decoding and sampling"}
+
+
 class StudyInfo(Part):
+    """A study and what made it. Older results have no `generation`: they timed decoding alone."""
+
     name: str
     created: str
     sampler: str
     seed: Large
     layertune_version: str
     llama_cpp: LlamaCpp
+    generation: Generation = "decode"
 
 
 class GpuInfo(Part):

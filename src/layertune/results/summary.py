@@ -109,6 +109,7 @@ def summarise(
             seed=provenance.seed,
             layertune_version=layertune.__version__,
             llama_cpp=provenance.llama_cpp,
+            generation="sampled",
         ),
         hardware=provenance.hardware,
         models=dict(provenance.models),

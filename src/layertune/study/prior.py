@@ -25,9 +25,14 @@ def read_prior(study: Path, shapes: Mapping[str, ModelShape]) -> dict[str, list[
 
     Raises:
         ResultFileError: the study cannot be read.
-        ConfigError: it measured none of these models.
+        ConfigError: it measured none of these models, or timed no sampling.
     """
     result = read_result(study)
+    if result.study.generation != "sampled":
+        raise ConfigError(
+            f"search.warm_start: {study} is of an older layertune, which timed no sampling",
+            remedy="search once more without search.warm_start, and give the new study",
+        )
     alike = [name for key, shape in shapes.items() if _is_alike(result, name := model_and_file(key)[0], shape)]
     found = {name: observations(result, name) for name in dict.fromkeys(alike)}
     if not any(found.values()):

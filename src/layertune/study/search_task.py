@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from layertune.config.objective import with_floors
+from layertune.results.study_info import GENERATION_WORDS
 from layertune.search.schedule import Schedule
 from layertune.search.task import SearchTask
 from layertune.settings import LEFT_OUT, SplitSettings
@@ -113,6 +114,7 @@ def identity_of(study: StudyFacts) -> dict[str, str]:
             exclude={"reference_every", "max_attempts", "max_time"}
         ),
         "finals": f"{study.config.finals.n_repeats} repetitions a round",
+        "a generated token": GENERATION_WORDS["sampled"],
     }
     if study.config.floors:
         identity["floors"] = ", ".join(map(str, study.config.resolved_floors()))

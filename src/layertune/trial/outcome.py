@@ -22,12 +22,14 @@ class ModelSamples:
 
     Attributes:
         pp_tokens_per_s: Prompt processing speed.
-        tg_tokens_per_s: Token generation speed at the depth of the prompt, timed separately.
+        tg_tokens_per_s: Token generation speed at the depth of the prompt, timed separately. It includes sampling as
+            llama-server does by default, except in studies that have no `decode_tokens_per_s`.
         ttft_s: Time from the call to the first token.
         tokens_per_s: n_generate / (n_prompt / pp + n_generate / tg) of the same repetition.
         tokens_per_s_together: The same while all models run their workloads at once.
         ttft_s_beside_prefill: Time to first token while every other model processes a long prompt.
         tpot_s_beside_prefill: Time per further token in the same state.
+        decode_tokens_per_s: Token generation speed without sampling, as llama-bench measures it.
     """
 
     pp_tokens_per_s: tuple[float, ...]
@@ -37,6 +39,7 @@ class ModelSamples:
     tokens_per_s_together: tuple[float, ...] = ()
     ttft_s_beside_prefill: tuple[float, ...] = ()
     tpot_s_beside_prefill: tuple[float, ...] = ()
+    decode_tokens_per_s: tuple[float, ...] = ()
 
     @property
     def tpot_s(self) -> tuple[float, ...]:

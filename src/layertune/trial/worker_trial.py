@@ -11,6 +11,7 @@ from layertune.devices.host import peak_rss_bytes, reset_peak_rss
 from layertune.devices.host_conditions import Finding
 from layertune.engine import ggml, timing
 from layertune.engine.context import Context
+from layertune.engine.sampling import Sampler
 from layertune.errors import DeviceError
 from layertune.memory.buffers import BufferBytes, device_name
 from layertune.trial import workloads
@@ -123,11 +124,13 @@ class _Trial:
         started_s = perf_counter()
         context = Context(model, task.settings)
         contexts.callback(context.close)
+        sampler = Sampler(self._request.seed)
+        contexts.callback(sampler.close)
         load_s = self._state.weights.load_s(task.name) + perf_counter() - started_s
         # Each model has its own generator, so its tokens do not depend on the other models of the trial.
         generator = np.random.default_rng([self._request.seed, crc32(task.name.encode())])
         self._phases.mark(f"load {task.name}", [*self._names_until(task), task.name])
-        return LoadedModel(task, model, context, load_s, generator)
+        return LoadedModel(task, model, context, sampler, load_s, generator)
 
     def _names_until(self, task: ModelTask) -> list[str]:
         names = [each.name for each in self._request.models]
@@ -256,4 +259,5 @@ def _samples(
         tokens_per_s_together=tuple(each.tokens_per_s for each in together),
         ttft_s_beside_prefill=tuple(each.ttft_s for each in during_prefill),
         tpot_s_beside_prefill=tuple(each.tpot_s for each in during_prefill),
+        decode_tokens_per_s=tuple(each.decode_tokens_per_s for each in alone),
     )

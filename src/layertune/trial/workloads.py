@@ -11,6 +11,7 @@ import numpy as np
 from layertune.engine import timing
 from layertune.engine.context import Context, Tokens
 from layertune.engine.model import Model
+from layertune.engine.sampling import Sampler
 from layertune.memory.buffers import BufferBytes
 from layertune.trial.effort import Effort
 from layertune.trial.messages import ModelTask
@@ -32,6 +33,7 @@ class LoadedModel:
         task: Its file, settings and workload.
         model: Its weights.
         context: Its context.
+        sampler: Chooses its tokens.
         load_s: Seconds to load its weights, possibly for an earlier trial, and to create its context.
         generator: Draws its random tokens.
     """
@@ -39,6 +41,7 @@ class LoadedModel:
     task: ModelTask
     model: Model
     context: Context
+    sampler: Sampler
     load_s: float
     generator: np.random.Generator
 
@@ -49,16 +52,18 @@ class LoadedModel:
 
     def run(self) -> timing.Timing:
         """Run and time the whole workload."""
-        return timing.run(self.context, self._request(self.task.n_prompt, self.task.n_generate))
+        return timing.run(self.context, self.sampler, self._request(self.task.n_prompt, self.task.n_generate))
 
     def run_first_tokens(self) -> timing.Timing:
         """Run and time the workload's prompt and the first tokens of its answer."""
-        return timing.run(self.context, self._request(self.task.n_prompt, min(self.task.n_generate, _N_FIRST_TOKENS)))
+        return timing.run(
+            self.context, self.sampler, self._request(self.task.n_prompt, min(self.task.n_generate, _N_FIRST_TOKENS))
+        )
 
     def fill_buffers(self) -> None:
         """Let all buffers grow to full size: decode one full physical batch, the largest graph, and a few tokens."""
         n_prompt = min(self.task.settings.n_ubatch, self._n_ctx_slot() - _N_WARM_UP_TOKENS)
-        timing.run(self.context, self._request(n_prompt, _N_WARM_UP_TOKENS))
+        timing.run(self.context, self.sampler, self._request(n_prompt, _N_WARM_UP_TOKENS))
 
     def long_prompt(self) -> Tokens:
         """Draw a prompt that fills a whole slot."""

@@ -24,14 +24,19 @@ def other_workload() -> Result:
     return changed(workload=FIRST.workload | {"chat": WorkloadInfo(n_prompt=512, n_generate=16)})
 
 
+def older() -> Result:
+    return changed(study=FIRST.study.model_copy(update={"generation": "decode"}))
+
+
 @pytest.mark.parametrize(
     ("other", "words"),
     [
+        (older(), "a generated token is decoding and sampling in the first, and decoding alone in the other"),
         (other_file(), r"code is another file \(code.gguf and code-q8.gguf, sha256 ab… and cdcdcdcdcdcd…\)"),
         (other_workload(), r"chat's workload is 64 prompt \+ 16 generated tokens and 512 \+ 16"),
         (changed(models={"chat": FIRST.models["chat"]}), "the models are chat, code and chat"),
     ],
-    ids=["file", "workload", "models"],
+    ids=["generation", "file", "workload", "models"],
 )
 def test_studies_of_different_models_or_workloads_are_refused_with_the_reason(other: Result, words: str) -> None:
     with pytest.raises(UnlikeStudies, match=f"^a and b cannot be compared: {words}") as caught:

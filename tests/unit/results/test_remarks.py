@@ -72,3 +72,10 @@ def test_the_time_spent_is_printed_as_shares_of_the_whole_run() -> None:
     assert clock_words(clock) == (
         "Of 1m 40s: 70.0% measuring, 15.0% warm-up, 10.0% loading, 1.0% unloading, 4.0% overhead."
     )
+
+
+def test_an_older_study_says_that_its_speeds_include_no_sampling() -> None:
+    study = result()
+    older = study.model_copy(update={"study": study.study.model_copy(update={"generation": "decode"})})
+    assert "tokens/s include no sampling" in " ".join(study_remarks(older))
+    assert "sampling" not in " ".join(study_remarks(study))

@@ -39,7 +39,15 @@ def test_a_result_survives_being_written_and_read(tmp_path: Path) -> None:
 def test_a_result_has_the_fields_of_the_design(tmp_path: Path) -> None:
     data = json.loads(result().model_dump_json())
     assert data["schema_version"] == 1
-    assert data["study"].keys() == {"name", "created", "sampler", "seed", "layertune_version", "llama_cpp"}
+    assert data["study"].keys() == {
+        "name",
+        "created",
+        "sampler",
+        "seed",
+        "layertune_version",
+        "llama_cpp",
+        "generation",
+    }
     assert data["hardware"].keys() == {"fingerprint", "device", "cpu", "ram_bytes"}
     metric = data["trials"][1]["metrics"]["chat"]["tokens_per_s"]
     assert metric.keys() == {"median", "mad", "n", "samples", "low", "high"}

@@ -46,6 +46,12 @@ def test_a_study_of_none_of_the_models_is_refused(tmp_path: Path) -> None:
         read_prior(written(tmp_path, result()), {"third": shape()})
 
 
+def test_a_study_that_timed_no_sampling_is_refused(tmp_path: Path) -> None:
+    older = result().study.model_copy(update={"generation": "decode"})
+    with pytest.raises(ConfigError, match="is of an older layertune, which timed no sampling; search once more"):
+        read_prior(written(tmp_path, result().model_copy(update={"study": older})), {"chat": shape()})
+
+
 def test_a_study_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ResultFileError, match="cannot read"):
         read_prior(tmp_path / "missing", {})

@@ -10,7 +10,10 @@ from layertune.trial.workloads import run_alone, run_during_prefill, run_togethe
 
 
 def timing(tokens_per_s: float) -> Timing:
-    return Timing(n_prompt=1, n_generate=1, prompt_ns=0, first_token_ns=1, generate_ns=round(1e9 / tokens_per_s))
+    generate_ns = round(1e9 / tokens_per_s)
+    return Timing(
+        n_prompt=1, n_generate=1, prompt_ns=0, first_token_ns=1, generate_ns=generate_ns, decode_ns=generate_ns
+    )
 
 
 class FakeContext:
