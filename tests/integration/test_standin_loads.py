@@ -43,7 +43,7 @@ def test_the_samplers_choose_among_the_tokens_that_llama_server_s_defaults_keep(
     context.prefill(np.arange(64, dtype=np.int32))
     sampler = Sampler(1)
     sampled = {sampler.sample(context) for _ in range(500)}
-    assert 1 < len(sampled)
+    assert len(sampled) > 1
     assert sampled <= kept_by_default(context.logits())
     sampler.close()
     context.close()
