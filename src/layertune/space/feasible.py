@@ -73,11 +73,14 @@ class FeasibleSpace:
         plan = self.planner.plan(settings)
         excess: dict[str, float] = {}
         taken = [plan.bytes_on(device) for device in plan.devices]
-        known = [n_bytes + plan.log_error_bytes for n_bytes in taken if n_bytes is not None]
+        on_host = {name: model.devices[HOST].buffers() for name, model in plan.models.items()}
+        shared_bytes = sum(
+            self._limits.shared_bytes(name, settings[name], each) for name, each in on_host.items() if each is not None
+        )
+        known = [n_bytes + plan.log_error_bytes + shared_bytes for n_bytes in taken if n_bytes is not None]
         if self._limits.capacities and len(known) == len(taken):
             excess[VRAM] = float(worst_excess(known, self.capacities))
-        for name, model in plan.models.items():
-            planned = model.devices[HOST].buffers()
+        for name, planned in on_host.items():
             if planned is not None and self._limits.ram_per_model_bytes is not None:
                 excess[f"ram.{name}"] = float(self._limits.ram_excess_bytes(name, settings[name], planned))
         return excess
@@ -178,7 +181,8 @@ class FeasibleSpace:
             return never
         if self._limits.ram_excess_bytes(name, engine, on_host) > 0:
             return never
-        return tuple(min(n_bytes, NEVER) for n_bytes in known)
+        shared_bytes = self._limits.shared_bytes(name, engine, on_host)
+        return tuple(min(n_bytes + shared_bytes, NEVER) for n_bytes in known)
 
 
 def learned_correction(planner: Planner, trials: Sequence[FinishedTrial], limits: Limits) -> Correction | None:

@@ -31,6 +31,7 @@ class Limits:
         ram_per_model_bytes: each model's limit on the host; None if there is none.
         n_processes: how many server processes will hold the models.
         file_bytes: the size of each model's file, by `variant`.
+        shares_ram: whether the device's memory is the machine's RAM, so that what is on the host counts as well.
     """
 
     vram: tuple[int, ...]
@@ -38,6 +39,7 @@ class Limits:
     ram_per_model_bytes: int | None
     n_processes: int
     file_bytes: Mapping[str, int]
+    shares_ram: bool = False
 
     @property
     def vram_bytes(self) -> int | None:
@@ -62,6 +64,10 @@ class Limits:
     def n_models(self) -> int:
         """How many models the study has."""
         return len({model_and_file(key)[0] for key in self.file_bytes})
+
+    def shared_bytes(self, name: str, engine: EngineSettings, on_host: BufferBytes) -> int:
+        """Return what a model's host buffers take of the device's own memory: all of them if it is the RAM."""
+        return resident_bytes(on_host, self.file_bytes[variant(name, engine.file)]) if self.shares_ram else 0
 
     def ram_excess_bytes(self, name: str, engine: EngineSettings, on_host: BufferBytes) -> int:
         """Return by how much a model's host buffers exceed its RAM limit; negative if they keep it."""
@@ -88,7 +94,12 @@ class Limits:
     def _measured(self, settings: SplitSettings, outcome: Measured) -> dict[str, float]:
         excess: dict[str, float] = {}
         if self.capacities and outcome.vram is not None:
-            excess[VRAM] = float(worst_excess(self.deployed(outcome), self.capacities))
+            shared_bytes = sum(
+                self.shared_bytes(name, settings[name], report.buffers.get(HOST, BufferBytes()))
+                for name, report in outcome.models.items()
+            )
+            taken = [n_bytes + shared_bytes for n_bytes in self.deployed(outcome)]
+            excess[VRAM] = float(worst_excess(taken, self.capacities))
         if self.ram_per_model_bytes is not None:
             for name, report in outcome.models.items():
                 on_host = report.buffers.get(HOST, BufferBytes())

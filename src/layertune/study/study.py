@@ -12,6 +12,7 @@ from layertune.devices.host import this_machine
 from layertune.settings import SplitSettings
 from layertune.space.limits import Limits
 from layertune.space.search_space import SearchSpace
+from layertune.study.balanced_splits import with_balanced_splits
 from layertune.study.estimate import Estimate, estimate
 from layertune.study.facts import StudyFacts, ignore
 from layertune.study.models_on_device import models_of
@@ -111,6 +112,7 @@ def open_study(config: StudyConfig, notify: Callable[[str], None] = ignore) -> S
         from layertune.study.default_budget import with_default_budget
 
         config = with_default_budget(config, models.target, notify)
+    config = with_balanced_splits(config, models.shapes, models.budgets_bytes(config))
     space = SearchSpace.of(
         config,
         {name: shape.n_layer for name, shape in models.shapes.items()},
@@ -124,6 +126,7 @@ def open_study(config: StudyConfig, notify: Callable[[str], None] = ignore) -> S
         ram_per_model_bytes=config.host.ram_per_model,
         n_processes=models.n_processes,
         file_bytes={name: shape.file_bytes for name, shape in models.shapes.items()},
+        shares_ram=any(device.shares_ram for device in models.target.devices),
     )
     warm_start = config.search.warm_start
     prior: Mapping[str, Sequence[Observation]] = {}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import small_study
 from layertune.errors import NothingFits
 from layertune.memory import ModelMemory, Planner
+from layertune.memory.buffers import resident_bytes
 from layertune.memory.correction import Correction
 from layertune.memory.placement import TensorInventory
 from layertune.memory.projection import Projection
@@ -163,3 +164,24 @@ def test_what_llama_cpp_s_log_cannot_resolve_is_not_beyond_the_plan() -> None:
     correction = learned_correction(PLANNER, [measured(0, -10), measured(1, 0)], limits(3 * MIB))
     assert correction == Correction(0, 0, 2)
     assert space.corrected(correction).n_settings() == before
+
+
+def test_where_the_device_shares_the_ram_the_host_counts_against_one_budget() -> None:
+    each = small_study.space().smallest().with_layers("chat", 5)
+    plan = PLANNER.plan(each)
+    apart, shared = feasible(3 * MIB), feasible(3 * MIB, shares_ram=True)
+    file_bytes = 2**40  # larger than any model, so that all weights on the host count once
+    on_host = sum(
+        resident_bytes(buffers, file_bytes)
+        for model in plan.models.values()
+        if (buffers := model.devices["host"].buffers()) is not None
+    )
+    assert on_host > 0
+    assert shared.violations(each)[VRAM] == apart.violations(each)[VRAM] + on_host
+    assert shared.n_settings() < apart.n_settings()
+    assert not any(shared.exceeded(found) for found in shared.shuffled(1))
+    outcome = fake_runner.measured(each)
+    on_device = limits(3 * MIB).violations(each, outcome)[VRAM]
+    in_ram = limits(3 * MIB, shares_ram=True).violations(each, outcome)[VRAM]
+    held = [report.buffers["host"] for report in outcome.models.values() if "host" in report.buffers]
+    assert in_ram - on_device == sum(resident_bytes(each, file_bytes) for each in held)
