@@ -39,20 +39,32 @@ def flips(first: Result, other: Result) -> Flips:
     ours, theirs = balanced(first), balanced(other)
     if ours is None or theirs is None:
         return Flips((), "unknown", "no measured trial keeps the budget, so there is no pick to compare")
-    knobs = _changed(ours, theirs)
+    knobs = _changed(first, ours, other, theirs)
     if not knobs:
         return Flips(knobs, "same", "both studies pick the same settings")
     why, reason = _why(ours, theirs, other)
     return Flips(knobs, why, reason)
 
 
-def _changed(ours: TrialInfo, theirs: TrialInfo) -> tuple[Flip, ...]:
+def _changed(first: Result, ours: TrialInfo, other: Result, theirs: TrialInfo) -> tuple[Flip, ...]:
     return tuple(
-        Flip(model, field.name, engine.written(field.name), theirs.settings[model].written(field.name))
-        for model, engine in ours.settings.items()
+        Flip(model, field.name, one.written(field.name), two.written(field.name))
+        for model in ours.settings
+        for one, two in [_with_files(first, ours, other, theirs, model)]
         for field in fields(EngineSettings)
-        if getattr(engine, field.name) != getattr(theirs.settings[model], field.name)
+        if getattr(one, field.name) != getattr(two, field.name)
     )
+
+
+def _with_files(
+    first: Result, ours: TrialInfo, other: Result, theirs: TrialInfo, model: str
+) -> tuple[EngineSettings, EngineSettings]:
+    """Return a model's settings in both, with the names of the files if these differ, also where a study has one."""
+    one, two = ours.settings[model], theirs.settings[model]
+    file, other_file = first.model_of(model, one), other.model_of(model, two)
+    if file.sha256 == other_file.sha256:
+        return replace(one, file=""), replace(two, file="")
+    return replace(one, file=file.file), replace(two, file=other_file.file)
 
 
 def _why(ours: TrialInfo, theirs: TrialInfo, other: Result) -> tuple[Why, str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from layertune.prediction import Prediction
 from layertune.prediction.prediction_file import PredictedSetting
+from layertune.results.qualities import shown_quality
 from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import MeasuredIn, MetricInfo
 from layertune.settings import EngineSettings
@@ -30,12 +31,25 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True)
+class PickedQuality:
+    """The quality of a pick's file and cache types: `quantity` as in the name of an objective, None if unknown."""
+
+    quantity: str
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelPick:
-    """One model of a pick. `together` is None in a prediction, which covers each model alone only."""
+    """One model of a pick.
+
+    `together` is None in a prediction, which covers each model alone only. `quality` is None if the study knows none.
+    """
 
     settings: EngineSettings
     alone: Speed
     together: Speed | None
+    file: str
+    quality: PickedQuality | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +102,7 @@ def summary(label: str, result: Result) -> StudySummary:
         confirmed=any(trial.n_confirming for trial in result.trials),
         n_measured=sum(trial.state == "measured" for trial in result.trials),
         n_front=len(result.pareto),
-        picks={name: _pick(result.trial(number)) for name, number in result.picks.items()},
+        picks={name: _pick(result, result.trial(number)) for name, number in result.picks.items()},
     )
 
 
@@ -106,7 +120,7 @@ def predicted_summary(label: str, prediction: Prediction) -> StudySummary:
         confirmed=False,
         n_measured=0,
         n_front=len(prediction.front),
-        picks={name: _predicted_pick(prediction.front[place]) for name, place in prediction.picks.items()},
+        picks={name: _predicted_pick(prediction, prediction.front[place]) for name, place in prediction.picks.items()},
         predicted=True,
     )
 
@@ -122,27 +136,37 @@ def speed(trial: TrialInfo, model: str, measured_in: MeasuredIn) -> Speed | None
     return None if metrics is None else Speed.of(metrics[model]["tokens_per_s"])
 
 
-def _predicted_pick(setting: PredictedSetting) -> Pick:
+def _predicted_pick(prediction: Prediction, setting: PredictedSetting) -> Pick:
     models = {
         name: ModelPick(
             engine.settings,
             Speed(engine.tokens_per_s.expected, engine.tokens_per_s.low, engine.tokens_per_s.high),
             together=None,
+            file=engine.settings.file or prediction.models[name].file,
         )
         for name, engine in setting.models.items()
     }
     return Pick(None, models, None, setting.planned_bytes)
 
 
-def _pick(trial: TrialInfo) -> Pick:
+def _pick(result: Result, trial: TrialInfo) -> Pick:
     models = {
         name: ModelPick(
             trial.settings[name],
             Speed.of(metrics["tokens_per_s"]),
             Speed.of(metrics["tokens_per_s_together"]) if "tokens_per_s_together" in metrics else None,
+            result.model_of(name, trial.settings[name]).file,
+            _quality(result, name, trial.settings[name]),
         )
         for name, metrics in (trial.metrics or {}).items()
     }
     if trial.vram is None:
         return Pick(trial.number, models, None, None)
     return Pick(trial.number, models, trial.vram.peak_bytes, trial.vram.planned_bytes)
+
+
+def _quality(result: Result, name: str, engine: EngineSettings) -> PickedQuality | None:
+    shown, quality = shown_quality(result, name), result.quality_of(name, engine)
+    if shown is None:
+        return None
+    return PickedQuality(shown.quantity, None if quality is None else quality.value(shown.quantity))

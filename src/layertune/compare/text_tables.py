@@ -1,11 +1,12 @@
 """The tables and sentences of `layertune compare`, as text without any formatting."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 from layertune.compare.cost import Cost, ModelCost
 from layertune.compare.studies import PairComparison, StudyComparison
-from layertune.compare.study_summary import Pick, Speed, StudySummary
+from layertune.compare.study_summary import ModelPick, Pick, PickedQuality, Speed, StudySummary
+from layertune.results.qualities import SHOWN_QUALITIES
 from layertune.results.trial_info import MeasuredIn
 from layertune.settings import EngineSettings
 from layertune.units import format_bytes
@@ -53,7 +54,8 @@ def pick_table(compared: StudyComparison, pick: str) -> TextTable:
     headings = ["study", "trial"]
     for name in names:
         headings += [name, f"{name} tokens/s alone", "together"]
-    rows = [_pick_row(study, study.picks.get(pick), names) for study in compared.studies]
+    with_files = {name for study in compared.studies for name in names if _has_files(study, name)}
+    rows = [_pick_row(study, study.picks.get(pick), names, with_files) for study in compared.studies]
     return TextTable(f"Pick: {pick}", (*headings, "peak VRAM"), tuple(rows))
 
 
@@ -117,22 +119,35 @@ def cost_line(cost: Cost) -> str:
     return f"{cost.smaller} compared with {cost.larger}, {whose}, by {_STAGES[cost.measured_in]}: {parts}."
 
 
-def _pick_row(study: StudySummary, pick: Pick | None, names: Sequence[str]) -> tuple[str, ...]:
+def _has_files(study: StudySummary, name: str) -> bool:
+    return any(pick.models[name].settings.file for pick in study.picks.values() if name in pick.models)
+
+
+def _pick_row(
+    study: StudySummary, pick: Pick | None, names: Sequence[str], with_files: Collection[str]
+) -> tuple[str, ...]:
     label = f"{study.label} (PREDICTED)" if study.predicted else study.label
     if pick is None:
         return (label, *[_NONE] * (1 + 3 * len(names)), _NONE)
     cells = [label, _NONE if pick.trial is None else str(pick.trial)]
     for name in names:
         model = pick.models[name]
-        cells += [_settings(model.settings), speed_words(model.alone), speed_words(model.together)]
+        cells += [_settings(model, with_file=name in with_files), speed_words(model.alone), speed_words(model.together)]
     return (*cells, f"{_bytes(pick.planned_bytes)} planned" if study.predicted else _bytes(pick.peak_bytes))
 
 
-def _settings(engine: EngineSettings) -> str:
-    """Return the settings of `_SHOWN`, and the others that are not the default."""
+def _settings(model: ModelPick, *, with_file: bool) -> str:
+    """Return the settings of `_SHOWN`, the others that are not the default, and what is known of quality."""
+    engine = replace(model.settings, file=model.file if with_file else "")
     shown = [f"{words} {getattr(engine, name)}" for name, words in _SHOWN.items()]
     others = [name for name in _DEFAULTS if name not in _SHOWN and getattr(engine, name) != _DEFAULTS[name]]
-    return " ".join([*shown, *(f"{name} {engine.written(name)}" for name in others)])
+    quality = [] if model.quality is None else [quality_words(model.quality)]
+    return " ".join([*shown, *(f"{name} {engine.written(name)}" for name in others), *quality])
+
+
+def quality_words(quality: PickedQuality) -> str:
+    shown = next(each for each in SHOWN_QUALITIES if each.quantity == quality.quantity)
+    return f"{shown.name} {shown.value_text(quality.value)}"
 
 
 def _percent(cost: ModelCost) -> str:

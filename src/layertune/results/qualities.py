@@ -29,11 +29,13 @@ class ShownQuality:
 
     def text(self, quality: QualityInfo | None) -> str:
         """Return a value for a table, "?" where it is not known."""
-        value = None if quality is None else quality.value(self.quantity)
+        return self.value_text(None if quality is None else quality.value(self.quantity))
+
+    def value_text(self, value: float | None) -> str:
         return "?" if value is None else format(value, self.number_format)
 
 
-_SHOWN = (
+SHOWN_QUALITIES = (
     ShownQuality(KL_DIVERGENCE, "kl_divergence", "KL div.", "KL divergence", ".3g"),
     ShownQuality(BITS_PER_BYTE, "bits_per_byte", "bits/byte", "bits per byte", ".3f"),
     ShownQuality(SCORE, "score", "score", "score", ".6g"),
@@ -46,8 +48,8 @@ def shown_quality(result: Result, name: str) -> ShownQuality | None:
     None where no quality is known.
     """
     measured, objectives = result.quality.get(name, ()), {each.name for each in result.objectives}
-    n_known = {each: sum(info.value(each.quantity) is not None for info in measured) for each in _SHOWN}
-    known = [each for each in _SHOWN if n_known[each]]
+    n_known = {each: sum(info.value(each.quantity) is not None for info in measured) for each in SHOWN_QUALITIES}
+    known = [each for each in SHOWN_QUALITIES if n_known[each]]
     return max(known, key=lambda each: (f"{name}.{each.quantity}" in objectives, n_known[each]), default=None)
 
 

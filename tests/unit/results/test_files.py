@@ -1,6 +1,7 @@
 """A study that searched several files of a model: its result, its front, its exports and its explanation."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from finalists import trial
 from finished_study import result, screened, settings
 from layertune.cli.front import front_json, print_front
+from layertune.compare import compare_studies
+from layertune.compare.text_tables import text_tables
 from layertune.errors import ResultFileError
 from layertune.explain import explain
 from layertune.export import EXPORTERS, export_files
@@ -16,7 +19,7 @@ from layertune.results.price import pick_price_words
 from layertune.results.qualities import shown_quality
 from layertune.results.remarks import study_remarks
 from layertune.results.result import ObjectiveInfo, Result, read_result, write_result
-from two_files import SMALL, priced, two_files, with_file
+from two_files import LARGE, SMALL, priced, two_files, with_file
 
 
 def searched() -> Result:
@@ -148,3 +151,20 @@ def test_the_quality_that_is_an_objective_is_shown() -> None:
         shown = shown_quality(study.model_copy(update={"objectives": objectives}), "chat")
         assert shown is not None
         assert shown.quantity == quantity
+
+
+def test_a_comparison_shows_the_file_of_each_pick_and_its_quality() -> None:
+    two, one = priced(), result(trials=screened()[:1])
+    one = one.model_copy(update={"models": {**one.models, "chat": LARGE}})
+    compared = compare_studies([("two", two), ("one", one)])
+    (_, balanced, *_) = text_tables(compared)
+    of_two, of_one = (row[2] for row in balanced.rows)
+    assert of_two.endswith("file small.gguf KL divergence 0.05")
+    assert of_one.endswith("file large.gguf")
+    (pair,) = compared.pairs
+    assert [(flip.knob, flip.first, flip.other) for flip in pair.flips.knobs if flip.knob == "file"] == [
+        ("file", "small.gguf", "large.gguf")
+    ]
+    pick = asdict(compared)["studies"][0]["picks"]["balanced"]["models"]["chat"]
+    assert pick["quality"] == {"quantity": "kl_divergence", "value": 0.05}
+    assert pick["file"] == "small.gguf"
