@@ -10,6 +10,7 @@ from layertune.errors import UsageError
 from layertune.explain import Explanation, Line, Swap, coexist_or_swap, explain
 from layertune.explain.words import (
     case_words,
+    file_words,
     in_a_row_words,
     memory_source,
     missing_words,
@@ -51,6 +52,8 @@ def print_explanation(result: Result, trial: TrialInfo, explanation: Explanation
         show("")
         show_heading("No further step:")
         show(*map(no_step_words, explanation.no_steps))
+    if explanation.files:
+        show("", *map(file_words, explanation.files))
     show("")
     show_heading("Coexist or swap?")
     words = [missing_words(swap)] if swap.missing else [*map(case_words, swap.cases), *map(in_a_row_words, swap.models)]

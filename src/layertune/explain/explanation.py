@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from layertune.explain.changes import measured_memory, planned_memory, recorded_memory
+from layertune.explain.file_steps import FileStep, file_steps
 from layertune.explain.line import Change, Line, Memory, Over, gives, ordered
 from layertune.explain.measured import measured_change, measured_steps
 from layertune.explain.modelled import ModelledSpeeds
@@ -19,7 +20,7 @@ _REFUSED = "llama.cpp cannot create a context with it"
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """All steps of a trial in order, and the steps that are not possible.
+    """All steps of a trial in order, the steps that are not possible, and the next files.
 
     `on_device` is true if device memory is the scarce one, false if host memory is.
     """
@@ -28,6 +29,7 @@ class Explanation:
     on_device: bool
     lines: tuple[Line, ...]
     no_steps: tuple[NoStep, ...]
+    files: tuple[FileStep, ...] = ()
 
 
 def explain(result: Result, pick: TrialInfo, memory: Mapping[str, EngineMemory]) -> Explanation:
@@ -39,6 +41,7 @@ def explain(result: Result, pick: TrialInfo, memory: Mapping[str, EngineMemory])
         memory: computes plans that the result does not have, by model; models may be missing.
     """
     on_device = result.hardware.device.kind != "cpu"
+    files = tuple(file_steps(result, pick))
     result = result.with_files_of(pick)
     lines: list[Line] = []
     no_steps: list[NoStep] = []
@@ -50,7 +53,7 @@ def explain(result: Result, pick: TrialInfo, memory: Mapping[str, EngineMemory])
         make = _Lines(result, pick, model, engine, on_device=on_device)
         lines += make.measured()
         lines += make.others(wanted, memory.get(model))
-    return Explanation(pick.number, on_device, tuple(ordered(lines, on_device=on_device)), tuple(no_steps))
+    return Explanation(pick.number, on_device, tuple(ordered(lines, on_device=on_device)), tuple(no_steps), files)
 
 
 def engines_to_plan(result: Result, picks: Sequence[TrialInfo]) -> dict[str, list[EngineSettings]]:

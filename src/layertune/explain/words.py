@@ -1,6 +1,7 @@
 """Sentences of an explanation, the same in the report and in the terminal."""
 
 from layertune.explain.coexist import Alone, Case, Swap
+from layertune.explain.file_steps import File, FileStep
 from layertune.explain.line import Change, Gives, Line
 from layertune.explain.steps import NoStep
 from layertune.results.trial_info import MeasuredIn
@@ -41,6 +42,32 @@ def memory_source(line: Line) -> str:
 
 def no_step_words(step: NoStep) -> str:
     return f"{step.model} {step.knob} {'up' if step.up else 'down'}: {step.why}"
+
+
+def file_words(step: FileStep) -> str:
+    """Return what another file of a model gives and costs."""
+    size = "smaller" if step.to.n_bytes < step.before.n_bytes else "larger"
+    what = f"{step.model} with {_file(step.to)} instead of {_file(step.before)}"
+    if step.trial is None:
+        return f"A file {size}: {what}. No trial within the limits has it."
+    changes = [f"{name} {_share(change)}" for name, change in step.speeds.items()]
+    if step.vram_bytes is not None:
+        changes.append(f"peak VRAM {'+' if step.vram_bytes > 0 else ''}{format_bytes(step.vram_bytes)}")
+    return f"A file {size}: {what}. The best trial with it is {step.trial}: {', '.join(changes)}."
+
+
+def _file(file: File) -> str:
+    quality = "" if file.quality is None else f"; quality: {file.quality}"
+    return f"{file.name} ({format_bytes(file.n_bytes)}{quality})"
+
+
+def _share(change: Change) -> str:
+    """Return a change of tokens/s as a share of the pick's, with its interval if there is one."""
+    if change.low is None or change.high is None:
+        return f"{change.share:+.1%} tokens/s ({_change_source(change)})"
+    low, high = change.low / change.before, change.high / change.before
+    unclear = "" if change.clear else ", no clear difference"
+    return f"{change.share:+.1%} tokens/s ({low:+.1%} to {high:+.1%}{unclear})"
 
 
 def missing_words(swap: Swap) -> str:

@@ -7,6 +7,7 @@ from layertune.explain import Alone, Case, Explanation, Line, Swap, coexist_or_s
 from layertune.explain.coexist import Seconds
 from layertune.explain.words import (
     case_words,
+    file_words,
     in_a_row_words,
     memory_source,
     missing_words,
@@ -67,7 +68,7 @@ def _steps(result: Result, source: Source, memory: Mapping[str, EngineMemory]) -
         table(title(gives, on_device=explanation.on_device), headings, [_step_row(source, line) for line in lines])
         for gives, lines in groupby(explanation.lines, key=lambda line: line.gives)
     ]
-    return join([*tables, _no_steps(explanation)])
+    return join([*tables, *(paragraph(file_words(step)) for step in explanation.files), _no_steps(explanation)])
 
 
 def _step_row(source: Source, line: Line) -> list[Html]:

@@ -13,6 +13,7 @@ from layertune.compare import compare_studies
 from layertune.compare.text_tables import text_tables
 from layertune.errors import ResultFileError
 from layertune.explain import explain
+from layertune.explain.words import file_words
 from layertune.export import EXPORTERS, export_files
 from layertune.report import render_report
 from layertune.results.price import pick_price_words
@@ -168,3 +169,21 @@ def test_a_comparison_shows_the_file_of_each_pick_and_its_quality() -> None:
     pick = asdict(compared)["studies"][0]["picks"]["balanced"]["models"]["chat"]
     assert pick["quality"] == {"quantity": "kl_divergence", "value": 0.05}
     assert pick["file"] == "small.gguf"
+
+
+def test_an_explanation_says_what_a_file_smaller_or_larger_gives_and_costs() -> None:
+    study = priced()
+    (larger,) = explain(study, study.trial(1), {}).files
+    (smaller,) = explain(study, study.trial(0), {}).files
+    assert (larger.trial, larger.to.name, smaller.trial, smaller.to.name) == (0, "large.gguf", 1, "small.gguf")
+    assert file_words(smaller).startswith(
+        "A file smaller: chat with small.gguf (1 B; quality: 0.05 (top-1 agreement 93.0%)) instead of large.gguf (2 B; "
+        "quality: the reference). The best trial with it is 1: chat +40.2% tokens/s (+"
+    )
+    assert ", no clear difference)" in file_words(smaller)
+    assert file_words(larger).startswith("A file larger: chat with large.gguf")
+    alone = study.model_copy(update={"trials": [study.trial(1)], "picks": {}, "pareto": [], "prices": []})
+    (unmeasured,) = explain(alone, study.trial(1), {}).files
+    assert file_words(unmeasured).endswith("No trial within the limits has it.")
+    assert "A file larger: chat with large.gguf" in render_report(study)
+    json.dumps(asdict(explain(study, study.trial(0), {})))
