@@ -62,6 +62,31 @@ def test_the_settings_that_fit_are_those_that_fit_one_by_one() -> None:
     assert {each["chat"].file for each in fitting} == {"small.gguf", "large.gguf"}
 
 
+def space_of(*files: str) -> SearchSpace:
+    """The space with the files in this order."""
+    chat = config().models["chat"].model_copy(update={"files": [Path(file) for file in files]})
+    changed = config().model_copy(update={"models": {**config().models, "chat": chat}})
+    return SearchSpace.of(changed, {key: each.n_layer for key, each in SHAPES.items()}, n_threads=1)
+
+
+def test_fit_takes_the_smallest_files_too_where_the_first_do_not_fit_whole() -> None:
+    large_first = space_of("large.gguf", "small.gguf")
+    rules = {each.name: each.settings for each in baselines(large_first, PLANNER, CAPACITY_BYTES, CAPACITY_BYTES)}
+    assert [name for name in rules if "smallest" in name] == ["fit-chat-first-smallest", "fit-code-first-smallest"]
+    for name, settings in rules.items():
+        assert settings is None or settings["chat"].file == ("small.gguf" if "smallest" in name else "large.gguf")
+    first, smallest = rules["fit-code-first"], rules["fit-code-first-smallest"]
+    assert first is not None
+    assert smallest is not None
+    assert PLANNER.plan(smallest).fits(CAPACITY_BYTES)
+    on_host = {
+        each["chat"].file: SPACE.n_layer("chat", each["chat"]) - each["chat"].n_gpu_layers for each in (first, smallest)
+    }
+    assert on_host["small.gguf"] < on_host["large.gguf"]
+    roomy = baselines(large_first, PLANNER, 100 * CAPACITY_BYTES, CAPACITY_BYTES)
+    assert not any("smallest" in each.name for each in roomy)
+
+
 def test_baselines_have_the_first_file_and_the_initial_design_has_all() -> None:
     rules = baselines(SPACE, PLANNER, CAPACITY_BYTES, CAPACITY_BYTES)
     assert {each.settings["chat"].file for each in rules if each.settings is not None} == {"small.gguf"}
