@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from layertune.config.objective import VRAM_PEAK, Objective
 from layertune.results.qualities import resolved_objectives
-from layertune.results.result import Result, TrialInfo
+from layertune.results.result import QualityInfo, Result, TrialInfo
 from layertune.results.trial_info import MeasuredIn, last_in_common, recorded_value
 from layertune.sampler.hypervolume import hypervolume
 from layertune.settings import SplitSettings
@@ -90,11 +90,15 @@ def _form(trial: TrialInfo, threads_count: bool) -> SplitSettings:
 def _optimised(result: Result) -> list[object]:
     """Return the objectives, with the reference and the texts of those of quality."""
     return [
-        (each, [(quality.reference, quality.text_sha256) for quality in result.quality.get(each.subject, ())[:1]])
+        (each, [_measured_with(quality) for quality in result.quality.get(each.subject, ())[:1]])
         if each.is_quality
         else each
         for each in resolved_objectives(result)
     ]
+
+
+def _measured_with(quality: QualityInfo) -> tuple[object, ...]:
+    return quality.reference, quality.text_sha256, quality.text_weights
 
 
 def _costs(front: Sequence[TrialInfo], objectives: Sequence[Objective], measured_in: MeasuredIn) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
@@ -125,6 +125,13 @@ class ModelConfig(Table):
         default_factory=dict,
         description='Your own score of each file, more being better, like { "A.gguf" = 0.71, "B.gguf" = 0.64 }. It '
         "replaces the measured quality unless cache types are searched.",
+    )
+    texts: dict[Literal["english", "korean", "code"], Annotated[float, Within(0.001, 1000.0)]] | None = Field(
+        default=None,
+        min_length=1,
+        description="The kinds of layertune's texts that the quality of the files is measured on, and how much each "
+        "counts, like { code = 3, english = 1 }. Without it all kinds count equally; if the model has the name of one, "
+        "like `code`, this one counts as much as the others together.",
     )
     n_parallel: Annotated[int, Within.of_setting("n_parallel")] = Field(
         default=1, description="Request slots of the server that will be deployed."

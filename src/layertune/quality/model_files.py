@@ -19,7 +19,7 @@ def quality_of_files(
     texts: Sequence[Text] | None = None,
     *,
     reference: Path | None = None,
-    on_progress: Callable[[Candidate, int], None] = lambda candidate, n_tokens: None,
+    on_progress: Callable[[Candidate, int, int], None] = lambda candidate, n_tokens, n_left: None,
 ) -> QualityReport:
     """Measure every file with every pair of types of the K and V cache.
 

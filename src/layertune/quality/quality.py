@@ -87,7 +87,7 @@ def measure_quality(
     scoring: Scoring,
     texts: Sequence[Text] | None = None,
     *,
-    on_progress: Callable[[Candidate, int], None] = lambda candidate, n_tokens: None,
+    on_progress: Callable[[Candidate, int, int], None] = lambda candidate, n_tokens, n_left: None,
     cache: Path | None = None,
 ) -> QualityReport:
     """Measure how much each candidate changes the next-token distributions of the reference.
@@ -99,7 +99,8 @@ def measure_quality(
         candidates: The files and cache types to measure. Other models than the reference get bits per byte only.
         scoring: Where and how texts are scored.
         texts: The texts, each of another kind. By default `shipped_texts()`.
-        on_progress: Called with what was just scored and how many tokens of it.
+        on_progress: Called with what is scored, how many more tokens of it were, 0 when it begins, and how many
+            passes are left, this one included. More are added where the standard error is too large.
         cache: The folder of the cache; by default the user's.
 
     Raises:
@@ -121,7 +122,8 @@ def measure_quality(
             entries.add(left[number], answer)
 
     def report(progress: Progress) -> None:
-        on_progress(reference if progress.item is None else left[progress.item].candidate, progress.n_tokens)
+        n_left = sum(answers[item.candidate] is None for item in left) + (progress.item is None)
+        on_progress(reference if progress.item is None else left[progress.item].candidate, progress.n_tokens, n_left)
 
     score(Job(Item(reference, scoring), tuple(left), chosen), report, keep)
     return _report(reference, candidates, answers, chosen)

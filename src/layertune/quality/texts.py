@@ -13,7 +13,7 @@ from layertune.errors import ConfigError
 from layertune.regular_files import read_text
 from layertune.units import MIB
 
-_KINDS = ("english", "korean", "code")
+KINDS = ("english", "korean", "code")
 _MOST_BYTES = MIB
 LEAST_TOKENS = 512  # one piece: a text is cut into contexts of this length
 
@@ -38,10 +38,10 @@ def shipped_texts(weights: dict[str, float] | None = None) -> tuple[Text, ...]:
         weights: The weight of each kind; kinds that are not in it are left out. By default all weigh the same.
     """
     folder = resources.files("layertune.quality") / "texts"
-    chosen = dict.fromkeys(_KINDS, 1.0) if weights is None else weights
+    chosen = dict.fromkeys(KINDS, 1.0) if weights is None else weights
     return tuple(
         Text(kind, (folder / f"{kind}.txt").read_text(encoding="utf-8"), chosen[kind])
-        for kind in _KINDS
+        for kind in KINDS
         if kind in chosen
     )
 

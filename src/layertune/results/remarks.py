@@ -112,7 +112,9 @@ def cost_words(quality: QualityInfo) -> str:
         return ", ".join([*bits, *score])
     none = ["no loss visible"] if quality.is_visible is False else []
     error = "" if quality.standard_error is None else f" ± {quality.standard_error:.1g}"
-    kinds = ["; ".join(f"{kind} {found:.2g}" for kind, found in quality.by_kind.items())] if quality.by_kind else []
+    weights = {kind: f" (weight {weight:g})" for kind, weight in quality.text_weights.items()}
+    by_kind = [f"{kind} {found:.2g}{weights.get(kind, '')}" for kind, found in quality.by_kind.items()]
+    kinds = ["; ".join(by_kind)] if by_kind else []
     details = [f"top-1 agreement {quality.top1_agreement:.1%}", *none, *score, *kinds]
     return f"{quality.kl_divergence:.3g}{error} ({', '.join(details)})"
 

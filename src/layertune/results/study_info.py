@@ -133,6 +133,7 @@ class QualityInfo(Part):
     is_visible: bool | None = None  # whether the divergence is at least twice that of rounding alone
     by_kind: dict[str, NotNegative] = Field(default_factory=dict)  # the KL divergence on each kind of text
     text_sha256: dict[str, str] = Field(default_factory=dict)
+    text_weights: dict[str, NotNegative] = Field(default_factory=dict)  # by kind; empty where all count equally
     unknown: str | None = None
     not_comparable: str | None = None
     score: NotNegative | None = None

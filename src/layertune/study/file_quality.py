@@ -10,7 +10,6 @@ from layertune.devices.cores import this_cores
 from layertune.errors import ConfigError, Interrupted
 from layertune.models import cached_shape
 from layertune.quality import (
-    Candidate,
     FileQuality,
     Quality,
     QualityReport,
@@ -21,9 +20,11 @@ from layertune.quality import (
     quality_of_files,
     shipped_texts,
 )
+from layertune.quality.texts import KINDS
 from layertune.results.study_info import QualityInfo
 from layertune.study.facts import StudyFacts
 from layertune.study.quality_objectives import Qualities
+from layertune.study.quality_progress import QualityProgress
 
 NOT_MEASURED = "it was not measured, since quality.measure is false"
 
@@ -51,7 +52,6 @@ def measure_files(study: StudyFacts) -> Qualities:
 
 def _measured(study: StudyFacts) -> Qualities:
     config, found = study.config, dict[str, Sequence[QualityInfo]]()
-    texts = texts_of(config)
     for name, model in config.models.items():
         why = why_unmeasured(config, name)
         if why is not None:
@@ -64,16 +64,10 @@ def _measured(study: StudyFacts) -> Qualities:
             continue
         types = model.cache_types
         study.notify(f"{name}: measuring the quality of {len(model.paths) * len(types)} choices, once")
-        said: set[Candidate] = set()
-
-        def report(candidate: Candidate, _n_tokens: int, said: set[Candidate] = said) -> None:
-            if candidate not in said:
-                said.add(candidate)
-                study.notify(f"  {candidate.path.name}, K/V {candidate.type_k}/{candidate.type_v}")
-
+        report = QualityProgress(study.notify)
         files = list(model.paths.values())
         measured = quality_of_files(
-            files, types, scoring_of(study, name), texts, reference=model.reference, on_progress=report
+            files, types, scoring_of(study, name), texts_of(config, name), reference=model.reference, on_progress=report
         )
         found[name] = [_info(each, measured, model) for each in measured.qualities]
     return found
@@ -85,14 +79,18 @@ def scoring_of(study: StudyFacts, name: str) -> Scoring:
     return Scoring(n_threads=this_cores().n_compute, target=study.target, flash_attn=flash_attn)
 
 
-def texts_of(config: StudyConfig) -> Sequence[Text]:
-    """Return the texts that files are scored on.
+def texts_of(config: StudyConfig, name: str) -> Sequence[Text]:
+    """Return the texts that the files of a model are scored on, with their weights.
 
     Raises:
-        ConfigError: `quality.text` cannot be read.
+        ConfigError: `quality.text` cannot be read, or is too short.
     """
-    own = config.quality.text
-    return shipped_texts() if own is None else [own_text(own)]
+    own, written = config.quality.text, config.models[name].texts
+    if own is not None:
+        return [own_text(own)]
+    if written is not None:
+        return shipped_texts({str(kind): weight for kind, weight in written.items()})
+    return shipped_texts(dict.fromkeys(KINDS, 1.0) | ({name: len(KINDS) - 1.0} if name in KINDS else {}))
 
 
 def measured_models(config: StudyConfig) -> list[str]:
@@ -124,8 +122,8 @@ def check_quality(config: StudyConfig) -> None:
     Raises:
         ConfigError: `quality.text` cannot be read or is too short, or an objective is a quality that is not measured.
     """
-    if measured_models(config):
-        texts_of(config)
+    for name in measured_models(config):
+        texts_of(config, name)
     for objective in config.resolved_objectives():
         why = _why_unknown(config, objective.subject, objective.quantity) if objective.is_quality else None
         if why is not None:
@@ -182,6 +180,7 @@ def _info(quality: Quality, report: QualityReport, model: ModelConfig) -> Qualit
         "type_k": candidate.type_k,
         "type_v": candidate.type_v,
         "text_sha256": dict(report.text_sha256),
+        "text_weights": dict(report.weights) if len(set(report.weights.values())) > 1 else {},
         "score": model.quality.get(candidate.path.name),
     }
     if not isinstance(quality, FileQuality):

@@ -46,8 +46,9 @@ def quality_duration(study: StudyFacts, rates: MachineRates, ratio: tuple[float,
     if not (names := measured_models(study.config)):
         return None
     least_s = most_s = 0.0
-    n_choices, n_kinds = 0, len(texts_of(study.config))
+    n_choices = 0
     for name in names:
+        n_kinds = len(texts_of(study.config, name))
         model, scoring = study.config.models[name], scoring_of(study, name)
         n_types = len(model.cache_types)
         is_among = model.reference is None or model.reference in model.paths.values()

@@ -22,6 +22,7 @@ from layertune.study.file_quality import (
     check_quality,
     measure_files,
     scores_of,
+    texts_of,
     unchecked_floors,
     why_unmeasured,
 )
@@ -172,6 +173,10 @@ def test_the_price_of_the_picked_file_stands_in_the_env() -> None:
             {"by_kind": {"en": 0.04, "code": 0.061}},
             "good.gguf 0.05 (top-1 agreement 90.0%, en 0.04; code 0.061).",
         ),
+        (
+            {"by_kind": {"en": 0.04, "code": 0.061}, "text_weights": {"en": 1, "code": 2.5}},
+            "good.gguf 0.05 (top-1 agreement 90.0%, en 0.04 (weight 1); code 0.061 (weight 2.5)).",
+        ),
         ({"unknown": "random weights"}, "good.gguf unknown (random weights)."),
         (
             {"kl_divergence": None, "bits_per_byte": 1.2, "not_comparable": "its n_layer is 3, not 4"},
@@ -259,3 +264,20 @@ def test_a_text_that_cannot_be_used_is_refused_before_anything_is_loaded(
         check_quality(with_text)
     unmeasured = {"quality": with_text.quality.model_copy(update={"measure": False})}
     check_quality(with_text.model_copy(update=unmeasured))
+
+
+def weights(name: str, **changes: Any) -> dict[str, float]:
+    table = {"models": {name: {"files": list(FILES), **changes}}}
+    return {text.kind: text.weight for text in texts_of(parse_config(table, source="test", folder=Path()), name)}
+
+
+def test_texts_are_weighted_as_the_config_says_and_else_by_the_name_of_the_model() -> None:
+    assert weights("chat") == {"english": 1, "korean": 1, "code": 1}
+    assert weights("code") == {"english": 1, "korean": 1, "code": 2}
+    assert weights("code", texts={"english": 0.5, "code": 3}) == {"english": 0.5, "code": 3}
+
+
+@pytest.mark.parametrize("texts", [{}, {"poetry": 1}, {"code": 0}])
+def test_texts_that_there_are_not_are_refused(texts: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"models\.chat\.texts"):
+        weights("chat", texts=texts)
