@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from itertools import accumulate
 from struct import pack, unpack
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from layertune.units import pad, quoted
 
 FlashAttention = Literal["auto", "on", "off"]
+CACHE_TYPES = "cache_types"  # type_k and type_v as one setting, like "q8_0/q4_0"
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
 FLOAT_CACHE_TYPES = frozenset({"f32", "f16", "bf16"})
@@ -156,7 +157,10 @@ class EngineSettings:
         return None
 
     def written(self, name: str) -> int | str:
-        """Return one setting as users write it: proportions like `"3,1"`, any other value unchanged."""
+        """Return one setting as users write it: proportions like `"3,1"`, the types of both caches like `"q8_0/q4_0"`,
+        and any other value unchanged."""
+        if name == CACHE_TYPES:
+            return f"{self.type_k}/{self.type_v}"
         value: int | str = getattr(self, name)
         return format_tensor_split(self.tensor_split) if name == "tensor_split" else value
 
@@ -248,6 +252,22 @@ def parse_tensor_split(written: str | Sequence[float]) -> TensorSplit:
     if not any(proportions) or not all(0 <= each <= _MOST_PROPORTION for each in proportions):
         raise ValueError(f"{quoted(written)} is not a split of layers; write one proportion for each device, like 3,1")
     return proportions
+
+
+def parse_cache_types(written: Any) -> tuple[CacheType, CacheType]:
+    """Return the types of the K and the V cache from `"q8_0/q4_0"`; a single type is for both.
+
+    Raises:
+        ValueError: it is no such pair; the message says how to write one.
+    """
+    types: dict[str, CacheType] = {each: each for each in get_args(CacheType)}
+    found = [types.get(part) for part in written.split("/")] if isinstance(written, str) else []
+    match found:
+        case [str(both)]:
+            return both, both
+        case [str(type_k), str(type_v)]:
+            return type_k, type_v
+    raise ValueError(f"{quoted(written)} is no pair of cache types like q8_0/q4_0; the types are {', '.join(types)}")
 
 
 def format_tensor_split(proportions: TensorSplit) -> str:

@@ -4,6 +4,7 @@ n_batch = 128                                     fixed
 n_gpu_layers = "all"                              fixed: n_layer + 1, the output layer included
 n_batch = [128, 256, 512]                         a choice
 n_gpu_layers = { min = 0, max = "all", step = 1 } a range; "all" is n_layer + 1, the output layer included
+cache_types = ["f16", "q8_0/q4_0"]                a choice of types of the K and the V cache; "f16" is "f16/f16"
 tensor_split = "3,1"                              fixed, as is [3, 1]; ["3,1", "1,1"] is a choice
 """
 
@@ -21,7 +22,7 @@ from pydantic import (
 )
 
 from layertune.config.fields import Within
-from layertune.settings import RANGES, CacheType, FlashAttention, TensorSplit, parse_tensor_split
+from layertune.settings import RANGES, CacheType, FlashAttention, TensorSplit, parse_cache_types, parse_tensor_split
 
 ALL = "all"
 
@@ -88,6 +89,18 @@ FlashAttentionDimension = Annotated[
 ]
 CacheTypeDimension = Annotated[
     Annotated[CacheType, Tag("value")] | Annotated[list[CacheType], Field(min_length=1), Tag("choices")],
+    Discriminator(_form),
+]
+
+
+def _cache_pair(written: Any) -> str:
+    """Return a pair of cache types in one form: `"q8_0"` is `"q8_0/q8_0"`."""
+    return "/".join(parse_cache_types(written))
+
+
+_CachePair = Annotated[str, BeforeValidator(_cache_pair)]
+CachePairDimension = Annotated[
+    Annotated[_CachePair, Tag("value")] | Annotated[list[_CachePair], Field(min_length=1), Tag("choices")],
     Discriminator(_form),
 ]
 _Split = Annotated[

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 
 from layertune.config.dimension import (
     ALL,
+    CachePairDimension,
     CacheTypeDimension,
     FlashAttentionDimension,
     IntDimension,
@@ -17,7 +18,7 @@ from layertune.config.dimension import (
     dimension_values,
 )
 from layertune.config.fields import Table, Within
-from layertune.settings import RANGES, CacheType
+from layertune.settings import RANGES, CacheType, parse_cache_types
 from layertune.units import quoted
 
 _MAX_N_CTX = RANGES["n_ctx"][1]
@@ -91,11 +92,22 @@ class ModelSpace(Table):
     flash_attn: FlashAttentionDimension = Field(default="auto", description="on, off, or llama.cpp's own choice.")
     type_k: CacheTypeDimension = Field(default="f16", description="Data type of the K cache.")
     type_v: CacheTypeDimension = Field(default="f16", description="Data type of the V cache.")
+    cache_types: CachePairDimension | None = Field(
+        default=None,
+        description="Types of the K and the V cache in pairs, instead of type_k and type_v, which are combined freely: "
+        '["f16", "q8_0", "q8_0/q4_0"] are three pairs; a single type is for both.',
+    )
     tensor_split: SplitDimension | None = Field(
         default=None,
         description="With several devices, each one's part of the layers on them, like \"3,1\" (llama-server's "
         "--tensor-split); without it, in proportion to the budgets, and all on one device, each of them.",
     )
+
+    @model_validator(mode="after")
+    def _check_cache_types(self) -> "ModelSpace":
+        if self.cache_types is not None and (self.type_k, self.type_v) != ("f16", "f16"):
+            raise ValueError("cache_types and type_k or type_v are both there; leave one out")
+        return self
 
     @field_validator("file", mode="before")
     @classmethod
@@ -160,4 +172,7 @@ class ModelConfig(Table):
     @property
     def cache_types(self) -> list[tuple[CacheType, CacheType]]:
         """The types of the K and the V cache to search, in pairs."""
-        return list(product(dimension_values(self.space.type_k), dimension_values(self.space.type_v)))
+        space = self.space
+        if space.cache_types is None:
+            return list(product(dimension_values(space.type_k), dimension_values(space.type_v)))
+        return list(map(parse_cache_types, dict.fromkeys(dimension_values(space.cache_types))))

@@ -145,6 +145,11 @@ class QualityInfo(Part):
         return self.kl_divergence if quantity == KL_DIVERGENCE else self.bits_per_byte
 
     @property
+    def cache_types(self) -> str:
+        """The types of the K and the V cache, as users write them."""
+        return f"{self.type_k}/{self.type_v}"
+
+    @property
     def is_reference(self) -> bool:
         """Whether the others are compared with it."""
         return (self.file, self.type_k, self.type_v) == (self.reference, "f16", "f16")

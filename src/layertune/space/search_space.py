@@ -15,11 +15,13 @@ from layertune.config import ModelSpace, StudyConfig, dimension_values
 from layertune.config.dimension import ALL
 from layertune.errors import ConfigError, listed
 from layertune.settings import (
+    CACHE_TYPES,
     KEPT_ON_HOST,
     EngineSettings,
     SplitSettings,
     TensorSplit,
     format_tensor_split,
+    parse_cache_types,
     parse_tensor_split,
     variant,
 )
@@ -31,7 +33,7 @@ Params = dict[str, Any]
 _MAX_ENGINES = 1_000_000
 TENSOR_SPLIT = "tensor_split"  # of several devices only
 FILE = "file"  # of a model with several files only
-_FIELDS = tuple(field for field in ModelSpace.model_fields if field not in (TENSOR_SPLIT, FILE))
+_FIELDS = tuple(field for field in ModelSpace.model_fields if field not in (TENSOR_SPLIT, FILE, CACHE_TYPES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,11 @@ class SearchSpace:
             dimensions += [
                 Dimension(name, field, _values(field, getattr(model.space, field), all_layers, n_threads))
                 for field in _FIELDS
+                if model.space.cache_types is None or field not in ("type_k", "type_v")
             ]
+            if model.space.cache_types is not None:
+                pairs = tuple(dict.fromkeys(dimension_values(model.space.cache_types)))
+                dimensions.append(Dimension(name, CACHE_TYPES, pairs))
             if splits := tensor_splits(model.space.tensor_split, capacities):
                 dimensions.append(Dimension(name, TENSOR_SPLIT, splits))
         n_parallel = {name: model.n_parallel for name, model in config.models.items()}
@@ -170,6 +176,10 @@ class SearchSpace:
     def _engine(self, model: str, fields: Params) -> EngineSettings:
         if TENSOR_SPLIT in fields:
             fields = fields | {TENSOR_SPLIT: parse_tensor_split(fields[TENSOR_SPLIT])}
+        if CACHE_TYPES in fields:
+            type_k, type_v = parse_cache_types(fields[CACHE_TYPES])
+            fields = {field: value for field, value in fields.items() if field != CACHE_TYPES}
+            fields |= {"type_k": type_k, "type_v": type_v}
         return EngineSettings(n_parallel=self.n_parallel[model], **fields)
 
     def canonical(self, settings: SplitSettings) -> SplitSettings:

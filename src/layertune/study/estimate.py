@@ -8,13 +8,13 @@ from layertune.config import ModelSpace, StudyConfig, dimension_values
 from layertune.memory import HOST, MemoryPlan, ModelMemory, Planner
 from layertune.memory.buffers import resident_bytes
 from layertune.memory.placement import TensorInventory
-from layertune.settings import EngineSettings, SplitSettings, parse_tensor_split, variant
+from layertune.settings import CACHE_TYPES, EngineSettings, SplitSettings, parse_tensor_split, variant
 from layertune.space.search_space import tensor_splits
 from layertune.study.models_on_device import ModelsOnDevice
 
 # Compute buffers take the room of a few layers. Where they take more, the other splits are a second question.
 _N_AROUND = 4
-_CHOSEN_APART = frozenset({"file", "n_gpu_layers", "tensor_split"})
+_CHOSEN_APART = frozenset({"file", "n_gpu_layers", "tensor_split", "type_k", "type_v", CACHE_TYPES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,7 @@ def estimated_settings(config: StudyConfig, models: ModelsOnDevice) -> SplitSett
         n_all = n_layer + 1
         fields = ModelSpace.model_fields.keys() - _CHOSEN_APART
         chosen = {field: dimension_values(getattr(model.space, field), n_all)[0] for field in fields}
+        chosen["type_k"], chosen["type_v"] = model.cache_types[0]
         layers = max(dimension_values(model.space.n_gpu_layers, n_all)) if offloads else 0
         engine = EngineSettings(n_gpu_layers=layers, n_parallel=model.n_parallel, file=file, **chosen)
         # As it is written, not counted in layers, so that other numbers of layers are split by it too.

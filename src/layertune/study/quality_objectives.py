@@ -8,13 +8,14 @@ from layertune.config.objective import BITS_PER_BYTE, KL_DIVERGENCE, SCORE
 from layertune.errors import ConfigError, listed
 from layertune.results.qualities import objective_qualities
 from layertune.results.study_info import QualityInfo
-from layertune.settings import CacheType
+from layertune.settings import CACHE_TYPES, CacheType
 
 # By model, what each of its files and pairs of cache types costs.
 Qualities = Mapping[str, Sequence[QualityInfo]]
 
 # The settings that quality depends on.
 _CHOICES = ("file", "type_k", "type_v")
+_PAIRED_CHOICES = ("file", CACHE_TYPES)
 
 
 def objectives_of(config: StudyConfig, qualities: Qualities) -> list[Objective]:
@@ -85,7 +86,8 @@ def without_worse(config: StudyConfig, qualities: Qualities, notify: Callable[[s
     models = dict(config.models)
     for name, measured in qualities.items():
         floors = [floor for floor in config.quality_floors() if floor.objective.subject == name]
-        there = {choice: list(dict.fromkeys(getattr(each, choice) for each in measured)) for choice in _CHOICES}
+        choices = _CHOICES if models[name].space.cache_types is None else _PAIRED_CHOICES
+        there = {choice: list(dict.fromkeys(getattr(each, choice) for each in measured)) for choice in choices}
         kept = _within(measured, there, floors)
         changes = {choice: values for choice, values in kept.items() if len(values) < len(there[choice])}
         worse = [value for choice in changes for value in there[choice] if value not in kept[choice]]
@@ -95,7 +97,7 @@ def without_worse(config: StudyConfig, qualities: Qualities, notify: Callable[[s
             space = models[name].space.model_copy(update=changes)
             models[name] = models[name].model_copy(update={"space": space})
         if _missing(_among(measured, kept), floors):
-            rest = ", ".join(value for choice in _CHOICES for value in kept[choice])
+            rest = ", ".join(value for choice in choices for value in kept[choice])
             notify(f"warning: {name}: every choice misses {words}; {rest} is searched")
     return config if models == config.models else config.model_copy(update={"models": models})
 

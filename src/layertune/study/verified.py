@@ -9,6 +9,7 @@ from layertune.errors import BuildError, UsageError
 from layertune.memory import GPU
 from layertune.regular_files import is_folder, is_there
 from layertune.results.result import Result, read_result
+from layertune.settings import CACHE_TYPES
 from layertune.space.search_space import FILE
 from layertune.study.estimate import Estimate, estimate
 from layertune.study.models_on_device import ModelsOnDevice
@@ -36,7 +37,9 @@ class VerifiedStudy:
         models = {}
         for name, model in self.config.models.items():
             engine = stack.models[name].settings
-            written = {field: engine.written(field) for field in ModelSpace.model_fields if field != FILE}
+            written = {
+                field: engine.written(field) for field in ModelSpace.model_fields if field not in (FILE, CACHE_TYPES)
+            }
             space = ModelSpace.model_validate({field: value for field, value in written.items() if value != ""})
             changes = {"path": stack.models[name].file, "files": None, "n_parallel": engine.n_parallel, "space": space}
             models[name] = model.model_copy(update=changes)

@@ -20,6 +20,7 @@ from layertune.study.facts import StudyFacts
 from layertune.study.file_quality import (
     NOT_MEASURED,
     check_quality,
+    coarse_caches,
     measure_files,
     scores_of,
     texts_of,
@@ -281,3 +282,19 @@ def test_texts_are_weighted_as_the_config_says_and_else_by_the_name_of_the_model
 def test_texts_that_there_are_not_are_refused(texts: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=r"models\.chat\.texts"):
         weights("chat", texts=texts)
+
+
+def test_a_pair_of_cache_types_over_the_limit_is_not_searched() -> None:
+    measured = [
+        quality("best.gguf", kl, type_k=type_k, type_v=type_v)
+        for (type_k, type_v), kl in ((("f16", "f16"), 0.0), (("q8_0", "q4_0"), 0.01), (("q4_0", "q4_0"), 0.2))
+    ]
+    config, said = left(study(cache_types=["f16", "q8_0/q4_0", "q4_0"], file="best.gguf"), measured)
+    assert config.models["chat"].cache_types == [("f16", "f16"), ("q8_0", "q4_0")]
+    assert said == ["chat: not searched, since they miss chat.kl_divergence <= 0.1: q4_0/q4_0"]
+
+
+def test_a_k_cache_of_q4_0_is_warned_of() -> None:
+    assert [*coarse_caches(study(cache_types=["f16", "q8_0/q4_0"]))] == []
+    (words,) = coarse_caches(study(type_k=["f16", "q4_0"]))
+    assert words.startswith("chat: a K cache of q4_0 loses several times as much quality as a V cache of q4_0")
