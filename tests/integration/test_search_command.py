@@ -318,8 +318,9 @@ def test_files_of_one_model_are_searched_stopped_resumed_and_the_picked_one_is_e
     os.kill(process.pid, signal.SIGINT)
     process.communicate()
     assert process.returncode == 130
-    answer = run(folder, *files, "--resume", n_trials=8, n_rounds=1)
+    answer = run(folder, *files, "--resume", "--no-quality", n_trials=8, n_rounds=1)
     assert answer.returncode == 0, answer.stderr
+    assert "Quality of chat is unknown: it was not measured" in " ".join(answer.stdout.split())
     result = read_result(folder / "study")
     assert {trial.settings["chat"].file for trial in result.trials} == {"chat.gguf", "deeper.gguf"}
     assert {file: model.n_layer for file, model in result.files["chat"].items()} == {"chat.gguf": 4, "deeper.gguf": 6}
@@ -329,6 +330,14 @@ def test_files_of_one_model_are_searched_stopped_resumed_and_the_picked_one_is_e
         assert trial.vram.planned_bytes == pytest.approx(trial.vram.peak_bytes, abs=2**16)  # llama.cpp's log is rounded
     picked = result.picked("balanced").settings["chat"].file
     assert dotenv_values(folder / "study" / ".env")["CHAT_MODEL"] == picked
+    explained = subprocess.run(
+        [sys.executable, "-c", "from layertune.cli.main import run; run()", "export", "study", "--explain"],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        check=True,
+    ).stdout
+    assert f"A file {'larger' if picked == 'chat.gguf' else 'smaller'}: chat with" in explained
     (folder / "deeper.gguf").unlink()
     known_standin(replace(DEEPER, n_layer=5)).write(folder / "deeper.gguf")
     other = run(folder, *files, "--resume", n_trials=9, n_rounds=1)
