@@ -12,17 +12,20 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from math import inf
+from math import inf, isinf
 from pathlib import Path
 from statistics import median
 
 from measure import run_all
 from oracle import Oracle, oracle
+from pydantic import TypeAdapter
 from race import SHARES, Field, Race, Run
 from rows import counts
 
 HERE = Path(__file__).resolve().parent
 N_TRIALS = 40
+_RUNS: TypeAdapter[list[Run]] = TypeAdapter(list[Run])
+_ORACLES: TypeAdapter[list[Oracle]] = TypeAdapter(list[Oracle])
 FIELDS = [Field("smollm2-gemma3-files", None, cap, with_vram=False, all_layers=True) for cap in (0.5, 0.65, 0.75, 0.9)]
 
 
@@ -30,7 +33,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--render", action="store_true", help="run nothing, write files.md from files.json")
     options = parser.parse_args()
+    if options.render:
+        data = json.loads((HERE / "files.json").read_text(encoding="utf-8"))
+        write(_RUNS.validate_python(data["runs"]), _ORACLES.validate_python(data["oracles"]))
+        return
     fields = [each for several in FIELDS for each in (several, replace(several, one_file=True))]
     races = [
         Race(field, "layer-split", planned=True, seed=seed, n_trials=N_TRIALS, to_shares_only=True)
@@ -39,10 +47,13 @@ def main() -> None:
     ]
     runs = list(run_all(races, options.jobs))
     oracles = [oracle(field) for field in fields]
-    (HERE / "files.json").write_text(
-        json.dumps({"oracles": list(map(asdict, oracles)), "runs": list(map(asdict, runs))}, indent=0) + "\n",
-        encoding="utf-8",
-    )
+    rows = ",\n".join(json.dumps(asdict(each)) for each in runs)
+    head = json.dumps({"oracles": list(map(asdict, oracles))}, indent=0).removesuffix("\n}")
+    (HERE / "files.json").write_text(f'{head},\n"runs": [\n{rows}\n]\n}}\n', encoding="utf-8")
+    write(runs, oracles)
+
+
+def write(runs: Sequence[Run], oracles: Sequence[Oracle]) -> None:
     text = report(runs, oracles)
     (HERE / "files.md").write_text(text, encoding="utf-8")
     print(text)
@@ -58,15 +69,25 @@ def report(runs: Sequence[Run], oracles: Sequence[Oracle]) -> str:
         "| card | " + " | ".join(f"{share:.0%}: three files | one file | ratio" for share in SHARES) + " |",
         "|---|" + "--:|" * 3 * len(SHARES),
     ]
-    for several in FIELDS:
-        cells = [f"{several.cap:.0%}"]
+    for name, fields in [*((f"{each.cap:.0%}", [each]) for each in FIELDS), ("all", FIELDS)]:
+        cells = [name]
         for place in range(len(SHARES)):
-            there, alone = (n_trials(runs, field, place) for field in (several, replace(several, one_file=True)))
-            ratio = median(there) / median(alone) if median(alone) < inf else inf
-            cells += [counts(there, N_TRIALS), counts(alone, N_TRIALS), f"{ratio:.2f}"]
+            there, alone = (
+                [n for each in fields for n in n_trials(runs, replace(each, one_file=one_file), place)]
+                for one_file in (False, True)
+            )
+            cells += [counts(there, N_TRIALS), counts(alone, N_TRIALS), ratio(median(there), median(alone))]
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", *(f"- {each.words}. {perfect(each)}" for each in oracles)]
     return "\n".join(lines) + "\n"
+
+
+def ratio(there: float, alone: float) -> str:
+    if isinf(there) and isinf(alone):
+        return ""
+    if isinf(alone):
+        return f"< {there / N_TRIALS:.2f}"
+    return f"> {N_TRIALS / alone:.2f}" if isinf(there) else f"{there / alone:.2f}"
 
 
 def n_trials(runs: Sequence[Run], field: Field, place: int) -> list[float]:
