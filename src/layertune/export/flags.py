@@ -28,7 +28,9 @@ ENV_SETTINGS: Mapping[str, str] = {
     "N_CPU_FFN": "n_cpu_ffn",
 }
 
-_MOST_MIB = 8192  # llama-server's own default (common/common.h, cache_ram_mib)
+# llama-server's own defaults (common/common.h: cache_ram_mib, n_ctx_checkpoints).
+_MOST_MIB = 8192
+_MOST_CHECKPOINTS = 32
 
 # RAM that a server takes in addition to llama.cpp's buffers: code, tokenizer, requests, a GPU driver's pages. This is
 # an estimate: on a CPU llama-server took 36 and 66 MiB with the demo's models. It has not been measured on a GPU.
@@ -48,12 +50,45 @@ class Flag:
     key: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class HostCaches:
+    """What llama-server takes of the host's memory while it serves.
+
+    Attributes:
+        prompts_mib: The size of the prompt cache (`--cache-ram`); 0 means no cache.
+        n_checkpoints: How many context checkpoints each slot may keep (`--ctx-checkpoints`); None for a model that has
+            none, and if their size is not known.
+    """
+
+    prompts_mib: int
+    n_checkpoints: int | None = None
+
+    @classmethod
+    def of(
+        cls, limit_bytes: int, resident_bytes: int, engine: EngineSettings, checkpoint_bytes: int | None
+    ) -> "HostCaches":
+        """Return caches that keep a server's RAM limit: checkpoints get half of what is left at most.
+
+        Args:
+            limit_bytes: the RAM limit of the server.
+            resident_bytes: the RAM that it already takes.
+            engine: its settings.
+            checkpoint_bytes: the size of one checkpoint; None if it is not known.
+        """
+        left_bytes = max(0, limit_bytes - resident_bytes - _SERVER_BYTES)
+        if not checkpoint_bytes:
+            return cls(min(_MOST_MIB, left_bytes // MIB))
+        of_slots_bytes = checkpoint_bytes * engine.n_parallel
+        n_checkpoints = min(_MOST_CHECKPOINTS, left_bytes // 2 // of_slots_bytes)
+        return cls(min(_MOST_MIB, (left_bytes - n_checkpoints * of_slots_bytes) // MIB), n_checkpoints)
+
+
 def server_flags(result: Result, trial: TrialInfo, name: str) -> list[Flag]:
     """Return the flags for one model of a trial, without its file and address."""
     flags = engine_flags(
         trial.settings[name],
         flash_attention(trial, name),
-        cache_ram_mib(result, trial, name),
+        host_caches(result, trial, name),
         on_cpu=result.hardware.device.kind == "cpu",
     )
     return flags + _gpu_flags(result)
@@ -70,13 +105,13 @@ def _gpu_flags(result: Result) -> list[Flag]:
     return flags
 
 
-def engine_flags(engine: EngineSettings, flash_attn: str, cache_mib: int, *, on_cpu: bool) -> list[Flag]:
+def engine_flags(engine: EngineSettings, flash_attn: str, caches: HostCaches, *, on_cpu: bool) -> list[Flag]:
     """Return the flags for one model.
 
     Args:
         engine: its settings.
         flash_attn: The setting. "auto" is replaced by its result if that is known.
-        cache_mib: the size of the prompt cache in MiB.
+        caches: what the server may take of the host's memory later.
         on_cpu: whether the trial offloads to no device.
     """
     n_threads = str(engine.n_threads)
@@ -92,10 +127,13 @@ def engine_flags(engine: EngineSettings, flash_attn: str, cache_mib: int, *, on_
         Flag("flash-attn", flash_attn, "LLAMA_ARG_FLASH_ATTN", "FLASH_ATTN"),
         Flag("cache-type-k", engine.type_k, "LLAMA_ARG_CACHE_TYPE_K", "TYPE_K"),
         Flag("cache-type-v", engine.type_v, "LLAMA_ARG_CACHE_TYPE_V", "TYPE_V"),
-        Flag("cache-ram", str(cache_mib), "LLAMA_ARG_CACHE_RAM", "CACHE_RAM"),
+        Flag("cache-ram", str(caches.prompts_mib), "LLAMA_ARG_CACHE_RAM", "CACHE_RAM"),
         # Measured with "auto": the file is mapped unless a device cannot do that (llama-model.cpp, load_tensors).
         Flag("load-mode", "auto", "LLAMA_ARG_LOAD_MODE"),
     ]
+    if caches.n_checkpoints is not None:
+        n_checkpoints = str(caches.n_checkpoints)
+        flags.append(Flag("ctx-checkpoints", n_checkpoints, "LLAMA_ARG_CTX_CHECKPOINTS", "CTX_CHECKPOINTS"))
     if engine.n_cpu_moe:
         flags.append(Flag("n-cpu-moe", str(engine.n_cpu_moe), "LLAMA_ARG_N_CPU_MOE", "N_CPU_MOE"))
     if engine.n_cpu_ffn:
@@ -139,22 +177,17 @@ def flash_attention(trial: TrialInfo, name: str) -> str:
     return asked if asked != "auto" or became is None else "on" if became else "off"
 
 
-def cache_ram_mib(result: Result, trial: TrialInfo, name: str) -> int:
-    """Return the size of the prompt cache (`--cache-ram`) in MiB.
+def host_caches(result: Result, trial: TrialInfo, name: str) -> HostCaches:
+    """Return the caches of a model's server, which share the rest of its RAM limit after its buffers.
 
-    It is the rest of the model's RAM limit after its buffers, at most llama-server's default; 0 means no cache. Without
-    a limit, each model gets an equal share of the machine's RAM.
+    They are at most llama-server's defaults. Without a limit, each model gets an equal share of the machine's RAM.
     """
     limits = result.host_limits
     limit_bytes = limits.ram_per_model_bytes if limits is not None else None
     if limit_bytes is None:
         limit_bytes = result.hardware.ram_bytes // len(result.models)
-    return prompt_cache_mib(limit_bytes, _resident_bytes(result, trial, name))
-
-
-def prompt_cache_mib(limit_bytes: int, resident_bytes: int) -> int:
-    """Return the size of the prompt cache in MiB, from the RAM limit of a server and the RAM that it already takes."""
-    return max(0, min(_MOST_MIB, (limit_bytes - resident_bytes - _SERVER_BYTES) // MIB))
+    resident = _resident_bytes(result, trial, name)
+    return HostCaches.of(limit_bytes, resident, trial.settings[name], trial.checkpoint_bytes.get(name))
 
 
 def _resident_bytes(result: Result, trial: TrialInfo, name: str) -> int:

@@ -36,13 +36,15 @@ class ModelPlan:
     """One model's memory by device.
 
     `kv_source` is where the cache's size is from, None if it is unknown. `n_logged` is how many of a device's sizes are
-    from llama.cpp's log, which rounds each to 0.01 MiB.
+    from llama.cpp's log, which rounds each to 0.01 MiB. `checkpoint_bytes` is what one context checkpoint of
+    llama-server takes of the host's memory later; None if it is unknown.
     """
 
     devices: Mapping[str, PlannedBytes]
     kv_source: Source | None
     flash_attn: bool | None
     n_logged: int = 1
+    checkpoint_bytes: int | None = None
 
     @property
     def on_devices(self) -> tuple[PlannedBytes, ...]:

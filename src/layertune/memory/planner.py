@@ -7,7 +7,7 @@ from typing import Protocol
 
 from layertune.errors import UsageError
 from layertune.memory.buffers import HOST, LOG_ERROR_BYTES, device_name
-from layertune.memory.kv_cache import layer_bytes
+from layertune.memory.kv_cache import checkpoint_bytes, layer_bytes
 from layertune.memory.layer_rows import LayerRows, heads_kv, layer_rows
 from layertune.memory.placement import TensorInventory, layer_devices
 from layertune.memory.plan import MemoryPlan, ModelPlan, Overhead, PlannedBytes, Source
@@ -53,7 +53,14 @@ class ModelMemory:
             )
             for device in (*self._devices, HOST)
         }
-        return ModelPlan(devices, kv_source, projection.flash_attn if projection is not None else None, n_logged)
+        flash_attn = projection.flash_attn if projection is not None else None
+        return ModelPlan(devices, kv_source, flash_attn, n_logged, self._checkpoint_bytes(key, flash_attn))
+
+    def _checkpoint_bytes(self, key: EngineSettings, flash_attn: bool | None) -> int | None:
+        """Return the bytes of a context checkpoint, None for an architecture whose caches only llama.cpp knows."""
+        if self._rows is None:
+            return None
+        return checkpoint_bytes(self._rows, key, flash_attn=key.flash_attn != "off" and flash_attn is not False)
 
     def weights_used(self, settings: EngineSettings) -> dict[str, WeightsUsed]:
         """Return the weights that a forward pass with these settings uses, by device."""

@@ -143,6 +143,8 @@ class TrialInfo(Part):
         violations: Bytes over each limit; a limit is kept where that is at most 0.
         tied_with: The trial that stands in for it on the front.
         flash_attn: By model whether llama.cpp's "auto" became on, where llama.cpp logged it.
+        checkpoint_bytes: By model what one context checkpoint of llama-server takes of the host's memory, where it is
+            known.
         load_s: How long each model's weights and context took to load, with its file in the page cache, once for every
             measurement. Weights that stayed loaded count with the load that brought them.
     """
@@ -166,6 +168,7 @@ class TrialInfo(Part):
     tied_with: Number | None = None
     flash_attn: dict[str, bool] = Field(default_factory=dict)
     load_s: dict[str, MetricInfo] = Field(default_factory=dict)
+    checkpoint_bytes: dict[str, Bytes] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_whole(self) -> "TrialInfo":

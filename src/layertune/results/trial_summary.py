@@ -60,6 +60,7 @@ def trial_info(trial: FinishedTrial, plan_of: PlanFunction | None, tied_with: in
         duration_s=outcome.duration_s,
         violations=dict(trial.violations),
         planned=None if plan is None else _planned_buffers(plan),
+        checkpoint_bytes={} if plan is None else _checkpoints(plan),
         tied_with=tied_with,
         n_rounds=len(trial.rounds("finals")),
         n_confirming=len(trial.rounds("validation")),
@@ -210,6 +211,10 @@ def _planned_buffers(plan: MemoryPlan) -> dict[str, dict[str, BufferInfo]] | Non
             return None
         found[name] = _buffers(known)
     return found
+
+
+def _checkpoints(plan: MemoryPlan) -> dict[str, int]:
+    return {name: n for name, model in plan.models.items() if (n := model.checkpoint_bytes) is not None}
 
 
 def _metrics(trial: FinishedTrial, stage: Stage) -> dict[str, dict[str, MetricInfo]]:

@@ -7,7 +7,7 @@ from typing import Any
 from layertune import __version__
 from layertune.errors import LayertuneError, NothingFits
 from layertune.export.env import is_planned, render_planned_env
-from layertune.export.flags import Flag, engine_flags, prompt_cache_mib
+from layertune.export.flags import Flag, HostCaches, engine_flags
 from layertune.memory import HOST, ModelPlan
 from layertune.memory.buffers import resident_bytes
 from layertune.regular_files import CONFIG_BYTES, is_there, read_text
@@ -171,6 +171,5 @@ def _flags(study: StudyFacts, found: Recommendation, name: str, plan: ModelPlan)
     limit_bytes = study.limits.ram_per_model_bytes
     if limit_bytes is None:
         limit_bytes = study.machine.ram_bytes // len(study.config.models)
-    return engine_flags(
-        engine, flash_attn, prompt_cache_mib(limit_bytes, held_bytes), on_cpu=study.target.kind == "cpu"
-    )
+    caches = HostCaches.of(limit_bytes, held_bytes, engine, plan.checkpoint_bytes)
+    return engine_flags(engine, flash_attn, caches, on_cpu=study.target.kind == "cpu")

@@ -14,8 +14,8 @@ from layertune.units import quoted
 
 _ENGINE: TypeAdapter[EngineSettings] = TypeAdapter(EngineSettings)
 
-_FILE, _CACHE_RAM = "MODEL", "CACHE_RAM"
-_OTHERS = frozenset({_CACHE_RAM, "PORT"})
+_FILE, _CACHE_RAM, _CHECKPOINTS = "MODEL", "CACHE_RAM", "CTX_CHECKPOINTS"
+_OTHERS = frozenset({_CACHE_RAM, _CHECKPOINTS, "PORT"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,9 @@ def _settings(name: str, engine: EngineSettings, variables: Mapping[str, str]) -
             _ENGINE.validate_python(values)
         except ValidationError as error:
             raise ConfigError(f"{variable} is {quoted(written)}", remedy=error.errors()[0]["msg"]) from error
-    if (variable := f"{name.upper()}_{_CACHE_RAM}") in variables:
-        _number(variable, variables[variable], -1, 2**31 - 1)
+    for end in (_CACHE_RAM, _CHECKPOINTS):
+        if (variable := f"{name.upper()}_{end}") in variables:
+            _number(variable, variables[variable], -1, 2**31 - 1)
     return EngineSettings(**values)
 
 

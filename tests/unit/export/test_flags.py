@@ -95,3 +95,29 @@ def test_the_tensor_split_is_exported_as_measured() -> None:
     assert "CHAT_TENSOR_SPLIT=25,12" in render_env(result(), changed).splitlines()
     with pytest.raises(UsageError, match="it has no setting for tensor_split"):
         render_ollama(result(), changed, "/models")
+
+
+def caches(left_bytes: int, checkpoint_bytes: int | None, n_parallel: int = 1) -> dict[str, str]:
+    study = result(host_limits=HostLimitsInfo(n_cpus=None, ram_per_model_bytes=512 * MIB + left_bytes))
+    trial = with_host_buffers(0, 0)
+    chat = replace(trial.settings["chat"], n_parallel=n_parallel)
+    sizes = {} if checkpoint_bytes is None else {"chat": checkpoint_bytes}
+    changed = trial.model_copy(update={"settings": trial.settings | {"chat": chat}, "checkpoint_bytes": sizes})
+    return {each: value for each, value in flags(study, changed).items() if each in ("cache-ram", "ctx-checkpoints")}
+
+
+def test_context_checkpoints_and_the_prompt_cache_keep_the_ram_limit_together() -> None:
+    assert caches(4 * GIB, 100 * MIB) == {"ctx-checkpoints": "20", "cache-ram": str(4096 - 2000)}
+    assert caches(4 * GIB, 100 * MIB, n_parallel=4) == {"ctx-checkpoints": "5", "cache-ram": str(4096 - 2000)}
+    assert caches(4 * GIB, MIB) == {"ctx-checkpoints": "32", "cache-ram": str(4096 - 32)}
+    assert caches(100 * MIB, 320 * MIB) == {"ctx-checkpoints": "0", "cache-ram": "100"}
+
+
+@pytest.mark.parametrize("checkpoint_bytes", [None, 0])
+def test_models_without_checkpoints_have_no_number_of_them(checkpoint_bytes: int | None) -> None:
+    assert caches(4 * GIB, checkpoint_bytes) == {"cache-ram": "4096"}
+
+
+def test_the_number_of_checkpoints_is_a_variable_of_the_env() -> None:
+    trial = result().trial(1).model_copy(update={"checkpoint_bytes": {"chat": MIB}})
+    assert "CHAT_CTX_CHECKPOINTS=32" in render_env(result(), trial).splitlines()

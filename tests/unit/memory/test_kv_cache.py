@@ -1,4 +1,4 @@
-from layertune.memory.kv_cache import layer_bytes
+from layertune.memory.kv_cache import checkpoint_bytes, layer_bytes
 from layertune.memory.layer_rows import LayerRows
 from small_shapes import engine
 
@@ -43,3 +43,16 @@ def test_states_are_32_bit_a_slot_whatever_the_cache_type_and_the_context() -> N
 
 def test_every_tensor_is_padded_to_the_device_s_alignment() -> None:
     assert layer_bytes([LayerRows(n_state=(1, 1))], engine(), flash_attn=True, alignment_bytes=128) == [256]
+
+
+def test_a_checkpoint_has_the_window_of_one_slot_and_its_states() -> None:
+    rows = [PLAIN, LayerRows(64, 64, window=300), LayerRows(n_state=(100, 1000))]
+    settings = engine(n_ctx=2048, n_parallel=2, type_k="q8_0")
+    window_bytes = 300 * (68 + 128)
+    assert checkpoint_bytes(rows, settings, flash_attn=True) == window_bytes + 300 * 12 + 1100 * 4
+    short = engine(n_ctx=512, n_parallel=2)
+    assert checkpoint_bytes(rows[:2], short, flash_attn=True) == 256 * (256 + 12)
+
+
+def test_a_model_that_keeps_its_whole_context_has_no_checkpoints() -> None:
+    assert checkpoint_bytes([PLAIN, PLAIN], engine(), flash_attn=True) == 0

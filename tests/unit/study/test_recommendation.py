@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from layertune.config import Floor, Workload, parse_config
 from layertune.devices.host_rates import HostRates
 from layertune.export.env import is_planned, render_planned_env
-from layertune.export.flags import engine_flags
+from layertune.export.flags import HostCaches, engine_flags
 from layertune.memory import HOST, ModelMemory, Planner
 from layertune.memory.placement import TensorInventory
 from layertune.memory.plan import Overhead
@@ -117,7 +117,7 @@ def test_more_layers_on_a_faster_device_are_never_expected_to_be_slower() -> Non
 
 
 def test_a_planned_env_says_that_it_is_not_measured(tmp_path: Path) -> None:
-    flags = engine_flags(engine(3), "on", 512, on_cpu=False)
+    flags = engine_flags(engine(3), "on", HostCaches(512), on_cpu=False)
     text = render_planned_env(["study x\nCHAT_MODEL=evil"], {"chat": ("a model.gguf", flags)})
     assert text.startswith("# NOT MEASURED YET: ")
     assert [line for line in text.splitlines() if line.startswith("CHAT_MODEL")] == ["CHAT_MODEL='a model.gguf'"]
