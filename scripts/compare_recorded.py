@@ -1,4 +1,4 @@
-"""Compare the recorded studies with each other: tables for the README, between its two marks, and its picture.
+"""Compare the recorded studies with each other: tables for docs/comparing.md, between its two marks, and its picture.
 
 python scripts/compare_recorded.py [--check]      --check only says whether both are current
 """
@@ -18,14 +18,14 @@ from layertune.results.result import FILE_NAME, Result, read_result
 from layertune.units import format_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
-README, PICTURE = ROOT / "README.md", ROOT / "docs" / "pictures" / "compare.svg"
+PAGE, PICTURE = ROOT / "docs" / "comparing.md", ROOT / "docs" / "pictures" / "compare.svg"
 BEGIN, END = "<!-- compare:begin -->\n", "<!-- compare:end -->\n"
 NONE_YET = "No two studies that compare are recorded yet: `make record`.\n"
 LEGEND = """\
 Each card's balanced pick, with the 95 % interval of the median; "share" is the front's hypervolume in one box over the
 cards of a table; the last columns compare a card with the first one. EMULATED: the bytes are exact, the speeds are
 those of the two-core CPU that emulated the cards, not a GPU's.
-Made by `make compare` from [`studies/`](studies/README.md).
+Made by `make compare` from [`studies/`](../studies/README.md).
 """
 
 
@@ -51,8 +51,8 @@ GROUPS = (
 
 def main() -> int:
     compared = [(group, found) for group in GROUPS if len(found := recorded(group)) > 1]
-    readme = README.read_text(encoding="utf-8")
-    files = {README: with_block(readme, block(compared))}
+    page = PAGE.read_text(encoding="utf-8")
+    files = {PAGE: with_block(page, block(compared))}
     if panels := [panel(group.title, found) for group, found in compared if group.with_picture]:
         files[PICTURE] = picture(panels)
     stale = [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
@@ -71,12 +71,12 @@ def recorded(group: Group) -> dict[str, Result]:
     return {folder.name: read_result(folder) for folder in folders if (folder / FILE_NAME).exists()}
 
 
-def with_block(readme: str, text: str) -> str:
-    """Return the README with `text` between its marks."""
-    before, begin, rest = readme.partition(BEGIN)
+def with_block(page: str, text: str) -> str:
+    """Return the page with `text` between its marks."""
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise SystemExit(f"{README.name} has no lines {BEGIN.strip()} and {END.strip()}")
+        raise SystemExit(f"{PAGE.name} has no lines {BEGIN.strip()} and {END.strip()}")
     return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
 
@@ -104,7 +104,7 @@ def row(
     study: StudySummary, result: Result, compared: StudyComparison, pair: PairComparison | None, models: Sequence[str]
 ) -> Iterator[str]:
     pick = study.picks["balanced"]
-    yield f"[{card(result)}](studies/{study.label})"
+    yield f"[{card(result)}](../studies/{study.label})"
     for name in models:
         model = pick.models[name]
         yield f"{model.settings.n_gpu_layers} of {result.models[name].n_layer + 1}"

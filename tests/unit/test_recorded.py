@@ -1,4 +1,4 @@
-"""The recorded studies: what the README tells of them, and what they must not tell."""
+"""The recorded studies: what docs/comparing.md says of them, and what they must not contain."""
 
 import re
 import runpy
@@ -28,34 +28,34 @@ def copy(tmp_path: Path) -> Path:
     """Return a copy of what `make compare` reads and writes."""
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     shutil.copytree(ROOT / "docs" / "pictures", tmp_path / "docs" / "pictures", dirs_exist_ok=True)
-    shutil.copy(ROOT / "README.md", tmp_path)
+    shutil.copy(ROOT / "docs" / "comparing.md", tmp_path / "docs")
     for folder in STUDIES:
         (tmp_path / "studies" / folder.name).mkdir(parents=True)
         shutil.copy(folder / "result.json", tmp_path / "studies" / folder.name)
     return tmp_path
 
 
-def test_the_readme_s_comparison_is_what_the_recorded_studies_give() -> None:
+def test_the_page_s_comparison_is_what_the_recorded_studies_give() -> None:
     answer = compare(ROOT, "--check")
     assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
-def test_a_comparison_that_is_out_of_date_is_named_and_only_its_block_is_mended(copy: Path) -> None:
-    readme = copy / "README.md"
-    right = readme.read_text(encoding="utf-8")
-    readme.write_text(right.replace(MARK, MARK + "made up\n"), encoding="utf-8")
+def test_a_comparison_that_is_out_of_date_is_named_and_only_its_block_is_replaced(copy: Path) -> None:
+    page = copy / "docs" / "comparing.md"
+    right = page.read_text(encoding="utf-8")
+    page.write_text(right.replace(MARK, MARK + "made up\n"), encoding="utf-8")
     answer = compare(copy, "--check")
     assert answer.returncode == 1
-    assert answer.stdout.strip() == "out of date: README.md; run make compare"
+    assert answer.stdout.strip() == "out of date: comparing.md; run make compare"
     assert compare(copy).returncode == 0
-    assert readme.read_text(encoding="utf-8") == right
+    assert page.read_text(encoding="utf-8") == right
 
 
-def test_a_readme_without_the_marks_is_one_sentence(copy: Path) -> None:
-    (copy / "README.md").write_text("# layertune\n", encoding="utf-8")
+def test_a_page_without_the_marks_is_one_sentence(copy: Path) -> None:
+    (copy / "docs" / "comparing.md").write_text("# Comparing\n", encoding="utf-8")
     answer = compare(copy)
     assert (answer.returncode, answer.stdout) == (1, "")
-    assert answer.stderr.startswith("README.md has no lines <!-- compare:begin -->")
+    assert answer.stderr.startswith("comparing.md has no lines <!-- compare:begin -->")
 
 
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
