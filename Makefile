@@ -52,5 +52,5 @@ compare: env
 tools: env
 	@$(PYTHON) scripts/build_tools.py --venv $(VENV)
 
-clean:
-	rm -rf $(VENV) models build
+clean:  # models stay: people keep their own there
+	rm -rf $(VENV) build

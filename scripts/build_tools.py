@@ -24,6 +24,7 @@ from bootstrap import (
     compiler,
     create_venv,
     fingerprint,
+    how_long,
     pip,
     processor,
     say,
@@ -44,16 +45,17 @@ CMAKE_ARGS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
-    python = create_venv(parser.parse_args().venv)
+    environment = parser.parse_args().venv
+    python = create_venv(environment)
     pinned = re.search(r"^llama-cpp-python==\S+", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
     if pinned is None:
         raise SystemExit(f"{REQUIREMENTS.name} pins no llama-cpp-python")
-    arguments = [*chosen_cmake_args().split(), *CMAKE_ARGS]
+    arguments = [*chosen_cmake_args(environment).split(), *CMAKE_ARGS]
     key = fingerprint(" ".join([pinned[0], *arguments, compiler(), processor()]))[:16]
     built = cache_folder() / "tools" / key
     if not all((built / "bin" / tool).exists() for tool in TOOLS):
         started = time.monotonic()
-        say(f"building {', '.join(TOOLS)} of {pinned[0]} (about 6 minutes on two cores; once per machine)")
+        say(f"building {', '.join(TOOLS)} of {pinned[0]} ({how_long(' '.join(arguments))}; once per machine)")
         build(python, pinned[0], arguments, built)
         say(f"tools ready in {LINK.relative_to(ROOT) / 'bin'} after {time.monotonic() - started:.0f} s")
     link(built)

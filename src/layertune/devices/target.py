@@ -15,7 +15,7 @@ from layertune.units import join_bytes
 
 CUDA_REMEDY = (
     'rebuild it with: CMAKE_ARGS="-DGGML_CUDA=ON" pip install --force-reinstall --no-cache-dir --no-binary '
-    "llama-cpp-python llama-cpp-python (from a clone of layertune: make clean env), "
+    "llama-cpp-python llama-cpp-python (from a clone of layertune: make env CMAKE_ARGS=-DGGML_CUDA=ON), "
     "or choose --device emulated:SIZE or --device cpu"
 )
 
