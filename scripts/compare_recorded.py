@@ -22,8 +22,8 @@ PAGE, PICTURE = ROOT / "docs" / "comparing.md", ROOT / "docs" / "pictures" / "co
 BEGIN, END = "<!-- compare:begin -->\n", "<!-- compare:end -->\n"
 NONE_YET = "No two studies that compare are recorded yet: `make record`.\n"
 LEGEND = """\
-Each card's balanced pick, with the 95 % interval of the median; "share" is the front's hypervolume in one box over the
-cards of a table; the last columns compare a card with the first one. EMULATED: the bytes are exact, the speeds are
+Each card's balanced pick, with the 95 % interval of the median. "share" is the front's hypervolume in one box over the
+cards of a table. The last columns compare a card with the first one. EMULATED: the bytes are exact, the speeds are
 those of the two-core CPU that emulated the cards, not a GPU's.
 Made by `make compare` from [`studies/`](../studies/README.md).
 """

@@ -94,8 +94,8 @@ class ModelSpace(Table):
     type_v: CacheTypeDimension = Field(default="f16", description="Data type of the V cache.")
     cache_types: CachePairDimension | None = Field(
         default=None,
-        description="Types of the K and the V cache in pairs, instead of type_k and type_v, which are combined freely: "
-        '["f16", "q8_0", "q8_0/q4_0"] are three pairs; a single type is for both.',
+        description="Pairs of types of the K and the V cache. They replace type_k and type_v, which are combined "
+        'freely. ["f16", "q8_0", "q8_0/q4_0"] are three pairs; a single type is for both.',
     )
     tensor_split: SplitDimension | None = Field(
         default=None,
