@@ -96,6 +96,15 @@ def test_an_environment_keeps_its_backend_until_cmake_args_are_given(machine: Ma
     assert machine.chosen("-DGGML_CUDA=OFF") == f"{BASE} -DGGML_CUDA=OFF"
 
 
+def test_a_new_environment_remembers_what_it_was_built_with(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.globals.update(create_venv=lambda folder: folder, llama_wheel=lambda python, args: python, pip=print)
+    monkeypatch.setattr("sys.argv", ["bootstrap.py", "--venv", str(machine.environment)])
+    monkeypatch.setenv("CMAKE_ARGS", "-DGGML_VULKAN=ON")
+    assert machine.globals["main"]() == 0
+    monkeypatch.delenv("CMAKE_ARGS")
+    assert machine.chosen() == f"{BASE} -DGGML_VULKAN=ON"
+
+
 def test_a_cpu_environment_looks_again_for_a_gpu(machine: Machine) -> None:
     machine.globals["remembered"](machine.environment).write_text("")
     machine.add("nvcc")
