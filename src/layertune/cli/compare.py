@@ -26,7 +26,7 @@ def run(studies: Sequence[Path], *, storage: str | None, as_json: bool, as_markd
     predictions = [(label, load_prediction(path)) for label, path in named if is_prediction(path)]
     measured = [(label, _result(path, storage)) for label, path in named if label not in dict(predictions)]
     if not measured:
-        raise UsageError("only predictions are given", remedy="give a measured study to hold them against")
+        raise UsageError("only predictions are given", remedy="give a measured study to compare them with")
     compared = compare_studies(measured, predictions)
     if as_json:
         show_json(asdict(compared, dict_factory=_told))

@@ -93,7 +93,7 @@ def estimate(
     budget: BudgetOption = None,
     device: DeviceOption = None,
     scenario: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Hold a file of someone's own estimates against the plan.")
+        Path | None, typer.Option(metavar="FILE", help="Compare your own estimates, in this file, with the plan.")
     ] = None,
     json: Json = False,
 ) -> None:
