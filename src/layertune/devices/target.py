@@ -9,13 +9,13 @@ from layertune.config.device import DeviceChoice
 from layertune.devices.host import has_nvidia_card
 from layertune.devices.inspection import GpuInfo, inspect
 from layertune.engine.ggml import RPC_REMEDY
-from layertune.engine.library import has_cuda, has_rpc
+from layertune.engine.library import has_cuda, has_rpc, rebuild
 from layertune.errors import BuildError, DeviceError
 from layertune.units import join_bytes
 
 CUDA_REMEDY = (
-    'rebuild it with: CMAKE_ARGS="-DGGML_CUDA=ON" pip install --force-reinstall --no-cache-dir --no-binary '
-    "llama-cpp-python llama-cpp-python (from a clone of layertune: make env CMAKE_ARGS=-DGGML_CUDA=ON), "
+    f"rebuild it with: {rebuild('-DGGML_CUDA=ON')} "
+    "(from a clone of layertune: make env CMAKE_ARGS=-DGGML_CUDA=ON), "
     "or choose --device emulated:SIZE or --device cpu"
 )
 

@@ -127,10 +127,7 @@ def _rpc() -> ctypes.CDLL:
     return rpc
 
 
-RPC_REMEDY = (
-    'rebuild it with: CMAKE_ARGS="-DGGML_RPC=ON" pip install --force-reinstall --no-cache-dir --no-binary '
-    "llama-cpp-python llama-cpp-python"
-)
+RPC_REMEDY = f"rebuild it with: {library.rebuild('-DGGML_RPC=ON')}"
 
 
 def version() -> str:

@@ -73,6 +73,12 @@ def has_cuda() -> bool:
     return library_path("ggml-cuda").exists()
 
 
+def rebuild(flag: str, *, windows: bool = os.name == "nt") -> str:
+    """Return the command that builds llama-cpp-python with a CMake flag, for this system's shell (PowerShell or sh)."""
+    set_flag = f'$env:CMAKE_ARGS="{flag}";' if windows else f'CMAKE_ARGS="{flag}"'
+    return f"{set_flag} pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
+
+
 def library_key() -> str:
     """Return a key that differs between builds of llama.cpp: its libraries' paths, sizes and modification times.
 
