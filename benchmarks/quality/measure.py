@@ -2,10 +2,11 @@
 
 The demo pair is quantized by llama.cpp, and each file and cache type is compared with the file it was made from, once
 on the same tokens as llama-perplexity, once as layertune measures it. The figures of all models measured so far are
-written next to this script. `make models tools` first. What was measured is kept in the folder, so a run that was cut
-off goes on where it was.
+written next to this script. `make models tools` first. What was measured is kept in the folder, candidate by candidate,
+so a run that was cut off goes on where it was. --same-tokens measures the comparison with llama-perplexity only, and
+keeps the other results.
 
-    python benchmarks/quality/measure.py [--model chat|code] [--folder build/quality]
+    python benchmarks/quality/measure.py [--model chat|code] [--folder build/quality] [--same-tokens]
 """
 
 import argparse
@@ -63,18 +64,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", choices=list(MODELS), action="append")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "quality")
+    parser.add_argument("--same-tokens", action="store_true")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     output = HERE / "quality.json"
     found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
     for name in options.model or list(MODELS):
-        found[MODELS[name]] = measure(ROOT / "models" / MODELS[name], options.folder)
+        kept = found[MODELS[name]] if options.same_tokens else None
+        found[MODELS[name]] = measure(ROOT / "models" / MODELS[name], options.folder, kept)
         output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (HERE / "quality.md").write_text("\n".join(page(found)) + "\n", encoding="utf-8")
 
 
-def measure(source: Path, folder: Path) -> dict[str, Any]:
-    """Measure one model's candidates."""
+def measure(source: Path, folder: Path, kept: dict[str, Any] | None) -> dict[str, Any]:
+    """Measure one model's candidates; of what was `kept`, only the comparison with llama-perplexity is measured."""
     reference = Candidate(source)
     candidates = [Candidate(quantized(source, name, folder)) for name in FILE_TYPES]
     candidates += [Candidate(source, *types) for types in CACHES]
@@ -83,20 +86,22 @@ def measure(source: Path, folder: Path) -> dict[str, Any]:
     # llama-perplexity scores the second half of each context, and every whole context of the text.
     scoring = Scoring(n_threads=N_THREADS, n_first=256, least_tokens=10**6, most_tokens=10**6)
     same = measure_quality(reference, candidates, scoring, [text], cache=folder)
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # whose children are this measurement's only
-        report, peak_rss_bytes = pool.submit(scored, reference, candidates, folder).result()
+    if kept is None:
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # whose children are this measurement's only
+            report, peak_rss_bytes = pool.submit(scored, reference, candidates, folder).result()
+        defaults = list(map(summary, report.qualities))
+        kept = {
+            "device": f"CPU, {os.cpu_count()} cores, {N_THREADS} threads",
+            "floor": None if report.floor is None else asdict(report.floor),
+            "peak_rss_bytes": peak_rss_bytes,
+        }
+    else:
+        defaults = [row["default"] for row in kept["candidates"]]
     rows = [
-        Row(words(each), each.path.stat().st_size, summary(ours), figures_of_tool, summary(default))
-        for each, ours, figures_of_tool, default in zip(
-            candidates, same.qualities, theirs, report.qualities, strict=True
-        )
+        Row(words(each), each.path.stat().st_size, summary(ours), figures_of_tool, default)
+        for each, ours, figures_of_tool, default in zip(candidates, same.qualities, theirs, defaults, strict=True)
     ]
-    return {
-        "device": f"CPU, {os.cpu_count()} cores, {N_THREADS} threads",
-        "floor": None if report.floor is None else asdict(report.floor),
-        "peak_rss_bytes": peak_rss_bytes,
-        "candidates": [asdict(row) for row in rows],
-    }
+    return kept | {"candidates": [asdict(row) for row in rows]}
 
 
 def scored(reference: Candidate, candidates: list[Candidate], folder: Path) -> tuple[QualityReport, int]:
