@@ -39,7 +39,7 @@ from layertune.search.folder import JOURNAL_NAME
 from layertune.search.storage import open_journal
 from layertune.search.stored_trials import finished_trials
 from layertune.search.study_record import StudyRecord, with_rounds, with_validation
-from layertune.settings import LEFT_OUT
+from layertune.settings import LEFT_OUT, variant
 from layertune.space.limits import Limits
 
 ROOT = Path(__file__).parents[2]
@@ -127,9 +127,13 @@ def chosen_again(folder: Path, result: Result) -> Iterator[str]:
     with TemporaryDirectory() as copy:
         journal = shutil.copy(folder / JOURNAL_NAME, copy)
         study = optuna.load_study(study_name=result.study.name, storage=open_journal(Path(journal).parent))
-        sizes = {name: model.file_bytes for name, model in result.models.items()}
+        sizes = {
+            variant(name, file): model.file_bytes
+            for name, only in result.models.items()
+            for file, model in result.files.get(name, {"": only}).items()
+        }
         vram = () if result.budget.vram_bytes is None else (result.budget.vram_bytes,)
-        limits = Limits(vram, result.budget.margin_bytes, None, len(sizes), sizes)
+        limits = Limits(vram, result.budget.margin_bytes, None, len(result.models), sizes)
         trials, record = finished_trials(study, limits), StudyRecord(study)
         finals, runs = record.rounds("finals", str(len(trials))), record.validations(len(trials))
         held = [with_rounds(each, limits, finals.get(each.number, {}), runs.get(each.number, ())) for each in trials]
