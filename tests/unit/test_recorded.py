@@ -64,7 +64,7 @@ def test_a_recorded_study_is_whole_and_names_no_folder_of_the_machine_that_made_
     assert result.study.name == config.name
     assert result.picks
     for model in config.models.values():
-        assert (folder / "../../models").resolve() == model.path.parent.resolve()
+        assert {(folder / "../../models").resolve()} == {path.parent.resolve() for path in model.paths.values()}
     for name in (".env", "journal.log", "result.json", "study.toml"):
         found = re.search(r'["= ](/[\w.-]+/[\w./-]+)', (folder / name).read_text(encoding="utf-8"))
         assert found is None, found
