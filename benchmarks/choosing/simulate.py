@@ -1,6 +1,6 @@
 """How well does a study choose, and with how many loads? Whole searches on recorded tables, whose truth is known.
 
-    python benchmarks/choosing/simulate.py [--seeds 200] [--cards 1 2 …] [--noises 0.01 0.03 0.07]
+    python benchmarks/choosing/simulate.py [--seeds 200] [--cards 1 2 …] [--noises 0.01 0.03 0.07] [--max-rounds 6]
 
 Runs the real search with its finals and validation runs. Trials are replayed from the tables of
 benchmarks/search_efficiency, with normal noise between loads of the size that is asked for, and a third of it between
@@ -29,6 +29,8 @@ from layertune.results.statistics import compare
 from layertune.results.trials import FinishedTrial
 from layertune.search.schedule import Schedule
 from layertune.search.search import Search
+from layertune.search.task import Event, TrialFinished
+from layertune.search.time_left import loads_of_finals
 from layertune.space.baselines import baselines
 from layertune.testing import ReplayRunner
 from layertune.testing.recorded_table import Speed
@@ -53,11 +55,12 @@ FIELDS = [
 
 @dataclass(frozen=True)
 class Case:
-    """One search: the card, the noise between two loads (relative), and the seed."""
+    """One search: the card, the noise between two loads (relative), the seed, and the finals' rounds at most."""
 
     card: int
     noise: float
     seed: int
+    max_rounds: int
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class Outcome:
         n_trials: the search's own trials.
         n_finals: loads of the finals.
         n_validation: loads of the validation runs.
+        n_contenders: settings in the first round of the finals.
+        search_noise: the relative noise of a measurement, as the search knew it before the finals.
         regret: by how much the balanced pick is truly slower than the best setting there is.
         decided: whether the study says that noise could no longer change a pick.
         wrong: whether some pick is truly slower than another contender by more than the target spread.
@@ -80,6 +85,8 @@ class Outcome:
     n_trials: int
     n_finals: int
     n_validation: int
+    n_contenders: int
+    search_noise: float
     regret: float
     decided: bool
     wrong: bool
@@ -100,7 +107,7 @@ def simulate(case: Case) -> Outcome:
     )
     schedule = Schedule(
         EFFORT,
-        n_rounds=finals.max_rounds,
+        n_rounds=case.max_rounds,
         n_finalists=finals.max_finalists,
         n_confirming=finals.confirming_rounds,
         finals_effort=again,
@@ -111,8 +118,10 @@ def simulate(case: Case) -> Outcome:
     whole = replace(task(table, race), early_stop=True, schedule=schedule, baselines=frozenset(known))
     with tempfile.TemporaryDirectory() as folder:
         search = Search(whole, InMemoryStorage(), Path(folder))
-        search.run(runner, lambda _event: None)
+        events: list[Event] = []
+        search.run(runner, events.append)
         trials, choice = search.concluded()
+    ended = [each for each in events if isinstance(each, TrialFinished)]
     by_number = {each.number: each for each in trials}
     pick = by_number[choice.picks["balanced"]]
     compared = next((each for each in trials if each.rounds("validation") and each is not pick), None)
@@ -127,6 +136,8 @@ def simulate(case: Case) -> Outcome:
         len(trials),
         n_finals,
         n_validation,
+        ended[-1].n_contenders,
+        ended[-1].noise,
         1 - truth.score(pick.settings) / truth.best_score,
         choice.decided is True,
         _is_wrong(choice.picks, again_measured, true, finals.target_spread),
@@ -193,13 +204,14 @@ def report(found: Sequence[Outcome]) -> str:
     lines = [
         f"{n_seeds} searches for each line, EMULATED (replayed from recorded tables). Noise is between two loads",
         "of one setting. Loads are those of the finals and validation runs: median, 95th percentile in brackets.",
+        "Each is the mean of the finals' loads for each contender of the first round, and what the time left expects.",
         "Regret is how much slower the balanced pick truly is than the best setting there is: median, 95th percentile.",
         "Decided is how many studies are called so; wrong, in how many of these a pick is truly more than the target",
         "spread slower than another contender. Overstated is the median of the claimed gain over the true one; covered",
         "is the share of the claims' 95 % intervals that hold the true ratio.",
         "",
-        "| card | noise | trials | loads | regret | decided | wrong | overstated | covered |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| card | noise | trials | loads | each | regret | decided | wrong | overstated | covered |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     noises = sorted({each.case.noise for each in found})
     for card in sorted({each.case.card for each in found}):
@@ -230,6 +242,7 @@ def _line(name: str, here: Sequence[Outcome]) -> str:
         f"{here[0].case.noise:.0%}",
         f"{median(each.n_trials for each in here):g}",
         f"{median(loads):g} ({_percentile(loads):g})",
+        _each(here),
         f"{median(regrets):.1%}, {_percentile(regrets):.1%}",
         f"{len(decided)}",
         f"{sum(each.wrong for each in decided)}",
@@ -237,6 +250,17 @@ def _line(name: str, here: Sequence[Outcome]) -> str:
         f"{fmean(covered):.1%} of {len(covered)}" if covered else "–",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _each(here: Sequence[Outcome]) -> str:
+    """Return the loads for each contender in the finals: the mean, and the mean of what was expected."""
+    held = [each for each in here if each.n_finals > 0]
+    if not held:
+        return "–"
+    n_contenders = sum(each.n_contenders for each in held)
+    schedule = Schedule(EFFORT, n_rounds=held[0].case.max_rounds)
+    expected = sum(loads_of_finals(schedule, each.n_contenders, each.search_noise) for each in held)
+    return f"{sum(each.n_finals for each in held) / n_contenders:.1f}, {expected / n_contenders:.1f}"
 
 
 def _percentile(values: Sequence[float], share: float = 0.95) -> float:
@@ -248,11 +272,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--cards", type=int, nargs="+", choices=range(1, len(FIELDS) + 1), default=[1, 2, 3, 4])
     parser.add_argument("--noises", type=float, nargs="+", default=list(NOISES))
+    parser.add_argument("--max-rounds", type=int, default=FinalsConfig().max_rounds)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--into", type=Path, default=HERE)
     options = parser.parse_args()
     cases = [
-        Case(card, noise, seed) for card in options.cards for noise in options.noises for seed in range(options.seeds)
+        Case(card, noise, seed, options.max_rounds)
+        for card in options.cards
+        for noise in options.noises
+        for seed in range(options.seeds)
     ]
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         found = list(pool.map(simulate, cases, chunksize=4))

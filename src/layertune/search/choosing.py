@@ -54,10 +54,13 @@ class Choosing:
             self._contest = Contest(tuple(trials), feasible, priors, task.weights, least_gain, task.limits)
         return self._contest
 
-    def n_contenders(self, trials: Sequence[FinishedTrial]) -> int:
-        """Return how many settings the finals after these trials would measure in their first round."""
-        n = len(self.contenders(self.contest(trials))) if self._task.schedule.n_rounds > 0 else 0
-        return n if n > 1 else 0
+    def finals_ahead(self, trials: Sequence[FinishedTrial]) -> tuple[int, float]:
+        """Return how many settings the finals after these trials would measure in their first round, and the relative
+        noise of one measurement."""
+        contest = self.contest(trials)
+        n = len(self.contenders(contest)) if self._task.schedule.n_rounds > 0 else 0
+        noise = max((each.noise for each in contest.priors.values()), default=0.0)
+        return (n if n > 1 else 0), noise
 
     def contenders(self, contest: Contest) -> list[FinishedTrial]:
         """Return what the first round of the finals measures."""

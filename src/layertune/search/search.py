@@ -190,8 +190,8 @@ class Search:
             with storing():
                 finished = self._recorder.finish(number, settings, outcome, None)
                 self._learn()
-            n_contenders = self._choosing.n_contenders(self._trials_so_far())
-            on_event(TrialFinished(finished, len(known), self.concluded()[1].picks, n_contenders))
+            n_contenders, noise = self._choosing.finals_ahead(self._trials_so_far())
+            on_event(TrialFinished(finished, len(known), self.concluded()[1].picks, n_contenders, noise))
 
     def _seek_what_fits(self) -> None:
         """While nothing has fitted, queue the smallest setting that no refusal speaks against.

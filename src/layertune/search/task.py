@@ -92,12 +92,14 @@ class TrialFinished:
     """A trial has ended and is stored.
 
     `n_finished` includes it, `picks` are the picks so far, and the finals would measure `n_contenders` settings now.
+    `noise` is the relative noise of one measurement, as far as the search knows it.
     """
 
     trial: FinishedTrial
     n_finished: int
     picks: Mapping[str, int] = field(default_factory=dict)
     n_contenders: int = 0
+    noise: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

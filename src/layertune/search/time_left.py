@@ -11,9 +11,12 @@ from layertune.search.schedule import Schedule
 from layertune.search.task import Event, ReferenceMeasured, SearchTask, TrialFinished, TrialStarted
 from layertune.trial.outcome import Measured, TrialOutcome
 
-# A guess at all loads of the finals, for each contender of the first round; the rounds themselves replace it. Simulated
-# searches need 1.6 to 3.3, more the larger the noise.
-LOADS_PER_CONTENDER = 2.0
+# Loads of the finals for each contender of the first round, until the rounds themselves replace this: a number, and as
+# much more for each unit of relative noise. Fitted to the simulated searches of benchmarks/choosing, which prints them.
+_LOADS_PER_CONTENDER, _MORE_BY_NOISE = 1.0, 18.0
+
+# Of a quiet machine and of a noisy one: what is expected before anything is measured.
+TYPICAL_NOISES = (0.01, 0.05)
 
 # A search that may end early does so a few trials after the rule allows it (benchmarks/choosing).
 _PROPOSALS_BEYOND = 2
@@ -51,6 +54,11 @@ class _Load:
         return cls(seconds, min(seconds, outcome.clock.measure_s), alone + together)
 
 
+def loads_of_finals(schedule: Schedule, n_contenders: int, noise: float) -> int:
+    """Return how many loads finals with so many contenders take, if a measurement has this relative noise."""
+    return round(n_contenders * min(schedule.n_rounds, _LOADS_PER_CONTENDER + _MORE_BY_NOISE * noise))
+
+
 def _repetitions_of(schedule: Schedule) -> tuple[int, int]:
     """Return the repetitions of one measurement in the finals and of one in the validation runs."""
     n = schedule.finals_effort.min_repeats
@@ -76,6 +84,7 @@ class TimeLeft:
         self._loads: list[_Load] = []
         self._trial_repetitions: list[int] = []
         self._n_contenders = task.schedule.n_finalists if task.schedule.n_rounds > 0 else 0
+        self._noise = TYPICAL_NOISES[0]
         self._n_next = self._loads_of_finals()
         self._n_left: int | None = None  # of the round that runs
         self._n_validation = 0
@@ -90,6 +99,7 @@ class TimeLeft:
         elif isinstance(event, TrialFinished):
             self._n_trials = event.n_finished
             self._n_contenders = event.n_contenders
+            self._noise = event.noise
             self._n_next = self._loads_of_finals()
             self._loads.append(_Load.of(self._lap(), event.trial.outcome))
             self._trial_repetitions.append(self._loads[-1].n_repetitions)
@@ -143,7 +153,7 @@ class TimeLeft:
         return left_s
 
     def _loads_of_finals(self) -> int:
-        return round(self._n_contenders * min(self._schedule.n_rounds, LOADS_PER_CONTENDER))
+        return loads_of_finals(self._schedule, self._n_contenders, self._noise)
 
     def _loads_of_further_rounds(self, event: RoundMeasured) -> int:
         """Return the loads after this round. The share of contenders that have stayed so far is taken to stay for as

@@ -7,7 +7,7 @@ from typing import Any
 from layertune.errors import LayertuneError
 from layertune.sampler.stopping import LEAST_PROPOSALS
 from layertune.search.schedule import Schedule
-from layertune.search.time_left import LOADS_PER_CONTENDER, N_VALIDATED
+from layertune.search.time_left import N_VALIDATED, TYPICAL_NOISES, loads_of_finals
 from layertune.study.facts import StudyFacts
 from layertune.study.file_quality import check_quality
 from layertune.study.quality_duration import QualityDuration, quality_duration
@@ -105,7 +105,7 @@ def _loads(schedule: Schedule) -> tuple[int, int]:
     if schedule.n_rounds == 0:
         return 0, 0
     n_validation = N_VALIDATED * schedule.n_confirming
-    return n_validation, round((schedule.n_finalists + 1) * LOADS_PER_CONTENDER) + n_validation
+    return n_validation, loads_of_finals(schedule, schedule.n_finalists + 1, TYPICAL_NOISES[1]) + n_validation
 
 
 def _to(least: int, most: int) -> str:

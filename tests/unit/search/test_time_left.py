@@ -23,9 +23,9 @@ def clock(step_s: float) -> Iterator[float]:
         now_s += step_s
 
 
-def trial(n_finished: int, n_contenders: int = 3) -> TrialFinished:
+def trial(n_finished: int, n_contenders: int = 3, noise: float = 0.06) -> TrialFinished:
     trial = FinishedTrial.of(n_finished, SETTINGS, measured(SETTINGS), {})
-    return TrialFinished(trial, n_finished, n_contenders=n_contenders)
+    return TrialFinished(trial, n_finished, n_contenders=n_contenders, noise=noise)
 
 
 def load(stage: RoundStage, n_left: int, n_contenders: int) -> RoundMeasured:
@@ -70,6 +70,15 @@ def test_the_finals_are_counted_by_their_contenders() -> None:
     assert estimate.n_trials_left() == 0
     estimate.on_event(load("validation", 1, 2))
     assert estimate.n_loads_left() == (0, 7)
+
+
+def test_a_noisier_machine_needs_more_rounds_of_the_finals() -> None:
+    found = []
+    for noise in (0.0, 0.06, 1.0):
+        estimate = left()
+        estimate.on_event(trial(1, n_contenders=4, noise=noise))
+        found.append(estimate.n_loads_left()[0])
+    assert found == [4, 8, 4 * 6]
 
 
 def test_a_time_limit_bounds_what_is_left() -> None:
