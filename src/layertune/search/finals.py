@@ -212,8 +212,7 @@ class Finals:
         schedule = self._schedule
         effort = schedule.finals_effort
         if stage == "finals":  # it measures the objectives, and once all models together, which every pick reports
-            repeated = schedule.effort.repeat_together
-            effort = replace(effort, repeat_together=repeated, together=repeated or n_round == 0, n_beside_prefill=0)
+            effort = replace(effort, together=effort.repeat_together or n_round == 0, n_beside_prefill=0)
         elif n_round >= schedule.n_rounds_beside:
             effort = replace(effort, n_beside_prefill=0)
         keep = partial(self._record.add_disturbed_round, stage, number)

@@ -61,8 +61,8 @@ def loads_of_finals(schedule: Schedule, n_contenders: int, noise: float) -> int:
 
 def _repetitions_of(schedule: Schedule) -> tuple[int, int]:
     """Return the repetitions of one measurement in the finals and of one in the validation runs."""
-    n = schedule.finals_effort.min_repeats
-    return n * (2 if schedule.effort.repeat_together else 1), 2 * n
+    n, together = schedule.finals_effort.min_repeats, schedule.finals_effort.repeat_together
+    return n * (2 if together else 1), n + (n if together else 1)
 
 
 class TimeLeft:

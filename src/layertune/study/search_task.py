@@ -79,7 +79,6 @@ def schedule_of(study: StudyFacts) -> Schedule:
         min_repeats=finals.n_repeats,
         max_repeats=finals.n_repeats,
         target_spread=finals.target_spread,
-        repeat_together=True,
         together=True,
         n_beside_prefill=1,
     )

@@ -326,7 +326,8 @@ def test_all_models_at_once_are_measured_for_the_contenders_only_where_the_searc
     tmp_path: Path,
 ) -> None:
     alone = replace(TRIALS, together=False, repeat_together=False)
-    held = study(tmp_path, schedule=replace(with_finals(3), effort=alone))
+    rounds = with_finals(3, effort=replace(ROUNDS, repeat_together=False))
+    held = study(tmp_path, schedule=replace(rounds, effort=alone))
     held.run(FakeRunner(), quiet)
     for trial in held.finished():
         together = trial.metric("chat", "tokens_per_s_together")
