@@ -13,6 +13,7 @@ from layertune.errors import ResultFileError
 from layertune.memory import GPU, HOST, MemoryPlan, ModelPlan
 from layertune.memory.placement import layer_devices
 from layertune.memory.plan import add
+from layertune.models.companions import companion_notes
 from layertune.study.estimate import Estimate
 from layertune.study.models_on_device import ModelsOnDevice
 from layertune.study.study import open_study
@@ -21,6 +22,8 @@ from layertune.units import MIB, format_bytes
 
 def run(config_path: Path | None, overrides: Overrides, *, as_json: bool) -> None:
     study = open_study(study_config(config_path, overrides), say)
+    for note in companion_notes(study.shapes):
+        say(note)
     found = study.estimate()
     if config_path is not None and config_path.name == CONFIG_NAME:
         _warn_of_other_files(config_path.parent)

@@ -10,6 +10,7 @@ from layertune.cli.signals import end_as_ctrl_c
 from layertune.config import CONFIG_NAME
 from layertune.config.overrides import Overrides, study_config
 from layertune.export import quote
+from layertune.models.companions import companion_notes
 from layertune.regular_files import is_there
 from layertune.report import FILE_NAME as REPORT_NAME
 from layertune.results.result import FILE_NAME
@@ -85,6 +86,8 @@ def _say_what(study: Study, folder: Path) -> None:
     for key, shape in study.shapes.items():
         size = format_bytes(shape.file_bytes)
         say(f"{model_and_file(key)[0]}: {shape.files[0].name}, {shape.architecture}, {shape.n_layer} layers, {size}")
+    for note in companion_notes(study.shapes):
+        say(note)
     feasible = study.feasible
     fitting = f" of which {feasible.n_settings()} fit" if feasible is not None else ""
     limit_s = config.search.timeout

@@ -2,6 +2,7 @@
 
 from layertune.errors import ModelFileError
 from layertune.models.shape import ModelShape
+from layertune.units import format_bytes
 
 # Encoders, which keep no context (src/llama-model.cpp: create_memory, llama_model_has_encoder,
 # llama_model_has_decoder).
@@ -34,8 +35,20 @@ def check_generates(shape: ModelShape) -> None:
     if kind is not None:
         raise ModelFileError(
             f"{shape.files[0]} cannot be measured: its architecture, {shape.architecture}, is {kind}",
-            remedy="give a model that generates text",
+            remedy=f"give a model that generates text{_next_to_it(shape)}",
         )
+
+
+def _next_to_it(shape: ModelShape) -> str:
+    """Return how to keep the memory of an embedding model free, which llama-server can serve; else nothing."""
+    if not _is_encoder(shape):
+        return ""
+    weights = format_bytes(sum(tensor.n_bytes for tensor in shape.tensors))
+    return f"; to serve this one too, keep its memory free with budget.margin: {weights} of weights, and its buffers"
+
+
+def _is_encoder(shape: ModelShape) -> bool:
+    return shape.architecture in _ENCODERS or shape.number("attention.causal") is False
 
 
 def _kind(shape: ModelShape) -> str | None:

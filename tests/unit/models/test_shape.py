@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,16 @@ def test_a_split_model_is_read_whole_from_its_first_part(tmp_path: Path) -> None
     assert shape.files == (first, second)
     assert [(tensor.name, tensor.file) for tensor in shape.tensors] == [("token_embd.weight", 0), ("output.weight", 1)]
     assert shape.file_bytes == first.stat().st_size + second.stat().st_size
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege")
+def test_parts_may_be_links_to_files_of_other_names_as_in_hugging_face_s_cache(tmp_path: Path) -> None:
+    for part in (1, 2):
+        blob = write(tmp_path / f"blob{part}", split_keys(part - 1, 2), ("token_embd", "output")[part - 1] + ".weight")
+        (tmp_path / f"m-0000{part}-of-00002.gguf").symlink_to(blob.name)
+    found = read_shape(tmp_path / "m-00001-of-00002.gguf")
+    assert [file.name for file in found.files] == ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]
+    assert [tensor.file for tensor in found.tensors] == [0, 1]
 
 
 @pytest.mark.parametrize(
