@@ -4,7 +4,7 @@ The command is a list, so no argument is split and no comment becomes an argumen
 (compose-go, template/template.go), so a literal `$` is doubled.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from layertune.errors import UsageError
 from layertune.export.flags import Flag, address_flags, ports, server_flags
@@ -49,6 +49,7 @@ def render_compose(result: Result, trial: TrialInfo, models_dir: str) -> dict[st
             "    restart: unless-stopped",
             *_command(result, trial, name),
             *_folder_and_port(result, name, models_dir),
+            *_order(result),
             *_device_files(backend),
             *_limits(result, backend),
         ]
@@ -65,8 +66,11 @@ def _command(result: Result, trial: TrialInfo, name: str) -> list[str]:
     lines.append(_variable(f"{name.upper()}_MODEL", result.models[name].file, before="/models/"))
     for flag in server_flags(result, trial, name):
         if flag.option == "device" and _backend(result) == "CUDA":
-            continue  # a container has only the cards that it reserves, and numbers them from 0
-        lines += [double_quoted(f"--{flag.option}"), _value(name, flag)]
+            # A container has only the cards that it reserves, and numbers them from 0.
+            inside = _renumbered(_nvidia_indices(result))
+            lines += [] if inside is None else [double_quoted("--device"), double_quoted(inside)]
+        else:
+            lines += [double_quoted(f"--{flag.option}"), _value(name, flag)]
     return ["    command:", *(f"      - {line}" for line in lines)]
 
 
@@ -116,6 +120,13 @@ def _backend(result: Result) -> str | None:
     return backend
 
 
+def _order(result: Result) -> list[str]:
+    """Return the variable that makes CUDA number several cards as nvidia-smi does, instead of the fastest first."""
+    if _backend(result) != "CUDA" or len(_nvidia_indices(result)) < 2:
+        return []
+    return ["    environment:", "      CUDA_DEVICE_ORDER: PCI_BUS_ID"]
+
+
 def _device_files(backend: str | None) -> list[str]:
     """Return the device files of a GPU that is not NVIDIA's, and the groups that may open them."""
     if backend is None or backend == "CUDA":
@@ -149,10 +160,20 @@ def _limits(result: Result, backend: str | None) -> list[str]:
     return ["    deploy:", "      resources:", *lines] if lines else []
 
 
+def _nvidia_indices(result: Result) -> list[int]:
+    """Return the numbers of the measured cards for nvidia-smi, in the order of their use; none if one is not known."""
+    gpus = result.hardware.device.gpus or ()
+    known = [gpu.nvidia_index for gpu in gpus if gpu.nvidia_index is not None]
+    return known if len(known) == len(gpus) else []
+
+
+def _renumbered(indices: Sequence[int]) -> str | None:
+    """Return the names of several cards in a container that has only these; None for one card, which needs no name."""
+    return ",".join(f"CUDA{sorted(indices).index(each)}" for each in indices) if len(indices) > 1 else None
+
+
 def _cards(result: Result) -> str:
     """Return which cards a container reserves: the measured ones if they are known, else as many."""
-    gpus = result.hardware.device.gpus or ()
-    indices = [gpu.nvidia_index for gpu in gpus if gpu.nvidia_index is not None]
-    if indices and len(indices) == len(gpus):
-        return f"device_ids: [{', '.join(double_quoted(str(index)) for index in indices)}]"
+    if indices := _nvidia_indices(result):
+        return f"device_ids: [{', '.join(double_quoted(str(index)) for index in sorted(indices))}]"
     return f"count: {len(result.budget.devices or (None,))}"

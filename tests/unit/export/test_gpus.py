@@ -66,6 +66,15 @@ def test_two_cards_are_reserved_and_the_layers_are_split_over_them() -> None:
     assert "split-mode" not in flags(both)
 
 
+def test_cards_in_another_order_keep_it_in_a_container() -> None:
+    turned = service(study("CUDA", ("CUDA0", 2), ("CUDA1", 1)))
+    assert turned["deploy"]["resources"]["reservations"]["devices"][0]["device_ids"] == ["1", "2"]
+    command = turned["command"]
+    assert command[command.index("--device") + 1] == "CUDA1,CUDA0"
+    assert turned["environment"] == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert "environment" not in service(study("CUDA", ("CUDA1", 1)))
+
+
 def test_cards_that_nvidia_smi_did_not_number_are_reserved_by_their_count() -> None:
     assert reserved(study("CUDA", ("CUDA0", None), ("CUDA1", None)))["count"] == 2
 
