@@ -8,7 +8,6 @@ from layertune.devices.host import available_ram_bytes
 from layertune.devices.target import Target
 from layertune.errors import DeviceError
 from layertune.units import MIB, format_bytes
-from layertune.vram.probe_selection import free_bytes
 
 # Kept for what a desktop opens later: an idle one changes by a few MiB, a browser window takes 100 to 200. An estimate.
 RESERVE_BYTES = 256 * MIB
@@ -25,6 +24,19 @@ class DefaultBudget:
 
     n_bytes: int
     sum_words: str
+
+
+def with_recorded_budget(config: StudyConfig, recorded: StudyConfig) -> StudyConfig:
+    """Return the config with the budget that a study was begun with; a budget that it has is kept.
+
+    Args:
+        config: as the user wrote it.
+        recorded: the config in the study's folder.
+    """
+    if config.budget.vram is not None or config.device != recorded.device:
+        return config
+    budget = config.budget.model_copy(update={"vram": recorded.budget.vram})
+    return config.model_copy(update={"budget": budget})
 
 
 def with_default_budget(config: StudyConfig, target: Target, notify: Callable[[str], None]) -> StudyConfig:
@@ -58,6 +70,8 @@ def default_budget(device: Target, *, margin_bytes: int) -> DefaultBudget:
     Raises:
         DeviceError: nothing is left of it.
     """
+    from layertune.vram.probe_selection import free_bytes  # slower to import than an estimate takes
+
     total_bytes, found = device.vram_bytes or 0, free_bytes(device)
     sizes = {"free": min(total_bytes, total_bytes if found is None else max(found, 0))}
     if device.shares_ram:

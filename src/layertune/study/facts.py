@@ -46,6 +46,7 @@ class StudyFacts:
         prior: by model, what another study measured (`search.warm_start`); empty without one.
         notify: called with a sentence when something takes long or cannot be had.
         quality: by model, what its files and cache types cost in quality; empty until a search measures it.
+        has_default_budget: whether the budget is what was free when the study was opened.
         opened_s: when the study was opened, of `time.monotonic`; the time that a result accounts for begins there.
     """
 
@@ -57,6 +58,7 @@ class StudyFacts:
     prior: Mapping[str, Sequence["Observation"]]
     notify: Callable[[str], None] = ignore
     quality: "Mapping[str, Sequence[QualityInfo]]" = field(default_factory=dict)
+    has_default_budget: bool = False
     opened_s: float = field(default_factory=time.monotonic)
 
     @property

@@ -5,14 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layertune.config import StudyConfig
+from layertune.config import CONFIG_NAME, StudyConfig, load_config
 from layertune.config.threads import with_default_threads
 from layertune.devices.cores import this_cores
 from layertune.devices.host import this_machine
+from layertune.regular_files import is_there
 from layertune.settings import SplitSettings
 from layertune.space.limits import Limits
 from layertune.space.search_space import SearchSpace
 from layertune.study.balanced_splits import with_balanced_splits
+from layertune.study.default_budget import with_default_budget, with_recorded_budget
 from layertune.study.estimate import Estimate, estimate
 from layertune.study.facts import StudyFacts, ignore
 from layertune.study.models_on_device import models_of
@@ -81,14 +83,24 @@ class Study(StudyFacts):
         from layertune.study.quality_objectives import without_worse
         from layertune.study.searching import search, write_first
 
-        study: StudyFacts = self
         folder = folder or self.default_folder
+        if resume and (config := self._resumed(folder)) != self.config:
+            return open_study(config, self.notify).search(folder, storage=storage, resume=True, on_event=on_event)
+        study: StudyFacts = self
         check_quality(self.config)
         if measured_models(self.config):
             write_first(self, folder, storage, resume=resume)
         if quality := measure_files(self):
             study = replace(open_study(without_worse(self.config, quality, self.notify), self.notify), quality=quality)
         return search(study, folder, storage=storage, resume=resume, on_event=on_event)
+
+    def _resumed(self, folder: Path) -> StudyConfig:
+        """Return the config to resume the study in `folder` with: other memory may be free than when it was begun."""
+        if not self.has_default_budget or not is_there(folder / CONFIG_NAME):
+            return self.config
+        as_written = self.config.model_copy(update={"budget": self.config.budget.model_copy(update={"vram": None})})
+        resumed = with_recorded_budget(as_written, load_config(folder / CONFIG_NAME))
+        return self.config if resumed.budget.vram is None else resumed
 
 
 def open_study(config: StudyConfig, notify: Callable[[str], None] = ignore) -> Study:
@@ -108,9 +120,8 @@ def open_study(config: StudyConfig, notify: Callable[[str], None] = ignore) -> S
     config = with_default_threads(config, this_cores().n_compute)
     models = models_of(config)
     config = with_trained_context(config, models.shapes)
-    if models.target.kind == "gpu":
-        from layertune.study.default_budget import with_default_budget
-
+    has_default_budget = models.target.kind == "gpu" and config.budget.vram is None
+    if has_default_budget:
         config = with_default_budget(config, models.target, notify)
     config = with_balanced_splits(config, models.shapes, models.budgets_bytes(config))
     space = SearchSpace.of(
@@ -134,4 +145,4 @@ def open_study(config: StudyConfig, notify: Callable[[str], None] = ignore) -> S
         from layertune.study.prior import read_prior
 
         prior = read_prior(warm_start, models.shapes)
-    return Study(config, machine, models, space, limits, prior, notify)
+    return Study(config, machine, models, space, limits, prior, notify, has_default_budget=has_default_budget)

@@ -9,6 +9,7 @@ from layertune.config.threads import with_default_threads, with_recorded_threads
 from layertune.devices.cores import this_cores
 from layertune.devices.host_watch import HostWatch
 from layertune.regular_files import is_there
+from layertune.study.default_budget import with_recorded_budget
 
 # In half a second the counters give other programs at most 0.04 cores too much; see host_conditions.
 _LOOK_S = 0.5
@@ -51,10 +52,7 @@ def with_free_threads(
     n_cores, n_compute = found.n_logical, found.n_compute
     if resume and is_there(folder / CONFIG_NAME):
         recorded = load_config(folder / CONFIG_NAME)
-        config = with_recorded_threads(config, recorded, n_cores)
-        if config.budget.vram is None and config.device == recorded.device:
-            budget = config.budget.model_copy(update={"vram": recorded.budget.vram})
-            config = config.model_copy(update={"budget": budget})
+        config = with_recorded_budget(with_recorded_threads(config, recorded, n_cores), recorded)
     quiet = with_default_threads(config, n_compute)
     chosen = quiet if shared else with_default_threads(config, max(1, n_compute - round(taken)))
     if taken >= _BUSY_CORES:

@@ -1,5 +1,6 @@
 """Default budgets of cards that are not here."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from layertune.study import default_budget, threads
 from layertune.study.default_budget import with_default_budget
 from layertune.study.estimate import Estimate
 from layertune.study.models_on_device import measured_overhead
+from layertune.study.study import Study
 from layertune.study.threads import with_free_threads
 from layertune.units import GIB, MIB
 
@@ -77,6 +79,21 @@ def test_a_resumed_study_keeps_its_default_budget(tmp_path: Path, monkeypatch: p
     assert resumed(config()) == (4744 * MIB,)
     assert resumed(config(vram="1GiB")) == (GIB,)
     assert resumed(config("gpu:1")) == ()
+
+
+def test_a_study_that_was_opened_anew_resumes_with_the_budget_it_was_begun_with(tmp_path: Path) -> None:
+    nothing: Any = None  # what a search would need
+
+    def opened(free_bytes: int, *, default: bool = True) -> Study:
+        found = with_default_budget(config(), replace(RTX, free_bytes=free_bytes), lambda _said: None)
+        return Study(found, nothing, nothing, nothing, nothing, {}, has_default_budget=default)
+
+    begun = opened(5000 * MIB)
+    assert begun._resumed(tmp_path) == begun.config
+    (tmp_path / CONFIG_NAME).write_text(dump_config(begun.config))
+    assert opened(4000 * MIB)._resumed(tmp_path).budget == begun.config.budget
+    written = opened(4000 * MIB, default=False)
+    assert written._resumed(tmp_path) == written.config
 
 
 def answer(overhead: Overhead) -> str:
