@@ -39,7 +39,7 @@ def run(
     folder = folder or Path("studies") / config.name
     check_storage(folder, storage)
     config = with_free_threads(config, folder, say, resume=resume, shared=storage is not None)
-    study = open_study(config, say)
+    study = open_study(config, say, shared=storage is not None)
     for shape in study.shapes.values():
         quote(shape.files[0].name)  # a name that no .env can hold is refused now, not after the last trial
     _say_what(study, folder)

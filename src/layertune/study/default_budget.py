@@ -39,20 +39,23 @@ def with_recorded_budget(config: StudyConfig, recorded: StudyConfig) -> StudyCon
     return config.model_copy(update={"budget": budget})
 
 
-def with_default_budget(config: StudyConfig, target: Target, notify: Callable[[str], None]) -> StudyConfig:
+def with_default_budget(
+    config: StudyConfig, target: Target, notify: Callable[[str], None], *, shared: bool = False
+) -> StudyConfig:
     """Return the config with a budget for each GPU; a budget that it has is kept.
 
     Args:
         config: as the user wrote it.
         target: the GPUs.
         notify: called with the sum of a default budget.
+        shared: whether other machines search the same study: then it depends on the GPU's size only.
 
     Raises:
         DeviceError: nothing is left of a GPU.
     """
     if config.budget.vram is not None:
         return config
-    budgets = [default_budget(device, margin_bytes=config.budget.margin) for device in target.devices]
+    budgets = [default_budget(device, margin_bytes=config.budget.margin, shared=shared) for device in target.devices]
     sizes = tuple(each.n_bytes for each in budgets)
     vram = sizes[0] if len(sizes) == 1 else sizes
     for device, each in zip(target.devices, budgets, strict=True):
@@ -60,21 +63,22 @@ def with_default_budget(config: StudyConfig, target: Target, notify: Callable[[s
     return config.model_copy(update={"budget": config.budget.model_copy(update={"vram": vram})})
 
 
-def default_budget(device: Target, *, margin_bytes: int) -> DefaultBudget:
+def default_budget(device: Target, *, margin_bytes: int, shared: bool) -> DefaultBudget:
     """Return the default budget of one GPU.
 
     Args:
         device: The GPU; not a composite.
         margin_bytes: What the config keeps free within the budget.
+        shared: Whether other machines search the same study.
 
     Raises:
         DeviceError: nothing is left of it.
     """
     from layertune.vram.probe_selection import free_bytes  # slower to import than an estimate takes
 
-    total_bytes, found = device.vram_bytes or 0, free_bytes(device)
+    total_bytes, found = device.vram_bytes or 0, None if shared else free_bytes(device)
     sizes = {"free": min(total_bytes, total_bytes if found is None else max(found, 0))}
-    if device.shares_ram:
+    if device.shares_ram and not shared:
         sizes["available of the RAM that it shares"] = available_ram_bytes()
     least = min(sizes, key=lambda what: sizes[what])
     n_bytes = sizes[least] - RESERVE_BYTES

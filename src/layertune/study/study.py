@@ -103,12 +103,13 @@ class Study(StudyFacts):
         return self.config if resumed.budget.vram is None else resumed
 
 
-def open_study(config: StudyConfig, notify: Callable[[str], None] = ignore) -> Study:
+def open_study(config: StudyConfig, notify: Callable[[str], None] = ignore, *, shared: bool = False) -> Study:
     """Read the models' headers and find the device.
 
     Args:
         config: of `load_config`, `parse_config`, or made in Python.
         notify: called with a sentence when something takes long or cannot be had.
+        shared: whether other machines search the same study, in one storage.
 
     Raises:
         ModelFileError: a model cannot be read, or does not generate text.
@@ -122,7 +123,7 @@ def open_study(config: StudyConfig, notify: Callable[[str], None] = ignore) -> S
     config = with_trained_context(config, models.shapes)
     has_default_budget = models.target.kind == "gpu" and config.budget.vram is None
     if has_default_budget:
-        config = with_default_budget(config, models.target, notify)
+        config = with_default_budget(config, models.target, notify, shared=shared)
     config = with_balanced_splits(config, models.shapes, models.budgets_bytes(config))
     space = SearchSpace.of(
         config,

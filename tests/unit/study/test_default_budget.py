@@ -53,6 +53,11 @@ def test_each_of_several_cards_has_its_own() -> None:
     assert budget_of(both, config("gpu:0+1"))[0] == (4744 * MIB, 12 * GIB - 256 * MIB)
 
 
+def test_machines_that_share_a_study_have_the_same_budget_whatever_is_free() -> None:
+    found = with_default_budget(config(), RTX, lambda _said: None, shared=True)
+    assert found.budget.vram == 6141 * MIB - 256 * MIB
+
+
 def test_an_overfull_card_has_no_budget() -> None:
     full = Target("gpu", "Radeon", 12 * GIB, 0, backend="Vulkan", free_bytes=-9 * GIB)
     with pytest.raises(DeviceError, match=r"Radeon has no memory left for models: 0 B free.*close other programs"):
