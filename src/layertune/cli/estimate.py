@@ -51,7 +51,7 @@ def _json(found: Estimate) -> dict[str, Any]:
                 "settings": found.settings[name].as_dict(),
                 "devices": _devices_json(model, plan.overhead.n_bytes),
                 "kv_source": model.kv_source,
-                "most_gpu_layers": found.most_layers[name],
+                "most_gpu_layers": found.most_layers.get(name),
                 "ram_bytes": found.ram_bytes[name],
             }
             for name, model in plan.models.items()
@@ -140,12 +140,13 @@ def answers(found: Estimate) -> list[str]:
         why = found.settings.impossible() or "it cannot create a context with them"
         return [f"llama.cpp refuses these settings with any amount of memory: {why}"]
     return [
-        _answer(plan, device, n_bytes, budget_bytes)
+        _answer(plan, device, n_bytes, budget_bytes, found.shared_bytes)
         for (device, n_bytes), budget_bytes in zip(known.items(), found.budgets_bytes, strict=True)
     ]
 
 
-def _answer(plan: MemoryPlan, device: str, needed_bytes: int, budget_bytes: int) -> str:
+def _answer(plan: MemoryPlan, device: str, needed_bytes: int, budget_bytes: int, shared_bytes: int) -> str:
+    needed_bytes += shared_bytes
     spare_bytes = budget_bytes - needed_bytes
     overhead = plan.overhead
     fits = "FITS" if needed_bytes + plan.log_error_bytes <= budget_bytes else "DOES NOT FIT"
@@ -158,6 +159,8 @@ def _answer(plan: MemoryPlan, device: str, needed_bytes: int, budget_bytes: int)
         added = f", including {plan.n_processes} × {format_bytes(overhead.n_bytes)} overhead ({overhead.source})"
     else:
         added = ""
+    if shared_bytes:
+        added += f", including {format_bytes(shared_bytes)} on the host, which shares its memory"
     needed, budget = format_bytes(needed_bytes), format_bytes(budget_bytes)
     return f"{device}: {needed} of {budget}: {fits}, {format_bytes(abs(spare_bytes))} {words}{added}"
 

@@ -28,6 +28,8 @@ class Estimate:
         most_layers: by model, the largest n_gpu_layers that fits next to the other models; None where none does.
         ram_bytes: by model, what stays in the host's memory; None where it is not known.
         ram_limit_bytes: the limit for one model; None without one.
+        shares_ram: whether the device's memory is the machine's RAM; then `most_layers` is empty, since moving layers
+            frees nothing.
     """
 
     settings: SplitSettings
@@ -36,6 +38,12 @@ class Estimate:
     most_layers: Mapping[str, int | None]
     ram_bytes: Mapping[str, int | None]
     ram_limit_bytes: int | None
+    shares_ram: bool = False
+
+    @property
+    def shared_bytes(self) -> int:
+        """What the models keep on the host, if it counts against the device's budget; else 0."""
+        return sum(n_bytes or 0 for n_bytes in self.ram_bytes.values()) if self.shares_ram else 0
 
     @property
     def budget_bytes(self) -> int | None:
@@ -44,7 +52,8 @@ class Estimate:
 
     def fits(self) -> bool | None:
         """Return the verdict over the devices' budgets and every model's RAM limit, None where a part is unknown."""
-        on_device = self.plan.fits(*self.budgets_bytes) if self.budgets_bytes else True
+        left = [budget_bytes - self.shared_bytes for budget_bytes in self.budgets_bytes]
+        on_device = self.plan.fits(*left) if left else True
         if on_device is None or None in self.ram_bytes.values():
             return None
         return on_device and not self.over_ram()
@@ -81,7 +90,10 @@ def estimate(config: StudyConfig, models: ModelsOnDevice, settings: SplitSetting
         else resident_bytes(on_host, models.shape(name, settings[name]).file_bytes)
         for name, model in plan.models.items()
     }
-    return Estimate(settings, plan, budgets_bytes, most, ram_bytes, config.host.ram_per_model)
+    shares_ram = any(device.shares_ram for device in models.target.devices)
+    return Estimate(
+        settings, plan, budgets_bytes, {} if shares_ram else most, ram_bytes, config.host.ram_per_model, shares_ram
+    )
 
 
 def estimated_settings(config: StudyConfig, models: ModelsOnDevice) -> SplitSettings:

@@ -125,3 +125,17 @@ def test_where_the_overhead_is_not_known_the_answer_says_so(tmp_path: Path) -> N
         "gpu0: 2048.0 MiB of 3072.0 MiB: FITS WITHOUT the driver's overhead, 1024.0 MiB to spare; it is added 2 times: "
         "not measured yet: a search measures it"
     )
+
+
+def test_an_estimate_adds_what_is_on_the_host_where_it_shares_the_memory() -> None:
+    engine = EngineSettings(n_gpu_layers=1, n_ctx=256, n_batch=8, n_ubatch=8, n_threads=1)
+    model = ModelPlan({"gpu0": PlannedBytes(2 * GIB, 0, 0), "host": PlannedBytes(GIB, 0, 0)}, "computed", True)
+    plan = MemoryPlan({"a": model}, Overhead(0, "none"), 1)
+    found = Estimate(SplitSettings.of({"a": engine}), plan, (2 * GIB + MIB,), {}, {"a": GIB}, None)
+    assert found.fits()
+    shared = replace(found, shares_ram=True)
+    assert shared.fits() is False
+    assert answers(shared) == [
+        "gpu0: 3072.0 MiB of 2049.0 MiB: DOES NOT FIT, 1023.0 MiB too much, including 1024.0 MiB on the host, which "
+        "shares its memory"
+    ]
