@@ -156,11 +156,16 @@ def variants(shape: ModelShape, n_cards: int) -> Iterator[EngineSettings]:
         if shape.number("expert_count"):
             yield engine(every, n_cpu_moe=half)
         yield engine(every, n_cpu_ffn=half)
+        yield engine(half, kv_offload="off")
+        yield engine(every, kv_offload="off", flash_attn="auto")
+        yield engine(half, op_offload="off")
+        yield engine(half, 2048, n_parallel=3, kv_unified="on")
         return
     for tensor_split in ((1, 1), (1, 3), (3, 1)):
         yield engine(every - 1, tensor_split=tensor_split)
     yield engine(half + 1, 2048, n_parallel=2, type_k="q8_0", tensor_split=(1, 2))
     yield engine(half + 1, 2048, n_parallel=2, flash_attn="off", tensor_split=(2, 1))
+    yield engine(every, kv_offload="off", tensor_split=(1, 1))
 
 
 def load(file: Path, settings: EngineSettings, devices: Any, n_outputs: int | None) -> dict[str, BufferBytes]:

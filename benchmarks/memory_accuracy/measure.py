@@ -3,10 +3,12 @@
     python benchmarks/memory_accuracy/measure.py [--device gpu:0] [--models DIR] [--only NAME] [--quick] [--into FOLDER]
 
 The settings are 5 splits × 3 contexts × 4 kinds of cache of 9 small models of 8 architectures, of the two real demo
-models, and of the full-size stand-ins that DIR holds; --quick takes one context and two caches of each. Planned figures
-are computed before llama.cpp loads anything; actual ones are llama.cpp's own buffer lines and, after a prefill of one
-full physical batch, the card's ledger. A GPU has no such sum: CUDA keeps what was freed for the process that freed it.
-every_architecture.py has all architectures, with fewer settings of each.
+models, and of the full-size stand-ins that DIR holds; --quick takes one context and two caches of each. Each split has
+further settings: tensors or caches kept on the host, operations that are not offloaded, and one cache for all slots.
+
+Planned figures are computed before llama.cpp loads anything; actual ones are llama.cpp's own buffer lines and, after a
+prefill of one full physical batch, the card's ledger. A GPU has no such sum: CUDA keeps what was freed for the process
+that freed it. every_architecture.py has all architectures, with fewer settings of each.
 Writes accuracy.json, every setting with its figures, and accuracy.md, the table of the docs, into FOLDER (beside this
 file).
 """
@@ -129,6 +131,10 @@ def variants(shape: ModelShape, *, quick: bool) -> Iterator[EngineSettings]:
         if shape.number("expert_count"):
             yield EngineSettings(**asdict(base) | {"n_cpu_moe": shape.n_layer // 2 + 1})
         yield replace(base, n_cpu_ffn=shape.n_layer // 2 + 1)
+        for flash_attn in ("auto", "on", "off"):
+            yield replace(base, type_k="f16", flash_attn=flash_attn, kv_offload="off")
+        yield replace(base, op_offload="off")
+        yield replace(base, n_parallel=4, kv_unified="on")
 
 
 def load(file: Path, settings: EngineSettings, device: OpenDevice) -> dict[str, BufferBytes]:

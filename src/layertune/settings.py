@@ -3,26 +3,21 @@
 Names are llama.cpp's own. Two settings that llama.cpp runs as the same engine have the same `canonical()` form.
 """
 
-import re
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
-from itertools import accumulate
-from struct import pack, unpack
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
+from layertune.tensor_split import TensorSplit, format_tensor_split, parse_tensor_split, split_layers
 from layertune.units import pad, quoted
 
 FlashAttention = Literal["auto", "on", "off"]
+Switch = Literal["on", "off"]
+OFFLOAD_SWITCHES = ("kv_offload", "op_offload")
+SWITCHES = (*OFFLOAD_SWITCHES, "kv_unified")
 CACHE_TYPES = "cache_types"  # type_k and type_v as one setting, like "q8_0/q4_0"
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
 FLOAT_CACHE_TYPES = frozenset({"f32", "f16", "bf16"})
-
-# The proportions of the offloaded layers on several devices, in their order. Empty for one device.
-TensorSplit = tuple[float, ...]
-
-_MOST_PROPORTION = 1e9  # more than any size in KiB, and small enough for exact 32-bit sums of layers
 
 # The range of each numeric setting: what llama.cpp accepts, or more than any model or machine has.
 RANGES: Mapping[str, tuple[int, int]] = {
@@ -33,6 +28,7 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "n_batch": (1, 2**20),
     "n_ubatch": (1, 2**20),
     "n_threads": (1, 512),  # ggml.h: GGML_MAX_N_THREADS
+    "n_threads_batch": (1, 512),
     "n_parallel": (1, 256),  # llama-cparams.h: LLAMA_MAX_SEQ
 }
 
@@ -76,6 +72,13 @@ class EngineSettings:
         n_cpu_ffn: The same for the feed-forward tensors that are no experts (--n-cpu-ffn).
         tensor_split: For several devices. Its canonical form is the number of layers on each of them; the output layer
             counts and is the last one.
+        n_threads_batch: The threads that compute prompts (--threads-batch); None for n_threads.
+        kv_offload: Whether the caches and recurrent states of the device's layers are there; "off" keeps all of them on
+            the host (--no-kv-offload).
+        op_offload: Whether a GPU computes large batches of the host's weights, too; "off" leaves them to the host
+            (--no-op-offload).
+        kv_unified: Whether the slots share one cache, so that each may fill all of n_ctx (--kv-unified); "off" gives
+            each its own part of n_ctx.
         file: The name of the model's file. Empty for a model that has one file, where it is no setting.
     """
 
@@ -92,41 +95,86 @@ class EngineSettings:
     tensor_split: TensorSplit = ()
     file: str = ""
     n_cpu_ffn: int = 0
+    n_threads_batch: int | None = None
+    kv_offload: Switch = "on"
+    op_offload: Switch = "on"
+    kv_unified: Switch = "off"
 
     def canonical(self, n_layer: int) -> "EngineSettings":
         """Return the settings that llama.cpp uses in effect for a model of `n_layer` repeating layers.
 
         The order is llama-context.cpp's: n_batch is clamped to the *requested* n_ctx, n_ubatch to that n_batch,
-        and only then is n_ctx padded to 256 per slot.
+        and only then is n_ctx padded to 256 per cache.
         """
         n_batch = min(self.n_batch, self.n_ctx)
-        n_ctx_slot = pad(pad(self.n_ctx, N_CTX_PADDING) // self.n_parallel, N_CTX_PADDING)
+        kv_unified: Switch = self.kv_unified if self.n_parallel > 1 else "off"
+        n_caches = 1 if kv_unified == "on" else self.n_parallel
+        n_ctx_cache = pad(pad(self.n_ctx, N_CTX_PADDING) // n_caches, N_CTX_PADDING)
         n_gpu_layers = min(self.n_gpu_layers, n_layer + 1)
         n_host_layers = n_layer + 1 - n_gpu_layers  # all of their tensors are on the host anyway
 
         def kept(n_layers: int) -> int:
             return n if (n := min(n_layers, n_layer)) > n_host_layers else 0
 
+        n_cpu_moe, n_cpu_ffn = kept(self.n_cpu_moe), kept(self.n_cpu_ffn)
+        has_cache = n_gpu_layers > 1  # the first layer on the device is the output layer
+        # From a host without layers, only rows of the embedding are read (ggml-cuda.cu, get_op_batch_size).
+        computes = n_host_layers or n_cpu_moe or n_cpu_ffn
         return replace(
             self,
             n_gpu_layers=n_gpu_layers,
-            n_ctx=n_ctx_slot * self.n_parallel,
+            n_ctx=n_ctx_cache * n_caches,
             n_batch=n_batch,
             n_ubatch=min(self.n_ubatch, n_batch),
             tensor_split=tuple(map(float, split_layers(self.tensor_split, n_gpu_layers))),
-            n_cpu_moe=kept(self.n_cpu_moe),
-            n_cpu_ffn=kept(self.n_cpu_ffn),
+            n_cpu_moe=n_cpu_moe,
+            n_cpu_ffn=n_cpu_ffn,
+            n_threads_batch=None if self.n_threads_batch == self.n_threads else self.n_threads_batch,
+            kv_offload=self.kv_offload if has_cache else "on",
+            op_offload=self.op_offload if computes else "on",
+            kv_unified=kv_unified,
         )
 
     @property
+    def n_caches(self) -> int:
+        """How many caches n_ctx is divided into."""
+        return 1 if self.kv_unified == "on" else self.n_parallel
+
+    @property
+    def n_ctx_slot(self) -> int:
+        """The most tokens of one slot's context."""
+        return self.n_ctx // self.n_caches
+
+    @property
+    def each_words(self) -> str:
+        """Whether each slot has `n_ctx_slot` tokens of its own, for people."""
+        return "together" if self.kv_unified == "on" else "each"
+
+    @property
     def slots_words(self) -> str:
-        """The context as people read it: `4096`, or of several slots `4×1024`, since a request has one slot's."""
-        return str(self.n_ctx) if self.n_parallel == 1 else f"{self.n_parallel}×{self.n_ctx // self.n_parallel}"
+        """The context as people read it: `4096`; of several slots `4×1024`, or `4 in 4096` if they share one cache."""
+        if self.n_parallel == 1:
+            return str(self.n_ctx)
+        return f"{self.n_parallel}{' in ' if self.n_caches == 1 else '×'}{self.n_ctx_slot}"
 
     @property
     def placement(self) -> Placement:
         """The settings that determine where a model's weights are."""
         return Placement(self.n_gpu_layers, self.n_cpu_moe, self.n_cpu_ffn, self.tensor_split)
+
+    @property
+    def prompt_threads(self) -> int:
+        """The threads that compute prompts."""
+        return self.n_threads if self.n_threads_batch is None else self.n_threads_batch
+
+    @property
+    def most_threads(self) -> int:
+        """The most threads that compute at the same time."""
+        return max(self.n_threads, self.prompt_threads)
+
+    def with_threads(self, n_threads: int) -> "EngineSettings":
+        """Return the settings with this number of threads for prompts and generated tokens."""
+        return replace(self, n_threads=n_threads, n_threads_batch=None)
 
     def memory_key(self, n_layer: int) -> "EngineSettings":
         """Return the canonical form with a fixed value for every setting that does not affect memory.
@@ -135,13 +183,14 @@ class EngineSettings:
         decoded as a series of physical batches (llama-context.cpp, sched_reserve: n_tokens is n_ubatch).
         """
         canonical = self.canonical(n_layer)
-        return replace(canonical, n_threads=1, n_batch=canonical.n_ubatch)
+        return replace(canonical.with_threads(1), n_batch=canonical.n_ubatch)
 
     def out_of_range(self) -> str | None:
         """Return which setting is out of range; None if none is."""
         for name, (least, most) in RANGES.items():
-            if not least <= getattr(self, name) <= most:
-                return f"{name} is {quoted(getattr(self, name))}, not a whole number from {least} to {most}"
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                return f"{name} is {quoted(value)}, not a whole number from {least} to {most}"
         try:
             if self.tensor_split:
                 parse_tensor_split(self.tensor_split)
@@ -165,10 +214,11 @@ class EngineSettings:
         return format_tensor_split(self.tensor_split) if name == "tensor_split" else value
 
     def layers(self, n_layer: int) -> str:
-        """Return where a model of `n_layer` repeating layers is, such as `37/37 -ncffn 12`, as people read it."""
+        """Return where a model of `n_layer` repeating layers is, such as `37/37 -ncffn 12 -nkvo`, as people read it."""
         split = f"{self.written('tensor_split')}: " if self.tensor_split else ""
         kept = (f" {option} {n}" for name, option in _OPTIONS.items() if (n := getattr(self, name)))
-        return f"{split}{self.n_gpu_layers}/{n_layer + 1}{''.join(kept)}"
+        cache = "" if self.kv_offload == "on" else " -nkvo"
+        return f"{split}{self.n_gpu_layers}/{n_layer + 1}{''.join(kept)}{cache}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings by name, without those of `LEFT_OUT` that have their default."""
@@ -177,12 +227,11 @@ class EngineSettings:
 
 
 _FIRST_OPTIONAL = ("n_parallel", "flash_attn", "type_k", "type_v", "n_cpu_moe")
-# Settings that files leave out at their default, because older files do not have them.
-LEFT_OUT: Mapping[str, Any] = {
-    each.name: each.default
-    for each in fields(EngineSettings)
-    if each.default is not MISSING and each.name not in _FIRST_OPTIONAL
+DEFAULTS: Mapping[str, Any] = {
+    each.name: each.default for each in fields(EngineSettings) if each.default is not MISSING
 }
+# Settings that files leave out at their default, because older files do not have them.
+LEFT_OUT: Mapping[str, Any] = {name: value for name, value in DEFAULTS.items() if name not in _FIRST_OPTIONAL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,61 +285,3 @@ def model_and_file(key: str) -> tuple[str, str]:
     """Return the model and the file of a `variant`; of a model with one file, the file is empty."""
     model, _, file = key.partition("/")
     return model, file
-
-
-def parse_tensor_split(written: str | Sequence[float]) -> TensorSplit:
-    """Return proportions from llama.cpp's form, like `"3,1"`, or from numbers.
-
-    Raises:
-        ValueError: they are not proportions; the message says how to write them.
-    """
-    parts = re.split(r"[,/]", written) if isinstance(written, str) else written
-    try:
-        proportions = tuple(float(part) for part in parts)
-    except (TypeError, ValueError, OverflowError):
-        proportions = ()
-    if not any(proportions) or not all(0 <= each <= _MOST_PROPORTION for each in proportions):
-        raise ValueError(f"{quoted(written)} is not a split of layers; write one proportion for each device, like 3,1")
-    return proportions
-
-
-def parse_cache_types(written: Any) -> tuple[CacheType, CacheType]:
-    """Return the types of the K and the V cache from `"q8_0/q4_0"`; a single type is for both.
-
-    Raises:
-        ValueError: it is no such pair; the message says how to write one.
-    """
-    types: dict[str, CacheType] = {each: each for each in get_args(CacheType)}
-    found = [types.get(part) for part in written.split("/")] if isinstance(written, str) else []
-    match found:
-        case [str(both)]:
-            return both, both
-        case [str(type_k), str(type_v)]:
-            return type_k, type_v
-    raise ValueError(f"{quoted(written)} is no pair of cache types like q8_0/q4_0; the types are {', '.join(types)}")
-
-
-def format_tensor_split(proportions: TensorSplit) -> str:
-    """Return proportions in the form of llama-server's --tensor-split."""
-    return ",".join(f"{each:.12g}" for each in proportions)
-
-
-def split_layers(proportions: TensorSplit, n_gpu_layers: int) -> tuple[int, ...]:
-    """Return how many of `n_gpu_layers` layers each device gets; the first device gets the first layers.
-
-    It is computed as in llama-model.cpp (load_tensors, get_layer_buft_list), in 32 bits: the cumulative proportions are
-    divided by their sum, and a layer goes to the first device whose share ends after it. The result is empty without
-    layers or without a second device.
-    """
-    if n_gpu_layers == 0 or len(proportions) < 2:
-        return ()
-    sums = list(accumulate(map(_float32, proportions), lambda total, each: _float32(total + each)))
-    ends = [_float32(each / sums[-1]) for each in sums]
-    devices = [bisect_right(ends, _float32(layer / n_gpu_layers)) for layer in range(n_gpu_layers)]
-    return tuple(devices.count(device) for device in range(len(proportions)))
-
-
-def _float32(value: float) -> float:
-    """Round to a C float. For a sum or quotient of two floats, rounding the 64-bit result is exact."""
-    rounded: float = unpack("f", pack("f", value))[0]
-    return rounded

@@ -17,7 +17,8 @@ from layertune.devices.open_device import LocalDevice, OpenDevice, open_device
 from layertune.devices.target import Target
 from layertune.engine.context import Context
 from layertune.engine.model import Model
-from layertune.settings import EngineSettings, TensorSplit
+from layertune.settings import EngineSettings
+from layertune.tensor_split import TensorSplit
 from layertune.units import GIB
 
 pytestmark = pytest.mark.slow

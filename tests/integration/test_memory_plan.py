@@ -103,7 +103,16 @@ def check(card: OpenCard, path: Path, plan: ModelMemory, settings: EngineSetting
 
 
 @pytest.mark.parametrize("name", ["chat", "code"])
-@pytest.mark.parametrize("changes", [{}, {"flash_attn": "off", "n_parallel": 2}, {"type_k": "q8_0", "type_v": "q4_0"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"flash_attn": "off", "n_parallel": 2},
+        {"type_k": "q8_0", "type_v": "q4_0"},
+        {"kv_offload": "off"},
+        {"n_parallel": 2, "kv_unified": "on"},
+    ],
+)
 def test_the_demo_pair_takes_what_was_planned(
     card: OpenCard, demo_pair: dict[str, Path], tmp_path: Path, name: str, changes: dict[str, Any]
 ) -> None:
@@ -120,11 +129,19 @@ def test_the_demo_pair_takes_what_was_planned(
 def test_every_kind_of_architecture_takes_what_was_planned(card: OpenCard, tmp_path: Path, name: str) -> None:
     path = tmp_path / "model.gguf"
     write(name, path)
-    settings, kept = engine(4), engine(6, n_cpu_ffn=3)
-    plan = memory(path, tmp_path, settings, kept)
+    settings, others = (
+        engine(4),
+        (
+            engine(6, n_cpu_ffn=3),
+            engine(4, kv_offload="off"),
+            engine(4, op_offload="off"),
+            engine(4, n_parallel=2, kv_unified="on"),
+        ),
+    )
+    plan = memory(path, tmp_path, settings, *others)
     assert plan.plan(settings).kv_source == ("computed" if name != "nanbeige" else "llama.cpp")
-    check(card, path, plan, settings)
-    check(card, path, plan, kept)
+    for each in (settings, *others):
+        check(card, path, plan, each)
 
 
 @pytest.mark.parametrize("n_gpu_layers", [1, 3, 6, 7])

@@ -19,7 +19,7 @@ from layertune.trial.effort import ONCE
 from layertune.trial.outcome import Measured
 from layertune.trial.process_runner import ProcessTrialRunner, TrialContext
 from layertune.units import MIB
-from log_fields import buffer_sizes, by_model, context_fields
+from log_fields import buffer_sizes, by_model, context_fields, threads
 from served import TOOLS, served
 
 pytestmark = [
@@ -31,15 +31,33 @@ pytestmark = [
 CARD = Target("emulated", "emulated card", vram_bytes=480 * MIB, n_threads=1)
 SETTINGS = SplitSettings.of(
     {
-        "chat": EngineSettings(n_gpu_layers=20, n_ctx=1024, n_batch=256, n_ubatch=128, n_threads=1, n_cpu_ffn=15),
-        "code": EngineSettings(n_gpu_layers=8, n_ctx=2048, n_batch=512, n_ubatch=256, n_threads=1, n_parallel=2),
+        "chat": EngineSettings(
+            n_gpu_layers=20,
+            n_ctx=1024,
+            n_batch=256,
+            n_ubatch=128,
+            n_threads=1,
+            n_cpu_ffn=15,
+            kv_offload="off",
+            op_offload="off",
+        ),
+        "code": EngineSettings(
+            n_gpu_layers=8,
+            n_ctx=2048,
+            n_batch=512,
+            n_ubatch=256,
+            n_threads=1,
+            n_parallel=2,
+            kv_unified="on",
+            n_threads_batch=2,
+        ),
     }
 )
 FIELDS = {
     "n_seq_max", "n_ctx", "n_ctx_seq", "n_batch", "n_ubatch", "flash_attn", "kv_unified", "n_outputs_max",
     "n_outputs_max_per_seq"
 }  # fmt: skip
-BUFFERS = {("model", "RPC"), ("KV", "RPC"), ("compute", "RPC"), ("KV", "CPU"), ("compute", "CPU"), ("output", "CPU")}
+BUFFERS = {("model", "RPC"), ("compute", "RPC"), ("KV", "CPU"), ("compute", "CPU"), ("output", "CPU")}
 
 
 @dataclass(frozen=True)
@@ -77,7 +95,14 @@ def test_every_field_of_the_context_is_the_worker_s(logs: Logs, name: str) -> No
 def test_every_buffer_is_as_large_as_the_worker_s(logs: Logs, name: str) -> None:
     worker = buffer_sizes(logs.worker[name])
     assert worker.keys() >= BUFFERS
+    assert (("KV", "RPC") in worker) == (SETTINGS[name].kv_offload == "on")
     assert buffer_sizes(logs.servers[name]) == worker
+
+
+@pytest.mark.parametrize("name", list(SETTINGS))
+def test_the_server_has_the_worker_s_threads(logs: Logs, name: str) -> None:
+    engine = SETTINGS[name]
+    assert threads(logs.servers[name]) == (engine.n_threads, engine.prompt_threads)
 
 
 def run_trial(files: dict[str, Path], log: Path) -> tuple[Measured, list[str]]:

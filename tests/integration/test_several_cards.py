@@ -17,7 +17,8 @@ from layertune.models import read_shape
 from layertune.models.known_models import KnownModel
 from layertune.models.standin import known_standin
 from layertune.results.result import read_result
-from layertune.settings import EngineSettings, SplitSettings, split_layers
+from layertune.settings import EngineSettings, SplitSettings
+from layertune.tensor_split import split_layers
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Infeasible, Measured, TrialOutcome
 from layertune.trial.process_runner import ProcessTrialRunner, TrialContext

@@ -9,6 +9,7 @@ from layertune.settings import FlashAttention
 _MODEL = "llama_model_loader: loaded meta data"
 _FIELD = re.compile(r"llama_context: (?P<field>\w+)\s+= (?P<value>\S+)\s*$")
 _BUFFER = re.compile(r"(?P<device>\S+)\s+(?P<kind>model|KV|RS|compute|output) buffer size\s*=\s*(?P<mib>\d+\.\d+) MiB")
+_THREADS = re.compile(r"system_info: n_threads = (?P<n_threads>\d+) (\(n_threads_batch = (?P<n_batch>\d+)\))?")
 _RPC_DEVICE = re.compile(r"RPC\d+\[[^\]]+\]")
 
 
@@ -22,6 +23,13 @@ def context_fields(lines: Sequence[str], asked: FlashAttention) -> dict[str, str
     """Return every field of a model's context; of flash attention what it became, which "auto" does not say."""
     fields = {match["field"]: match["value"] for line in lines if (match := _FIELD.search(line))}
     return fields | {"flash_attn": str(read_flash_attention(lines, asked))}
+
+
+def threads(lines: Sequence[str]) -> tuple[int, int]:
+    """Return the threads for tokens and those for prompts, as llama-server says them when it starts."""
+    (found,) = (match for line in lines if (match := _THREADS.search(line)))
+    n_threads = int(found["n_threads"])
+    return n_threads, n_threads if found["n_batch"] is None else int(found["n_batch"])
 
 
 def buffer_sizes(lines: Sequence[str]) -> dict[tuple[str, str], list[str]]:

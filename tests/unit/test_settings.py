@@ -1,16 +1,11 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layertune.settings import (
-    EngineSettings,
-    SplitSettings,
-    format_tensor_split,
-    parse_tensor_split,
-    split_layers,
-)
+from layertune.settings import EngineSettings, SplitSettings
 
 engines = st.builds(
     EngineSettings,
@@ -22,13 +17,16 @@ engines = st.builds(
     n_parallel=st.integers(1, 4),
     n_cpu_moe=st.integers(0, 250),
     n_cpu_ffn=st.integers(0, 250),
+    n_threads_batch=st.none() | st.integers(1, 16),
+    kv_offload=st.sampled_from(["on", "off"]),
+    op_offload=st.sampled_from(["on", "off"]),
+    kv_unified=st.sampled_from(["on", "off"]),
 )
 
 
-def engine(**changes: int) -> EngineSettings:
-    return EngineSettings(
-        **{"n_gpu_layers": 0, "n_ctx": 1024, "n_batch": 512, "n_ubatch": 512, "n_threads": 1} | changes
-    )
+def engine(**changes: Any) -> EngineSettings:
+    values: dict[str, Any] = {"n_gpu_layers": 0, "n_ctx": 1024, "n_batch": 512, "n_ubatch": 512, "n_threads": 1}
+    return EngineSettings(**values | changes)
 
 
 def test_n_batch_is_clamped_to_the_requested_context_before_that_is_padded() -> None:
@@ -52,8 +50,36 @@ def test_later_settings_are_in_files_only_if_they_are_not_the_default() -> None:
     assert engine(n_cpu_ffn=3).as_dict()["n_cpu_ffn"] == 3
 
 
+def test_prompts_have_the_threads_of_tokens_unless_they_have_their_own() -> None:
+    alike, own = engine(n_threads=4, n_threads_batch=4), engine(n_threads=4, n_threads_batch=8)
+    assert alike.canonical(8) == engine(n_threads=4)
+    assert own.canonical(8) == own
+    assert [(each.prompt_threads, each.most_threads) for each in (engine(n_threads=4), own)] == [(4, 4), (8, 8)]
+    assert own.memory_key(8) == engine(n_threads=2).memory_key(8)
+    assert "n_threads_batch is 513" in (engine(n_threads_batch=513).out_of_range() or "")
+
+
+def test_only_layers_of_the_device_have_a_cache_to_keep_on_the_host() -> None:
+    kept = [engine(n_gpu_layers=n, kv_offload="off").canonical(8).kv_offload for n in (0, 1, 2, 9)]
+    assert kept == ["on", "on", "off", "off"]  # the first layer on the device is the output layer
+    assert engine(n_gpu_layers=9, n_cpu_ffn=3, kv_offload="off").layers(8) == "9/9 -ncffn 3 -nkvo"
+
+
+def test_only_weights_on_the_host_can_have_their_operations_offloaded() -> None:
+    kept = [engine(n_gpu_layers=n, op_offload="off").canonical(8).op_offload for n in (0, 8, 9)]
+    assert kept == ["off", "off", "on"]
+    assert engine(n_gpu_layers=9, n_cpu_ffn=3, op_offload="off").canonical(8).op_offload == "off"
+
+
 def test_each_slot_of_a_parallel_context_is_padded() -> None:
     assert engine(n_ctx=1000, n_parallel=3).canonical(n_layer=1).n_ctx == 3 * 512
+
+
+def test_slots_of_one_cache_may_fill_all_of_the_context() -> None:
+    shared = engine(n_ctx=1000, n_parallel=3, kv_unified="on").canonical(n_layer=1)
+    assert (shared.n_ctx, shared.n_ctx_slot, shared.kv_unified) == (1024, 1024, "on")
+    assert engine(n_ctx=1000, n_parallel=3).canonical(n_layer=1).n_ctx_slot == 512
+    assert engine(kv_unified="on").canonical(1) == engine()  # one slot has one cache anyway
 
 
 def test_settings_that_run_as_one_engine_compare_equal() -> None:
@@ -84,22 +110,6 @@ def test_canonical_settings_are_their_own_canonical_form(settings: EngineSetting
     assert canonical.n_gpu_layers <= n_layer + 1
 
 
-@given(st.integers(1, 200), st.lists(st.integers(0, 200), min_size=2, max_size=5).filter(any))
-def test_layers_go_to_the_first_device_whose_share_begins_after_them(n_layers: int, parts: list[int]) -> None:
-    counts = split_layers(tuple(map(float, parts)), n_layers)
-    assert sum(counts) == n_layers
-    ends = [sum(parts[: device + 1]) for device in range(len(parts))]
-    # Whole numbers this small are exact in 32 bits: layer i is where i / n is below the share's end.
-    expected = [
-        sum(
-            end * n_layers > layer * ends[-1] and (not before or before * n_layers <= layer * ends[-1])
-            for layer in range(n_layers)
-        )
-        for before, end in zip([0, *ends], ends, strict=False)
-    ]
-    assert list(counts) == expected
-
-
 @given(st.integers(0, 150), st.integers(0, 160), st.lists(st.floats(0, 9, width=32), min_size=2, max_size=4))
 def test_proportions_that_place_the_layers_alike_are_one_engine(
     n_layer: int, n_gpu_layers: int, parts: list[float]
@@ -122,26 +132,9 @@ def test_without_layers_or_a_second_device_there_is_nothing_to_split() -> None:
     assert "tensor_split" not in engine(n_gpu_layers=5).as_dict()
 
 
-def test_the_output_layer_is_the_last_one_and_a_device_may_have_none() -> None:
-    assert split_layers((3.0, 1.0), 8) == (6, 2)
-    assert split_layers((0.0, 1.0), 8) == (0, 8)
-    assert split_layers((1.0, 0.0), 8) == (8, 0)
-    assert split_layers((3.0, 1.0), 1) == (1, 0)  # the output layer alone: 0 of 1 is before the first share's end
-
-
-@pytest.mark.parametrize("written", ["3,1", "3/1", [3, 1], (3.0, 1.0), "3.0, 1"])
-def test_proportions_are_read_as_llama_server_reads_them(written: str | list[float]) -> None:
-    assert parse_tensor_split(written) == (3.0, 1.0)
-    assert format_tensor_split(parse_tensor_split(written)) == "3,1"
-
-
-@pytest.mark.parametrize("written", ["", "a,b", "0,0", "-1,2", "nan,1", "inf,1", "1,1e30", [], [None, 1]])
-def test_an_invalid_tensor_split_is_refused_with_an_example(written: str | list[float]) -> None:
-    with pytest.raises(ValueError, match="write one proportion for each device, like 3,1"):
-        parse_tensor_split(written)
-
-
 def test_the_context_of_several_slots_is_read_per_request() -> None:
     engine = EngineSettings(n_gpu_layers=0, n_ctx=4096, n_batch=8, n_ubatch=8, n_threads=1)
     assert engine.slots_words == "4096"
     assert replace(engine, n_parallel=4).slots_words == "4×1024"
+    shared = replace(engine, n_parallel=4, kv_unified="on")
+    assert (shared.slots_words, shared.each_words) == ("4 in 4096", "together")

@@ -88,7 +88,7 @@ def print_estimate(models: ModelsOnDevice, found: Estimate) -> None:
         show(f"{HOST}: {name} exceeds its RAM limit of {limit} by {format_bytes(excess_bytes)}")
     for name, engine in found.settings.items():
         if engine.n_parallel > 1:
-            show(f"{name}: {engine.n_parallel} requests at once, {engine.n_ctx // engine.n_parallel} tokens each")
+            show(f"{name}: {engine.n_parallel} requests at once, {engine.n_ctx_slot} tokens {engine.each_words}")
     if found.budget_bytes is None or found.plan.needed_bytes is None:
         return
     for name, layers in found.most_layers.items():

@@ -105,7 +105,7 @@ def _same_layers(ours: TrialInfo, other: Result) -> TrialInfo | None:
 
 
 def _without_threads(settings: dict[str, EngineSettings]) -> dict[str, EngineSettings]:
-    return {name: replace(engine, n_threads=1) for name, engine in settings.items()}
+    return {name: engine.with_threads(1) for name, engine in settings.items()}
 
 
 def _refused(there: TrialInfo) -> str:

@@ -1,7 +1,7 @@
 """Comparison of whole fronts: their hypervolumes, and the settings that two fronts share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,9 +82,7 @@ def overlap(first: Result, other: Result) -> Overlap:
 def _form(trial: TrialInfo, threads_count: bool) -> SplitSettings:
     """Return the settings, without threads if those do not count, in a form that can be compared."""
     engines = sorted(trial.settings.items())
-    return SplitSettings.of(
-        {name: engine if threads_count else replace(engine, n_threads=1) for name, engine in engines}
-    )
+    return SplitSettings.of({name: engine if threads_count else engine.with_threads(1) for name, engine in engines})
 
 
 def _optimised(result: Result) -> list[object]:

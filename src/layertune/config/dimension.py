@@ -8,7 +8,7 @@ cache_types = ["f16", "q8_0/q4_0"]                a choice of types of the K and
 tensor_split = "3,1"                              fixed, as is [3, 1]; ["3,1", "1,1"] is a choice
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -22,7 +22,9 @@ from pydantic import (
 )
 
 from layertune.config.fields import Within
-from layertune.settings import RANGES, CacheType, FlashAttention, TensorSplit, parse_cache_types, parse_tensor_split
+from layertune.settings import RANGES, CacheType, FlashAttention, Switch
+from layertune.tensor_split import TensorSplit, parse_tensor_split
+from layertune.units import quoted
 
 ALL = "all"
 
@@ -74,6 +76,22 @@ def _split_form(written: Any) -> str:
     return "value" if is_split else _form(written)
 
 
+def parse_cache_types(written: Any) -> tuple[CacheType, CacheType]:
+    """Return the types of the K and the V cache from `"q8_0/q4_0"`; a single type is for both.
+
+    Raises:
+        ValueError: it is no such pair; the message says how to write one.
+    """
+    types: dict[str, CacheType] = {each: each for each in get_args(CacheType)}
+    found = [types.get(part) for part in written.split("/")] if isinstance(written, str) else []
+    match found:
+        case [str(both)]:
+            return both, both
+        case [str(type_k), str(type_v)]:
+            return type_k, type_v
+    raise ValueError(f"{quoted(written)} is no pair of cache types like q8_0/q4_0; the types are {', '.join(types)}")
+
+
 LayerDimension = Annotated[
     Annotated[int | Literal["all"], Tag("value")]
     | Annotated[list[int | Literal["all"]], Field(min_length=1), Tag("choices")]
@@ -85,6 +103,10 @@ IntDimension = Annotated[
 ]
 FlashAttentionDimension = Annotated[
     Annotated[FlashAttention, Tag("value")] | Annotated[list[FlashAttention], Field(min_length=1), Tag("choices")],
+    Discriminator(_form),
+]
+SwitchDimension = Annotated[
+    Annotated[Switch, Tag("value")] | Annotated[list[Switch], Field(min_length=1), Tag("choices")],
     Discriminator(_form),
 ]
 CacheTypeDimension = Annotated[

@@ -15,10 +15,12 @@ from layertune.config.dimension import (
     IntRange,
     LayerDimension,
     SplitDimension,
+    SwitchDimension,
     dimension_values,
+    parse_cache_types,
 )
 from layertune.config.fields import Table, Within
-from layertune.settings import RANGES, CacheType, parse_cache_types
+from layertune.settings import RANGES, CacheType
 from layertune.units import quoted
 
 _MAX_N_CTX = RANGES["n_ctx"][1]
@@ -89,6 +91,9 @@ class ModelSpace(Table):
         description="CPU threads; without it, an equal share of the physical performance cores, at most host.n_cpus: "
         "models and emulated card together never compute with more threads than there are such cores.",
     )
+    n_threads_batch: Annotated[IntDimension | None, Within.of_setting("n_threads_batch")] = Field(
+        default=None, description="CPU threads that compute prompts; without it, n_threads."
+    )
     flash_attn: FlashAttentionDimension = Field(default="auto", description="on, off, or llama.cpp's own choice.")
     type_k: CacheTypeDimension = Field(default="f16", description="Data type of the K cache.")
     type_v: CacheTypeDimension = Field(default="f16", description="Data type of the V cache.")
@@ -96,6 +101,18 @@ class ModelSpace(Table):
         default=None,
         description="Pairs of types of the K and the V cache. They replace type_k and type_v, which are combined "
         'freely. ["f16", "q8_0", "q8_0/q4_0"] are three pairs; a single type is for both.',
+    )
+    kv_offload: SwitchDimension = Field(
+        default="on",
+        description="off keeps the KV cache of all layers on the host, with the attention that reads it.",
+    )
+    op_offload: SwitchDimension = Field(
+        default="on",
+        description="off leaves large prompt batches of the host's layers to the host, which a GPU computes otherwise.",
+    )
+    kv_unified: SwitchDimension = Field(
+        default="off",
+        description="on gives all n_parallel slots one KV cache, where each may fill all of n_ctx; off divides n_ctx.",
     )
     tensor_split: SplitDimension | None = Field(
         default=None,
@@ -159,6 +176,15 @@ class ModelConfig(Table):
         if self.path is not None and self.space.file not in (None, self.path.name):
             raise ValueError(f"space.file is {self.space.file}, and the only file is {self.path.name}; write files")
         return self
+
+    @property
+    def most_threads(self) -> int | None:
+        """The most threads that the config gives the model; None if it leaves n_threads open."""
+        if self.space.n_threads is None:
+            return None
+        written = (self.space.n_threads, self.space.n_threads_batch)
+        most: int = max(n for each in written if each is not None for n in dimension_values(each))
+        return most
 
     @property
     def paths(self) -> dict[str, Path]:

@@ -6,7 +6,6 @@ each barrier waits for a thread that has no core. So the defaults share the core
 
 from collections.abc import Callable
 
-from layertune.config.dimension import dimension_values
 from layertune.config.study_config import StudyConfig
 from layertune.settings import RANGES
 
@@ -22,7 +21,7 @@ def with_default_threads(config: StudyConfig, n_cores: int) -> StudyConfig:
         n_cores: the cores to share out; see `layertune.devices.cores`.
     """
     n_cards = min(config.resolved_device().n_devices, len(config.models)) if _is_emulated(config) else 0
-    given = [max(dimension_values(each.space.n_threads)) for each in config.models.values() if each.space.n_threads]
+    given = [most for each in config.models.values() if (most := each.most_threads) is not None]
     n_open, n_left, card_threads = len(config.models) - len(given), n_cores - sum(given), config.emulated.n_threads
     if card_threads is not None:
         n_left -= n_cards * card_threads

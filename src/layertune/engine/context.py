@@ -65,14 +65,15 @@ class Context:
         parameters.n_outputs_max = settings.n_parallel if n_outputs is None else n_outputs
         parameters.n_outputs_max_per_seq = 1 if n_outputs is None else 0
         parameters.n_threads = settings.n_threads
-        parameters.n_threads_batch = settings.n_threads
+        parameters.n_threads_batch = settings.prompt_threads
         parameters.flash_attn_type = _FLASH_ATTENTION[settings.flash_attn]
         parameters.type_k = getattr(self._llama_cpp, f"GGML_TYPE_{settings.type_k.upper()}")
         parameters.type_v = getattr(self._llama_cpp, f"GGML_TYPE_{settings.type_v.upper()}")
         parameters.swa_full = False
-        parameters.kv_unified = False  # as with `--parallel N`, which every export sets (tools/server/server.cpp)
-        parameters.offload_kqv = True
-        parameters.op_offload = True
+        # "off" as with `--parallel N`, which every export sets (tools/server/server.cpp)
+        parameters.kv_unified = settings.kv_unified == "on"
+        parameters.offload_kqv = settings.kv_offload == "on"
+        parameters.op_offload = settings.op_offload == "on"
         parameters.no_perf = True
         return parameters
 

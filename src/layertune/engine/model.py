@@ -8,7 +8,7 @@ from typing import Any
 from layertune.engine import ggml, library
 from layertune.engine.buffer_log import read_buffers
 from layertune.engine.refusal import EngineRefused
-from layertune.settings import TensorSplit
+from layertune.tensor_split import TensorSplit
 
 
 class _Override(ctypes.Structure):

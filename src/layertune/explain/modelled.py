@@ -13,7 +13,7 @@ import numpy as np
 from layertune.config.model_config import Workload
 from layertune.explain.changes import recorded_plans
 from layertune.explain.line import Change
-from layertune.explain.steps import STEPPED_SETTINGS, value
+from layertune.explain.steps import changed_settings
 from layertune.memory import GPU, HOST, ModelPlan, PlannedBytes
 from layertune.results.result import Result
 from layertune.sampler.observations import observations
@@ -81,7 +81,7 @@ class ModelledSpeeds:
         """Return why the model cannot predict a step, None if it can."""
         if len(self._seen) < _LEAST_ENGINES:
             return f"too few settings measured to model its speed: {len(self._seen)}"
-        changed = {knob for knob in STEPPED_SETTINGS if value(before, knob) != value(after, knob)}
+        changed = set(changed_settings(before, after))
         if not any(_unlike(one, other, changed) for one, other in combinations(self._seen, 2)):
             return f"no two trials differ in {' and '.join(sorted(changed))} alone"
         return None
@@ -98,7 +98,7 @@ class ModelledSpeeds:
 
 def _unlike(one: EngineSettings, other: EngineSettings, changed: set[str]) -> bool:
     """Return whether two engines differ in all settings of `changed`, and otherwise at most in layers."""
-    if any(value(one, knob) == value(other, knob) for knob in changed):
+    if any(getattr(one, knob) == getattr(other, knob) for knob in changed):
         return False
-    free: dict[str, Any] = {knob: value(other, knob) for knob in changed | {"n_gpu_layers"}}
+    free: dict[str, Any] = {knob: getattr(other, knob) for knob in changed | {"n_gpu_layers"}}
     return replace(one, **free) == other

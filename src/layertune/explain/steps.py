@@ -1,8 +1,9 @@
 """One step up or down of each setting of a model, as llama.cpp would run it.
 
-A step of n_gpu_layers is one layer, as is one of n_cpu_moe or n_cpu_ffn if the study tried any. A step of another
-setting goes to the next value that the study tried; beyond those values it is one thread, or double or half for
-contexts and batches.
+A step of n_gpu_layers is one layer, as is one of n_cpu_moe or n_cpu_ffn. These two, n_threads_batch and the switches
+have steps only if the study tried a value other than the default. A switch counts as 1 if it is on, else as 0. A step
+of another setting goes to the next value that the study tried; beyond those values it is one thread, or double or half
+for contexts and batches.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -10,9 +11,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from layertune.results.result import Result, TrialInfo
-from layertune.settings import KEPT_ON_HOST, N_CTX_PADDING, EngineSettings
+from layertune.settings import DEFAULTS, KEPT_ON_HOST, N_CTX_PADDING, SWITCHES, EngineSettings
 
-STEPPED_SETTINGS = ("n_gpu_layers", *KEPT_ON_HOST, "n_ctx", "n_batch", "n_ubatch", "n_threads")
+STEPPED_SETTINGS = (
+    "n_gpu_layers",
+    *KEPT_ON_HOST,
+    "n_ctx",
+    "n_batch",
+    "n_ubatch",
+    "n_threads",
+    "n_threads_batch",
+    *SWITCHES,
+)
+_ONLY_IF_TRIED = (*KEPT_ON_HOST, "n_threads_batch", *SWITCHES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +55,16 @@ def canonical_engine(result: Result, trial: TrialInfo, model: str) -> EngineSett
 
 
 def value(engine: EngineSettings, knob: str) -> int:
-    found: int = getattr(engine, knob)
+    """Return a setting as a number."""
+    if knob in SWITCHES:
+        return int(getattr(engine, knob) == "on")
+    found: int = engine.prompt_threads if knob == "n_threads_batch" else getattr(engine, knob)
     return found
+
+
+def written(knob: str, number: int) -> int | str:
+    """Return a setting as users write it."""
+    return ("off", "on")[number] if knob in SWITCHES else number
 
 
 def with_setting(engine: EngineSettings, knob: str, to: int, n_layer: int) -> EngineSettings:
@@ -54,24 +73,32 @@ def with_setting(engine: EngineSettings, knob: str, to: int, n_layer: int) -> En
     A larger n_ubatch raises n_batch too, which it cannot exceed. Other limits follow llama.cpp's order of clamping.
     """
     n_batch = max(engine.n_batch, to) if knob == "n_ubatch" else engine.n_batch
-    changes: dict[str, Any] = {"n_batch": n_batch, knob: to}
+    changes: dict[str, Any] = {"n_batch": n_batch, knob: written(knob, to)}
     return replace(engine, **changes).canonical(n_layer)
+
+
+def changed_settings(before: EngineSettings, after: EngineSettings) -> list[str]:
+    """Return the names of the settings that differ. The threads of prompts do not if both follow n_threads."""
+    return [
+        knob
+        for knob in STEPPED_SETTINGS
+        if getattr(before, knob) != getattr(after, knob) and value(before, knob) != value(after, knob)
+    ]
 
 
 def linked_settings(before: EngineSettings, step: Step) -> list[str]:
     """Return the names of the settings that change together with a step, as n_batch does with n_ubatch."""
-    return [
-        knob for knob in STEPPED_SETTINGS if knob != step.knob and getattr(before, knob) != getattr(step.engine, knob)
-    ]
+    return [knob for knob in changed_settings(before, step.engine) if knob != step.knob]
 
 
 def steps(result: Result, model: str, engine: EngineSettings) -> Iterator[Step | NoStep]:
     """Yield a step down and a step up of every setting, or why there is none; `engine` is in canonical form."""
     n_layer = result.models[model].n_layer
     for knob in STEPPED_SETTINGS:
-        tried = {value(canonical_engine(result, trial, model), knob) for trial in result.trials}
-        if knob in KEPT_ON_HOST and not any(tried):
+        engines = [canonical_engine(result, trial, model) for trial in result.trials]
+        if knob in _ONLY_IF_TRIED and all(getattr(each, knob) == DEFAULTS[knob] for each in engines):
             continue
+        tried = {value(each, knob) for each in engines}
         for up in (False, True):
             to = _next(engine, knob, tried, n_layer, up=up)
             why = _RULES[knob](result, model, engine, to)
@@ -92,7 +119,7 @@ def _next(engine: EngineSettings, knob: str, tried: Collection[int], n_layer: in
         return max(now, n_host_layers) + 1 if up else now - 1
     if beyond:
         return min(beyond) if up else max(beyond)
-    if knob == "n_threads":
+    if knob in ("n_threads", "n_threads_batch", *SWITCHES):
         return now + 1 if up else now - 1
     return now * 2 if up else now // 2
 
@@ -116,12 +143,15 @@ def _kept(result: Result, model: str, engine: EngineSettings, to: int) -> str:
 
 
 def _context(result: Result, model: str, engine: EngineSettings, to: int) -> str:
-    if to < engine.n_ctx and engine.n_ctx <= N_CTX_PADDING * engine.n_parallel:
+    if to < engine.n_ctx and engine.n_ctx <= N_CTX_PADDING * engine.n_caches:
         return f"the smallest context of llama.cpp is {N_CTX_PADDING} tokens per slot"
+    return _slot(result, model, with_setting(engine, "n_ctx", to, result.models[model].n_layer))
+
+
+def _slot(result: Result, model: str, changed: EngineSettings) -> str:
     workload = result.workload[model]
     n_needed = workload.n_prompt + workload.n_generate
-    n_slot = with_setting(engine, "n_ctx", to, result.models[model].n_layer).n_ctx // engine.n_parallel
-    return f"the workload's {n_needed} tokens would not fit" if n_slot < n_needed else ""
+    return f"the workload's {n_needed} tokens would not fit" if changed.n_ctx_slot < n_needed else ""
 
 
 def _batch(result: Result, model: str, engine: EngineSettings, to: int) -> str:
@@ -133,9 +163,18 @@ def _batch(result: Result, model: str, engine: EngineSettings, to: int) -> str:
 def _threads(result: Result, model: str, engine: EngineSettings, to: int) -> str:
     limits, n_cores = result.host_limits, result.hardware.cpu.n_cores
     n_cpus = n_cores if limits is None or limits.n_cpus is None else min(limits.n_cpus, n_cores)
-    if to > max(n_cpus, engine.n_threads):
+    if to > max(n_cpus, engine.most_threads):
         return f"a model may use {n_cpus} cores" if n_cpus > 1 else "a model may use one core"
     return "at least one thread is needed" if to < 1 else ""
+
+
+def _switch(result: Result, model: str, engine: EngineSettings, to: int) -> str:
+    return "" if to in (0, 1) else f"it is {written(SWITCHES[0], min(max(to, 0), 1))}"
+
+
+def _unified(result: Result, model: str, engine: EngineSettings, to: int) -> str:
+    why = _switch(result, model, engine, to)
+    return why or _slot(result, model, with_setting(engine, "kv_unified", to, result.models[model].n_layer))
 
 
 _RULES: dict[str, Callable[[Result, str, EngineSettings, int], str]] = {
@@ -145,4 +184,7 @@ _RULES: dict[str, Callable[[Result, str, EngineSettings, int], str]] = {
     "n_batch": _batch,
     "n_ubatch": _batch,
     "n_threads": _threads,
+    "n_threads_batch": _threads,
+    **dict.fromkeys(SWITCHES, _switch),
+    "kv_unified": _unified,
 }

@@ -3,7 +3,7 @@
 from layertune.explain.coexist import Alone, Case, Swap
 from layertune.explain.file_steps import File, FileStep
 from layertune.explain.line import Change, Gives, Line
-from layertune.explain.steps import NoStep
+from layertune.explain.steps import NoStep, written
 from layertune.results.trial_info import MeasuredIn
 from layertune.units import format_bytes
 
@@ -24,7 +24,7 @@ def title(gives: Gives, *, on_device: bool) -> str:
 def step_words(line: Line) -> str:
     """Return the change, like `n_ubatch 128 → 256, with n_batch`."""
     along = f", with {' and '.join(line.along)}" if line.along else ""
-    return f"{line.knob} {line.before} → {line.to}{along}"
+    return f"{line.knob} {written(line.knob, line.before)} → {written(line.knob, line.to)}{along}"
 
 
 def speed_source(line: Line) -> str:

@@ -59,19 +59,25 @@ def render_compose(result: Result, trial: TrialInfo, models_dir: str) -> dict[st
 def _command(result: Result, trial: TrialInfo, name: str) -> list[str]:
     model_path(result, name, "/models")  # raises for names that no text file can hold
     words = [
-        *(word for flag in address_flags(name, "0.0.0.0", _PORT) for word in (f"--{flag.option}", flag.value)),
+        *(word for flag in address_flags(name, "0.0.0.0", _PORT) for word in flag.words),
         "--model",
     ]
     lines = [double_quoted(word) for word in words]
     lines.append(_variable(f"{name.upper()}_MODEL", result.models[name].file, before="/models/"))
+    switches = []
     for flag in server_flags(result, trial, name):
         if flag.option == "device" and _backend(result) == "CUDA":
             # A container has only the cards that it reserves, and numbers them from 0.
             inside = _renumbered(_nvidia_indices(result))
             lines += [] if inside is None else [double_quoted("--device"), double_quoted(inside)]
+        elif flag.is_switch and flag.variable is not None:  # its option is another one for each value
+            switches.append(f"      {flag.variable}: {_value(name, flag)}")
+        elif flag.is_switch:
+            lines += map(double_quoted, flag.words)
         else:
             lines += [double_quoted(f"--{flag.option}"), _value(name, flag)]
-    return ["    command:", *(f"      - {line}" for line in lines)]
+    environment = ["    environment:", *switches] if switches else []
+    return [*environment, "    command:", *(f"      - {line}" for line in lines)]
 
 
 def _value(name: str, flag: Flag) -> str:

@@ -20,12 +20,15 @@ ENV_SETTINGS: Mapping[str, str] = {
     "N_BATCH": "n_batch",
     "N_UBATCH": "n_ubatch",
     "THREADS": "n_threads",
+    "THREADS_BATCH": "n_threads_batch",
     "PARALLEL": "n_parallel",
     "FLASH_ATTN": "flash_attn",
     "TYPE_K": "type_k",
     "TYPE_V": "type_v",
     "N_CPU_MOE": "n_cpu_moe",
     "N_CPU_FFN": "n_cpu_ffn",
+    "KV_OFFLOAD": "kv_offload",
+    "KV_UNIFIED": "kv_unified",
 }
 
 # llama-server's own defaults (common/common.h: cache_ram_mib, n_ctx_checkpoints).
@@ -41,13 +44,22 @@ _SERVER_BYTES = 512 * MIB
 class Flag:
     """An option of llama-server and its value.
 
-    `variable` is its environment variable, `key` the suffix of its variable in a `.env`; None if there is none.
+    `variable` is its environment variable, `key` the suffix of its variable in a `.env`; None if there is none. The
+    value of a switch is "on" or "off"; on a command line it is `--option` or `--no-option`.
     """
 
     option: str
     value: str
     variable: str | None = None
     key: str | None = None
+    is_switch: bool = False
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The flag as arguments of a command."""
+        if self.is_switch:
+            return (f"--{self.option}" if self.value == "on" else f"--no-{self.option}",)
+        return f"--{self.option}", self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +126,14 @@ def engine_flags(engine: EngineSettings, flash_attn: str, caches: HostCaches, *,
         caches: what the server may take of the host's memory later.
         on_cpu: whether the trial offloads to no device.
     """
-    n_threads = str(engine.n_threads)
     flags = [
         Flag("fit", "off", "LLAMA_ARG_FIT"),
         Flag("n-gpu-layers", str(engine.n_gpu_layers), "LLAMA_ARG_N_GPU_LAYERS", "N_GPU_LAYERS"),
         Flag("ctx-size", str(engine.n_ctx), "LLAMA_ARG_CTX_SIZE", "N_CTX"),
         Flag("batch-size", str(engine.n_batch), "LLAMA_ARG_BATCH", "N_BATCH"),
         Flag("ubatch-size", str(engine.n_ubatch), "LLAMA_ARG_UBATCH", "N_UBATCH"),
-        Flag("threads", n_threads, "LLAMA_ARG_THREADS", "THREADS"),
-        Flag("threads-batch", n_threads, None, "THREADS"),
+        Flag("threads", str(engine.n_threads), "LLAMA_ARG_THREADS", "THREADS"),
+        Flag("threads-batch", str(engine.prompt_threads), None, _threads_key(engine)),
         Flag("parallel", str(engine.n_parallel), "LLAMA_ARG_N_PARALLEL", "PARALLEL"),
         Flag("flash-attn", flash_attn, "LLAMA_ARG_FLASH_ATTN", "FLASH_ATTN"),
         Flag("cache-type-k", engine.type_k, "LLAMA_ARG_CACHE_TYPE_K", "TYPE_K"),
@@ -138,6 +149,12 @@ def engine_flags(engine: EngineSettings, flash_attn: str, caches: HostCaches, *,
         flags.append(Flag("n-cpu-moe", str(engine.n_cpu_moe), "LLAMA_ARG_N_CPU_MOE", "N_CPU_MOE"))
     if engine.n_cpu_ffn:
         flags.append(Flag("n-cpu-ffn", str(engine.n_cpu_ffn), "LLAMA_ARG_N_CPU_FFN", "N_CPU_FFN"))
+    if engine.kv_offload == "off":
+        flags.append(Flag("kv-offload", "off", "LLAMA_ARG_KV_OFFLOAD", "KV_OFFLOAD", is_switch=True))
+    if engine.kv_unified == "on":
+        flags.append(Flag("kv-unified", "on", "LLAMA_ARG_KV_UNIFIED", "KV_UNIFIED", is_switch=True))
+    if engine.op_offload == "off":
+        flags.append(Flag("op-offload", "off", is_switch=True))
     if engine.tensor_split:
         split = str(engine.written("tensor_split"))
         flags.append(Flag("tensor-split", split, "LLAMA_ARG_TENSOR_SPLIT", "TENSOR_SPLIT"))
@@ -145,6 +162,11 @@ def engine_flags(engine: EngineSettings, flash_attn: str, caches: HostCaches, *,
         # Without this, large batches would run on a GPU even with no layer there (llama.cpp's op_offload).
         flags.append(Flag("device", "none", "LLAMA_ARG_DEVICE"))
     return flags
+
+
+def _threads_key(engine: EngineSettings) -> str:
+    """Return the variable of --threads-batch: the one of --threads, unless the settings have two numbers."""
+    return "THREADS" if engine.n_threads_batch is None else "THREADS_BATCH"
 
 
 def address_flags(name: str, host: str, port: str) -> list[Flag]:

@@ -40,7 +40,7 @@ def provenance_lines(result: Result, trial: TrialInfo) -> list[str]:
             f"({workload.n_prompt} prompt + {workload.n_generate} generated tokens)"
         )
     lines += [
-        f"{name}: {engine.n_parallel} requests at once, with {engine.n_ctx // engine.n_parallel} tokens of context each"
+        f"{name}: {engine.n_parallel} requests at once, with {engine.n_ctx_slot} tokens of context {engine.each_words}"
         for name, engine in trial.settings.items()
         if engine.n_parallel > 1
     ]

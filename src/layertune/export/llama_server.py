@@ -17,7 +17,7 @@ def render_llama_server(result: Result, trial: TrialInfo, models_dir: str) -> di
     """Return both files of each model. Raises UsageError if no text file can hold a model's file name."""
     files: dict[str, str] = {}
     for name in result.models:
-        flags = _all_flags(result, trial, name, models_dir)
+        flags = all_flags(result, trial, name, models_dir)
         files[f"{name}.sh"] = _script(
             flags, [*comment(result, trial), "#", "# Arguments after `sh FILE` go to llama-server."]
         )
@@ -27,11 +27,12 @@ def render_llama_server(result: Result, trial: TrialInfo, models_dir: str) -> di
 
 def command(result: Result, trial: TrialInfo, name: str, models_dir: str) -> list[str]:
     """Return the command of one model as a list of arguments."""
-    flags = _all_flags(result, trial, name, models_dir)
-    return ["llama-server", *(word for flag in flags for word in (f"--{flag.option}", flag.value))]
+    flags = all_flags(result, trial, name, models_dir)
+    return ["llama-server", *(word for flag in flags for word in flag.words)]
 
 
-def _all_flags(result: Result, trial: TrialInfo, name: str, models_dir: str) -> list[Flag]:
+def all_flags(result: Result, trial: TrialInfo, name: str, models_dir: str) -> list[Flag]:
+    """Return all flags of one model, with those of its address and its file."""
     return [
         *address_flags(name, _HOST, str(ports(result)[name])),
         Flag("model", model_path(result, name, models_dir), "LLAMA_ARG_MODEL"),
@@ -40,19 +41,22 @@ def _all_flags(result: Result, trial: TrialInfo, name: str, models_dir: str) -> 
 
 
 def _script(flags: list[Flag], head: list[str]) -> str:
-    words = [f"  --{flag.option} {shlex.quote(flag.value)} \\" for flag in flags]
+    words = [f"  {shlex.join(flag.words)} \\" for flag in flags]
     return "\n".join(["#!/bin/sh", *head, "exec llama-server \\", *words, '  "$@"']) + "\n"
 
 
 def _environment(flags: list[Flag], head: list[str]) -> str:
-    without = [f"--{flag.option}" for flag in flags if flag.variable is None]
+    # Left out, --threads-batch is --threads.
+    without = [flag for flag in flags if flag.variable is None and flag.key != "THREADS"]
+    words = "".join(f" {shlex.join(flag.words)}" for flag in without)
+    why = "these arguments" if without else "--threads-batch; its default is --threads"
     return (
         "\n".join(
             [
                 *head,
                 "#",
-                "# Read it with: set -a; . ./FILE; llama-server",
-                f"# llama-server has no variable for {', '.join(without)}; its default is --threads.",
+                f"# Read it with: set -a; . ./FILE; llama-server{words}",
+                f"# llama-server has no variable for {why}.",
                 *(f"{flag.variable}={shlex.quote(flag.value)}" for flag in flags if flag.variable is not None),
             ]
         )

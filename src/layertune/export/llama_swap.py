@@ -54,5 +54,5 @@ def _model(result: Result, trial: TrialInfo, name: str, models_dir: str) -> list
         *server_flags(result, trial, name),
     ]
     # A line break in a double-quoted YAML string is read as a blank.
-    words = [f"      --{flag.option} {escaped(flag.value)}" for flag in flags]
+    words = [f"      {' '.join(map(escaped, flag.words))}" for flag in flags]
     return [f"  {double_quoted(name)}:", '    cmd: "llama-server', *words[:-1], f'{words[-1]}"']

@@ -13,6 +13,7 @@ from layertune.export.flags import flash_attention
 from layertune.export.header import comment
 from layertune.export.paths import cannot_hold, model_path
 from layertune.results.result import Result, TrialInfo
+from layertune.settings import DEFAULTS, SWITCHES
 
 
 def render_ollama(result: Result, trial: TrialInfo, models_dir: str) -> dict[str, str]:
@@ -39,7 +40,7 @@ def _parameters(trial: TrialInfo, name: str) -> dict[str, int]:
     engine = trial.settings[name]
     return {
         "num_gpu": engine.n_gpu_layers,
-        "num_ctx": engine.n_ctx // engine.n_parallel,  # per slot
+        "num_ctx": engine.n_ctx_slot,
         "num_batch": engine.n_ubatch,  # sets both batches of llama-server; the physical one determines the memory
         "num_thread": engine.n_threads,
     }
@@ -72,8 +73,8 @@ def _environment(trial: TrialInfo) -> str:
                 f"and the trial has {' and '.join(sorted(values))}",
                 remedy="choose another pick or format",
             )
-    for field in ("n_cpu_moe", "n_cpu_ffn", "tensor_split"):
-        if any(getattr(each, field) for each in trial.settings.values()):
+    for field in ("n_cpu_moe", "n_cpu_ffn", "tensor_split", "n_threads_batch", *SWITCHES):
+        if any(getattr(each, field) != DEFAULTS[field] for each in trial.settings.values()):
             raise UsageError(
                 f"trial {trial.number} cannot run in ollama: it has no setting for {field}",
                 remedy="choose another pick or format",

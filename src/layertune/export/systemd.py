@@ -5,7 +5,7 @@ An argument of ExecStart in double quotes can hold every character with C escape
 """
 
 from layertune.export.header import comment
-from layertune.export.llama_server import command
+from layertune.export.llama_server import all_flags
 from layertune.export.paths import is_plain
 from layertune.results.result import Result, TrialInfo
 
@@ -19,8 +19,7 @@ def render_systemd(result: Result, trial: TrialInfo, models_dir: str) -> dict[st
 
 
 def _unit(result: Result, trial: TrialInfo, name: str, models_dir: str) -> list[str]:
-    program, *words = command(result, trial, name, models_dir)
-    options = [f"  {option} {_quoted(value)}" for option, value in zip(words[::2], words[1::2], strict=True)]
+    options = ["  " + " ".join(map(_quoted, flag.words)) for flag in all_flags(result, trial, name, models_dir)]
     return [
         *comment(result, trial),
         "[Unit]",
@@ -28,7 +27,7 @@ def _unit(result: Result, trial: TrialInfo, name: str, models_dir: str) -> list[
         "After=network.target",
         "",
         "[Service]",
-        " \\\n".join([f"ExecStart={program}", *options]),
+        " \\\n".join(["ExecStart=llama-server", *options]),
         "Restart=on-failure",
         "RestartSec=5",
         *_limits(result),

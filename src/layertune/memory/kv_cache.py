@@ -19,21 +19,21 @@ def layer_bytes(
 
     Args:
         rows: the row sizes of each layer.
-        settings: in their canonical form. Each sequence has its own part of n_ctx.
+        settings: in their canonical form. Each sequence has its own part of n_ctx, or all share one cache.
         flash_attn: without it V is stored transposed, and llama.cpp gives every layer the widest layer's V.
         alignment_bytes: the size of each tensor is rounded up to a multiple of this.
     """
-    n_ctx_slot = settings.n_ctx // settings.n_parallel
+    n_sequences = settings.n_parallel // settings.n_caches  # in one cache
     widest_v = max((each.n_embd_v for each in rows), default=0)
 
     def one(each: LayerRows) -> int:
-        n_cells = n_ctx_slot
+        n_cells = settings.n_ctx_slot
         if each.window is not None:
-            n_cells = pad(min(n_ctx_slot, each.window + settings.n_ubatch), _WINDOW_PADDING)
+            n_cells = pad(min(n_cells, each.window * n_sequences + settings.n_ubatch), _WINDOW_PADDING)
         n_embd_v = each.n_embd_v if flash_attn or not each.n_embd_v else widest_v
         tensors = [
-            _row_bytes(settings.type_k, each.n_embd_k) * n_cells * settings.n_parallel,
-            _row_bytes(settings.type_v, n_embd_v) * n_cells * settings.n_parallel,
+            _row_bytes(settings.type_k, each.n_embd_k) * n_cells * settings.n_caches,
+            _row_bytes(settings.type_v, n_embd_v) * n_cells * settings.n_caches,
             *(n_values * _STATE_VALUE_BYTES * settings.n_parallel for n_values in each.n_state),
         ]
         return sum(pad(n_bytes, alignment_bytes) for n_bytes in tensors)
@@ -53,13 +53,12 @@ def checkpoint_bytes(rows: Sequence[LayerRows], settings: EngineSettings, *, fla
         settings: in their canonical form.
         flash_attn: as in `layer_bytes`.
     """
-    n_ctx_slot = settings.n_ctx // settings.n_parallel
     widest_v = max((each.n_embd_v for each in rows), default=0)
     total_bytes, n_most_cells = 0, 0
     for each in rows:
         total_bytes += sum(each.n_state) * _STATE_VALUE_BYTES
         if each.window is not None:
-            n_cells = min(n_ctx_slot, each.window)
+            n_cells = min(settings.n_ctx_slot, each.window)
             n_embd_v = each.n_embd_v if flash_attn or not each.n_embd_v else widest_v
             total_bytes += n_cells * (
                 _row_bytes(settings.type_k, each.n_embd_k) + _row_bytes(settings.type_v, n_embd_v)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from layertune.memory.buffers import HOST, device_name
 from layertune.models import ModelShape
 from layertune.models.ggml_types import ALIGNMENT
-from layertune.settings import TensorSplit, split_layers
+from layertune.tensor_split import TensorSplit, split_layers
 from layertune.units import pad
 
 MAPPED = "CPU"

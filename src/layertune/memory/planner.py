@@ -69,7 +69,8 @@ class ModelMemory:
     def _kv(self, key: EngineSettings, projection: Projection | None) -> tuple[dict[str, int] | None, Source | None]:
         """Return the bytes of caches and states by device, and their source: layertune's rules if they are known and
         agree with llama.cpp's log, otherwise the log."""
-        devices = layer_devices(self.n_layer, key.n_gpu_layers, key.tensor_split)
+        n_gpu_layers = key.n_gpu_layers if key.kv_offload == "on" else 0
+        devices = layer_devices(self.n_layer, n_gpu_layers, key.tensor_split)
         if self._rows is not None:
             flash_attn = key.flash_attn != "off" and (projection is None or projection.flash_attn is not False)
             layers = layer_bytes(self._rows, key, flash_attn=flash_attn, alignment_bytes=self._alignment_bytes)

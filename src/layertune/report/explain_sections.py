@@ -5,6 +5,7 @@ from itertools import groupby
 
 from layertune.explain import Alone, Case, Explanation, Line, Swap, coexist_or_swap, explain
 from layertune.explain.coexist import Seconds
+from layertune.explain.steps import written
 from layertune.explain.words import (
     case_words,
     file_words,
@@ -17,7 +18,7 @@ from layertune.explain.words import (
 )
 from layertune.memory import EngineMemory
 from layertune.report.markup import Html, count, details, escape, join, number, paragraph, pointer, section, table
-from layertune.report.source import Source, chosen, distinct_picks, speed_unit
+from layertune.report.source import Source, chosen, distinct_picks, setting_value, speed_unit
 from layertune.results.result import Result
 from layertune.units import format_bytes
 
@@ -85,10 +86,13 @@ def _step_row(source: Source, line: Line) -> list[Html]:
 
 def _step(source: Source, line: Line) -> Html:
     """Return the change; the present value has a place in result.json if llama.cpp uses it unchanged."""
-    written = getattr(source.trial.settings[line.model], line.knob)
-    at = source.at + pointer("settings", line.model, line.knob) if written == line.before else ""
+    before, to = written(line.knob, line.before), written(line.knob, line.to)
+    is_same = getattr(source.trial.settings[line.model], line.knob) == before
+    at = source.at + pointer("settings", line.model, line.knob) if is_same else ""
     along = f", with {' and '.join(line.along)}" if line.along else ""
-    return Html(f"{escape(f'{line.model} {line.knob} ')}{count(line.before, at)} → {count(line.to)}{escape(along)}")
+    return Html(
+        f"{escape(f'{line.model} {line.knob} ')}{setting_value(before, at)} → {setting_value(to, '')}{escape(along)}"
+    )
 
 
 def _rate_change(change: float) -> Html:

@@ -44,7 +44,7 @@ class Source:
 
     def settings(self, model: str) -> Html:
         parts = [
-            Html(f"{escape(short)}\xa0{_value(value, self.at + pointer('settings', model, field))}")
+            Html(f"{escape(short)}\xa0{setting_value(value, self.at + pointer('settings', model, field))}")
             for field, short, value in shown_settings(self.trial.settings[model])
             if field != "file"  # has a column
         ]
@@ -130,5 +130,5 @@ def _quality(result: Result, model: str, engine: EngineSettings) -> list[Html]:
     return [number(value, shown.text(quality), at)]
 
 
-def _value(value: int | str, at: str) -> Html:
+def setting_value(value: int | str, at: str) -> Html:
     return escape(value) if isinstance(value, str) else count(value, at)

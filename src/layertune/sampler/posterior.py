@@ -18,7 +18,7 @@ from layertune.config.objective import Objective
 from layertune.memory import EngineMemory
 from layertune.sampler.speeds import Posterior, Speeds
 from layertune.sampler.time_model import Features, Floats, TimeModel
-from layertune.settings import EngineSettings, SplitSettings
+from layertune.settings import SWITCHES, EngineSettings, SplitSettings
 from layertune.space.feasible import FeasibleSpace
 from layertune.space.search_space import SearchSpace
 from layertune.trial.outcome import ModelSamples
@@ -26,8 +26,8 @@ from layertune.trial.outcome import ModelSamples
 # An engine, and the samples of one trial of it.
 Observation = tuple[EngineSettings, ModelSamples]
 
-_DOUBLING = ("n_batch", "n_ubatch", "n_ctx", "n_threads")
-_CHOICES = ("file", "n_cpu_moe", "flash_attn", "type_k", "type_v")
+_DOUBLING = ("n_batch", "n_ubatch", "n_ctx", "n_threads", "n_threads_batch")
+_CHOICES = ("file", "n_cpu_moe", "flash_attn", "type_k", "type_v", *SWITCHES)
 _COUNTS = ("n_cpu_ffn",)
 
 # Standard deviation of the logarithm of the contention, at least: it differs from split to split by more than was seen.
@@ -123,7 +123,7 @@ class ModelEngines:
         """Return the row of the engine most like `other`; None if no engine has as many layers on the device."""
 
         def distance(engine: EngineSettings) -> float:
-            doublings = (abs(log2(getattr(engine, field) / getattr(other, field))) for field in _DOUBLING)
+            doublings = (abs(_doublings(engine, field) - _doublings(other, field)) for field in _DOUBLING)
             n_unlike = sum(getattr(engine, field) != getattr(other, field) for field in (*_CHOICES, *_COUNTS))
             return float(sum(doublings) + n_unlike)
 
@@ -169,10 +169,7 @@ def _features(engines: Sequence[EngineSettings], memory: EngineMemory, n_prompt:
     for file in set(files):  # 0 in a space without any layer on the device
         most_bytes[files == file] = max(1.0, on_device[files == file].max())
     most = {"n_batch": n_prompt, "n_ubatch": n_prompt}
-    columns = [
-        np.log2([min(number := getattr(engine, field), most.get(field, number)) for engine in engines])
-        for field in _DOUBLING
-    ]
+    columns = [np.array([_doublings(engine, field, most.get(field)) for engine in engines]) for field in _DOUBLING]
     for field in _CHOICES:
         chosen = [getattr(engine, field) for engine in engines]
         columns += [np.array([each == value for each in chosen], dtype=float) for value in sorted(set(chosen))[1:]]
@@ -185,6 +182,15 @@ def _features(engines: Sequence[EngineSettings], memory: EngineMemory, n_prompt:
     others = np.stack(varying, axis=1) if varying else np.zeros((len(engines), 0))
     layers = np.array([engine.n_gpu_layers for engine in engines], dtype=float)
     return Features(layers, 1 - on_device / most_bytes, others)
+
+
+def _doublings(engine: EngineSettings, field: str, most: int | None = None) -> float:
+    """Return the binary logarithm of a setting, at most that of `most`; of the threads of prompts, relative to the
+    other threads."""
+    if field == "n_threads_batch":
+        return log2(engine.prompt_threads / engine.n_threads)
+    number: int = getattr(engine, field)
+    return log2(number if most is None else min(number, most))
 
 
 def _weights(engines: Sequence[EngineSettings], memory: EngineMemory) -> Floats:

@@ -7,7 +7,7 @@ from layertune.results.summary import Baseline
 from layertune.settings import SplitSettings
 from layertune.space.feasible import FeasibleSpace
 from layertune.space.least import LeastSettings
-from layertune.space.search_space import SearchSpace
+from layertune.space.search_space import THREAD_FIELDS, SearchSpace
 
 
 def initial_design(
@@ -39,7 +39,7 @@ def extreme_settings(space: SearchSpace, planner: Planner, capacities: Sequence[
     first tensor_split that holds so many.
     """
     smallest = space.smallest()
-    most_threads = {each.name: max(each.values) for each in space.dimensions if each.field == "n_threads"}
+    most_threads = {each.name: max(each.values) for each in space.searched if each.field in THREAD_FIELDS}
     found = [smallest, space.settings(space.params(smallest) | most_threads)]
     layers = [each for each in space.dimensions if each.field == "n_gpu_layers"]
     for place in range(max(len(space.files(name)) for name in space.models)):

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from operator import add, le
 
-from layertune.settings import KEPT_ON_HOST, EngineSettings, SplitSettings
+from layertune.settings import KEPT_ON_HOST, SWITCHES, EngineSettings, SplitSettings
 from layertune.space.feasible import NEVER, FeasibleSpace
 from layertune.space.search_space import TENSOR_SPLIT, SearchSpace
 
-# The file, flash attention and the cache types. Which of them needs more memory is not known for certain.
-_Kind = tuple[str, str, str, str]
+# The file, flash attention, the cache types and the switches. Which of them needs more memory is not known for certain.
+_Kind = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class LeastSettings:
 
 
 def _kind(engine: EngineSettings) -> _Kind:
-    return engine.file, engine.flash_attn, engine.type_k, engine.type_v
+    return tuple(getattr(engine, field) for field in ("file", "flash_attn", "type_k", "type_v", *SWITCHES))
 
 
 def _sum(needs: Iterable[_Needs]) -> _Needs:

@@ -12,19 +12,10 @@ from math import gcd, prod
 from typing import Any
 
 from layertune.config import ModelSpace, StudyConfig, dimension_values
-from layertune.config.dimension import ALL
+from layertune.config.dimension import ALL, parse_cache_types
 from layertune.errors import ConfigError, listed
-from layertune.settings import (
-    CACHE_TYPES,
-    KEPT_ON_HOST,
-    EngineSettings,
-    SplitSettings,
-    TensorSplit,
-    format_tensor_split,
-    parse_cache_types,
-    parse_tensor_split,
-    variant,
-)
+from layertune.settings import CACHE_TYPES, KEPT_ON_HOST, OFFLOAD_SWITCHES, EngineSettings, SplitSettings, variant
+from layertune.tensor_split import TensorSplit, format_tensor_split, parse_tensor_split
 from layertune.units import MIB, quoted
 
 Params = dict[str, Any]
@@ -33,6 +24,7 @@ Params = dict[str, Any]
 _MAX_ENGINES = 1_000_000
 TENSOR_SPLIT = "tensor_split"  # of several devices only
 FILE = "file"  # of a model with several files only
+THREAD_FIELDS = ("n_threads", "n_threads_batch")
 _FIELDS = tuple(field for field in ModelSpace.model_fields if field not in (TENSOR_SPLIT, FILE, CACHE_TYPES))
 
 
@@ -252,7 +244,9 @@ _GROWING = frozenset({"n_gpu_layers", "n_ctx", "n_batch", "n_ubatch"})
 
 def _values(field: str, written: Any, all_layers: int, n_threads: int) -> tuple[Any, ...]:
     """Return a dimension's values. More layers than the model has are all its layers, without a device none."""
-    choices = [n_threads] if written is None else dimension_values(written, all_layers)
+    choices = [n_threads] if written is None and field == "n_threads" else dimension_values(written, all_layers)
+    if field in OFFLOAD_SWITCHES and all_layers == 0:
+        choices = ["on"]  # there is no device to offload to
     if field in _LAYER_FIELDS:
         choices = [min(layers, all_layers) for layers in choices]
     return tuple(dict.fromkeys(choices))

@@ -11,8 +11,9 @@ from itertools import accumulate, pairwise, product
 from layertune.config import StudyConfig, dimension_values
 from layertune.config.model_config import ModelSpace
 from layertune.models import ModelShape
-from layertune.settings import KEPT_ON_HOST, Placement, TensorSplit, parse_tensor_split, variant
+from layertune.settings import KEPT_ON_HOST, Placement, variant
 from layertune.space.search_space import tensor_splits
+from layertune.tensor_split import TensorSplit, parse_tensor_split
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _MOST = 3  # splits of a model: of the fewest, the middle and the most layers whose tensors stay on the host

@@ -77,17 +77,19 @@ def engine_time(work: ModelWork, engine: EngineSettings, workload: Workload, rat
     filled = min(1.0, (n_prompt + workload.n_generate / 2) / engine.n_ctx)
     prompt_s = token_s = 0.0
     for device, weights in used.items():
-        if not weights.n_bytes + weights.output_bytes:
+        cache_bytes = filled * (plan.devices[device].kv_bytes or 0)
+        if not weights.n_bytes + weights.output_bytes + cache_bytes:
             continue
         rate = _rate(rates, device, engine.n_threads)
-        cache_bytes = filled * (plan.devices[device].kv_bytes or 0)
+        prompt_rate = _rate(rates, device, engine.prompt_threads)
         token_s += (weights.n_bytes + weights.output_bytes + cache_bytes) / rate.bytes_per_s
-        prompt_s += (n_passes * weights.n_bytes + weights.output_bytes) / rate.bytes_per_s
-        if rate.flops_per_s is None:
+        prompt_s += (n_passes * weights.n_bytes + weights.output_bytes) / prompt_rate.bytes_per_s
+        if rate.flops_per_s is None or prompt_rate.flops_per_s is None:
             continue
         token_s += 2 * (weights.n_values + weights.output_values) / rate.flops_per_s
-        if not (device == HOST and rates.computes_prompts and n_batch >= _OFFLOADED_TOKENS):
-            prompt_s += 2 * (n_prompt * weights.n_values + weights.output_values) / rate.flops_per_s
+        is_offloaded = rates.computes_prompts and engine.op_offload == "on" and n_batch >= _OFFLOADED_TOKENS
+        if device != HOST or not is_offloaded:
+            prompt_s += 2 * (n_prompt * weights.n_values + weights.output_values) / prompt_rate.flops_per_s
     return EngineTime(prompt_s, token_s)
 
 

@@ -8,9 +8,10 @@ from layertune.config import ModelSpace, StudyConfig, dimension_values
 from layertune.memory import HOST, MemoryPlan, ModelMemory, Planner
 from layertune.memory.buffers import resident_bytes
 from layertune.memory.placement import TensorInventory
-from layertune.settings import CACHE_TYPES, EngineSettings, SplitSettings, parse_tensor_split, variant
+from layertune.settings import CACHE_TYPES, EngineSettings, SplitSettings, variant
 from layertune.space.search_space import tensor_splits
 from layertune.study.models_on_device import ModelsOnDevice
+from layertune.tensor_split import parse_tensor_split
 
 # Compute buffers take the room of a few layers. Where they take more, the other splits are a second question.
 _N_AROUND = 4

@@ -7,7 +7,7 @@ from layertune.config.hardware_profile import FOLDER
 from layertune.devices.bandwidth import device_bandwidth
 from layertune.devices.host_rates import HostRates, measure_host
 from layertune.devices.target import Target
-from layertune.space.search_space import SearchSpace
+from layertune.space.search_space import THREAD_FIELDS, SearchSpace
 from layertune.study.bandwidth_model import DeviceRate, MachineRates
 from layertune.study.other_card import is_measured, known_bandwidths
 
@@ -28,7 +28,7 @@ def find_rates(space: SearchSpace, target: Target, folder: Path = FOLDER) -> Fou
         target: The devices.
         folder: The hardware profiles.
     """
-    counts = [n for each in space.dimensions if each.field == "n_threads" for n in each.values]
+    counts = [n for each in space.dimensions if each.field in THREAD_FIELDS for n in each.values if n is not None]
     host = measure_host([*counts, *([target.n_threads] if target.n_threads else [])])
     if host is None:
         return FoundRates(None, ("host: its memory could not be measured",))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from layertune.config import CONFIG_NAME, StudyConfig, dimension_values, load_config
+from layertune.config import CONFIG_NAME, StudyConfig, load_config
 from layertune.config.threads import with_default_threads, with_recorded_threads
 from layertune.devices.cores import this_cores
 from layertune.devices.host_watch import HostWatch
@@ -66,11 +66,7 @@ def with_free_threads(
 
 
 def _words(config: StudyConfig) -> str:
-    threads = {
-        name: max(dimension_values(model.space.n_threads))
-        for name, model in config.models.items()
-        if model.space.n_threads is not None
-    }
+    threads = {name: most for name, model in config.models.items() if (most := model.most_threads) is not None}
     if config.emulated.n_threads is not None and config.resolved_device().kind == "emulated":
         threads["the emulated card"] = config.emulated.n_threads
     return ", ".join(f"{name} {n}" for name, n in threads.items()) + " threads"

@@ -3,7 +3,7 @@
 from layertune.results.statistics import Metric
 from layertune.results.trial_summary import reason
 from layertune.results.trials import FinishedTrial
-from layertune.settings import KEPT_ON_HOST, SplitSettings
+from layertune.settings import DEFAULTS, KEPT_ON_HOST, SWITCHES, SplitSettings
 from layertune.space.limits import Limits
 from layertune.trial.outcome import Failed, Infeasible, Measured
 from layertune.units import format_bytes
@@ -47,6 +47,7 @@ def layers(settings: SplitSettings) -> str:
     return " ".join(
         f"{name} ngl={engine.n_gpu_layers}"
         + "".join(f" {kept}={n}" for kept in KEPT_ON_HOST if (n := getattr(engine, kept)))
+        + "".join(f" {switch}={now}" for switch in SWITCHES if (now := getattr(engine, switch)) != DEFAULTS[switch])
         + f" b={engine.n_batch}"
         for name, engine in settings.items()
     )

@@ -124,7 +124,7 @@ def _run(
             None if probe is None else Gauge(probe),
             _why_no_memory(target),
             request.notify,
-            HostWatch(sum(engine.n_threads for _, engine in stack.settings.items()) + (target.n_threads or 0)),
+            HostWatch(sum(engine.most_threads for _, engine in stack.settings.items()) + (target.n_threads or 0)),
         )
         started = datetime.now(UTC)
         asyncio.run(run.run())

@@ -16,7 +16,7 @@ def oversubscribed(request: TrialRequest) -> str | None:
 
 
 def _of_models(request: TrialRequest) -> dict[str, int]:
-    return {task.name: task.settings.n_threads for task in request.models}
+    return {task.name: task.settings.most_threads for task in request.models}
 
 
 def _n_asleep(request: TrialRequest) -> int:

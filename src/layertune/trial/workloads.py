@@ -62,12 +62,12 @@ class LoadedModel:
 
     def fill_buffers(self) -> None:
         """Let all buffers grow to full size: decode one full physical batch, the largest graph, and a few tokens."""
-        n_prompt = min(self.task.settings.n_ubatch, self._n_ctx_slot() - _N_WARM_UP_TOKENS)
+        n_prompt = min(self.task.settings.n_ubatch, self.task.settings.n_ctx_slot - _N_WARM_UP_TOKENS)
         timing.run(self.context, self.sampler, self._request(n_prompt, _N_WARM_UP_TOKENS))
 
     def long_prompt(self) -> Tokens:
         """Draw a prompt that fills a whole slot."""
-        return self._request(self._n_ctx_slot(), 0).prompt
+        return self._request(self.task.settings.n_ctx_slot, 0).prompt
 
     def buffers(self) -> dict[str, BufferBytes]:
         """Return the sizes of its buffers by device, as llama.cpp logged them."""
@@ -76,9 +76,6 @@ class LoadedModel:
             device: weights.get(device, BufferBytes()) + rest.get(device, BufferBytes())
             for device in {**weights, **rest}
         }
-
-    def _n_ctx_slot(self) -> int:
-        return self.task.settings.n_ctx // self.task.settings.n_parallel
 
     def _request(self, n_prompt: int, n_generate: int) -> timing.Request:
         return timing.Request.random(n_prompt, n_generate, self.model.n_vocab, self.generator)

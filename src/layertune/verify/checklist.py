@@ -66,7 +66,7 @@ def applied(model: ServedModel, about: ServerInfo, *, given: bool) -> Check:
     engine = model.settings.canonical(model.n_layer)
     wanted = {
         "the file": (_file_name(about.file), model.file.name),
-        "a slot's context": (about.n_ctx, engine.n_ctx // engine.n_parallel),
+        "a slot's context": (about.n_ctx, engine.n_ctx_slot),
         "slots": (about.n_slots, engine.n_parallel),
     }
     wrong = [f"{key} is {there}, not {here}" for key, (there, here) in wanted.items() if str(there) != str(here)]

@@ -59,7 +59,7 @@ class LlamaServer:
 
     def command(self, model: ServedModel, alias: str, port: int, device: Sequence[Flag]) -> list[str]:
         flags = [*address_flags(alias, HOST, str(port)), Flag("model", str(model.file)), *model.flags, *device]
-        return [str(self.path), *(word for flag in flags for word in (f"--{flag.option}", flag.value))]
+        return [str(self.path), *(word for flag in flags for word in flag.words)]
 
     def cannot_take(self, model: ServedModel) -> list[str]:
         return []
@@ -87,8 +87,9 @@ class LlamaCppServer:
             "n_batch": engine.n_batch,
             "n_ubatch": engine.n_ubatch,
             "n_threads": engine.n_threads,
-            "n_threads_batch": engine.n_threads,
+            "n_threads_batch": engine.prompt_threads,
             "flash_attn": _flash_attention(model) == "on",
+            "offload_kqv": engine.kv_offload == "on",
             "type_k": TENSOR_TYPE_NUMBERS[engine.type_k.upper()],
             "type_v": TENSOR_TYPE_NUMBERS[engine.type_v.upper()],
             "logits_all": False,
@@ -180,6 +181,8 @@ def _untaken(model: ServedModel) -> Iterator[str]:
         yield f"--n-cpu-moe {settings.n_cpu_moe}: its experts go where the layers go"
     if settings.n_cpu_ffn:
         yield f"--n-cpu-ffn {settings.n_cpu_ffn}: its feed-forward tensors go where the layers go"
+    if settings.op_offload == "off":
+        yield "--no-op-offload: large batches of the host's layers run on the device"
     if _flash_attention(model) == "auto":
         yield "flash attention chosen by llama.cpp: it is off"
 

@@ -87,6 +87,9 @@ def test_a_model_with_more_threads_than_its_container_has_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"models\.chat: n_threads = 8 is more than its container has"):
         parsed(models={"chat": model}, host={"n_cpus": 4})
     assert parsed(models={"chat": model}, host={"n_cpus": 8}).host.n_cpus == 8
+    model["space"] = {"n_threads": 2, "n_threads_batch": [2, 6]}
+    with pytest.raises(ConfigError, match=r"models\.chat: n_threads = 6 is more than its container has"):
+        parsed(models={"chat": model}, host={"n_cpus": 4})
 
 
 @pytest.mark.parametrize(("preset", "max_rounds", "timeout"), [("quick", 0, 3600.0), ("thorough", 12, None)])

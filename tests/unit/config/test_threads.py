@@ -57,6 +57,11 @@ def test_threads_of_the_user_are_kept_and_the_others_share_what_is_left() -> Non
     assert threads(with_default_threads(everything, 2)) == ([9, 9], 1)
 
 
+def test_threads_of_prompts_are_taken_from_the_cores_too() -> None:
+    own = config(spaces={"a": {"n_threads": 2, "n_threads_batch": [2, 10]}})
+    assert threads(with_default_threads(own, 16)) == ([2, 6], None)
+
+
 def test_a_container_gets_no_more_threads_than_cpus() -> None:
     assert threads(with_default_threads(config(host={"n_cpus": 3}), 16)) == ([3, 3], None)
 

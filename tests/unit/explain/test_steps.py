@@ -4,7 +4,7 @@ from compared import engine
 from explained import pair, study
 from layertune.explain.steps import STEPPED_SETTINGS, NoStep, Step, linked_settings, steps, with_setting
 from layertune.results.result import HostLimitsInfo, Result, WorkloadInfo
-from layertune.settings import EngineSettings
+from layertune.settings import SWITCHES, EngineSettings
 
 N_LAYER = 36
 
@@ -26,9 +26,23 @@ def why(found: Step | NoStep) -> str:
 
 
 def test_every_setting_has_a_step_or_a_reason_in_both_directions() -> None:
-    tried = [pair(engine(20, n_cpu_moe=30, n_cpu_ffn=30))]
+    tried = [
+        pair(
+            engine(
+                20,
+                n_cpu_moe=30,
+                n_cpu_ffn=30,
+                n_threads_batch=2,
+                n_parallel=2,
+                kv_offload="off",
+                op_offload="off",
+                kv_unified="on",
+            )
+        )
+    ]
     assert set(told(study(tried), engine(20))) == {(knob, up) for knob in STEPPED_SETTINGS for up in (False, True)}
-    assert set(STEPPED_SETTINGS) - {knob for knob, _ in told(study(), engine(20))} == {"n_cpu_moe", "n_cpu_ffn"}
+    only_if_tried = {"n_cpu_moe", "n_cpu_ffn", "n_threads_batch", *SWITCHES}
+    assert set(STEPPED_SETTINGS) - {knob for knob, _ in told(study(), engine(20))} == only_if_tried
 
 
 def test_the_first_layer_that_keeps_its_tensors_is_the_first_one_on_the_device() -> None:
@@ -37,6 +51,37 @@ def test_the_first_layer_that_keeps_its_tensors_is_the_first_one_on_the_device()
     assert value(found["n_cpu_ffn", True]) == N_LAYER + 1 - 20 + 1
     assert why(found["n_cpu_ffn", False]) == "all that is on the host is there with its layer"
     assert value(told(study(tried), engine(20, n_cpu_ffn=18))["n_cpu_ffn", False]) == 0
+
+
+def test_threads_of_prompts_step_by_themselves_and_follow_the_others_by_default() -> None:
+    tried = [pair(engine(20)), pair(engine(20, n_threads_batch=2))]
+    following, own = engine(20, n_threads=3), engine(20, n_threads=3, n_threads_batch=4)
+    found = told(study(tried), following)
+    assert (value(found["n_threads_batch", False]), value(found["n_threads_batch", True])) == (2, 4)
+    assert value(told(study(tried), own)["n_threads_batch", False]) == 2
+    for now in (following, own):
+        up = told(study(tried), now)["n_threads", True]
+        assert isinstance(up, Step)
+        assert (up.engine.n_threads, up.engine.prompt_threads, linked_settings(now, up)) == (4, 4, [])
+
+
+def test_a_switch_steps_from_on_to_off_and_back() -> None:
+    tried = [pair(engine(20)), pair(engine(20, kv_offload="off"))]
+    for now, up, there, reason in (("on", False, "off", "it is on"), ("off", True, "on", "it is off")):
+        found = told(study(tried), engine(20, kv_offload=now))
+        step = found["kv_offload", up]
+        assert isinstance(step, Step)
+        assert step.engine.kv_offload == there
+        assert why(found["kv_offload", not up]) == reason
+
+
+def test_slots_get_caches_of_their_own_only_if_the_workload_fits_one() -> None:
+    tried = [pair(engine(20, n_parallel=2, kv_unified="on"))]
+    load = WorkloadInfo(n_prompt=500, n_generate=100)
+    result = study(tried).model_copy(update={"workload": {"chat": load, "code": load}})
+    for n_ctx, fits in ((2048, True), (1024, False)):
+        down = told(result, engine(20, n_ctx=n_ctx, n_parallel=2, kv_unified="on"))["kv_unified", False]
+        assert isinstance(down, Step) == fits
 
 
 def test_a_step_of_layers_is_one_layer() -> None:

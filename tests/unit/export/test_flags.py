@@ -8,11 +8,15 @@ import pytest
 from deployments import CONTAINERS, recorded
 from finished_study import result
 from layertune.errors import UsageError
+from layertune.export import EXPORTERS
+from layertune.export.compose import render_compose
 from layertune.export.env import render_env
 from layertune.export.flags import ports, server_flags
+from layertune.export.llama_server import command, render_llama_server
 from layertune.export.ollama import render_ollama
 from layertune.results.result import HostLimitsInfo, Result
 from layertune.results.trial_info import BufferInfo, TrialInfo
+from layertune.settings import DEFAULTS, SWITCHES
 from layertune.units import GIB, MIB
 
 
@@ -73,6 +77,76 @@ def test_tensors_kept_on_the_host_are_exported(field: str) -> None:
     settings = trial.settings | {"chat": replace(trial.settings["chat"], **changes)}
     assert flags(result(), trial.model_copy(update={"settings": settings}))[option] == "7"
     assert option not in flags(result(), trial)
+
+
+def test_threads_of_prompts_are_those_of_tokens_unless_they_have_their_own() -> None:
+    trial = result().trial(1)
+    settings = trial.settings | {"chat": replace(trial.settings["chat"], n_threads_batch=8)}
+    own = trial.model_copy(update={"settings": settings})
+    assert [flags(result(), each)["threads-batch"] for each in (trial, own)] == ["4", "8"]
+    variables = [line for line in render_env(result(), own).splitlines() if "_THREADS" in line]
+    assert variables == ["CHAT_THREADS=4", "CHAT_THREADS_BATCH=8", "CODE_THREADS=4"]
+    (compose,) = render_compose(result(), own, "/models").values()
+    assert '"--threads-batch"\n      - "${CHAT_THREADS_BATCH:-8}"' in compose
+    variables = render_llama_server(result(), own, "/models")["chat.server.env"]
+    assert "; llama-server --threads-batch 8\n# llama-server has no variable for these arguments." in variables
+    with pytest.raises(UsageError, match="it has no setting for n_threads_batch"):
+        render_ollama(result(), own, "/models")
+
+
+def with_chat(**changes: Any) -> TrialInfo:
+    trial = result().trial(1)
+    settings = trial.settings | {"chat": replace(trial.settings["chat"], **changes)}
+    return trial.model_copy(update={"settings": settings})
+
+
+def texts(trial: TrialInfo) -> dict[str, str]:
+    """Return the text of every format but ollama's, which refuses switches."""
+    formats = EXPORTERS.keys() - {"ollama"}
+    return {name: "".join(EXPORTERS[name](result(), trial, "/models").values()) for name in formats}
+
+
+def test_a_switch_is_one_argument_of_a_command_and_on_or_off_elsewhere() -> None:
+    off = with_chat(kv_offload="off")
+    found = texts(off)
+    assert {name for name, text in found.items() if "--no-kv-offload" in text} == {
+        "llama-server",
+        "llama-swap",
+        "systemd",
+    }
+    assert command(result(), off, "chat", "/models").count("--no-kv-offload") == 1
+    assert "\nLLAMA_ARG_KV_OFFLOAD=off\n" in found["llama-server"]
+    assert '\n      LLAMA_ARG_KV_OFFLOAD: "${CHAT_KV_OFFLOAD:-off}"\n' in found["compose"]
+    assert "\nCHAT_KV_OFFLOAD=off\n" in found["env"]
+    assert "\nkv-offload = off\n" in found["preset"]
+
+
+def test_a_switch_that_is_off_by_default_is_exported_as_on() -> None:
+    found = texts(with_chat(kv_unified="on", n_parallel=2))
+    assert "--kv-unified" in found["llama-server"]
+    assert "--no-kv-unified" not in "".join(found.values())
+    assert "\nCHAT_KV_UNIFIED=on\n" in found["env"]
+
+
+def test_a_switch_without_a_variable_is_in_every_command() -> None:
+    found = texts(with_chat(op_offload="off"))
+    assert {name for name, text in found.items() if "--no-op-offload" in text} == {
+        "compose",
+        "llama-server",
+        "llama-swap",
+        "systemd",
+    }
+    assert "; llama-server --no-op-offload\n" in found["llama-server"]
+    assert "\nop-offload = off\n" in found["preset"]
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_a_switch_at_its_default_is_not_exported_and_ollama_has_none(switch: str) -> None:
+    option = switch.replace("_", "-")
+    assert not any(option in text for name, text in texts(result().trial(1)).items() if name != "json")
+    other = {"on": "off", "off": "on"}[DEFAULTS[switch]]
+    with pytest.raises(UsageError, match=f"it has no setting for {switch}"):
+        render_ollama(result(), with_chat(**{switch: other}), "/models")
 
 
 def test_every_flag_pins_a_value() -> None:

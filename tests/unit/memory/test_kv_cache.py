@@ -30,6 +30,15 @@ def test_each_slot_has_its_own_part_of_the_context_and_its_own_window() -> None:
     assert windowed == 4 * 256 * 256
 
 
+def test_slots_of_one_cache_share_the_context_and_its_window_grows_with_them() -> None:
+    settings = engine(n_ctx=4096, n_parallel=4, n_ubatch=128, kv_unified="on")
+    rows = [PLAIN, LayerRows(64, 64, window=100), LayerRows(n_state=(100, 1000))]
+    plain, windowed, recurrent = layer_bytes(rows, settings, flash_attn=True, alignment_bytes=32)
+    assert plain == 4096 * 256
+    assert windowed == 768 * 256  # 4 * 100 + 128 cells, padded to 256
+    assert recurrent == 4 * 4400
+
+
 def test_without_flash_attention_every_v_is_as_wide_as_the_widest() -> None:
     rows = [PLAIN, LayerRows(64, 256)]
     assert layer_bytes(rows, engine(), flash_attn=False, alignment_bytes=32) == [1024 * 2 * (64 + 256)] * 2

@@ -31,6 +31,7 @@ engines = st.builds(
     n_batch=st.integers(1, 4096),
     n_ubatch=st.integers(1, 2048),
     n_parallel=st.integers(1, 4),
+    kv_unified=st.sampled_from(["on", "off"]),
     type_k=st.sampled_from(["f16", "q8_0", "q4_0"]),
     type_v=st.sampled_from(["f16", "q8_0", "q4_0"]),
 )
@@ -83,6 +84,15 @@ def test_device_and_host_share_the_cache_between_them(model: ModelShape, setting
 
 
 @given(shapes, engines)
+def test_a_cache_that_is_not_offloaded_is_on_the_host(model: ModelShape, settings: EngineSettings) -> None:
+    offloaded, kept = (memory(model).plan(replace(settings, kv_offload=each)).devices for each in ("on", "off"))
+    assert kept[GPU].kv_bytes == 0
+    assert kept[HOST].kv_bytes == (offloaded[GPU].kv_bytes or 0) + (offloaded[HOST].kv_bytes or 0)
+    for device in (GPU, HOST):
+        assert kept[device].weights_bytes == offloaded[device].weights_bytes
+
+
+@given(shapes, engines)
 def test_settings_that_run_as_one_engine_have_one_plan(model: ModelShape, settings: EngineSettings) -> None:
     assert memory(model).plan(settings) == memory(model).plan(settings.canonical(model.n_layer))
     assert memory(model).plan(settings) == memory(model).plan(replace(settings, n_threads=7))
@@ -96,6 +106,8 @@ def test_of_an_unknown_architecture_the_cache_is_llama_cpp_s_word() -> None:
     plan = ModelMemory(model, TensorInventory.plain(model), project).plan(engine(2))
     assert plan.kv_source == "llama.cpp"
     assert (plan.devices[GPU].kv_bytes, plan.devices[HOST].kv_bytes) == (1000, 3000)
+    plan = ModelMemory(model, TensorInventory.plain(model), project).plan(engine(2, kv_offload="off"))
+    assert (plan.devices[GPU].kv_bytes, plan.devices[HOST].kv_bytes) == (0, 4000)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,17 @@ def test_of_batches_that_hold_the_whole_prompt_the_one_with_least_memory_is_kept
             assert {model.engines[row].n_batch for row in model.leanest} == {128}
 
 
+def test_threads_of_prompts_are_a_feature_only_if_some_engines_have_their_own() -> None:
+    counts = (1, 2, 4)
+    same = [small_shapes.engine(3, n_threads=n) for n in counts]
+    own = [*same, *(small_shapes.engine(3, n_threads=4, n_threads_batch=n) for n in counts)]
+    for each, n_columns in ((same, 1), (own, 2)):
+        features = ModelEngines(each, canonical, np.zeros((len(each), 1), dtype=int), MEMORY, WORKLOAD).features
+        assert features.others.shape[1] == n_columns
+    prior = [(small_shapes.engine(3, n_threads=4, n_threads_batch=1), samples(50, 10))] * 2
+    assert len(ModelEngines(own, canonical, np.zeros((6, 1), dtype=int), MEMORY, WORKLOAD, prior)) == 5
+
+
 def test_what_the_settings_determine_has_no_uncertainty() -> None:
     model = engines()
     speeds = model.learn(measured(model, 0))

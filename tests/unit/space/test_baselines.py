@@ -99,3 +99,5 @@ def test_the_second_extreme_setting_differs_from_the_smallest_only_in_its_thread
     assert smallest["chat"].n_threads == 1
     assert threaded["chat"] == replace(smallest["chat"], n_threads=4)
     assert threaded["code"] == smallest["code"]
+    own = small_study.space(n_threads=[1, 2], n_threads_batch=[1, 2, 4])
+    assert extreme_settings(own, PLANNER, [BOTH_BYTES])[1]["chat"].prompt_threads == 4

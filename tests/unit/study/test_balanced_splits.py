@@ -5,8 +5,9 @@ from typing import Any
 
 from layertune.config import StudyConfig, parse_config
 from layertune.models import ModelShape, TensorInfo
-from layertune.settings import Placement, split_layers
+from layertune.settings import Placement
 from layertune.study.balanced_splits import balanced_split, device_layer_bytes, with_balanced_splits
+from layertune.tensor_split import split_layers
 from layertune.units import GIB, MIB
 from small_shapes import shape
 

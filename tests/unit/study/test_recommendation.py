@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 from math import log
 from pathlib import Path
@@ -107,6 +108,38 @@ def test_a_prompt_is_read_once_for_each_physical_batch_and_a_token_once() -> Non
     two = engine_time(memory, engine(0, n_ubatch=32).canonical(4), WORKLOAD, reading)
     assert two.prompt_s - one.prompt_s == pytest.approx(used.n_bytes / 1e9)
     assert one.token_s > (used.n_bytes + used.output_bytes) / 1e9
+
+
+def test_a_prompt_is_computed_by_its_own_threads() -> None:
+    model = shape(n_layer=4)
+    memory = ModelMemory(model, TensorInventory.plain(model), linear(model))
+    one, own, two = (
+        engine_time(memory, engine(0, n_threads=n, n_threads_batch=n_batch).canonical(4), WORKLOAD, RATES)
+        for n, n_batch in ((1, None), (1, 2), (2, None))
+    )
+    assert (own.prompt_s, own.token_s) == (two.prompt_s, one.token_s)
+    assert own.prompt_s < one.prompt_s
+
+
+def test_a_cache_that_is_kept_on_the_host_is_read_there() -> None:
+    model = shape(n_layer=4)
+    memory = ModelMemory(model, TensorInventory.plain(model), linear(model))
+    offloaded, kept = (
+        engine_time(memory, engine(5, kv_offload=each).canonical(4), WORKLOAD, RATES) for each in ("on", "off")
+    )
+    kv_bytes = memory.plan(engine(5)).devices["gpu0"].kv_bytes or 0
+    assert kept.token_s - offloaded.token_s == pytest.approx(72 / 1024 * kv_bytes * (1 / 1e9 - 1 / 4e9))
+
+
+def test_a_gpu_computes_prompts_of_the_host_s_layers_unless_op_offload_is_off() -> None:
+    model = shape(n_layer=4)
+    memory = ModelMemory(model, TensorInventory.plain(model), linear(model))
+    gpu = replace(RATES, computes_prompts=True)
+    times = [
+        engine_time(memory, engine(2, op_offload=each).canonical(4), WORKLOAD, rates)
+        for each, rates in (("on", gpu), ("off", gpu), ("on", RATES))
+    ]
+    assert times[0].prompt_s < times[1].prompt_s == times[2].prompt_s
 
 
 def test_more_layers_on_a_faster_device_are_never_expected_to_be_slower() -> None:

@@ -69,9 +69,9 @@ def options(model: ServedModel) -> dict[str, str]:
 def test_llama_cpp_server_lists_the_settings_that_it_has_no_option_for() -> None:
     program = LlamaCppServer()
     assert len(program.cannot_take(code(flash_attn="on"))) == 2
-    more = code(n_parallel=2, n_cpu_moe=1, n_cpu_ffn=1, flash_attn="auto")
+    more = code(n_parallel=2, n_cpu_moe=1, n_cpu_ffn=1, flash_attn="auto", op_offload="off")
     assert any("--parallel 2" in sentence for sentence in program.cannot_take(more))
-    assert len(program.cannot_take(more)) == 6
+    assert len(program.cannot_take(more)) == 7
     assert LlamaServer(Path("llama-server")).cannot_take(more) == []
 
 

@@ -29,6 +29,9 @@ ENGINES = st.builds(
     type_v=TYPES,
     n_cpu_moe=st.integers(0, 8),
     n_cpu_ffn=st.integers(0, 8),
+    n_threads_batch=st.none() | st.integers(1, 64),
+    kv_offload=st.sampled_from(["on", "off"]),
+    kv_unified=st.sampled_from(["on", "off"]),
 )
 
 
