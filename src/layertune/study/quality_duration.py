@@ -10,8 +10,8 @@ from layertune.study.facts import StudyFacts
 from layertune.study.file_quality import measured_models, scoring_of, texts_of
 from layertune.units import format_duration
 
-# Seconds that the comparison of one logit takes: 12 to 33 ns in quality/reference_rows.py, on the two-core machine of
-# benchmarks/quality.
+# Seconds that the comparison of one logit takes in quality/reference_rows.py: a guess for one core; no benchmark of the
+# repository measures it.
 _LOGIT_S = 2e-8
 
 
