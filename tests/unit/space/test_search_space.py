@@ -6,7 +6,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from layertune.errors import ConfigError
 from layertune.sampler.distributions import distributions
-from layertune.settings import SWITCHES
+from layertune.settings import OFFLOAD_SWITCHES
 from layertune.space.search_space import SearchSpace
 from small_study import N_LAYERS, config, space
 
@@ -34,9 +34,9 @@ def test_values_keep_their_order_without_repetitions() -> None:
 def test_without_a_device_no_layer_is_offloaded() -> None:
     hostly = SearchSpace.of(config(), N_LAYERS, n_threads=2, offloads=False)
     assert {engine.n_gpu_layers for settings in hostly.enumerate() for _, engine in settings.items()} == {0}
-    switches = config(**{switch: ["on", "off"] for switch in SWITCHES})
+    switches = config(**{switch: ["on", "off"] for switch in OFFLOAD_SWITCHES})
     hostly = SearchSpace.of(switches, N_LAYERS, n_threads=2, offloads=False)
-    assert not any(each.field in SWITCHES for each in hostly.searched)
+    assert not any(each.field in OFFLOAD_SWITCHES for each in hostly.searched)
 
 
 def test_threads_come_from_the_host_where_the_config_names_none() -> None:
