@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from layertune.cli.streams import open_closed_descriptors, protected_output, protected_progress
 from layertune.errors import OutputError
@@ -56,13 +56,14 @@ class Table:
             return Text(_plain(text, encoding))
 
         title = plain(self._title) if self._title else None
+        cut: Literal["ellipsis", "crop"] = "ellipsis" if _plain("…", encoding) == "…" else "crop"
         table = RichTable(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
         for heading, right, wraps in self._columns:
             table.add_column(
                 Text("\n").join(map(plain, heading)),
                 justify="right" if right else "left",
                 no_wrap=not wraps,
-                overflow="fold" if wraps else "ellipsis",
+                overflow="fold" if wraps else cut,
             )
         for row in self._rows:
             table.add_row(*map(plain, row))

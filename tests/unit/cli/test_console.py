@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -116,6 +116,7 @@ def test_any_text_of_a_result_is_shown(words: str, tmp_path: Path) -> None:
 
 
 @given(line=st.text(), encoding=st.sampled_from(["ascii", "cp949", "cp1252", "latin-1", "utf-8"]))
+@example(line="a" * 200, encoding="ascii")  # a cell that is cut off
 def test_a_line_is_one_line_of_visible_characters_in_any_encoding(line: str, encoding: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n"))
