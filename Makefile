@@ -1,6 +1,6 @@
 # make search   the environment, the demo pair, and a real search on it
 # make test     the environment and all tests
-# make record   the studies of studies/ that are not recorded yet, about 5 to 15 minutes each
+# make record   the studies of studies/ that are not recorded yet, about 3 to 15 minutes each
 # make compare  the tables and the picture of those studies in docs/comparing.md
 # make verify   the demo's study: its pick started as exported, ten requests at once to each model, a soak (DURATION=30m)
 # make files    smaller and larger files of the demo pair, for configs/studies/demo-files.toml

@@ -23,7 +23,7 @@ CONFIGS, STUDIES = ROOT / "configs" / "studies", ROOT / "studies"
 LAYERTUNE = Path(sys.executable).with_name("layertune")
 RESULT = "result.json"
 
-# About 6 minutes each on two cores, as they were recorded: before there were rounds after the finals. Studies with the
+# About 3 to 6 minutes each on two cores. Studies with the
 # same changes differ in nothing but the card, so they compare. The six rounds are needed: of four, the balanced pick
 # could not tell 23 from 36 tokens/s on a noisy machine.
 DEMO: dict[str, Any] = {
