@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import partial, reduce
 from itertools import islice
 
 import numpy as np
@@ -21,6 +22,8 @@ from layertune.units import join_bytes
 
 NEVER = 2**60  # bytes; no device has them, and eight of them still fit into 64 bits
 _BLOCK = 4096
+
+_Counted = tuple[NDArray[np.int64], NDArray[np.int64]]  # bytes on each device, and how many engines take these
 
 
 class FeasibleSpace:
@@ -97,18 +100,21 @@ class FeasibleSpace:
         return why
 
     def n_settings(self) -> int:
-        """Return how many settings fit. Settings that llama.cpp runs alike are counted one by one."""
-        *others, last = self._counts
+        """Return how many settings fit. Settings that llama.cpp runs alike are counted one by one.
+
+        The models are joined in two halves, so that four of them take no more memory than a pair's combinations.
+        """
         capacities = np.array(self.capacities, dtype=np.int64)
-        sums, n_alike = np.zeros((1, len(capacities)), dtype=np.int64), np.ones(1, dtype=np.int64)
-        for table, n_engines in others:
-            sums = np.minimum(sums[:, None, :] + table[None, :, :], NEVER).reshape(-1, len(capacities))
-            n_alike = np.outer(n_alike, n_engines).ravel()
-        table, n_engines = last
+        middle = (len(self._counts) + 1) // 2
+        sums, n_alike = reduce(partial(_joined, capacities=capacities), self._counts[:middle])
+        start = np.zeros((1, len(capacities)), dtype=np.int64), np.ones(1, dtype=np.int64)
+        table, n_engines = reduce(partial(_joined, capacities=capacities), self._counts[middle:], start)
         left = capacities - sums
-        if len(capacities) == 1:  # sorted already
-            n_fitting = np.concatenate([[0], np.cumsum(n_engines)])
-            return int(n_alike @ n_fitting[np.searchsorted(table[:, 0], left[:, 0], side="right")])
+        if len(capacities) == 1:
+            order = np.argsort(table[:, 0])
+            n_fitting = np.concatenate([[0], np.cumsum(n_engines[order])])
+            fitting = n_fitting[np.searchsorted(table[order, 0], left[:, 0], side="right")]
+            return int(np.dot(n_alike.astype(object), fitting.astype(object)))  # may be more than 64 bits hold
         return sum(
             int(n) * int(n_alike[(row <= left).all(axis=1)].sum()) for row, n in zip(table, n_engines, strict=True)
         )
@@ -235,7 +241,14 @@ def _within(capacity_bytes: int | None, limits: Limits, learned: Correction | No
     return replace(known, headroom_bytes=max(known.headroom_bytes, least_bytes))
 
 
-def _counted(table: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _counted(table: NDArray[np.int64]) -> _Counted:
     """Return the different rows, sorted, and how many engines have each."""
     rows, n_engines = np.unique(table, axis=0, return_counts=True)
     return rows, n_engines
+
+
+def _joined(ours: _Counted, theirs: _Counted, capacities: NDArray[np.int64]) -> _Counted:
+    """Return the sums of two models' bytes that the devices hold, and how many pairs of engines have each."""
+    sums = (ours[0][:, None, :] + theirs[0][None, :, :]).reshape(-1, len(capacities))
+    fits = (sums <= capacities).all(axis=1)
+    return sums[fits], np.outer(ours[1], theirs[1]).ravel()[fits]

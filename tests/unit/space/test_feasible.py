@@ -1,6 +1,8 @@
+import tracemalloc
 from dataclasses import replace
 from functools import cache
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import small_study
+from layertune.config import parse_config
 from layertune.errors import NothingFits
 from layertune.memory import ModelMemory, Planner
 from layertune.memory.buffers import resident_bytes
@@ -56,6 +59,32 @@ def test_exactly_the_settings_that_fit_are_counted_and_yielded(vram_bytes: int) 
     found = list(feasible(vram_bytes).shuffled(1))
     assert set(found) == fitting
     assert len(found) == len(fitting) == feasible(vram_bytes).n_settings()
+
+
+def four_models() -> FeasibleSpace:
+    """Four models of 42 engines each, whose bytes all differ."""
+    n_layers = {f"model{number}": 40 + number for number in range(4)}
+    model = {"path": "a.gguf", "space": {"n_ctx": 1024, "n_batch": 512, "n_gpu_layers": {"min": 0, "max": "all"}}}
+    config = parse_config({"models": dict.fromkeys(n_layers, model)}, source="test", folder=Path())
+    space = SearchSpace.of(config, n_layers, n_threads=2)
+    models = planner(**{name: shape(n_layer=n_layer) for name, n_layer in n_layers.items()})
+    limit = replace(limits(6 * MIB), file_bytes=dict.fromkeys(n_layers, 2**40), n_processes=4)
+    return FeasibleSpace(space, models, limit)
+
+
+def test_four_models_are_counted_exactly_without_a_table_of_all_their_combinations() -> None:
+    found = four_models()
+    rows = [found.engine_bytes(name)[:, 0] for name in found.planner.models]
+    sums = rows[0][:, None, None, None] + rows[1][None, :, None, None]
+    sums = sums + rows[2][None, None, :, None] + rows[3][None, None, None, :]
+    expected = int((sums <= found.capacity_bytes).sum())
+    tracemalloc.start()
+    n_settings = found.n_settings()
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0 < expected < sums.size
+    assert n_settings == expected
+    assert peak_bytes < sums.size // 8  # far less than 8 bytes for each combination of three models
 
 
 def test_without_a_device_every_possible_setting_fits() -> None:

@@ -1,12 +1,12 @@
 """What does it give to search files, too? The demo pair with three files for each model, and with one.
 
     make files
-    python benchmarks/files/measure.py [--part one-file|files|rounds] [--minutes 4]
+    python benchmarks/gain/files.py [--part one-file|files|rounds] [--minutes 4]
 
 1. `one-file`: searches configs/studies/demo-files.toml with the first file of each model only, as the demo has it.
 2. `files`: searches it with all files. The study is recorded in studies/demo-files.
 3. `rounds`: measures both balanced picks and every baseline of the first files in interleaved validation runs, and
-   writes measure.md and measure.json next to this file.
+   writes files.md and files.json next to this file.
 
 Without --part, all three. Each part goes on where it was cut off; with --minutes it ends by itself after about so many.
 On the demo's emulated card the speeds are this CPU's.
@@ -18,24 +18,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import monotonic
 
-import optuna
+from rounds import TOGETHER, baselines_that_fit, distinct, in_words, measured_in_rounds, ratio, speeds
 
 from layertune.config import load_config
 from layertune.results.result import FILE_NAME, Result, read_result
-from layertune.results.statistics import Metric, compare
+from layertune.results.statistics import Metric
 from layertune.results.trials import FinishedTrial
-from layertune.search.finals import Finals, validation_of
-from layertune.search.storage import open_journal
-from layertune.search.study_record import StudyRecord, with_validation
 from layertune.settings import SplitSettings
-from layertune.study.search_task import schedule_of, trial_context
 from layertune.study.study import Study, open_study
-from layertune.trial.process_runner import ProcessTrialRunner
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -45,9 +39,8 @@ FOLDERS = {"one-file": BUILD / "one-file", "files": ROOT / "studies" / "demo-fil
 LAYERTUNE = Path(sys.executable).with_name("layertune")
 PARTS = (*FOLDERS, "rounds")
 N_ROUNDS = 12
-SEED = 1
 WITH = "three files each"
-QUANTITIES = ("tokens_per_s", "tokens_per_s_together")
+QUANTITIES = ("tokens_per_s", TOGETHER)
 
 
 def main() -> None:
@@ -85,43 +78,24 @@ def search(part: str, ends_s: float) -> None:
 def measure(ends_s: float) -> None:
     """Measure every contestant in each round, and write the sheet of the rounds so far."""
     study, searched = open_study(load_config(CONFIG)), {name: read_result(folder) for name, folder in FOLDERS.items()}
-    contestants = different(study, searched)
-    BUILD.mkdir(parents=True, exist_ok=True)
-    storage = open_journal(BUILD)
-    record = StudyRecord(optuna.create_study(storage=storage, study_name="rounds", load_if_exists=True))
-    trials = [
-        FinishedTrial(number, settings, measurements=(), violations={})
-        for number, settings in enumerate(contestants.values())
-    ]
-    schedule = replace(schedule_of(study), n_confirming=N_ROUNDS)
-    with closing(ProcessTrialRunner(trial_context(study))) as runner:
-        runner.prepare(trials[0].settings)
-        Finals(schedule, record, 0, SEED).validate(trials, runner, print, lambda: monotonic() > ends_s)
-    rounds = record.rounds("validation", validation_of(0, trials))
-    measured = [with_validation(each, rounds.get(each.number, {})) for each in trials]
-    found = dict(zip(contestants, measured, strict=True))
+    named = contestants(study, searched)
+    found = measured_in_rounds(study, named, BUILD, N_ROUNDS, lambda: monotonic() > ends_s)
     samples = {
         name: {model: {each: asdict(metric(trial, model, each)) for each in QUANTITIES} for model in trial.settings}
         for name, trial in found.items()
     }
-    (HERE / "measure.json").write_text(json.dumps(samples, indent=0) + "\n", encoding="utf-8")
+    (HERE / "files.json").write_text(json.dumps(samples, indent=0) + "\n", encoding="utf-8")
     text = report(found, searched["files"], study.config.device)
-    (HERE / "measure.md").write_text(text, encoding="utf-8")
+    (HERE / "files.md").write_text(text, encoding="utf-8")
     print(text)
 
 
-def different(study: Study, searched: Mapping[str, Result]) -> dict[str, SplitSettings]:
-    """Return both picks and the baselines that fit, by name; of equal settings the first."""
+def contestants(study: Study, searched: Mapping[str, Result]) -> dict[str, SplitSettings]:
+    """Return both picks and the baselines that fit, by name."""
     first = {name: next(iter(model.paths)) for name, model in study.config.models.items()}
     alone = {name: replace(each, file=first[name]) for name, each in pick(searched["one-file"]).items()}
     named = {WITH: pick(searched["files"]), "one file each": SplitSettings.of(alone)}
-    for each in study.baselines:
-        if each.settings is not None and study.feasible is not None and not study.feasible.exceeded(each.settings):
-            named[each.name] = each.settings
-    names: dict[SplitSettings, list[str]] = {}
-    for name, settings in named.items():
-        names.setdefault(study.space.canonical(settings), []).append(name)
-    return {" = ".join(each): settings for settings, each in names.items()}
+    return distinct(study, named | baselines_that_fit(study))
 
 
 def pick(result: Result) -> SplitSettings:
@@ -161,11 +135,9 @@ def placed(settings: SplitSettings) -> str:
 
 
 def gain(ours: FinishedTrial, other: FinishedTrial, model: str, quantity: str) -> str:
-    fast, slow = (each.by_round(model, quantity, "validation") for each in (ours, other))
-    compared = compare(fast, slow)
-    if ours is other or compared is None or compared.low is None:
+    if ours is other:
         return ""
-    return f"<br>{compared.ratio:.2f} ({compared.low:.2f} to {compared.high:.2f})"
+    return f"<br>{in_words(ratio(speeds(ours, model, quantity), speeds(other, model, quantity)))}"
 
 
 def price(settings: SplitSettings, searched: Result) -> list[str]:
