@@ -28,6 +28,7 @@ from layertune.study.study import Study, open_study
 from layertune.trial.effort import Effort
 from layertune.trial.outcome import Measured
 from layertune.trial.process_runner import ProcessTrialRunner
+from layertune.trial.runners import measure_undisturbed
 from layertune.units import MIB
 
 HERE = Path(__file__).resolve().parent
@@ -36,6 +37,7 @@ MODELS = {"chat": "Qwen2.5-3B-Instruct", "code": "Qwen2.5-Coder-7B-Instruct"}
 ALL_LAYERS = {"chat": 37, "code": 29}
 TYPES = ("Q4_K_M", "IQ4_XS", "Q3_K_M", "Q3_K_S", "Q2_K")
 EFFORT = Effort(min_repeats=2, max_repeats=2, target_spread=1.0, together=False)
+N_ATTEMPTS = 3  # of a setting that other programs disturb
 WORKLOAD = {"n_prompt": 16, "n_generate": 4}
 
 Layers = tuple[str, int, str, int]  # the types of chat and code with the layers of each on the card
@@ -141,7 +143,7 @@ def reserved_bytes(gpu: Result) -> int:
 def measured(study: Study, runner: ProcessTrialRunner, layers: Layers) -> dict[str, Any]:
     """Measure one setting on the emulated card: seconds of each generated token, and tokens/s of the workload."""
     settings = setting(study, *layers)
-    outcome = runner.run(settings, EFFORT)
+    outcome = measure_undisturbed(runner, settings, EFFORT, N_ATTEMPTS, keep=lambda _repeated: None)
     if not isinstance(outcome, Measured) or outcome.vram is None:
         raise SystemExit(f"not measured: {settings.as_dict()}: {outcome}")
     return {
