@@ -22,13 +22,13 @@ from typing import Any
 import optuna
 import pytest
 
-from layertune.cli.front import front_json
 from layertune.compare import compare_studies
 from layertune.config import load_config
 from layertune.errors import UnlikeStudies
 from layertune.explain import coexist_or_swap, explain
 from layertune.export import EXPORTERS
 from layertune.report import render_report
+from layertune.report.front_table import front_json
 from layertune.results.choice import Choice
 from layertune.results.result import Result, read_result
 from layertune.results.trial_summary import trial_info

@@ -16,6 +16,7 @@ ROOMS = (
     "errors",
     "regular_files",
     "written_files",
+    "tables",
     "tensor_split",
     "settings",
     "config",

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from layertune.cli.console import Table, show, show_heading, show_json, show_table
+from layertune.cli.console import show, show_heading, show_json, show_table
 from layertune.compare import StudyComparison, compare_studies
-from layertune.compare.text_tables import TextTable, pair_lines, remarks, text_tables
+from layertune.compare.text_tables import pair_lines, remarks, text_tables
 from layertune.errors import UsageError
 from layertune.prediction.prediction_file import is_prediction, load_prediction
 from layertune.regular_files import is_folder, is_there
@@ -47,7 +47,7 @@ def labels(studies: Sequence[Path]) -> list[str]:
 def print_comparison(compared: StudyComparison) -> None:
     for each in text_tables(compared):
         show("")
-        show_table(_table(each))
+        show_table(each)
     for pair in compared.pairs:
         show("")
         show_heading(f"{pair.first} → {pair.other}")
@@ -58,7 +58,8 @@ def print_comparison(compared: StudyComparison) -> None:
 def markdown(compared: StudyComparison) -> str:
     parts = []
     for each in text_tables(compared):
-        lines = [_row(each.headings), "|" + "---|" * len(each.headings), *map(_row, each.rows)]
+        headings = [heading for column in each.columns for heading in column.heading]
+        lines = [_row(headings), "|" + "---|" * len(headings), *map(_row, each.rows)]
         parts.append(f"### {markdown_text(each.title)}\n\n" + "\n".join(lines))
     for pair in compared.pairs:
         heading = f"### {markdown_text(pair.first)} → {markdown_text(pair.other)}"
@@ -82,15 +83,6 @@ def _name(path: Path) -> str:
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(map(markdown_text, cells))} |"
-
-
-def _table(each: TextTable) -> Table:
-    table = Table(each.title)
-    for heading in each.headings:
-        table.column(heading, wraps=True)
-    for row in each.rows:
-        table.row(*row)
-    return table
 
 
 def _told(fields: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from types import TracebackType
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from layertune.cli.streams import open_closed_descriptors, protected_output, protected_progress
 from layertune.errors import OutputError
 from layertune.redaction import without_secrets
+from layertune.tables import Table
 from layertune.text import SUBSTITUTE_ERRORS, encodable, one_line, printable
 
 if TYPE_CHECKING:
@@ -28,46 +29,6 @@ if TYPE_CHECKING:
 
 # Wide enough for three models where the output is a file or a pipe, whose width is not known.
 _FILE_WIDTH = 140
-
-
-class Table:
-    """A table of plain text, whatever its cells hold."""
-
-    def __init__(self, title: str = "") -> None:
-        self._title = title
-        self._columns: list[tuple[Sequence[str], bool, bool]] = []
-        self._rows: list[Sequence[str]] = []
-
-    def column(self, *heading: str, right: bool = False, wraps: bool = False) -> None:
-        """Add a column; `heading` line by line."""
-        self._columns.append((heading, right, wraps))
-
-    def row(self, *cells: str) -> None:
-        self._rows.append(cells)
-
-    def __rich__(self) -> "RichTable":
-        return self.rendered()
-
-    def rendered(self, encoding: str = "utf-8") -> "RichTable":
-        from rich.table import Table as RichTable
-        from rich.text import Text
-
-        def plain(text: str) -> Text:
-            return Text(_plain(text, encoding))
-
-        title = plain(self._title) if self._title else None
-        cut: Literal["ellipsis", "crop"] = "ellipsis" if _plain("…", encoding) == "…" else "crop"
-        table = RichTable(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-        for heading, right, wraps in self._columns:
-            table.add_column(
-                Text("\n").join(map(plain, heading)),
-                justify="right" if right else "left",
-                no_wrap=not wraps,
-                overflow="fold" if wraps else cut,
-            )
-        for row in self._rows:
-            table.add_row(*map(plain, row))
-        return table
 
 
 class LiveLine:
@@ -143,7 +104,38 @@ def show_heading(line: str) -> None:
 
 def show_table(table: Table) -> None:
     console = _console(sys.stdout)
-    console.print(table.rendered(console.encoding))
+    if table.title:
+        console.print(_plain(table.title, console.encoding), style="italic")
+    console.print(_rendered(table, console.encoding))
+
+
+def show_tables(*tables: Table) -> None:
+    """Print tables with an empty line between two."""
+    for number, each in enumerate(tables):
+        if number:
+            show("")
+        show_table(each)
+
+
+def _rendered(table: Table, encoding: str) -> "RichTable":
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    def plain(text: str) -> Text:
+        return Text(_plain(text, encoding))
+
+    cut: Literal["ellipsis", "crop"] = "ellipsis" if _plain("…", encoding) == "…" else "crop"
+    shown = RichTable(box=None, pad_edge=False, header_style="bold")
+    for each in table.columns:
+        shown.add_column(
+            Text("\n").join(map(plain, each.heading)),
+            justify="right" if each.right else "left",
+            no_wrap=not each.wraps,
+            overflow="fold" if each.wraps else cut,
+        )
+    for row in table.rows:
+        shown.add_row(*map(plain, row))
+    return shown
 
 
 def show_json(value: Any, indent: int | None = 1) -> None:

@@ -1,7 +1,7 @@
 """The tables and sentences of `layertune compare`, as text without any formatting."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 from layertune.compare.cost import Cost, ModelCost
 from layertune.compare.studies import PairComparison, StudyComparison
@@ -9,6 +9,7 @@ from layertune.compare.study_summary import ModelPick, Pick, PickedQuality, Spee
 from layertune.results.qualities import SHOWN_QUALITIES
 from layertune.results.trial_info import MeasuredIn
 from layertune.settings import EngineSettings
+from layertune.tables import Table
 from layertune.units import format_bytes
 
 _NONE = "–"
@@ -22,17 +23,10 @@ _STAGES: dict[MeasuredIn, str] = {
 _DEFAULTS = {field.name: field.default for field in fields(EngineSettings)}
 
 
-@dataclass(frozen=True, slots=True)
-class TextTable:
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-def study_table(compared: StudyComparison) -> TextTable:
+def study_table(compared: StudyComparison) -> Table:
     """Return one row per study: its device, its budget and its front."""
-    headings = ("study", "device", "memory", "budget", "speeds", "front", "hypervolume")
-    rows = tuple(
+    table = _table("Studies", ("study", "device", "memory", "budget", "speeds", "front", "hypervolume"))
+    table.rows.extend(
         (
             each.label,
             f"{each.device}{' (EMULATED)' if each.emulated else ''}",
@@ -44,22 +38,28 @@ def study_table(compared: StudyComparison) -> TextTable:
         )
         for each in compared.studies
     )
-    return TextTable("Studies", headings, rows)
+    return table
 
 
-def pick_table(compared: StudyComparison, pick: str) -> TextTable:
+def pick_table(compared: StudyComparison, pick: str) -> Table:
     """Return one row per study: the settings, speeds and memory of this pick."""
     models = [name for study in compared.studies for each in study.picks.values() for name in each.models]
     names = tuple(dict.fromkeys(models))
-    headings = ["study", "trial"]
-    for name in names:
-        headings += [name, f"{name} tokens/s alone", "together"]
+    heads = [head for name in names for head in (name, f"{name} tokens/s alone", "together")]
     with_files = {name for study in compared.studies for name in names if _has_files(study, name)}
-    rows = [_pick_row(study, study.picks.get(pick), names, with_files) for study in compared.studies]
-    return TextTable(f"Pick: {pick}", (*headings, "peak VRAM"), tuple(rows))
+    table = _table(f"Pick: {pick}", ("study", "trial", *heads, "peak VRAM"))
+    table.rows.extend(_pick_row(study, study.picks.get(pick), names, with_files) for study in compared.studies)
+    return table
 
 
-def text_tables(compared: StudyComparison) -> list[TextTable]:
+def _table(title: str, headings: Sequence[str]) -> Table:
+    table = Table(title)
+    for heading in headings:
+        table.column(heading, wraps=True)
+    return table
+
+
+def text_tables(compared: StudyComparison) -> list[Table]:
     picks = dict.fromkeys(name for study in compared.studies for name in study.picks)
     return [study_table(compared), *(pick_table(compared, pick) for pick in picks)]
 

@@ -8,7 +8,7 @@ import pytest
 
 from finalists import trial
 from finished_study import result, screened, settings
-from layertune.cli.front import front_json, print_front
+from layertune.cli.front import print_front
 from layertune.compare import compare_studies
 from layertune.compare.text_tables import text_tables
 from layertune.errors import ResultFileError
@@ -16,6 +16,7 @@ from layertune.explain import explain
 from layertune.explain.words import file_words
 from layertune.export import EXPORTERS, export_files
 from layertune.report import render_report
+from layertune.report.front_table import front_json
 from layertune.results.price import pick_price_words
 from layertune.results.qualities import shown_quality
 from layertune.results.remarks import study_remarks

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from layertune.cli.estimate import answers
 from layertune.config import CONFIG_NAME, StudyConfig, dump_config, parse_config
 from layertune.devices.cores import Cores
 from layertune.devices.target import Target
@@ -16,6 +15,7 @@ from layertune.settings import EngineSettings, SplitSettings
 from layertune.study import default_budget, threads
 from layertune.study.default_budget import with_default_budget
 from layertune.study.estimate import Estimate
+from layertune.study.estimate_table import answers
 from layertune.study.models_on_device import measured_overhead
 from layertune.study.study import Study
 from layertune.study.threads import with_free_threads

@@ -1,17 +1,19 @@
 """What stands under the front: the baselines, and how good the plan was."""
 
+from pathlib import Path
+
 import pytest
-from rich.console import Console
 
 from finished_study import result, settings
-from layertune.cli.front import baseline_table
 from layertune.memory.correction import Correction
+from layertune.report.front_table import baseline_table, front_table
 from layertune.results.remarks import plan_words
-from layertune.results.result import BudgetInfo, Result
+from layertune.results.result import BudgetInfo, Result, read_result
 from layertune.results.summary import Baseline, Planned
 from layertune.units import MIB
 from small_shapes import planner, shape
 
+STUDIES = Path(__file__).parents[3] / "studies"
 PLANNER = planner(chat=shape(n_layer=36), code=shape(n_layer=36))
 RULES = [
     Baseline("fit-chat-first", settings(99, 20), "a rule"),
@@ -27,10 +29,7 @@ def finished(correction: Correction | None = None, room_bytes: int | None = None
 
 
 def printed(study: Result) -> list[str]:
-    console = Console(width=140)
-    with console.capture() as capture:
-        console.print(baseline_table(study))
-    return capture.get().splitlines()
+    return [" ".join(row) for row in baseline_table(study).rows]
 
 
 @pytest.mark.parametrize(
@@ -68,3 +67,29 @@ def test_the_plan_s_errors_are_shown_never_hidden() -> None:
     )
     assert plan_words(exact) == "40 of 100 settings fit. None of 7 measured trials took more than planned."
     assert plan_words(unchecked) == "40 of 100 settings fit. No trial has checked the plan yet."
+
+
+@pytest.mark.parametrize("study", ["demo-256mib", "demo-files"])
+def test_two_models_fit_80_columns_with_a_row_for_each_of_a_trial_s_models(study: str) -> None:
+    recorded = read_result(STUDIES / study)
+    front = front_table(recorded, 80)
+    assert front.width() <= 80
+    assert [row[1] for row in front.rows] == ["chat", "code"] * len(recorded.pareto)
+    assert "; -c -b 1024 128 everywhere" in front.title
+    picks = ", ".join(row[-1] for row in front.rows if row[-1]).split(", ")
+    assert sorted(picks) == sorted(recorded.picks)
+    widths = [len(cell) for row in baseline_table(recorded, 80).rows for cell in row[:-1]]
+    assert max(widths) < 25
+
+
+def test_files_are_named_by_what_differs_where_the_columns_are_few() -> None:
+    recorded = read_result(STUDIES / "demo-files")
+    front = front_table(recorded, 80)
+    files = {row[2] for row in front.rows}
+    assert {"Q4_K_M", "Q8_0"} < files
+    assert not any(".gguf" in file for file in files)
+
+
+def test_a_wide_terminal_has_a_row_for_each_trial() -> None:
+    recorded = read_result(STUDIES / "demo-256mib")
+    assert len(front_table(recorded, 140).rows) == len(recorded.pareto)
