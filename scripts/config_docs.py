@@ -1,4 +1,4 @@
-"""Write the reference of the study config: docs/configuration.md for people, docs/study.schema.json for editors.
+"""Write docs/configuration.md and the JSON schemas: of the study config, for editors, and of result.json.
 
 python scripts/config_docs.py [--check]      --check only says whether both are current
 """
@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from layertune.config import ModelConfig, ModelSpace, StudyConfig, Workload
+from layertune.results.result import Result
 from layertune.units import GIB, MAX_SIZE_BYTES
 
 _NONE = "–"  # no number
@@ -47,9 +48,17 @@ This page is written by `python scripts/config_docs.py` from the config's own de
 """
 
 
+RESULT = {
+    "title": "result.json of layertune, schema version 1",
+    "description": "Within schema version 1 keys are added, never removed or given another meaning. Readers ignore "
+    "keys that they do not know.",
+}
+
+
 def main() -> int:
+    schemas = {"study": StudyConfig.model_json_schema(), "result": Result.model_json_schema() | RESULT}
     files = {
-        DOCS / "study.schema.json": json.dumps(StudyConfig.model_json_schema(), indent=2) + "\n",
+        **{DOCS / f"{name}.schema.json": json.dumps(schema, indent=2) + "\n" for name, schema in schemas.items()},
         DOCS / "configuration.md": INTRODUCTION + "".join(section(title, table) for title, table in TABLES),
     }
     if "--check" not in sys.argv:

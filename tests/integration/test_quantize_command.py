@@ -94,8 +94,8 @@ def test_a_command_killed_halfway_leaves_no_file_and_the_next_makes_both(tmp_pat
     answer = subprocess.run([*command, "q3_k_m,Q4_0"], capture_output=True, text=True, check=True)
     made = [tmp_path / f"SmolLM2-135M-Instruct-{each}.gguf" for each in ("Q3_K_M", "Q4_0")]
     assert sorted(tmp_path.iterdir()) == made
-    assert [each["path"] for each in json.loads(answer.stdout)] == [str(path) for path in made]
-    assert [each["file_bytes"] for each in json.loads(answer.stdout)] == [path.stat().st_size for path in made]
+    assert [each["path"] for each in json.loads(answer.stdout)["files"]] == [str(path) for path in made]
+    assert [each["file_bytes"] for each in json.loads(answer.stdout)["files"]] == [path.stat().st_size for path in made]
     assert [read_shape(path).metadata[REQUANTIZED_KEY] for path in made] == ["Q4_1", "Q4_1"]
     assert "is Q4_1: requantized files lose more" in answer.stderr
     assert "Q4_0, tensor 272 of 272" in answer.stderr

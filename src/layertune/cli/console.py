@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
 
+JSON_VERSION = 1  # of what --json prints; docs/json.md
 # Wide enough for three models where the output is a file or a pipe, whose width is not known.
 _FILE_WIDTH = 140
 
@@ -138,9 +139,15 @@ def _rendered(table: Table, encoding: str) -> "RichTable":
     return shown
 
 
-def show_json(value: Any, indent: int | None = 1) -> None:
-    """Print JSON, in ASCII. It escapes all control characters but one."""
-    sys.stdout.write(json.dumps(value, indent=indent).replace("\x7f", r"\u007f") + "\n")
+def as_json_text(document: dict[str, Any], indent: int | None = 1) -> str:
+    """Return JSON with the version of its schema, in ASCII. It escapes all control characters but one."""
+    versioned = {"schema_version": JSON_VERSION, **document}
+    return json.dumps(versioned, indent=indent).replace("\x7f", r"\u007f") + "\n"
+
+
+def show_json(document: dict[str, Any], indent: int | None = 1) -> None:
+    """Print JSON with the version of its schema."""
+    sys.stdout.write(as_json_text(document, indent))
 
 
 def show_file(text: str) -> None:

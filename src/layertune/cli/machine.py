@@ -1,4 +1,4 @@
-"""The commands that need no study: recommend, profile, doctor, quantize, standin."""
+"""The commands that need no study: init, recommend, hardware, profile, doctor, quantize, standin."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,28 @@ import typer
 from layertune.cli.options import BudgetOption, Config, DeviceOption, Json, Models, Settings
 
 app = typer.Typer()
+
+
+@app.command(
+    epilog="Examples: layertune init --model chat=a.gguf --model code=b.gguf  ·  "
+    "layertune init --model chat=a.gguf --model code=b.gguf --hardware rtx-4050-laptop -o mine.toml"
+)
+def init(
+    model: Models = None,
+    hardware: Annotated[
+        str | None, typer.Option(metavar="PROFILE", help="The card: a name of layertune hardware, or a path.")
+    ] = None,
+    budget: BudgetOption = None,
+    device: DeviceOption = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.toml", help="Write here.")] = Path(
+        "study.toml"
+    ),
+) -> None:
+    """Write a study config with comments, for your models and card."""
+    from layertune.cli import init as command
+    from layertune.config.overrides import Overrides
+
+    command.run(Overrides(model or [], budget, device, []), hardware, output)
 
 
 @app.command(epilog="Example: layertune recommend --model chat=a.gguf --model code=b.gguf --budget 5.5GiB -o .env")
@@ -41,6 +63,14 @@ def profile(
     from layertune.cli import profile as command
 
     command.run(device, output, as_json=json)
+
+
+@app.command(epilog="Example: layertune hardware --json")
+def hardware(json: Json = False) -> None:
+    """List the known cards: those that predict and init take by name."""
+    from layertune.cli import hardware as command
+
+    command.run(as_json=json)
 
 
 @app.command(epilog="Example: layertune doctor --json")

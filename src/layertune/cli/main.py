@@ -218,7 +218,7 @@ def compare(
 def predict(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="A study folder.")],
     hardware: Annotated[
-        str, typer.Option("--hardware", metavar="PROFILE", help="A name in configs/hardware, or a profile's path.")
+        str, typer.Option("--hardware", metavar="PROFILE", help="A name of layertune hardware, or a profile's path.")
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the JSON here; compare reads it.")

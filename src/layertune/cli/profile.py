@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from layertune.cli.console import say, show_file
+from layertune.cli.console import as_json_text, say, show_file
 from layertune.config import dump_hardware
 from layertune.devices.host import this_machine
 from layertune.devices.inspection import inspect
@@ -17,7 +17,7 @@ def run(device: str | None, output: Path | None, *, as_json: bool) -> None:
     inspection = inspect()
     target = profiled_device(device, inspection, say)
     profile = profile_of(target, hardware_info(target, this_machine()), inspection.build)
-    text = profile.model_dump_json(indent=1, exclude_none=True) + "\n" if as_json else dump_hardware(profile)
+    text = as_json_text(profile.model_dump(mode="json", exclude_none=True)) if as_json else dump_hardware(profile)
     if output is None:
         show_file(text)
     else:

@@ -21,7 +21,7 @@ def run(source: Path, types: str, folder: Path | None, imatrix: Path | None, *, 
     except KeyboardInterrupt as interrupt:
         raise Interrupted("interrupted: files that were complete are kept, the others were not written") from interrupt
     if as_json:
-        show_json([asdict(each) for each in written])
+        show_json({"files": [asdict(each) for each in written]})
 
 
 def _write(plan: QuantizationPlan, planned: PlannedFile) -> WrittenFile:

@@ -3,6 +3,7 @@
 Every value has its source. A profile leaves out what is not documented or measured.
 """
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,12 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from layertune.config.fields import MAX_THREADS, Size, Within
 from layertune.config.loading import first_problem, read_table
+from layertune.config.shipped import shipped_configs
 from layertune.errors import ConfigError, listed
 from layertune.regular_files import is_there
 
-FOLDER = Path("configs", "hardware")
+OWN_FOLDER = Path("configs", "hardware")
 
 _DOCS = "docs/hardware.md"
+_NEAR = 0.6  # of a name, to be suggested
 
 Source = Annotated[str, Field(min_length=1, description="The source of the value: who published it, and where.")]
 
@@ -107,20 +110,32 @@ def load_hardware(path: Path) -> HardwareProfile:
         raise ConfigError(f"{path}: {first_problem(error, docs=_DOCS)}") from error
 
 
-def find_hardware(name: str, folder: Path = FOLDER) -> HardwareProfile:
-    """Read a profile by its name in `folder`, or by its path.
+def find_hardware(name: str, folder: Path | None = None) -> HardwareProfile:
+    """Read a profile by its name among `profile_files`, or by its path.
 
     Raises:
         ConfigError: there is no such profile, or it is wrong.
     """
-    path = folder / f"{name}.toml"
-    if is_there(path):
-        return load_hardware(path)
+    files = profile_files(folder)
+    if name in files:
+        return load_hardware(files[name])
     if is_there(Path(name)) or Path(name).suffix == ".toml":
         return load_hardware(Path(name))
-    known = listed(sorted(each.stem for each in folder.glob("*.toml")))
-    names = f"one of {known}" if known else f"the path of a profile: there is no folder {folder}"
-    raise ConfigError(f"there is no hardware profile {name}", remedy=f"give {names}")
+    near = get_close_matches(name.lower(), files, cutoff=_NEAR)
+    known = f"{listed(files)}; layertune hardware describes them" if files else "the path of a profile"
+    remedy = f"did you mean {' or '.join(near)}?" if near else f"give {known}"
+    raise ConfigError(f"there is no hardware profile {name}", remedy=remedy)
+
+
+def profile_files(folder: Path | None = None) -> dict[str, Path]:
+    """Return the known profiles by name: the user's own in `folder` first, then those that layertune is shipped with.
+
+    Args:
+        folder: Without it `configs/hardware` of the current folder.
+    """
+    own = OWN_FOLDER if folder is None else folder
+    shipped = shipped_configs() / "hardware"
+    return {path.stem: path for place in (shipped, own) for path in sorted(place.glob("*.toml"))}
 
 
 def dump_hardware(profile: HardwareProfile) -> str:

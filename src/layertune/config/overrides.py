@@ -62,7 +62,7 @@ def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
     table: dict[str, Any] = {"models": {}}
     if path is not None:
         table = load_config(path).model_dump(mode="json", exclude_none=True, exclude_unset=True)
-    for name, written in _pairs(overrides.models, "--model", "chat=a.gguf").items():
+    for name, written in model_options(overrides).items():
         model = table["models"].setdefault(name, {})
         model.pop("path", None)
         model.pop("files", None)
@@ -92,6 +92,15 @@ def study_config(path: Path | None, overrides: Overrides) -> StudyConfig:
     if folder is not None and (path is None or (overrides.shared and path.parent != folder)):
         table["name"] = Path(os.path.realpath(folder)).name
     return parse_config(table, source=_COMMAND_LINE if path is None else f"{path} with options", folder=Path())
+
+
+def model_options(overrides: Overrides) -> dict[str, str]:
+    """Return the paths of `--model NAME=PATH` by name.
+
+    Raises:
+        UsageError: an option is malformed.
+    """
+    return _pairs(overrides.models, "--model", "chat=a.gguf")
 
 
 def _files(name: str, written: str) -> dict[str, Any]:

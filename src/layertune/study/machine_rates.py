@@ -1,9 +1,7 @@
 """How fast this machine's host and devices are: probed within a second, or from a hardware profile."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from layertune.config.hardware_profile import FOLDER
 from layertune.devices.bandwidth import device_bandwidth
 from layertune.devices.host_rates import HostRates, measure_host
 from layertune.devices.target import Target
@@ -20,13 +18,12 @@ class FoundRates:
     how: tuple[str, ...]
 
 
-def find_rates(space: SearchSpace, target: Target, folder: Path = FOLDER) -> FoundRates:
+def find_rates(space: SearchSpace, target: Target) -> FoundRates:
     """Measure the host with the study's numbers of threads, and find the devices' bandwidths.
 
     Args:
         space: Names the numbers of threads.
         target: The devices.
-        folder: The hardware profiles.
     """
     counts = [n for each in space.dimensions if each.field in THREAD_FIELDS for n in each.values if n is not None]
     host = measure_host([*counts, *([target.n_threads] if target.n_threads else [])])
@@ -36,7 +33,7 @@ def find_rates(space: SearchSpace, target: Target, folder: Path = FOLDER) -> Fou
     how = [f"host: {_told(host, n)}, measured" for n in dict.fromkeys(sorted(counts)[:1] + sorted(counts)[-1:])]
     devices: list[DeviceRate] = []
     for device in target.devices:
-        rate, words = _device(device, host, folder)
+        rate, words = _device(device, host)
         how.append(f"{device.name}: {words}")
         if rate is not None:
             devices.append(rate)
@@ -46,16 +43,16 @@ def find_rates(space: SearchSpace, target: Target, folder: Path = FOLDER) -> Fou
     return FoundRates(MachineRates(host, tuple(devices), target.kind == "gpu"), tuple(how))
 
 
-def _device(device: Target, host: HostRates, folder: Path) -> tuple[DeviceRate | None, str]:
+def _device(device: Target, host: HostRates) -> tuple[DeviceRate | None, str]:
     if device.n_threads is not None:  # an emulated card computes in the host's memory
         rate = DeviceRate(host.reads(device.n_threads), host.computes(device.n_threads))
         return rate, f"{_told(host, device.n_threads)} of this CPU, measured"
-    if known := known_bandwidths(device.name, device.vram_bytes, folder):
+    if known := known_bandwidths(device.name, device.vram_bytes):
         best = max(known, key=is_measured)
         return DeviceRate(best.bytes_per_s), f"{best.bytes_per_s / 1e9:.0f} GB/s ({best.source})"
     measured = None if device.gpu_index is None else device_bandwidth(device.gpu_index)
     if measured is None:
-        return None, "its bandwidth is not known; no profile in configs/hardware has it, and it could not be measured"
+        return None, "its bandwidth is not known; no hardware profile has it, and it could not be measured"
     return DeviceRate(measured.bytes_per_s), f"{measured.bytes_per_s / 1e9:.0f} GB/s (measured: {measured.how()})"
 
 

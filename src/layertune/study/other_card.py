@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layertune.config import HardwareProfile, load_hardware
-from layertune.config.hardware_profile import FOLDER, Bandwidth
+from layertune.config.hardware_profile import Bandwidth, profile_files
 from layertune.errors import UsageError
 from layertune.memory import GPU
 from layertune.models import ModelShape
@@ -61,13 +61,13 @@ def scale(
     shapes: Mapping[str, ModelShape],
     card: CardInfo,
     bandwidth: Bandwidth | None,
-    folder: Path = FOLDER,
+    folder: Path | None = None,
 ) -> Scaled:
     """Return how the study's times change on the card.
 
     Args:
         bandwidth: the card's memory bandwidth; None where its profile has none.
-        folder: the hardware profiles, among which the study's own card is looked up.
+        folder: the user's own hardware profiles, as in `profile_files`; the study's own card is looked up there, too.
 
     Raises:
         UsageError: a bandwidth that this needs is not known.
@@ -121,8 +121,8 @@ def _read_once_bytes(calibration: Calibration, name: str, shape: ModelShape) -> 
     return max(study.planner.models[name].plan(engine).devices[GPU].weights_bytes for engine in study.models[name].rows)
 
 
-def _own_bandwidth(own: DeviceInfo, like: Bandwidth, folder: Path) -> Bandwidth:
-    """Return the bandwidth of the study's card from the profiles in `folder`.
+def _own_bandwidth(own: DeviceInfo, like: Bandwidth, folder: Path | None) -> Bandwidth:
+    """Return the bandwidth of the study's card from the hardware profiles.
 
     A measured bandwidth is preferred if `like` is measured, since measurements stay below a maker's peak.
 
@@ -132,21 +132,21 @@ def _own_bandwidth(own: DeviceInfo, like: Bandwidth, folder: Path) -> Bandwidth:
     found = known_bandwidths(own.name, own.vram_bytes, folder)
     if not found:
         raise UsageError(
-            f"no profile in {folder} knows how fast the memory of {own.name}, the study's card, is",
-            remedy=f"let its machine write one: layertune profile -o {folder}/mine.toml",
+            f"no hardware profile knows how fast the memory of {own.name}, the study's card, is",
+            remedy="let its machine write one: layertune profile -o configs/hardware/mine.toml",
         )
     return min(found, key=lambda each: is_measured(each) != is_measured(like))
 
 
-def known_bandwidths(name: str, vram_bytes: int | None, folder: Path = FOLDER) -> list[Bandwidth]:
-    """Return the bandwidths that the profiles in `folder` have of a card, by its name and size.
+def known_bandwidths(name: str, vram_bytes: int | None, folder: Path | None = None) -> list[Bandwidth]:
+    """Return the bandwidths that the hardware profiles have of a card, by its name and size.
 
     A profile without a memory size matches every size.
 
     Raises:
         ConfigError: a profile there is wrong.
     """
-    profiles = [load_hardware(path) for path in sorted(folder.glob("*.toml"))]
+    profiles = [load_hardware(path) for path in profile_files(folder).values()]
     return [
         each.bandwidth
         for each in (profile.device for profile in profiles)

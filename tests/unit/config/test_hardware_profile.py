@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from layertune.config import HardwareProfile, dump_hardware, find_hardware, load_hardware
-from layertune.config.hardware_profile import Bandwidth, DeviceProfile, Memory
+from layertune.config.hardware_profile import Bandwidth, DeviceProfile, Memory, profile_files
 from layertune.errors import ConfigError
 from layertune.units import MIB
 
@@ -72,17 +72,27 @@ def test_what_is_not_known_is_not_written() -> None:
     assert "host" not in text
 
 
-def test_a_profile_is_found_by_name_and_by_path(tmp_path: Path) -> None:
-    folder = PROFILES[0].parent
-    assert find_hardware("rtx-4060", folder).name == "rtx-4060"
-    (tmp_path / "mine.toml").write_text(f'name = "mine"\n{CARD}')
-    assert find_hardware(str(tmp_path / "mine.toml"), folder).name == "mine"
+def test_a_profile_is_found_by_name_and_by_path_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_hardware("rtx-4060").name == "rtx-4060"
+    Path("mine.toml").write_text(f'name = "mine"\n{CARD}', encoding="utf-8")
+    assert find_hardware("mine.toml").name == "mine"
 
 
-def test_an_unknown_profile_names_those_that_are_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no hardware profile rtx-9999; give one of apple-m1-16gb, .*rtx-4060"):
-        find_hardware("rtx-9999", PROFILES[0].parent)
-    with pytest.raises(
-        ConfigError, match=r"there is no hardware profile x; give the path of a profile: there is no folder "
-    ):
-        find_hardware("x", tmp_path / "nowhere")
+def test_one_s_own_profile_is_found_by_name_and_replaces_a_shipped_one(tmp_path: Path) -> None:
+    for name in ("mine", "rtx-4060"):
+        (tmp_path / f"{name}.toml").write_text(f'name = "{name}"\n{CARD}', encoding="utf-8")
+        assert find_hardware(name, tmp_path).device.name == "A card"
+    assert len(profile_files(tmp_path)) == len(PROFILES) + 1
+
+
+def test_a_name_like_that_of_a_profile_suggests_it() -> None:
+    with pytest.raises(ConfigError, match=r"no hardware profile RTX4060; did you mean rtx-4060 or "):
+        find_hardware("RTX4060")
+
+
+def test_an_unknown_profile_names_those_that_are_there() -> None:
+    with pytest.raises(ConfigError, match=r"no hardware profile x; give apple-m1-16gb, .*rtx-4060.*layertune hardware"):
+        find_hardware("x")

@@ -111,7 +111,7 @@ def test_a_card_of_the_same_name_with_another_memory_is_another_card(tmp_path: P
     device = DeviceProfile(kind="gpu", name="emulated card", vram=Memory(size=8 * GIB, source="x"), bandwidth=OWN)
     for path in tmp_path.glob("*.toml"):
         path.write_text(dump_hardware(HardwareProfile(name="other", device=device)), encoding="utf-8")
-    with pytest.raises(UsageError, match="no profile in"):
+    with pytest.raises(UsageError, match="no hardware profile knows"):
         changed(tmp_path, name="emulated card", vram_bytes=8 * GIB)
 
 
