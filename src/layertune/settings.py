@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal, NamedTuple
 
+from layertune.tensor_overrides import TensorOverrides, format_tensor_overrides, parse_tensor_overrides, patterns
 from layertune.tensor_split import TensorSplit, format_tensor_split, parse_tensor_split, split_layers
 from layertune.units import pad, quoted
 
@@ -14,6 +15,7 @@ FlashAttention = Literal["auto", "on", "off"]
 Switch = Literal["on", "off"]
 OFFLOAD_SWITCHES = ("kv_offload", "op_offload")
 SWITCHES = (*OFFLOAD_SWITCHES, "kv_unified")
+TENSOR_OVERRIDES = "tensor_overrides"
 CACHE_TYPES = "cache_types"  # type_k and type_v as one setting, like "q8_0/q4_0"
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
@@ -50,11 +52,12 @@ class Placement(NamedTuple):
     n_cpu_moe: int = 0
     n_cpu_ffn: int = 0
     tensor_split: TensorSplit = ()
+    tensor_overrides: TensorOverrides = ()
 
     @property
     def host_tensors(self) -> list[str]:
         """The patterns of the tensors that stay on the host, as llama-server makes them from its options."""
-        return [
+        return patterns(self.tensor_overrides) + [
             rf"blk\.{layer}{pattern}" for name, pattern in KEPT_ON_HOST.items() for layer in range(getattr(self, name))
         ]
 
@@ -79,6 +82,7 @@ class EngineSettings:
             (--no-op-offload).
         kv_unified: Whether the slots share one cache, so that each may fill all of n_ctx (--kv-unified); "off" gives
             each its own part of n_ctx.
+        tensor_overrides: Tensors that stay on the host, by patterns of their names (--override-tensor).
         file: The name of the model's file. Empty for a model that has one file, where it is no setting.
     """
 
@@ -99,6 +103,7 @@ class EngineSettings:
     kv_offload: Switch = "on"
     op_offload: Switch = "on"
     kv_unified: Switch = "off"
+    tensor_overrides: TensorOverrides = ()
 
     def canonical(self, n_layer: int) -> "EngineSettings":
         """Return the settings that llama.cpp uses in effect for a model of `n_layer` repeating layers.
@@ -118,8 +123,9 @@ class EngineSettings:
 
         n_cpu_moe, n_cpu_ffn = kept(self.n_cpu_moe), kept(self.n_cpu_ffn)
         has_cache = n_gpu_layers > 1  # the first layer on the device is the output layer
+        tensor_overrides = self.tensor_overrides if n_gpu_layers else ()
         # From a host without layers, only rows of the embedding are read (ggml-cuda.cu, get_op_batch_size).
-        computes = n_host_layers or n_cpu_moe or n_cpu_ffn
+        computes = n_host_layers or n_cpu_moe or n_cpu_ffn or tensor_overrides
         return replace(
             self,
             n_gpu_layers=n_gpu_layers,
@@ -133,6 +139,7 @@ class EngineSettings:
             kv_offload=self.kv_offload if has_cache else "on",
             op_offload=self.op_offload if computes else "on",
             kv_unified=kv_unified,
+            tensor_overrides=tensor_overrides,
         )
 
     @property
@@ -160,7 +167,7 @@ class EngineSettings:
     @property
     def placement(self) -> Placement:
         """The settings that determine where a model's weights are."""
-        return Placement(self.n_gpu_layers, self.n_cpu_moe, self.n_cpu_ffn, self.tensor_split)
+        return Placement(self.n_gpu_layers, self.n_cpu_moe, self.n_cpu_ffn, self.tensor_split, self.tensor_overrides)
 
     @property
     def prompt_threads(self) -> int:
@@ -194,6 +201,7 @@ class EngineSettings:
         try:
             if self.tensor_split:
                 parse_tensor_split(self.tensor_split)
+            parse_tensor_overrides(self.tensor_overrides)
         except ValueError as error:
             return str(error)
         return None
@@ -206,10 +214,12 @@ class EngineSettings:
         return None
 
     def written(self, name: str) -> int | str:
-        """Return one setting as users write it: proportions like `"3,1"`, the types of both caches like `"q8_0/q4_0"`,
-        and any other value unchanged."""
+        """Return one setting as users write it: proportions like `"3,1"`, overrides like `"PATTERN=CPU"`, the types of
+        both caches like `"q8_0/q4_0"`, and any other value unchanged."""
         if name == CACHE_TYPES:
             return f"{self.type_k}/{self.type_v}"
+        if name == TENSOR_OVERRIDES:
+            return format_tensor_overrides(self.tensor_overrides)
         value: int | str = getattr(self, name)
         return format_tensor_split(self.tensor_split) if name == "tensor_split" else value
 
@@ -217,8 +227,8 @@ class EngineSettings:
         """Return where a model of `n_layer` repeating layers is, such as `37/37 -ncffn 12 -nkvo`, as people read it."""
         split = f"{self.written('tensor_split')}: " if self.tensor_split else ""
         kept = (f" {option} {n}" for name, option in _OPTIONS.items() if (n := getattr(self, name)))
-        cache = "" if self.kv_offload == "on" else " -nkvo"
-        return f"{split}{self.n_gpu_layers}/{n_layer + 1}{''.join(kept)}{cache}"
+        others = (" -ot" if self.tensor_overrides else "") + (" -nkvo" if self.kv_offload == "off" else "")
+        return f"{split}{self.n_gpu_layers}/{n_layer + 1}{''.join(kept)}{others}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings by name, without those of `LEFT_OUT` that have their default."""

@@ -34,6 +34,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_rpc")]
 
 CARD = Target("emulated", "emulated card", vram_bytes=8 * GIB, n_threads=1)
 PARTS = ("weights_bytes", "kv_bytes", "compute_bytes", "output_bytes")
+# Of some layers, of the output, and the embedding, which may be the output layer, too; in any architecture.
+OVERRIDES = ("blk[.][0-3][.](attn_q|ffn_down|ssm_in|shortconv)=CPU", "^output=CPU", "token_embd=CPU")
 
 
 def engine(n_gpu_layers: int, **changes: Any) -> EngineSettings:
@@ -136,6 +138,7 @@ def test_every_kind_of_architecture_takes_what_was_planned(card: OpenCard, tmp_p
             engine(4, kv_offload="off"),
             engine(4, op_offload="off"),
             engine(4, n_parallel=2, kv_unified="on"),
+            engine(6, tensor_overrides=OVERRIDES),
         ),
     )
     plan = memory(path, tmp_path, settings, *others)

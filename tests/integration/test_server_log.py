@@ -38,6 +38,7 @@ SETTINGS = SplitSettings.of(
             n_ubatch=128,
             n_threads=1,
             n_cpu_ffn=15,
+            tensor_overrides=("attn_q=CPU", "token_embd=CPU"),
             kv_offload="off",
             op_offload="off",
         ),

@@ -17,6 +17,7 @@ ROOMS = (
     "regular_files",
     "written_files",
     "tables",
+    "tensor_overrides",
     "tensor_split",
     "settings",
     "config",

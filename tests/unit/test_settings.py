@@ -21,6 +21,7 @@ engines = st.builds(
     kv_offload=st.sampled_from(["on", "off"]),
     op_offload=st.sampled_from(["on", "off"]),
     kv_unified=st.sampled_from(["on", "off"]),
+    tensor_overrides=st.sampled_from([(), ("ffn_up=CPU",), ("ffn_up=CPU", "ffn_down=CPU")]),
 )
 
 
@@ -63,6 +64,15 @@ def test_only_layers_of_the_device_have_a_cache_to_keep_on_the_host() -> None:
     kept = [engine(n_gpu_layers=n, kv_offload="off").canonical(8).kv_offload for n in (0, 1, 2, 9)]
     assert kept == ["on", "on", "off", "off"]  # the first layer on the device is the output layer
     assert engine(n_gpu_layers=9, n_cpu_ffn=3, kv_offload="off").layers(8) == "9/9 -ncffn 3 -nkvo"
+
+
+def test_overrides_of_tensors_count_only_with_a_layer_on_the_device() -> None:
+    one = engine(n_gpu_layers=2, tensor_overrides=("a=CPU", "b=CPU"))
+    assert one.canonical(8) == one
+    assert replace(one, n_gpu_layers=0).canonical(8) == engine().canonical(8)
+    assert one.placement.host_tensors == ["a", "b"]
+    assert (one.layers(8), one.written("tensor_overrides")) == ("2/9 -ot", "a=CPU,b=CPU")
+    assert "is no override" in (engine(tensor_overrides=("(=CPU",)).out_of_range() or "")
 
 
 def test_only_weights_on_the_host_can_have_their_operations_offloaded() -> None:

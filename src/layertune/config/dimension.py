@@ -6,6 +6,7 @@ n_batch = [128, 256, 512]                         a choice
 n_gpu_layers = { min = 0, max = "all", step = 1 } a range; "all" is n_layer + 1, the output layer included
 cache_types = ["f16", "q8_0/q4_0"]                a choice of types of the K and the V cache; "f16" is "f16/f16"
 tensor_split = "3,1"                              fixed, as is [3, 1]; ["3,1", "1,1"] is a choice
+tensor_overrides = ["ffn_up=CPU", "ffn_gate=CPU"] fixed: both; [[], ["ffn_up=CPU"]] is a choice
 """
 
 from typing import Annotated, Any, Literal, get_args
@@ -23,6 +24,7 @@ from pydantic import (
 
 from layertune.config.fields import Within
 from layertune.settings import RANGES, CacheType, FlashAttention, Switch
+from layertune.tensor_overrides import TensorOverrides, parse_tensor_overrides
 from layertune.tensor_split import TensorSplit, parse_tensor_split
 from layertune.units import quoted
 
@@ -133,4 +135,22 @@ _Split = Annotated[
 SplitDimension = Annotated[
     Annotated[_Split, Tag("value")] | Annotated[list[_Split], Field(min_length=1), Tag("choices")],
     Discriminator(_split_form),
+]
+
+
+def _overrides_form(written: Any) -> str:
+    """Return the form of tensor_overrides: several texts are one value, several lists of them are choices."""
+    return (
+        "choices" if isinstance(written, list) and any(isinstance(each, (list, tuple)) for each in written) else "value"
+    )
+
+
+_Overrides = Annotated[
+    TensorOverrides,
+    BeforeValidator(parse_tensor_overrides),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
+]
+OverridesDimension = Annotated[
+    Annotated[_Overrides, Tag("value")] | Annotated[list[_Overrides], Field(min_length=1), Tag("choices")],
+    Discriminator(_overrides_form),
 ]

@@ -14,6 +14,7 @@ from layertune.config.dimension import (
     IntDimension,
     IntRange,
     LayerDimension,
+    OverridesDimension,
     SplitDimension,
     SwitchDimension,
     dimension_values,
@@ -113,6 +114,11 @@ class ModelSpace(Table):
     kv_unified: SwitchDimension = Field(
         default="off",
         description="on gives all n_parallel slots one KV cache, where each may fill all of n_ctx; off divides n_ctx.",
+    )
+    tensor_overrides: OverridesDimension = Field(
+        default=(),
+        description="Tensors that stay on the host although their layers are on a device, by patterns of their names, "
+        r'like ["blk\.[0-3]\.ffn_up=CPU"] (--override-tensor of llama-server). A list of such lists is a choice.',
     )
     tensor_split: SplitDimension | None = Field(
         default=None,

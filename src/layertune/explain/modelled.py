@@ -18,7 +18,7 @@ from layertune.memory import GPU, HOST, ModelPlan, PlannedBytes
 from layertune.results.result import Result
 from layertune.sampler.observations import observations
 from layertune.sampler.posterior import ModelEngines
-from layertune.settings import EngineSettings
+from layertune.settings import EngineSettings, Placement
 
 # With fewer settings the posterior is nearly the prior (sampler/time_model.py).
 _LEAST_ENGINES = 3
@@ -33,7 +33,7 @@ class RecordedWeights:
     """
 
     def __init__(self, result: Result, model: str) -> None:
-        self._held: dict[tuple[int, int], dict[int, int]] = {}  # bytes by what is kept, then by n_gpu_layers
+        self._held: dict[Placement, dict[int, int]] = {}  # bytes by what is kept, then by n_gpu_layers
         for engine, devices in recorded_plans(result, model).items():
             n_bytes = sum(held.weights_bytes for device, held in devices.items() if device != HOST)
             self._held.setdefault(_kept(engine), {})[engine.n_gpu_layers] = n_bytes
@@ -53,8 +53,8 @@ class RecordedWeights:
         return max(0.0, below + (above - below) * (settings.n_gpu_layers - low) / (high - low))
 
 
-def _kept(engine: EngineSettings) -> tuple[int, int]:
-    return engine.n_cpu_moe, engine.n_cpu_ffn
+def _kept(engine: EngineSettings) -> Placement:
+    return engine.placement._replace(n_gpu_layers=0, tensor_split=())
 
 
 class ModelledSpeeds:

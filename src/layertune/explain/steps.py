@@ -1,9 +1,9 @@
 """One step up or down of each setting of a model, as llama.cpp would run it.
 
-A step of n_gpu_layers is one layer, as is one of n_cpu_moe or n_cpu_ffn. These two, n_threads_batch and the switches
-have steps only if the study tried a value other than the default. A switch counts as 1 if it is on, else as 0. A step
-of another setting goes to the next value that the study tried; beyond those values it is one thread, or double or half
-for contexts and batches.
+A step of n_gpu_layers is one layer, as is one of n_cpu_moe or n_cpu_ffn. These two, n_threads_batch, the switches and
+tensor_overrides have steps only if the study tried a value other than the default. A switch counts as 1 if it is on,
+else as 0. Overrides count as 1 if there are any, and their only step is to have none. A step of another setting goes to
+the next value that the study tried; beyond those values it is one thread, or double or half for contexts and batches.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from layertune.results.result import Result, TrialInfo
-from layertune.settings import DEFAULTS, KEPT_ON_HOST, N_CTX_PADDING, SWITCHES, EngineSettings
+from layertune.settings import DEFAULTS, KEPT_ON_HOST, N_CTX_PADDING, SWITCHES, TENSOR_OVERRIDES, EngineSettings
 
 STEPPED_SETTINGS = (
     "n_gpu_layers",
@@ -22,8 +22,9 @@ STEPPED_SETTINGS = (
     "n_threads",
     "n_threads_batch",
     *SWITCHES,
+    TENSOR_OVERRIDES,
 )
-_ONLY_IF_TRIED = (*KEPT_ON_HOST, "n_threads_batch", *SWITCHES)
+_ONLY_IF_TRIED = (*KEPT_ON_HOST, "n_threads_batch", *SWITCHES, TENSOR_OVERRIDES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,16 @@ def value(engine: EngineSettings, knob: str) -> int:
     """Return a setting as a number."""
     if knob in SWITCHES:
         return int(getattr(engine, knob) == "on")
+    if knob == TENSOR_OVERRIDES:
+        return int(bool(engine.tensor_overrides))
     found: int = engine.prompt_threads if knob == "n_threads_batch" else getattr(engine, knob)
     return found
 
 
 def written(knob: str, number: int) -> int | str:
     """Return a setting as users write it."""
+    if knob == TENSOR_OVERRIDES:
+        return ("none", "some")[number]
     return ("off", "on")[number] if knob in SWITCHES else number
 
 
@@ -73,7 +78,7 @@ def with_setting(engine: EngineSettings, knob: str, to: int, n_layer: int) -> En
     A larger n_ubatch raises n_batch too, which it cannot exceed. Other limits follow llama.cpp's order of clamping.
     """
     n_batch = max(engine.n_batch, to) if knob == "n_ubatch" else engine.n_batch
-    changes: dict[str, Any] = {"n_batch": n_batch, knob: written(knob, to)}
+    changes: dict[str, Any] = {"n_batch": n_batch, knob: () if knob == TENSOR_OVERRIDES else written(knob, to)}
     return replace(engine, **changes).canonical(n_layer)
 
 
@@ -119,7 +124,7 @@ def _next(engine: EngineSettings, knob: str, tried: Collection[int], n_layer: in
         return max(now, n_host_layers) + 1 if up else now - 1
     if beyond:
         return min(beyond) if up else max(beyond)
-    if knob in ("n_threads", "n_threads_batch", *SWITCHES):
+    if knob in ("n_threads", "n_threads_batch", *SWITCHES, TENSOR_OVERRIDES):
         return now + 1 if up else now - 1
     return now * 2 if up else now // 2
 
@@ -177,6 +182,12 @@ def _unified(result: Result, model: str, engine: EngineSettings, to: int) -> str
     return why or _slot(result, model, with_setting(engine, "kv_unified", to, result.models[model].n_layer))
 
 
+def _overrides(result: Result, model: str, engine: EngineSettings, to: int) -> str:
+    if to < 0:
+        return "no tensor is overridden"
+    return "" if to == 0 else "which other tensors would stay on the host is not determined"
+
+
 _RULES: dict[str, Callable[[Result, str, EngineSettings, int], str]] = {
     "n_gpu_layers": _layers,
     **dict.fromkeys(KEPT_ON_HOST, _kept),
@@ -187,4 +198,5 @@ _RULES: dict[str, Callable[[Result, str, EngineSettings, int], str]] = {
     "n_threads_batch": _threads,
     **dict.fromkeys(SWITCHES, _switch),
     "kv_unified": _unified,
+    TENSOR_OVERRIDES: _overrides,
 }

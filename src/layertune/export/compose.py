@@ -81,7 +81,8 @@ def _command(result: Result, trial: TrialInfo, name: str) -> list[str]:
 
 
 def _value(name: str, flag: Flag) -> str:
-    return double_quoted(flag.value) if flag.key is None else _variable(f"{name.upper()}_{flag.key}", flag.value)
+    # No value of a flag has a character that compose would interpret in a default.
+    return double_quoted(flag.value if flag.key is None else f"${{{name.upper()}_{flag.key}:-{flag.value}}}")
 
 
 def _variable(variable: str, default: str, before: str = "") -> str:

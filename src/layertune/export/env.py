@@ -24,7 +24,7 @@ FILE_NAME = ".env"
 
 _PLANNED = "# NOT MEASURED YET: planned memory, speeds expected from bandwidth"
 
-_PLAIN = re.compile(r"[A-Za-z0-9._/+-]+", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z0-9._/+,-]+", re.ASCII)
 
 
 def render_env(result: Result, trial: TrialInfo) -> str:
@@ -63,7 +63,7 @@ def _of_model(name: str, file: str, flags: Iterable[Flag]) -> list[str]:
     return [
         "",
         f"{name.upper()}_MODEL={quote(file)}",
-        *(f"{key}={value}" for key, value in _tuned(name, flags).items()),
+        *(f"{key}={quote(value)}" for key, value in _tuned(name, flags).items()),
     ]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from layertune.memory.buffers import HOST, BufferBytes, resident_bytes
 from layertune.results.result import Result, TrialInfo
-from layertune.settings import EngineSettings
+from layertune.settings import TENSOR_OVERRIDES, EngineSettings
 from layertune.units import MIB
 
 # The settings in a `.env`, by the suffix of the variable's name. The model's name comes before it.
@@ -29,6 +29,7 @@ ENV_SETTINGS: Mapping[str, str] = {
     "N_CPU_FFN": "n_cpu_ffn",
     "KV_OFFLOAD": "kv_offload",
     "KV_UNIFIED": "kv_unified",
+    "TENSOR_OVERRIDES": TENSOR_OVERRIDES,
 }
 
 # llama-server's own defaults (common/common.h: cache_ram_mib, n_ctx_checkpoints).
@@ -149,6 +150,9 @@ def engine_flags(engine: EngineSettings, flash_attn: str, caches: HostCaches, *,
         flags.append(Flag("n-cpu-moe", str(engine.n_cpu_moe), "LLAMA_ARG_N_CPU_MOE", "N_CPU_MOE"))
     if engine.n_cpu_ffn:
         flags.append(Flag("n-cpu-ffn", str(engine.n_cpu_ffn), "LLAMA_ARG_N_CPU_FFN", "N_CPU_FFN"))
+    if engine.tensor_overrides:
+        overrides = str(engine.written(TENSOR_OVERRIDES))
+        flags.append(Flag("override-tensor", overrides, "LLAMA_ARG_OVERRIDE_TENSOR", "TENSOR_OVERRIDES"))
     if engine.kv_offload == "off":
         flags.append(Flag("kv-offload", "off", "LLAMA_ARG_KV_OFFLOAD", "KV_OFFLOAD", is_switch=True))
     if engine.kv_unified == "on":

@@ -10,6 +10,7 @@ So a `${` in a path is split by a pair of quotes, and line breaks are refused.
 """
 
 import shlex
+from dataclasses import replace
 
 from layertune.export.flags import Flag, address_flags, server_flags
 from layertune.export.header import comment
@@ -51,7 +52,7 @@ def _model(result: Result, trial: TrialInfo, name: str, models_dir: str) -> list
     flags = [
         *address_flags(name, "127.0.0.1", "${PORT}"),
         Flag("model", shlex.quote(path).replace("${", "$''{")),
-        *server_flags(result, trial, name),
+        *(replace(flag, value=shlex.quote(flag.value)) for flag in server_flags(result, trial, name)),
     ]
     # A line break in a double-quoted YAML string is read as a blank.
     words = [f"      {' '.join(map(escaped, flag.words))}" for flag in flags]

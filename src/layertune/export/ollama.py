@@ -13,7 +13,7 @@ from layertune.export.flags import flash_attention
 from layertune.export.header import comment
 from layertune.export.paths import cannot_hold, model_path
 from layertune.results.result import Result, TrialInfo
-from layertune.settings import DEFAULTS, SWITCHES
+from layertune.settings import DEFAULTS, SWITCHES, TENSOR_OVERRIDES
 
 
 def render_ollama(result: Result, trial: TrialInfo, models_dir: str) -> dict[str, str]:
@@ -73,7 +73,7 @@ def _environment(trial: TrialInfo) -> str:
                 f"and the trial has {' and '.join(sorted(values))}",
                 remedy="choose another pick or format",
             )
-    for field in ("n_cpu_moe", "n_cpu_ffn", "tensor_split", "n_threads_batch", *SWITCHES):
+    for field in ("n_cpu_moe", "n_cpu_ffn", "tensor_split", "n_threads_batch", *SWITCHES, TENSOR_OVERRIDES):
         if any(getattr(each, field) != DEFAULTS[field] for each in trial.settings.values()):
             raise UsageError(
                 f"trial {trial.number} cannot run in ollama: it has no setting for {field}",

@@ -2,7 +2,8 @@
 
 With growing n_gpu_layers the output layer moves to the device first, then the last repeating layer, and so on. The
 token embedding stays on the host; if it is also the output layer, the device holds a copy of it. Experts of the first
-`n_cpu_moe` layers and other feed-forward tensors of the first `n_cpu_ffn` layers stay on the host.
+`n_cpu_moe` layers and other feed-forward tensors of the first `n_cpu_ffn` layers stay on the host, as do all tensors
+that `tensor_overrides` name.
 
 A tensor of a block belongs to the block's layer. Other tensors belong to the input, to the output, or to the layer that
 src/models/NAME.cpp creates them for: LLM_TENSOR_INFOS in src/llama-arch.cpp has it by name (LLM_TENSOR_NAMES).
@@ -17,6 +18,7 @@ from layertune.memory.placement import MAPPED, TensorInventory, TensorPlacement,
 from layertune.models import ModelShape
 from layertune.models.ggml_types import ALIGNMENT
 from layertune.settings import KEPT_ON_HOST, Placement
+from layertune.tensor_overrides import patterns
 from layertune.units import pad
 
 # LLM_TENSOR_LAYER_INPUT: always on the host.
@@ -41,6 +43,7 @@ class _Tensor:
     """One tensor of the file. `layer` is -1 for the input, 0 to n_layer - 1 for the repeating layers, n_layer for the
     output. `kept_by` is the setting that may keep it on the host, None if none can."""
 
+    name: str
     layer: int
     kept_by: str | None
     is_shared: bool
@@ -51,7 +54,9 @@ class _Tensor:
     offset: int
 
     def is_kept(self, placement: Placement) -> bool:
-        return self.kept_by is not None and self.layer < getattr(placement, self.kept_by)
+        if self.kept_by is not None and self.layer < getattr(placement, self.kept_by):
+            return True
+        return any(re.search(pattern, self.name) for pattern in patterns(placement.tensor_overrides))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +118,10 @@ class Weights:
         mapped: dict[tuple[int, bool], tuple[int, int]] = {}  # by file; lazily read tensors have their own mapping
         for tensor in self._tensors:
             where = {devices[tensor.layer] if tensor.layer >= 0 else HOST}
-            if tensor.is_shared:
-                where = set(devices[:-1])  # wherever there is a repeating layer
-            elif tensor.is_kept(placement):
+            if tensor.is_kept(placement):
                 where = {HOST}
+            elif tensor.is_shared:
+                where = set(devices[:-1])  # wherever there is a repeating layer
             for device in where - {HOST}:
                 held[device] += tensor.placement.device_bytes
             if HOST in where:
@@ -127,7 +132,7 @@ class Weights:
                 else:
                     copied_bytes += pad(tensor.n_bytes, ALIGNMENT)
         if self._tied is not None:
-            if devices[-1] != HOST:
+            if devices[-1] != HOST and not self._tied.is_kept(placement):
                 held[devices[-1]] += self._tied.placement.device_bytes
             elif len(self._tied.placement.host_buffers) > 1:
                 copied_bytes += pad(self._tied.n_bytes, ALIGNMENT)
@@ -149,6 +154,7 @@ def _tensors(shape: ModelShape, inventory: TensorInventory) -> tuple[_Tensor, ..
             continue
         tensors.append(
             _Tensor(
+                name=tensor.name,
                 layer=_layer(shape, tensor.name),
                 kept_by=next((name for name, kept in _KEPT_ON_HOST.items() if kept.search(tensor.name)), None),
                 is_shared=_SUFFIX.sub("", tensor.name) in _SHARED_NAMES,

@@ -95,7 +95,10 @@ class ScaledSpeeds:
 def offload_of(model: ModelEngines, memory: EngineMemory, n_layer: int) -> Offload | None:
     """Return None if the space never has the whole model on the device, so that its part of the time is unknown."""
     engines = list(model.rows)
-    whole = [model.rows.get(replace(each, n_gpu_layers=n_layer + 1, n_cpu_moe=0, n_cpu_ffn=0)) for each in engines]
+    whole = [
+        model.rows.get(replace(each, n_gpu_layers=n_layer + 1, n_cpu_moe=0, n_cpu_ffn=0, tensor_overrides=()))
+        for each in engines
+    ]
     if None in whole:
         return None
     weights_bytes = np.array([memory.plan(each).devices[GPU].weights_bytes for each in engines], dtype=float)

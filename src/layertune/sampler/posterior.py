@@ -18,7 +18,7 @@ from layertune.config.objective import Objective
 from layertune.memory import EngineMemory
 from layertune.sampler.speeds import Posterior, Speeds
 from layertune.sampler.time_model import Features, Floats, TimeModel
-from layertune.settings import SWITCHES, EngineSettings, SplitSettings
+from layertune.settings import SWITCHES, TENSOR_OVERRIDES, EngineSettings, SplitSettings
 from layertune.space.feasible import FeasibleSpace
 from layertune.space.search_space import SearchSpace
 from layertune.trial.outcome import ModelSamples
@@ -27,7 +27,7 @@ from layertune.trial.outcome import ModelSamples
 Observation = tuple[EngineSettings, ModelSamples]
 
 _DOUBLING = ("n_batch", "n_ubatch", "n_ctx", "n_threads", "n_threads_batch")
-_CHOICES = ("file", "n_cpu_moe", "flash_attn", "type_k", "type_v", *SWITCHES)
+_CHOICES = ("file", "n_cpu_moe", "flash_attn", "type_k", "type_v", *SWITCHES, TENSOR_OVERRIDES)
 _COUNTS = ("n_cpu_ffn",)
 
 # Standard deviation of the logarithm of the contention, at least: it differs from split to split by more than was seen.

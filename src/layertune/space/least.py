@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from operator import add, le
 
-from layertune.settings import KEPT_ON_HOST, SWITCHES, EngineSettings, SplitSettings
+from layertune.settings import KEPT_ON_HOST, SWITCHES, TENSOR_OVERRIDES, EngineSettings, SplitSettings
 from layertune.space.feasible import NEVER, FeasibleSpace
 from layertune.space.search_space import TENSOR_SPLIT, SearchSpace
 
-# The file, flash attention, the cache types and the switches. Which of them needs more memory is not known for certain.
+# The file, flash attention, the cache types, the switches and the overrides. Which of them needs more memory is not
+# known for certain.
 _Kind = tuple[str, ...]
 
 
@@ -117,7 +118,8 @@ class LeastSettings:
 
 
 def _kind(engine: EngineSettings) -> _Kind:
-    return tuple(getattr(engine, field) for field in ("file", "flash_attn", "type_k", "type_v", *SWITCHES))
+    fields = ("file", "flash_attn", "type_k", "type_v", *SWITCHES, TENSOR_OVERRIDES)
+    return tuple(str(engine.written(field)) for field in fields)
 
 
 def _sum(needs: Iterable[_Needs]) -> _Needs:

@@ -14,7 +14,16 @@ from typing import Any
 from layertune.config import ModelSpace, StudyConfig, dimension_values
 from layertune.config.dimension import ALL, parse_cache_types
 from layertune.errors import ConfigError, listed
-from layertune.settings import CACHE_TYPES, KEPT_ON_HOST, OFFLOAD_SWITCHES, EngineSettings, SplitSettings, variant
+from layertune.settings import (
+    CACHE_TYPES,
+    KEPT_ON_HOST,
+    OFFLOAD_SWITCHES,
+    TENSOR_OVERRIDES,
+    EngineSettings,
+    SplitSettings,
+    variant,
+)
+from layertune.tensor_overrides import format_tensor_overrides, parse_tensor_overrides
 from layertune.tensor_split import TensorSplit, format_tensor_split, parse_tensor_split
 from layertune.units import MIB, quoted
 
@@ -32,7 +41,7 @@ _FIELDS = tuple(field for field in ModelSpace.model_fields if field not in (TENS
 class Dimension:
     """One setting of one model, and the values that it may take, in the config's order.
 
-    Values of tensor_split are in llama.cpp's form, such as `"3,1"`, which any storage can hold.
+    Values of tensor_split and tensor_overrides are in llama.cpp's form, such as `"3,1"`, which any storage can hold.
     """
 
     model: str
@@ -168,6 +177,8 @@ class SearchSpace:
     def _engine(self, model: str, fields: Params) -> EngineSettings:
         if TENSOR_SPLIT in fields:
             fields = fields | {TENSOR_SPLIT: parse_tensor_split(fields[TENSOR_SPLIT])}
+        if TENSOR_OVERRIDES in fields:
+            fields = fields | {TENSOR_OVERRIDES: parse_tensor_overrides(fields[TENSOR_OVERRIDES])}
         if CACHE_TYPES in fields:
             type_k, type_v = parse_cache_types(fields[CACHE_TYPES])
             fields = {field: value for field, value in fields.items() if field != CACHE_TYPES}
@@ -244,9 +255,13 @@ _GROWING = frozenset({"n_gpu_layers", "n_ctx", "n_batch", "n_ubatch"})
 
 def _values(field: str, written: Any, all_layers: int, n_threads: int) -> tuple[Any, ...]:
     """Return a dimension's values. More layers than the model has are all its layers, without a device none."""
-    choices = [n_threads] if written is None and field == "n_threads" else dimension_values(written, all_layers)
+    choices: list[Any] = (
+        [n_threads] if written is None and field == "n_threads" else dimension_values(written, all_layers)
+    )
     if field in OFFLOAD_SWITCHES and all_layers == 0:
         choices = ["on"]  # there is no device to offload to
+    if field == TENSOR_OVERRIDES:
+        choices = [format_tensor_overrides(each) for each in choices] if all_layers else [""]
     if field in _LAYER_FIELDS:
         choices = [min(layers, all_layers) for layers in choices]
     return tuple(dict.fromkeys(choices))

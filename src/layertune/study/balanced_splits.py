@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise, product
 from layertune.config import StudyConfig, dimension_values
 from layertune.config.model_config import ModelSpace
 from layertune.models import ModelShape
-from layertune.settings import KEPT_ON_HOST, Placement, variant
+from layertune.settings import KEPT_ON_HOST, TENSOR_OVERRIDES, Placement, variant
 from layertune.space.search_space import tensor_splits
 from layertune.tensor_split import TensorSplit, parse_tensor_split
 
@@ -41,8 +41,9 @@ def with_balanced_splits(config: StudyConfig, shapes: dict[str, ModelShape], cap
 
 
 def _balanced(space: ModelSpace, shape: ModelShape, capacities: Sequence[int]) -> list[TensorSplit]:
-    kept = [dimension_values(getattr(space, field), shape.n_layer) for field in KEPT_ON_HOST]
-    placements = sorted({Placement(shape.n_layer + 1, *each) for each in product(*kept)})
+    fields = (*KEPT_ON_HOST, TENSOR_OVERRIDES)
+    kept = [dimension_values(getattr(space, field), shape.n_layer) for field in fields]
+    placements = sorted({Placement(shape.n_layer + 1, moe, ffn, (), named) for moe, ffn, named in product(*kept)})
     found = [each for each in placements if each.host_tensors]
     some = found if len(found) <= _MOST else [found[0], found[len(found) // 2], found[-1]]
     return list(dict.fromkeys(balanced_split(device_layer_bytes(shape, each), capacities) for each in some))
@@ -55,7 +56,7 @@ def device_layer_bytes(shape: ModelShape, placement: Placement) -> list[int]:
     output = "token_embd.weight" if shape.tied_embeddings else "output.weight"
     for tensor in shape.tensors:
         block = _BLOCK.match(tensor.name)
-        if block is not None and not any(each.match(tensor.name) for each in on_host):
+        if block is not None and not any(each.search(tensor.name) for each in on_host):
             n_bytes[min(int(block[1]), shape.n_layer - 1)] += tensor.n_bytes
         elif tensor.name == output:
             n_bytes[-1] += tensor.n_bytes

@@ -48,6 +48,7 @@ def layers(settings: SplitSettings) -> str:
         f"{name} ngl={engine.n_gpu_layers}"
         + "".join(f" {kept}={n}" for kept in KEPT_ON_HOST if (n := getattr(engine, kept)))
         + "".join(f" {switch}={now}" for switch in SWITCHES if (now := getattr(engine, switch)) != DEFAULTS[switch])
+        + (" -ot" if engine.tensor_overrides else "")
         + f" b={engine.n_batch}"
         for name, engine in settings.items()
     )

@@ -14,6 +14,7 @@ from layertune.devices.target import Target
 from layertune.errors import DeviceError, UsageError
 from layertune.export.flags import Flag, address_flags, device_flags
 from layertune.models.ggml_types import TENSOR_TYPE_NUMBERS
+from layertune.settings import TENSOR_OVERRIDES
 from layertune.verify.client import Dialect
 from layertune.verify.stack import ServedModel
 
@@ -181,6 +182,8 @@ def _untaken(model: ServedModel) -> Iterator[str]:
         yield f"--n-cpu-moe {settings.n_cpu_moe}: its experts go where the layers go"
     if settings.n_cpu_ffn:
         yield f"--n-cpu-ffn {settings.n_cpu_ffn}: its feed-forward tensors go where the layers go"
+    if settings.tensor_overrides:
+        yield f"--override-tensor {settings.written(TENSOR_OVERRIDES)}: these tensors go where the layers go"
     if settings.op_offload == "off":
         yield "--no-op-offload: large batches of the host's layers run on the device"
     if _flash_attention(model) == "auto":

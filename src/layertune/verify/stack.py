@@ -9,7 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 from layertune.errors import ConfigError
 from layertune.export.flags import ENV_SETTINGS, Flag, server_flags
 from layertune.results.result import Result, TrialInfo, WorkloadInfo
-from layertune.settings import RANGES, EngineSettings, SplitSettings
+from layertune.settings import RANGES, TENSOR_OVERRIDES, EngineSettings, SplitSettings
+from layertune.tensor_overrides import parse_tensor_overrides
 from layertune.units import quoted
 
 _ENGINE: TypeAdapter[EngineSettings] = TypeAdapter(EngineSettings)
@@ -88,12 +89,14 @@ def _settings(name: str, engine: EngineSettings, variables: Mapping[str, str]) -
         written = variables[variable]
         if field in RANGES:
             values[field] = _number(variable, written, *RANGES[field])
-        else:
-            values[field] = written
         try:
+            if field not in RANGES:
+                values[field] = parse_tensor_overrides(written) if field == TENSOR_OVERRIDES else written
             _ENGINE.validate_python(values)
         except ValidationError as error:
             raise ConfigError(f"{variable} is {quoted(written)}", remedy=error.errors()[0]["msg"]) from error
+        except ValueError as error:
+            raise ConfigError(f"{variable} is {quoted(written)}", remedy=str(error)) from error
     for end in (_CACHE_RAM, _CHECKPOINTS):
         if (variable := f"{name.upper()}_{end}") in variables:
             _number(variable, variables[variable], -1, 2**31 - 1)

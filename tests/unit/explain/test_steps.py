@@ -4,7 +4,7 @@ from compared import engine
 from explained import pair, study
 from layertune.explain.steps import STEPPED_SETTINGS, NoStep, Step, linked_settings, steps, with_setting
 from layertune.results.result import HostLimitsInfo, Result, WorkloadInfo
-from layertune.settings import SWITCHES, EngineSettings
+from layertune.settings import SWITCHES, TENSOR_OVERRIDES, EngineSettings
 
 N_LAYER = 36
 
@@ -37,11 +37,12 @@ def test_every_setting_has_a_step_or_a_reason_in_both_directions() -> None:
                 kv_offload="off",
                 op_offload="off",
                 kv_unified="on",
+                tensor_overrides=("ffn_up=CPU",),
             )
         )
     ]
     assert set(told(study(tried), engine(20))) == {(knob, up) for knob in STEPPED_SETTINGS for up in (False, True)}
-    only_if_tried = {"n_cpu_moe", "n_cpu_ffn", "n_threads_batch", *SWITCHES}
+    only_if_tried = {"n_cpu_moe", "n_cpu_ffn", "n_threads_batch", *SWITCHES, TENSOR_OVERRIDES}
     assert set(STEPPED_SETTINGS) - {knob for knob, _ in told(study(), engine(20))} == only_if_tried
 
 
@@ -73,6 +74,15 @@ def test_a_switch_steps_from_on_to_off_and_back() -> None:
         assert isinstance(step, Step)
         assert step.engine.kv_offload == there
         assert why(found["kv_offload", not up]) == reason
+
+
+def test_the_only_step_of_overrides_is_to_have_none() -> None:
+    named = engine(20, tensor_overrides=("ffn_up=CPU",))
+    tried = [pair(engine(20)), pair(named)]
+    down = told(study(tried), named)["tensor_overrides", False]
+    assert isinstance(down, Step)
+    assert down.engine == engine(20)
+    assert "not determined" in why(told(study(tried), engine(20))["tensor_overrides", True])
 
 
 def test_slots_get_caches_of_their_own_only_if_the_workload_fits_one() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from deployments import CONTAINERS, recorded
 from finished_study import result
+from layertune.config.env_file import parse_env
 from layertune.errors import UsageError
 from layertune.export import EXPORTERS
 from layertune.export.compose import render_compose
@@ -119,6 +120,21 @@ def test_a_switch_is_one_argument_of_a_command_and_on_or_off_elsewhere() -> None
     assert '\n      LLAMA_ARG_KV_OFFLOAD: "${CHAT_KV_OFFLOAD:-off}"\n' in found["compose"]
     assert "\nCHAT_KV_OFFLOAD=off\n" in found["env"]
     assert "\nkv-offload = off\n" in found["preset"]
+
+
+def test_overrides_of_tensors_are_in_every_format_with_their_signs_quoted() -> None:
+    overrides = "blk[.](0|1)[.]ffn_up=CPU,ffn_down=CPU"
+    named = with_chat(tensor_overrides=tuple(overrides.split(",")))
+    found = texts(named)
+    assert f"--override-tensor '{overrides}'" in found["llama-server"]
+    assert f"\nLLAMA_ARG_OVERRIDE_TENSOR='{overrides}'\n" in found["llama-server"]
+    assert f"--override-tensor '{overrides}'" in found["llama-swap"]
+    assert f'--override-tensor "{overrides}"' in found["systemd"]
+    assert f'"${{CHAT_TENSOR_OVERRIDES:-{overrides}}}"' in found["compose"]
+    assert f"\noverride-tensor = {overrides}\n" in found["preset"]
+    assert parse_env(found["env"], ".env")["CHAT_TENSOR_OVERRIDES"] == overrides
+    with pytest.raises(UsageError, match="it has no setting for tensor_overrides"):
+        render_ollama(result(), named, "/models")
 
 
 def test_a_switch_that_is_off_by_default_is_exported_as_on() -> None:

@@ -161,6 +161,22 @@ def test_experts_or_other_feed_forward_tensors_of_the_first_layers_stay_on_the_h
         assert held.used(placement)["host"].n_bytes == kept
 
 
+def test_overridden_tensors_stay_on_the_host_also_those_of_no_layer() -> None:
+    model = shape(more=FEED_FORWARD)
+    held = weights(model)
+    on_device = held.split(Placement(ALL))["gpu0"]
+    for pattern, names in (
+        (r"blk[.][01][.]ffn_up", ("blk.0.ffn_up", "blk.1.ffn_up")),
+        ("^output[.]", ("output.",)),
+        ("rope_freqs", ("rope_freqs",)),
+    ):
+        overridden = held.split(Placement(ALL, tensor_overrides=(f"{pattern}=CPU",)))
+        assert overridden["gpu0"] == on_device - bytes_of(model, *names)
+    tied = shape(tied=True)
+    overridden = weights(tied).split(Placement(ALL, tensor_overrides=("token_embd=CPU",)))
+    assert overridden["gpu0"] == weights(tied).split(Placement(ALL))["gpu0"] - bytes_of(tied, "token_embd.")
+
+
 def test_the_options_keep_what_llama_cpp_s_patterns_match() -> None:
     """common/common.h, llm_ffn_block_regex; ffn_norm, ffn_gate_inp and shared experts are in neither."""
     patterns = Placement(ALL, n_cpu_moe=1, n_cpu_ffn=1).host_tensors

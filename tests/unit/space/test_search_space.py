@@ -39,6 +39,17 @@ def test_without_a_device_no_layer_is_offloaded() -> None:
     assert not any(each.field in OFFLOAD_SWITCHES for each in hostly.searched)
 
 
+def test_overrides_of_tensors_are_one_dimension_whose_values_are_written_as_for_llama_server() -> None:
+    overridden = space(tensor_overrides=[[], ["attn_q=CPU", r"\.ffn_up=CPU"]])
+    written = CategoricalDistribution(("", "[.]ffn_up=CPU,attn_q=CPU"))
+    assert distributions(overridden)["chat.tensor_overrides"] == written
+    assert [each.tensor_overrides for each in overridden.engines("chat")][1:3] == [
+        ("[.]ffn_up=CPU", "attn_q=CPU"),
+        (),
+    ]
+    assert not any(each.field == "tensor_overrides" for each in space(tensor_overrides=["attn_q=CPU"]).searched)
+
+
 def test_threads_come_from_the_host_where_the_config_names_none() -> None:
     assert space().smallest()["chat"].n_threads == 2
     assert space(n_threads=[1, 4]).smallest()["chat"].n_threads == 1
