@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal, NamedTuple
 
+from layertune.pooling import Pooling
 from layertune.tensor_overrides import TensorOverrides, format_tensor_overrides, parse_tensor_overrides, patterns
 from layertune.tensor_split import TensorSplit, format_tensor_split, parse_tensor_split, split_layers
 from layertune.units import pad, quoted
@@ -84,6 +85,7 @@ class EngineSettings:
             each its own part of n_ctx.
         tensor_overrides: Tensors that stay on the host, by patterns of their names (--override-tensor).
         file: The name of the model's file. Empty for a model that has one file, where it is no setting.
+        pooling: How an embedding or reranking model makes one result of a prompt; empty for one that generates text.
     """
 
     n_gpu_layers: int
@@ -104,14 +106,16 @@ class EngineSettings:
     op_offload: Switch = "on"
     kv_unified: Switch = "off"
     tensor_overrides: TensorOverrides = ()
+    pooling: Pooling = ""
 
     def canonical(self, n_layer: int) -> "EngineSettings":
         """Return the settings that llama.cpp uses in effect for a model of `n_layer` repeating layers.
 
         The order is llama-context.cpp's: n_batch is clamped to the *requested* n_ctx, n_ubatch to that n_batch,
-        and only then is n_ctx padded to 256 per cache.
+        and only then is n_ctx padded to 256 per cache. For embeddings llama-server lowers n_batch to n_ubatch first
+        (tools/server/server.cpp).
         """
-        n_batch = min(self.n_batch, self.n_ctx)
+        n_batch = min(self.n_batch, self.n_ctx, *([self.n_ubatch] if self.pooling else []))
         kv_unified: Switch = self.kv_unified if self.n_parallel > 1 else "off"
         n_caches = 1 if kv_unified == "on" else self.n_parallel
         n_ctx_cache = pad(pad(self.n_ctx, N_CTX_PADDING) // n_caches, N_CTX_PADDING)

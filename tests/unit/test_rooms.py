@@ -19,6 +19,7 @@ ROOMS = (
     "tables",
     "tensor_overrides",
     "tensor_split",
+    "pooling",
     "settings",
     "config",
     "models",

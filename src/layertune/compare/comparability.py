@@ -49,10 +49,7 @@ def _unlike(first: Result, other: Result | Prediction) -> Iterator[str]:
     for name, load in first.workload.items():
         their_load = other.workload[name]
         if load != their_load:
-            yield (
-                f"{name}'s workload is {load.n_prompt} prompt + {load.n_generate} generated tokens "
-                f"and {their_load.n_prompt} + {their_load.n_generate}"
-            )
+            yield f"{name}'s workload is {load.words} and {their_load.words}"
 
 
 def _facts(result: Result) -> Sequence[tuple[str, str]]:

@@ -21,6 +21,7 @@ from layertune.config.dimension import (
     parse_cache_types,
 )
 from layertune.config.fields import Table, Within
+from layertune.pooling import Kind, Pooling
 from layertune.settings import RANGES, CacheType
 from layertune.units import quoted
 
@@ -49,13 +50,35 @@ class Workload(Table):
     """The request whose speed matters for one model."""
 
     n_prompt: Annotated[int, Within(1, _MAX_N_CTX)] = Field(default=512, description="Prompt tokens of one request.")
-    n_generate: Annotated[int, Within(2, _MAX_N_CTX)] = Field(
-        default=128, description="Tokens generated in answer to it."
+    n_generate: Annotated[int, Within(0, _MAX_N_CTX)] = Field(
+        default=128, description="Tokens generated in answer to it, at least 2; 0 for an embedding or reranking model."
     )
+
+    @field_validator("n_generate")
+    @classmethod
+    def _check_n_generate(cls, n_generate: int) -> int:
+        if n_generate == 1:
+            raise ValueError("1 is too few to time a generated token; write at least 2")
+        return n_generate
 
     @property
     def n_tokens(self) -> int:
         return self.n_prompt + self.n_generate
+
+    @property
+    def n_counted(self) -> int:
+        """The tokens that tokens_per_s counts: the generated ones, or without any those of the prompt."""
+        return self.n_generate or self.n_prompt
+
+    @property
+    def words(self) -> str:
+        """The workload for people."""
+        return workload_words(self.n_prompt, self.n_generate)
+
+
+def workload_words(n_prompt: int, n_generate: int) -> str:
+    """Return a workload for people: `512 prompt + 128 generated tokens`, or `512 prompt tokens`."""
+    return f"{n_prompt} prompt{f' + {n_generate} generated' if n_generate else ''} tokens"
 
 
 class ModelSpace(Table):
@@ -168,11 +191,28 @@ class ModelConfig(Table):
         "counts, like { code = 3, english = 1 }. Without it all kinds count equally; if the model has the name of one, "
         "like `code`, this one counts as much as the others together.",
     )
+    kind: Kind | None = Field(
+        default=None, description="generation, embedding or reranking; without it, what the model's header says."
+    )
+    pooling: Pooling | None = Field(
+        default=None,
+        description="How an embedding model makes one vector of a prompt: mean, cls or last; without it, as its header "
+        "says. A reranking model's is rank.",
+    )
     n_parallel: Annotated[int, Within.of_setting("n_parallel")] = Field(
         default=1, description="Request slots of the server that will be deployed."
     )
     workload: Workload = Field(default_factory=Workload)
     space: ModelSpace = Field(default_factory=ModelSpace)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _generates_nothing(cls, table: Any) -> Any:
+        """Add the workload of a named embedding or reranking model: it has no generated tokens."""
+        if not isinstance(table, dict) or table.get("kind") not in ("embedding", "reranking"):
+            return table
+        workload = table.get("workload", {})
+        return table | {"workload": {"n_generate": 0, **workload}} if isinstance(workload, dict) else table
 
     @model_validator(mode="after")
     def _check_files(self) -> "ModelConfig":

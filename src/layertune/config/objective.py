@@ -29,6 +29,7 @@ MODEL_QUANTITIES: dict[str, Direction] = {
     "tpot_s": "minimize",
     "n_ctx": "maximize",
 }
+GENERATED = frozenset(("tg_tokens_per_s", "tpot_s"))  # of generated tokens, which embedding models do not have
 KL_DIVERGENCE, BITS_PER_BYTE, SCORE = "kl_divergence", "bits_per_byte", "quality"
 QUALITIES: dict[str, Direction] = {KL_DIVERGENCE: "minimize", BITS_PER_BYTE: "minimize", SCORE: "maximize"}
 VRAM_PEAK = "vram.peak_bytes"

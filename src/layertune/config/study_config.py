@@ -12,7 +12,7 @@ from layertune.config.device import DeviceChoice, DeviceText, EmulatedOptions
 from layertune.config.dimension import dimension_values
 from layertune.config.fields import Duration, Table, Within
 from layertune.config.measurement import FinalsConfig, Measurement, QualityConfig
-from layertune.config.model_config import TRAINED, ModelConfig
+from layertune.config.model_config import ModelConfig
 from layertune.config.objective import KL_DIVERGENCE, SCORE, VRAM_PEAK, Floor, Objective
 from layertune.settings import variant
 from layertune.tensor_split import format_tensor_split
@@ -154,14 +154,6 @@ class StudyConfig(Table):
     @model_validator(mode="after")
     def _check_whole(self) -> "StudyConfig":
         for name, model in self.models.items():
-            written = [n_ctx for n_ctx in dimension_values(model.space.n_ctx) if n_ctx != TRAINED]
-            n_caches = model.n_parallel if "off" in dimension_values(model.space.kv_unified) else 1
-            smallest = min(written, default=model.workload.n_tokens * n_caches) // n_caches
-            if model.workload.n_tokens > smallest:
-                raise ValueError(
-                    f"models.{name}: the workload needs {model.workload.n_tokens} tokens of context and the smallest "
-                    f"slot has {smallest}; raise n_ctx or lower n_prompt and n_generate"
-                )
             if self.host.n_cpus is not None and (most := model.most_threads or 1) > self.host.n_cpus:
                 raise ValueError(
                     f"models.{name}: n_threads = {most} is more than its container has, host.n_cpus = "

@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +12,8 @@ from layertune.engine import library
 from layertune.engine.buffer_log import read_buffers, read_flash_attention
 from layertune.engine.model import Model
 from layertune.engine.refusal import EngineRefused, refused_stage
+from layertune.memory.buffers import HOST
+from layertune.pooling import POOLING_NUMBERS
 from layertune.settings import EngineSettings
 
 # llama.h, enum llama_flash_attn_type
@@ -23,7 +26,8 @@ class Context:
     """One context of one model.
 
     Attributes:
-        buffers: The sizes of its buffers by device, as llama.cpp logged them.
+        buffers: The sizes of its buffers by device, as llama.cpp logged them. For embeddings the output buffer has the
+            size that it grows to with the first full batch.
         flash_attn: Whether it uses flash attention; None if llama.cpp did not log its choice for `auto`.
         pointer: llama.cpp's `llama_context *`; None after `close`.
     """
@@ -35,14 +39,14 @@ class Context:
             model: The loaded model; close the context before it.
             settings: The model's settings.
             n_outputs: The largest number of tokens in a batch whose logits are computed. The default is llama-server's:
-                one per slot.
+                one per slot, and for embeddings every token of a batch.
 
         Raises:
             EngineRefused: llama.cpp does not create the context.
         """
         self._llama_cpp = library.load()
         self._n_batch = settings.canonical(n_layer=settings.n_gpu_layers).n_batch
-        self._n_vocab = model.n_vocab
+        self._n_vocab, self._n_pooled = model.n_vocab, model.n_scores if settings.pooling == "rank" else model.n_embd
         mark = library.log().mark()
         self.pointer: Any = self._llama_cpp.llama_init_from_model(model.pointer, self._parameters(settings, n_outputs))
         lines = library.log().since(mark)
@@ -50,6 +54,9 @@ class Context:
             detail = library.log().first_error_since(mark) or "llama.cpp did not create the context"
             raise EngineRefused(refused_stage(lines), detail)
         self.buffers = read_buffers(lines, model.buffer_names)
+        if settings.pooling:  # llama-context.cpp, output_reserve: logits and embeddings of every token in 32 bits
+            output_bytes = self._n_batch * (model.n_vocab + model.n_embd) * 4
+            self.buffers[HOST] = replace(self.buffers[HOST], output_bytes=output_bytes)
         self.flash_attn = read_flash_attention(lines, settings.flash_attn)
         self._memory = self._llama_cpp.llama_get_memory(self.pointer)
 
@@ -57,13 +64,17 @@ class Context:
         """Return llama-server's parameters (tools/server/server-context.cpp, load_model), not llama_cpp's defaults."""
         parameters = self._llama_cpp.llama_context_default_params()
         parameters.n_ctx = settings.n_ctx
-        parameters.n_batch = settings.n_batch
+        parameters.n_batch = self._n_batch
         parameters.n_ubatch = settings.n_ubatch
         parameters.n_seq_max = settings.n_parallel
         # As in server_output_limits: one output per slot. Otherwise 0, which sets no limit per slot (llama.cpp's
         # default).
         parameters.n_outputs_max = settings.n_parallel if n_outputs is None else n_outputs
         parameters.n_outputs_max_per_seq = 1 if n_outputs is None else 0
+        if settings.pooling:
+            parameters.embeddings = True
+            parameters.pooling_type = POOLING_NUMBERS[settings.pooling]
+            parameters.n_outputs_max = self._n_batch
         parameters.n_threads = settings.n_threads
         parameters.n_threads_batch = settings.prompt_threads
         parameters.flash_attn_type = _FLASH_ATTENTION[settings.flash_attn]
@@ -114,6 +125,17 @@ class Context:
         """Return a copy of the last token's logits, shape (n_vocab,)."""
         pointer = self._llama_cpp.llama_get_logits_ith(self.pointer, -1)
         return np.ctypeslib.as_array(pointer, shape=(self._n_vocab,)).copy()
+
+    def pooled(self) -> NDArray[np.float32]:
+        """Return a copy of what an embedding or reranking model makes of the prompt: a vector, or the scores.
+
+        Raises:
+            EngineRefused: llama.cpp has no result.
+        """
+        pointer = self._llama_cpp.llama_get_embeddings_seq(self.pointer, 0)
+        if not pointer:
+            raise EngineRefused("decode", "llama.cpp pooled no tokens")
+        return np.ctypeslib.as_array(pointer, shape=(self._n_pooled,)).copy()
 
     def scored(self, tokens: Tokens, first: int) -> Iterator[NDArray[np.float32]]:
         """Clear the context, decode a text, and yield the logits after each token but the last, shape (n_vocab,).

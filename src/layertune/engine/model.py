@@ -24,6 +24,8 @@ class Model:
         buffers: The sizes of its buffers by device, as llama.cpp logged them.
         buffer_names: The names of the devices' buffers in llama.cpp's log, in the order of the devices.
         n_vocab: The number of tokens in its vocabulary.
+        n_embd: The number of values in its embeddings.
+        n_scores: The number of scores that a reranking model gives each document.
         pointer: llama.cpp's `llama_model *`; None after `close`.
     """
 
@@ -71,6 +73,8 @@ class Model:
         if not self.pointer:
             raise EngineRefused("load", library.log().first_error_since(mark) or f"llama.cpp did not load {path.name}")
         self.buffers = read_buffers(lines, self.buffer_names)
+        self.n_embd: int = self._llama_cpp.llama_model_n_embd_out(self.pointer)
+        self.n_scores: int = self._llama_cpp.llama_model_n_cls_out(self.pointer)
         self.n_vocab: int = self._llama_cpp.llama_vocab_n_tokens(self._llama_cpp.llama_model_get_vocab(self.pointer))
 
     def _overrides(self, host_tensors: Sequence[str]) -> Any:

@@ -12,7 +12,6 @@ from itertools import groupby
 from pathlib import Path
 
 from layertune.engine import ggml, library
-from layertune.engine.buffer_log import read_buffers
 from layertune.engine.context import Context
 from layertune.engine.model import Model
 from layertune.engine.refusal import EngineRefused
@@ -121,7 +120,7 @@ def _project(model: Model, settings: EngineSettings, n_outputs: int | None) -> P
         return None
     context.close()
     lines = library.log().since(mark)
-    buffers = read_buffers(lines, model.buffer_names)
+    buffers = context.buffers
     return Projection(
         compute_bytes={device: held.compute_bytes for device, held in buffers.items()},
         output_bytes=buffers[HOST].output_bytes,

@@ -3,7 +3,7 @@
 Prompt processing (pp) and token generation (tg) are timed separately, each until the device has finished. Before every
 repetition the KV cache is cleared and new tokens are drawn. A generated token takes as long as in llama-server: it is
 decoded, and the server's default samplers run over the logits. llama-bench does not sample, so the time of decoding
-alone is kept next to it.
+alone is kept next to it. An embedding or reranking model generates no tokens: what is timed is its prompt.
 """
 
 from dataclasses import dataclass
@@ -38,9 +38,9 @@ class Timing:
 
     Attributes:
         n_prompt: Tokens in the prompt.
-        n_generate: Tokens generated after it.
+        n_generate: Tokens generated after it; 0 for an embedding model, which has no speed of them.
         prompt_ns: Time to process the prompt.
-        first_token_ns: Time from the call until the first token is chosen.
+        first_token_ns: Time from the call until the first token is chosen, or the embedding is read.
         generate_ns: Time to generate the tokens: to decode them, and to sample after each.
         decode_ns: The part of it that llama.cpp decodes.
     """
@@ -79,14 +79,16 @@ class Timing:
 
     @property
     def tokens_per_s(self) -> float:
-        """Effective output rate of the workload: n_generate / (n_prompt / pp + n_generate / tg)."""
-        return self.n_generate * _NS_PER_S / (self.prompt_ns + self.generate_ns)
+        """Effective output rate of the workload: n_generate / (n_prompt / pp + n_generate / tg); without generated
+        tokens, those of the prompt count."""
+        return (self.n_generate or self.n_prompt) * _NS_PER_S / (self.prompt_ns + self.generate_ns)
 
 
-def run(context: Context, sampler: Sampler, request: Request) -> Timing:
+def run(context: Context, sampler: Sampler | None, request: Request) -> Timing:
     """Clear the context, process the prompt and generate the answer; tg is at the depth of the prompt.
 
-    What is sampled is not decoded: the answer's tokens are drawn before, so no answer ends early.
+    What is sampled is not decoded: the answer's tokens are drawn before, so no answer ends early. Without a sampler the
+    result is the prompt's embedding.
 
     Raises:
         EngineRefused: llama.cpp stops decoding.
@@ -95,6 +97,9 @@ def run(context: Context, sampler: Sampler, request: Request) -> Timing:
     start_ns = perf_counter_ns()
     context.prefill(request.prompt)
     prompt_ns = perf_counter_ns() - start_ns
+    if sampler is None:
+        context.pooled()
+        return Timing(len(request.prompt), 0, prompt_ns, perf_counter_ns() - start_ns, 0, 0)
     sampler.sample(context)
     first_token_ns = perf_counter_ns() - start_ns
     decode_ns = 0

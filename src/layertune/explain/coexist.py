@@ -200,14 +200,14 @@ def _is_clear(slower: Seconds) -> bool:
 
 def _seconds(result: Result, trial: TrialInfo, model: str, quantity: str, measured_in: MeasuredIn) -> Seconds | None:
     """Return the time of one request at a measured rate; None if the rate is missing."""
-    rate, n_generate = measured_rate(trial, model, quantity, measured_in), result.workload[model].n_generate
+    rate, n_tokens = measured_rate(trial, model, quantity, measured_in), result.workload[model].n_counted
     if rate is None:
         return None
     if rate.half is None:
-        return Seconds(n_generate / rate.rate, None, None)
+        return Seconds(n_tokens / rate.rate, None, None)
     # If the rate may be 0, the time has no upper end.
-    high_s = n_generate / (rate.rate - rate.half) if rate.half < rate.rate else None
-    return Seconds(n_generate / rate.rate, n_generate / (rate.rate + rate.half), high_s)
+    high_s = n_tokens / (rate.rate - rate.half) if rate.half < rate.rate else None
+    return Seconds(n_tokens / rate.rate, n_tokens / (rate.rate + rate.half), high_s)
 
 
 def _at_once(result: Result, pick: TrialInfo, model: str, shared: Seconds, measured_in: MeasuredIn) -> Seconds | None:

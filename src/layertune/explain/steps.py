@@ -100,6 +100,8 @@ def steps(result: Result, model: str, engine: EngineSettings) -> Iterator[Step |
     """Yield a step down and a step up of every setting, or why there is none; `engine` is in canonical form."""
     n_layer = result.models[model].n_layer
     for knob in STEPPED_SETTINGS:
+        if knob == "n_batch" and engine.pooling:
+            continue  # it equals n_ubatch
         engines = [canonical_engine(result, trial, model) for trial in result.trials]
         if knob in _ONLY_IF_TRIED and all(getattr(each, knob) == DEFAULTS[knob] for each in engines):
             continue
@@ -160,6 +162,9 @@ def _slot(result: Result, model: str, changed: EngineSettings) -> str:
 
 
 def _batch(result: Result, model: str, engine: EngineSettings, to: int) -> str:
+    n_prompt = result.workload[model].n_prompt
+    if engine.pooling and to < n_prompt:
+        return f"the workload's {n_prompt} tokens are computed in one physical batch"
     if to > engine.n_ctx:
         return f"a batch cannot exceed the context of {engine.n_ctx}"
     return "a batch has at least one token" if to < 1 else ""

@@ -35,10 +35,7 @@ def provenance_lines(result: Result, trial: TrialInfo) -> list[str]:
         # With a single model both rates measure the same.
         together = metrics.get("tokens_per_s_together") if len(result.models) > 1 else None
         others = "" if together is None else f", {_rate(together)} with the others"
-        lines.append(
-            f"{name}: {_rate(metrics['tokens_per_s'])} alone{others} "
-            f"({workload.n_prompt} prompt + {workload.n_generate} generated tokens)"
-        )
+        lines.append(f"{name}: {_rate(metrics['tokens_per_s'])} alone{others} ({workload.words})")
     lines += [
         f"{name}: {engine.n_parallel} requests at once, with {engine.n_ctx_slot} tokens of context {engine.each_words}"
         for name, engine in trial.settings.items()

@@ -190,5 +190,5 @@ def _held_back(
 def measured_rate(model: ModelEngines, samples: ModelSamples, quantity: str) -> float:
     """Return one trial's measured tokens/s."""
     if quantity == "tokens_per_s":
-        return model.workload.n_generate / model.workload_s(samples)
+        return model.workload.n_counted / model.workload_s(samples)
     return median(samples.pp_tokens_per_s if quantity == "pp_tokens_per_s" else samples.tg_tokens_per_s)

@@ -48,13 +48,13 @@ class LayerFit:
     layer_s: float
     explained: float
     n: int
-    n_generate: int
+    n_counted: int
 
     def tokens_per_s(self, n_gpu_layers: float) -> float:
-        return self.n_generate / (self.base_s + self.layer_s * n_gpu_layers)
+        return self.n_counted / (self.base_s + self.layer_s * n_gpu_layers)
 
 
-def fit_layers(points: Sequence[tuple[int, float]], n_generate: int) -> LayerFit | None:
+def fit_layers(points: Sequence[tuple[int, float]], n_counted: int) -> LayerFit | None:
     """Fit (n_gpu_layers, tokens/s) points.
 
     Return None with fewer than four different layer counts, or if the line reaches zero time within their range.
@@ -62,22 +62,22 @@ def fit_layers(points: Sequence[tuple[int, float]], n_generate: int) -> LayerFit
     layers = np.array([at for at, _ in points], dtype=np.float64)
     if len(set(layers.tolist())) < LEAST_LAYERS:
         return None
-    times = n_generate / np.array([speed for _, speed in points], dtype=np.float64)
+    times = n_counted / np.array([speed for _, speed in points], dtype=np.float64)
     slope, base = np.polyfit(layers, times, 1)
     if min(base + slope * layers) <= 0:
         return None
     spread = float(((times - times.mean()) ** 2).sum())
     left = float(((times - (base + slope * layers)) ** 2).sum())
     explained = 1 - left / spread if spread > 0 else 1.0
-    return LayerFit(float(base), float(slope), explained, len(points), n_generate)
+    return LayerFit(float(base), float(slope), explained, len(points), n_counted)
 
 
 def layers_section(result: Result) -> Html:
     trials = measured(result)
     if not trials:
         return section("layers", "Speed over layers", paragraph("No trial was measured."))
-    n_generate = {key: result.workload[model_and_file(key)[0]].n_generate for key in result.variants()}
-    fits = {key: fit_layers(_points(trials, key), n_generate[key]) for key in n_generate}
+    n_counted = {key: result.workload[model_and_file(key)[0]].n_counted for key in result.variants()}
+    fits = {key: fit_layers(_points(trials, key), n_counted[key]) for key in n_counted}
     pictures = [both_widths(partial(_picture, result, key, fit)) for key, fit in fits.items() if _of(trials, key)]
     return section("layers", "Speed over layers", figure(_CAPTION, *pictures), _fits(fits), _all_points(result, trials))
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from layertune.config.model_config import workload_words
 from layertune.config.objective import KL_DIVERGENCE, SCORE
 from layertune.results.figures import (
     AtLeastOne,
@@ -156,8 +157,20 @@ class QualityInfo(Part):
 
 
 class WorkloadInfo(Part):
+    """`n_generate` is 0 for an embedding or reranking model."""
+
     n_prompt: AtLeastOne
-    n_generate: AtLeastOne
+    n_generate: Count
+
+    @property
+    def n_counted(self) -> int:
+        """As `Workload.n_counted`."""
+        return self.n_generate or self.n_prompt
+
+    @property
+    def words(self) -> str:
+        """The workload for people."""
+        return workload_words(self.n_prompt, self.n_generate)
 
 
 class BudgetInfo(OfDevices):

@@ -13,12 +13,12 @@ from pydantic import (
     model_validator,
 )
 
-from layertune.config.objective import VRAM_PEAK, Objective
+from layertune.config.objective import GENERATED, VRAM_PEAK, Objective
 from layertune.results.figures import Bytes, BytesMore, BytesOver, Count, Engine, Figure, NotNegative, Number
 from layertune.trial.outcome import ModelSamples
 
-# What every measured trial has. Older results lack `tpot_s`; speeds together and latencies next to a prefill are
-# measured where they are sought, and in the finals and validation runs.
+# What every measured trial has; an embedding or reranking model has no tg. Older results lack `tpot_s`; speeds together
+# and latencies next to a prefill are measured where they are sought, and in the finals and validation runs.
 METRICS = frozenset(("pp_tokens_per_s", "tg_tokens_per_s", "ttft_s", "tokens_per_s"))
 _TOGETHER = "tokens_per_s_together"
 
@@ -180,7 +180,8 @@ class TrialInfo(Part):
             if measured.keys() != self.settings.keys():
                 raise ValueError(f"{key} and settings do not name the same models")
             for name, metrics in measured.items():
-                if lacking := METRICS - metrics.keys():
+                needed = METRICS - GENERATED if self.settings[name].pooling else METRICS
+                if lacking := needed - metrics.keys():
                     raise ValueError(f"{key}.{name} lacks {', '.join(sorted(lacking))}")
                 _check_rates(f"{key}.{name}", metrics)
         return self
@@ -211,7 +212,9 @@ def is_disturbed(trial: TrialInfo) -> bool:
 def recorded_samples(trial: TrialInfo, model: str) -> ModelSamples:
     """Return the samples of one model of a measured trial."""
     metrics = (trial.metrics or {})[model]
-    return ModelSamples(**{quantity: tuple(metrics[quantity].samples) for quantity in _SAMPLED if quantity in metrics})
+    return ModelSamples(
+        **{quantity: tuple(metrics[quantity].samples) if quantity in metrics else () for quantity in _SAMPLED}
+    )
 
 
 def recorded_value(

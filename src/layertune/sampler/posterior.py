@@ -111,13 +111,13 @@ class ModelEngines:
         there, n_generate = np.array(wanted, dtype=np.intp), self.workload.n_generate
         prompt_mean_s, prompt_covariance = self._prompt.joint(rows, prompt_s, there)
         token_mean_s, token_covariance = self._token.joint(rows, token_s, there)
-        rates = n_generate / (prompt_mean_s + n_generate * token_mean_s)
-        slopes = rates**2 / n_generate  # of a rate, for each second that its workload takes less
+        rates = self.workload.n_counted / (prompt_mean_s + n_generate * token_mean_s)
+        slopes = rates**2 / self.workload.n_counted  # of a rate, for each second that its workload takes less
         return rates, (prompt_covariance + n_generate**2 * token_covariance) * np.outer(slopes, slopes)
 
     def workload_s(self, samples: ModelSamples) -> float:
         """Return the seconds of one workload, from the medians of its parts."""
-        return self._prompt_s(samples) + self.workload.n_generate * median(samples.tpot_s)
+        return self._prompt_s(samples) + self.workload.n_generate * self._token_s(samples)
 
     def _nearest(self, other: EngineSettings) -> int | None:
         """Return the row of the engine most like `other`; None if no engine has as many layers on the device."""
@@ -135,11 +135,14 @@ class ModelEngines:
         return (
             np.array([row for row, _ in measured], dtype=np.intp),
             np.array([self._prompt_s(each) for _, each in measured]),
-            np.array([median(each.tpot_s) for _, each in measured]),
+            np.array([self._token_s(each) for _, each in measured]),
         )
 
     def _prompt_s(self, samples: ModelSamples) -> float:
         return self.workload.n_prompt / median(samples.pp_tokens_per_s)
+
+    def _token_s(self, samples: ModelSamples) -> float:
+        return median(samples.tpot_s) if samples.tpot_s else self._prompt_s(samples)
 
 
 def _contention(samples: Sequence[ModelSamples]) -> tuple[float, float]:

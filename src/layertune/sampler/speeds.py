@@ -23,7 +23,7 @@ class Speeds:
     Attributes:
         workload: how many tokens are read and generated.
         prompt: seconds of the whole prompt.
-        token: seconds of each generated token.
+        token: seconds of each generated token; without any of them, of the prompt, and not used.
         contention: how many times as long the workload takes while all models run: mean and standard deviation of the
             logarithm.
         noise: the relative noise of a measurement.
@@ -56,7 +56,7 @@ class Speeds:
         if quantity == "tg_tokens_per_s":
             return _rate(1, self.token.mean_s, self.token.std_s)
         std_s = np.hypot(self.prompt.std_s, n_generate * self.token.std_s)
-        alone = _rate(n_generate, self.workload_s(), std_s)
+        alone = _rate(self.workload.n_counted, self.workload_s(), std_s)
         if quantity == "tokens_per_s":
             return alone
         longer, spread = self.contention

@@ -4,6 +4,7 @@ What passes can be counted with, compared, and written into a result.json.
 """
 
 import json
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
@@ -51,9 +52,13 @@ def stored_settings(value: Any, what: str) -> SplitSettings:
 def stored_outcome(value: Any, what: str) -> TrialOutcome:
     """Raises StorageError where this is no outcome, or no result.json could hold it."""
     outcome = stored(OUTCOME, value, what)
-    models = outcome.models if isinstance(outcome, Measured) else ()
+    models = outcome.models if isinstance(outcome, Measured) else {}
+    settings = {
+        name: _ANY if report.samples.tg_tokens_per_s else replace(_ANY, pooling="mean")
+        for name, report in models.items()
+    }
     try:
-        trial_info(FinishedTrial.of(0, SplitSettings.of(dict.fromkeys(models, _ANY)), outcome, {}), None, None)
+        trial_info(FinishedTrial.of(0, SplitSettings.of(settings), outcome, {}), None, None)
     except _BEYOND as error:
         raise foreign(what) from error
     return outcome

@@ -14,6 +14,7 @@ from typing import Any
 from layertune.config import ModelSpace, StudyConfig, dimension_values
 from layertune.config.dimension import ALL, parse_cache_types
 from layertune.errors import ConfigError, listed
+from layertune.pooling import Pooling
 from layertune.settings import (
     CACHE_TYPES,
     KEPT_ON_HOST,
@@ -55,11 +56,13 @@ class Dimension:
 
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
-    """All dimensions of all models; `n_parallel` by model, and `n_layers` by `variant`."""
+    """All dimensions of all models; `n_parallel` and `poolings` by model, and `n_layers` by `variant`. Models that
+    generate text have no pooling; of the others n_batch is no dimension, since it equals n_ubatch."""
 
     dimensions: tuple[Dimension, ...]
     n_parallel: Mapping[str, int]
     n_layers: Mapping[str, int]
+    poolings: Mapping[str, Pooling]
 
     @classmethod
     def of(
@@ -89,7 +92,8 @@ class SearchSpace:
             dimensions += [
                 Dimension(name, field, _values(field, getattr(model.space, field), all_layers, n_threads))
                 for field in _FIELDS
-                if model.space.cache_types is None or field not in ("type_k", "type_v")
+                if (model.space.cache_types is None or field not in ("type_k", "type_v"))
+                and not (model.pooling and field == "n_batch")
             ]
             if model.space.cache_types is not None:
                 pairs = tuple(dict.fromkeys(dimension_values(model.space.cache_types)))
@@ -97,7 +101,8 @@ class SearchSpace:
             if splits := tensor_splits(model.space.tensor_split, capacities):
                 dimensions.append(Dimension(name, TENSOR_SPLIT, splits))
         n_parallel = {name: model.n_parallel for name, model in config.models.items()}
-        return cls(tuple(dimensions), n_parallel, dict(n_layers))
+        poolings = {name: model.pooling for name, model in config.models.items() if model.pooling}
+        return cls(tuple(dimensions), n_parallel, dict(n_layers), poolings)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -183,6 +188,8 @@ class SearchSpace:
             type_k, type_v = parse_cache_types(fields[CACHE_TYPES])
             fields = {field: value for field, value in fields.items() if field != CACHE_TYPES}
             fields |= {"type_k": type_k, "type_v": type_v}
+        if pooling := self.poolings.get(model):
+            fields = {**fields, "n_batch": fields["n_ubatch"], "pooling": pooling}
         return EngineSettings(n_parallel=self.n_parallel[model], **fields)
 
     def canonical(self, settings: SplitSettings) -> SplitSettings:

@@ -58,7 +58,7 @@ class EngineTime:
 
     def tokens_per_s(self, workload: Workload) -> float:
         """Return the rate over the whole workload (DESIGN, decision 7)."""
-        return workload.n_generate / (self.prompt_s + workload.n_generate * self.token_s)
+        return workload.n_counted / (self.prompt_s + workload.n_generate * self.token_s)
 
 
 class ModelWork(Protocol):

@@ -87,7 +87,7 @@ def expected_duration(study: StudyFacts) -> Duration | None:
         return None
     workloads = {name: model.workload for name, model in study.config.models.items()}
     workload_s = fmean(
-        sum(workload.n_generate / each.tokens_per_s[name] for name, workload in workloads.items()) for each in settings
+        sum(workload.n_counted / each.tokens_per_s[name] for name, workload in workloads.items()) for each in settings
     )
     schedule, search = schedule_of(study), study.config.search
     n_runs = schedule.effort.min_repeats + (1 if schedule.effort.together else 0)

@@ -108,6 +108,7 @@ def estimated_settings(config: StudyConfig, models: ModelsOnDevice) -> SplitSett
         fields = ModelSpace.model_fields.keys() - _CHOSEN_APART
         chosen = {field: dimension_values(getattr(model.space, field), n_all)[0] for field in fields}
         chosen["type_k"], chosen["type_v"] = model.cache_types[0]
+        chosen["pooling"] = model.pooling or ""
         layers = max(dimension_values(model.space.n_gpu_layers, n_all)) if offloads else 0
         engine = EngineSettings(n_gpu_layers=layers, n_parallel=model.n_parallel, file=file, **chosen)
         # As it is written, not counted in layers, so that other numbers of layers are split by it too.

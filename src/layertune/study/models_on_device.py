@@ -13,7 +13,7 @@ from layertune.errors import ResultFileError
 from layertune.memory import ModelMemory, Planner
 from layertune.memory.plan import Overhead
 from layertune.memory.planner import FilesMemory
-from layertune.models import ModelShape, cached_shape, check_generates
+from layertune.models import ModelShape, cached_shape, model_pooling
 from layertune.settings import EngineSettings, model_and_file, variant
 from layertune.units import MIB
 
@@ -119,7 +119,7 @@ def models_of(config: StudyConfig) -> ModelsOnDevice:
     """Read the models' headers and find the device.
 
     Raises:
-        ModelFileError: a model cannot be read, or does not generate text.
+        ModelFileError: a model cannot be read, or llama-server does not run it.
         DeviceError: the device is not here.
     """
     shapes = {key: cached_shape(path) for key, path in config.paths.items()}
@@ -153,11 +153,11 @@ def place_models(
     """Find the device, and check that it makes sense to plan these models.
 
     Raises:
-        ModelFileError: a model does not generate text.
+        ModelFileError: llama-server does not run a model.
         DeviceError: the device is not here.
     """
     for shape in shapes.values():
-        check_generates(shape)
+        model_pooling(shape)
     target = find_target(choice, emulated_n_threads)
     overhead = _unmeasured(target) if target.kind == "gpu" else _NO_OVERHEAD
     return ModelsOnDevice(shapes, target, Projections(target, shapes), overhead, n_processes)

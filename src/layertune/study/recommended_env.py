@@ -116,10 +116,7 @@ def _origin(study: StudyFacts, found: Recommendation) -> Iterator[str]:
     yield f"study {study.config.name}, before its first trial, for: {target.name}{size}; {study.machine.cpu_model}"
     for name, speed in found.best.tokens_per_s.items():
         workload = study.config.models[name].workload
-        yield (
-            f"{name}: about {speed:.1f} tokens/s alone are expected "
-            f"({workload.n_prompt} prompt + {workload.n_generate} generated tokens)"
-        )
+        yield f"{name}: about {speed:.1f} tokens/s alone are expected ({workload.words})"
     budget = "" if study.limits.vram_bytes is None else f" of a budget of {format_bytes(study.limits.vram_bytes)}"
     yield f"planned VRAM {format_bytes(found.best.planned_bytes or 0)}{budget}"
     yield from _doubts(study, found)

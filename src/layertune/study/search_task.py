@@ -120,7 +120,9 @@ def identity_of(study: StudyFacts) -> dict[str, str]:
     for key, files in study.files.items():
         identity[f"model {key}"] = " ".join(files.sha256())
     for name, model in study.config.models.items():
-        identity[f"workload {name}"] = f"{model.workload.n_prompt} + {model.workload.n_generate} tokens"
+        identity[f"workload {name}"] = f"{model.workload.n_prompt} + {model.workload.n_generate} tokens" + (
+            f", {model.pooling} pooling" if model.pooling else ""
+        )
     for dimension in study.space.dimensions:
         if dimension.values == (_ADDED.get(dimension.field),):
             continue  # studies of before this dimension was there can go on

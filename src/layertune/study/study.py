@@ -17,6 +17,7 @@ from layertune.study.balanced_splits import with_balanced_splits
 from layertune.study.default_budget import with_default_budget, with_recorded_budget
 from layertune.study.estimate import Estimate, estimate
 from layertune.study.facts import StudyFacts, ignore
+from layertune.study.kinds import with_kinds
 from layertune.study.models_on_device import models_of
 from layertune.study.trained_context import with_trained_context
 
@@ -112,15 +113,16 @@ def open_study(config: StudyConfig, notify: Callable[[str], None] = ignore, *, s
         shared: whether other machines search the same study, in one storage.
 
     Raises:
-        ModelFileError: a model cannot be read, or does not generate text.
+        ModelFileError: a model cannot be read, or llama-server does not run it.
         DeviceError: the device is not here, or nothing is free of it.
         ResultFileError, ConfigError: `search.warm_start` leads to no study of these models.
-        ConfigError: a context is larger than what its model was trained with.
+        ConfigError: a context is larger than what its model was trained with or too small for the workload, or an
+            embedding model has settings that it cannot have.
     """
     machine = this_machine()
     config = with_default_threads(config, this_cores().n_compute)
     models = models_of(config)
-    config = with_trained_context(config, models.shapes)
+    config = with_trained_context(with_kinds(config, models.shapes), models.shapes)
     has_default_budget = models.target.kind == "gpu" and config.budget.vram is None
     if has_default_budget:
         config = with_default_budget(config, models.target, notify, shared=shared)

@@ -21,7 +21,8 @@ def with_trained_context(config: StudyConfig, shapes: Mapping[str, ModelShape]) 
         shapes: each model's shape, by `variant`.
 
     Raises:
-        ConfigError: a slot has more context than one of the model's files was trained with.
+        ConfigError: a slot has more context than one of the model's files was trained with, or too little for the
+            workload.
     """
     models = dict(config.models)
     for name, model in config.models.items():
@@ -40,6 +41,13 @@ def with_trained_context(config: StudyConfig, shapes: Mapping[str, ModelShape]) 
                 f"models.{name}: the workload needs {model.workload.n_tokens} tokens of context, and "
                 f"{least.files[0].name} was trained with {least.n_ctx_train}",
                 remedy="lower n_prompt and n_generate",
+            )
+        n_caches = model.n_parallel if "off" in dimension_values(model.space.kv_unified) else 1
+        if model.workload.n_tokens > min(values) // n_caches:
+            raise ConfigError(
+                f"models.{name}: the workload needs {model.workload.n_tokens} tokens of context and the smallest "
+                f"slot has {min(values) // n_caches}",
+                remedy="raise n_ctx or lower n_prompt and n_generate",
             )
         written = values if isinstance(model.space.n_ctx, list) else values[0]
         models[name] = model.model_copy(update={"space": model.space.model_copy(update={"n_ctx": written})})

@@ -116,7 +116,7 @@ class RecordedTable:
 
     @cached_property
     def space(self) -> SearchSpace:
-        return SearchSpace(self.dimensions, self.n_parallel, self.n_layers)
+        return SearchSpace(self.dimensions, self.n_parallel, self.n_layers, {})
 
     @property
     def models(self) -> tuple[str, ...]:

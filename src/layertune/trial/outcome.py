@@ -20,6 +20,9 @@ FailedReason = Literal["crashed", "hung", "protocol", "error", "slow"]
 class ModelSamples:
     """Raw samples of one model, one value per repetition, in the order measured.
 
+    An embedding or reranking model has none of generated tokens: its tokens_per_s counts those of the prompt, and its
+    time to first token ends with the result.
+
     Attributes:
         pp_tokens_per_s: Prompt processing speed.
         tg_tokens_per_s: Token generation speed at the depth of the prompt, timed separately. It includes sampling as

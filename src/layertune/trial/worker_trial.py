@@ -124,8 +124,9 @@ class _Trial:
         started_s = perf_counter()
         context = Context(model, task.settings)
         contexts.callback(context.close)
-        sampler = Sampler(self._request.seed)
-        contexts.callback(sampler.close)
+        sampler = None if task.settings.pooling else Sampler(self._request.seed)
+        if sampler is not None:
+            contexts.callback(sampler.close)
         load_s = self._state.weights.load_s(task.name) + perf_counter() - started_s
         # Each model has its own generator, so its tokens do not depend on the other models of the trial.
         generator = np.random.default_rng([self._request.seed, crc32(task.name.encode())])
@@ -251,13 +252,14 @@ class _Phases:
 def _samples(
     alone: Sequence[timing.Timing], together: Sequence[timing.Timing], during_prefill: Sequence[timing.Timing]
 ) -> ModelSamples:
+    generated = [each for each in alone if each.n_generate]
     return ModelSamples(
         pp_tokens_per_s=tuple(each.pp_tokens_per_s for each in alone),
-        tg_tokens_per_s=tuple(each.tg_tokens_per_s for each in alone),
+        tg_tokens_per_s=tuple(each.tg_tokens_per_s for each in generated),
         ttft_s=tuple(each.ttft_s for each in alone),
         tokens_per_s=tuple(each.tokens_per_s for each in alone),
         tokens_per_s_together=tuple(each.tokens_per_s for each in together),
         ttft_s_beside_prefill=tuple(each.ttft_s for each in during_prefill),
-        tpot_s_beside_prefill=tuple(each.tpot_s for each in during_prefill),
-        decode_tokens_per_s=tuple(each.decode_tokens_per_s for each in alone),
+        tpot_s_beside_prefill=tuple(each.tpot_s for each in during_prefill if each.n_generate),
+        decode_tokens_per_s=tuple(each.decode_tokens_per_s for each in generated),
     )

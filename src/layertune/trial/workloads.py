@@ -33,7 +33,7 @@ class LoadedModel:
         task: Its file, settings and workload.
         model: Its weights.
         context: Its context.
-        sampler: Chooses its tokens.
+        sampler: Chooses its tokens; None for an embedding or reranking model.
         load_s: Seconds to load its weights, possibly for an earlier trial, and to create its context.
         generator: Draws its random tokens.
     """
@@ -41,7 +41,7 @@ class LoadedModel:
     task: ModelTask
     model: Model
     context: Context
-    sampler: Sampler
+    sampler: Sampler | None
     load_s: float
     generator: np.random.Generator
 
@@ -62,8 +62,9 @@ class LoadedModel:
 
     def fill_buffers(self) -> None:
         """Let all buffers grow to full size: decode one full physical batch, the largest graph, and a few tokens."""
-        n_prompt = min(self.task.settings.n_ubatch, self.task.settings.n_ctx_slot - _N_WARM_UP_TOKENS)
-        timing.run(self.context, self.sampler, self._request(n_prompt, _N_WARM_UP_TOKENS))
+        n_generate = 0 if self.sampler is None else _N_WARM_UP_TOKENS
+        n_prompt = min(self.task.settings.n_ubatch, self.task.settings.n_ctx_slot - n_generate)
+        timing.run(self.context, self.sampler, self._request(n_prompt, n_generate))
 
     def long_prompt(self) -> Tokens:
         """Draw a prompt that fills a whole slot."""

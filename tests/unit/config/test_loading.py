@@ -105,17 +105,6 @@ def test_a_wrong_key_is_named_with_its_file_in_one_sentence(table: dict[str, Any
     assert "\n" not in message
 
 
-def test_a_workload_that_does_not_fit_its_context_is_refused() -> None:
-    chat = {
-        "path": "a",
-        "n_parallel": 2,
-        "workload": {"n_prompt": 500, "n_generate": 100},
-        "space": {"n_ctx": [1024, 4096]},
-    }
-    with pytest.raises(ConfigError, match=r"needs 600 tokens of context and the smallest slot has 512"):
-        parsed(models={"chat": chat})
-
-
 def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read .*none\.toml"):
         load_config(tmp_path / "none.toml")

@@ -47,3 +47,8 @@ def test_of_several_files_the_one_with_the_least_counts() -> None:
 def test_a_workload_that_the_model_cannot_hold_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"the workload needs 9000 tokens of context, and .* was trained with 8192"):
         n_ctx(0, workload={"n_prompt": 8000, "n_generate": 1000})
+
+
+def test_a_workload_that_does_not_fit_its_slot_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"needs 600 tokens of context and the smallest slot has 512"):
+        n_ctx([1024, 4096], n_parallel=2, workload={"n_prompt": 500, "n_generate": 100})
