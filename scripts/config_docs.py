@@ -31,10 +31,10 @@ TABLES: list[tuple[str, type[BaseModel]]] = [
 INTRODUCTION = """\
 # The study config
 
-A TOML file; `layertune init` writes one with comments, and `configs/studies/` has examples. Every key except `models.NAME.path` (or `files`) has a default. Sizes are
-written like `6GiB`, `6141MiB` (binary) or `6GB` (decimal), durations like `30m`, `90s` or `1.5h`. Unknown keys are
-errors. Options of `layertune search` override the file; `--set MODEL.KEY=VALUE` fixes one key of
-`[models.MODEL.space]`.
+A TOML file; `layertune init` writes one with comments, and `configs/studies/` has examples. Every key except
+`models.NAME.path` (or `files`) has a default. Sizes are written like `6GiB`, `6141MiB` (binary) or `6GB` (decimal),
+durations like `30m`, `90s` or `1.5h`. Unknown keys are errors. Options of `layertune search` override the file;
+`--set MODEL.KEY=VALUE` fixes one key of `[models.MODEL.space]`.
 
 In `[models.NAME.space]` a value fixes a dimension and a list searches it; `n_gpu_layers` also takes a range,
 `{ min = 0, max = "all", step = 1 }`. Layers are counted as llama.cpp counts them: 0 is none, 1 is the output layer

@@ -112,8 +112,7 @@ class EngineSettings:
         """Return the settings that llama.cpp uses in effect for a model of `n_layer` repeating layers.
 
         The order is llama-context.cpp's: n_batch is clamped to the *requested* n_ctx, n_ubatch to that n_batch,
-        and only then is n_ctx padded to 256 per cache. For embeddings llama-server lowers n_batch to n_ubatch first
-        (tools/server/server.cpp).
+        and only then is n_ctx padded to 256 per cache. For embeddings llama-server first lowers n_batch to n_ubatch.
         """
         n_batch = min(self.n_batch, self.n_ctx, *([self.n_ubatch] if self.pooling else []))
         kv_unified: Switch = self.kv_unified if self.n_parallel > 1 else "off"

@@ -68,7 +68,7 @@ class Workload(Table):
     @property
     def n_counted(self) -> int:
         """The tokens that tokens_per_s counts: the generated ones, or without any those of the prompt."""
-        return self.n_generate or self.n_prompt
+        return self.n_generate if self.n_generate else self.n_prompt
 
     @property
     def words(self) -> str:

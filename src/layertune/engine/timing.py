@@ -81,7 +81,7 @@ class Timing:
     def tokens_per_s(self) -> float:
         """Effective output rate of the workload: n_generate / (n_prompt / pp + n_generate / tg); without generated
         tokens, those of the prompt count."""
-        return (self.n_generate or self.n_prompt) * _NS_PER_S / (self.prompt_ns + self.generate_ns)
+        return (self.n_generate if self.n_generate else self.n_prompt) * _NS_PER_S / (self.prompt_ns + self.generate_ns)
 
 
 def run(context: Context, sampler: Sampler | None, request: Request) -> Timing:

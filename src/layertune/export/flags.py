@@ -29,6 +29,7 @@ ENV_SETTINGS: Mapping[str, str] = {
     "N_CPU_FFN": "n_cpu_ffn",
     "KV_OFFLOAD": "kv_offload",
     "KV_UNIFIED": "kv_unified",
+    "POOLING": "pooling",
     "TENSOR_OVERRIDES": TENSOR_OVERRIDES,
 }
 
@@ -88,6 +89,8 @@ class HostCaches:
             engine: its settings.
             checkpoint_bytes: the size of one checkpoint; None if it is not known.
         """
+        if engine.pooling:  # nothing of an earlier prompt is reused (tools/server, is_stateless_task)
+            return cls(0)
         left_bytes = max(0, limit_bytes - resident_bytes - _SERVER_BYTES)
         if not checkpoint_bytes:
             return cls(min(_MOST_MIB, left_bytes // MIB))
@@ -159,6 +162,12 @@ def engine_flags(engine: EngineSettings, flash_attn: str, caches: HostCaches, *,
         flags.append(Flag("kv-unified", "on", "LLAMA_ARG_KV_UNIFIED", "KV_UNIFIED", is_switch=True))
     if engine.op_offload == "off":
         flags.append(Flag("op-offload", "off", is_switch=True))
+    if engine.pooling:
+        flags.append(Flag("embeddings", "on", "LLAMA_ARG_EMBEDDINGS", is_switch=True))
+    if engine.pooling == "rank":
+        flags.append(Flag("reranking", "on", "LLAMA_ARG_RERANKING", is_switch=True))
+    elif engine.pooling:
+        flags.append(Flag("pooling", engine.pooling, "LLAMA_ARG_POOLING", "POOLING"))
     if engine.tensor_split:
         split = str(engine.written("tensor_split"))
         flags.append(Flag("tensor-split", split, "LLAMA_ARG_TENSOR_SPLIT", "TENSOR_SPLIT"))

@@ -165,7 +165,7 @@ class WorkloadInfo(Part):
     @property
     def n_counted(self) -> int:
         """As `Workload.n_counted`."""
-        return self.n_generate or self.n_prompt
+        return self.n_generate if self.n_generate else self.n_prompt
 
     @property
     def words(self) -> str:

@@ -107,6 +107,11 @@ def calibrate(recorded: Recorded, notify: Callable[[str], None] = ignore) -> Cal
             f"the study searched files of {listed(list(result.files))}, and a prediction is of one file for each model",
             remedy="search with one file of each, or with --set MODEL.file=FILE",
         )
+    if none := [name for name, load in result.workload.items() if not load.n_generate]:
+        raise UsageError(
+            f"{listed(none)}: an embedding or reranking model, whose speeds are not predicted yet",
+            remedy="search the other models alone, and predict these",
+        )
     shapes = {name: shape_of(recorded, name, notify) for name in result.models}
     models = _models_on_device(recorded, shapes)
     # The study's own machine, which need not be this one.

@@ -149,6 +149,8 @@ def _why_unknown(config: StudyConfig, name: str, quantity: str) -> str | None:
 def why_unmeasured(config: StudyConfig, name: str) -> str | None:
     """Return why the files of a model are not measured, None if they are."""
     model = config.models[name]
+    if model.pooling:
+        return "it generates no text"
     if len(model.paths) * len(model.cache_types) < 2:
         return "it has one file and one cache type"
     named = [*config.resolved_objectives(), *(floor.objective for floor in config.named_quality_floors())]

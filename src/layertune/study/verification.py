@@ -15,6 +15,7 @@ from layertune.devices.host_watch import HostWatch
 from layertune.devices.inspection import inspect
 from layertune.devices.lease import DeviceLease
 from layertune.devices.target import Target
+from layertune.errors import UsageError
 from layertune.regular_files import is_file
 from layertune.study.facts import ignore
 from layertune.study.hardware_info import hardware_info
@@ -66,6 +67,12 @@ def verify(study: VerifiedStudy, request: Request) -> Verification:
         UsageError, ConfigError: the pick or a variable is wrong.
         DeviceError: the study's device is not here.
     """
+    for name, load_of in study.result.workload.items():
+        if not load_of.n_generate:
+            raise UsageError(
+                f"{name} is an embedding or reranking model, which verify does not ask yet",
+                remedy="start its server from the export, and send it an input of the workload's length",
+            )
     for variable in unread(list(study.result.models), request.variables):
         request.warn(f"nothing here reads {variable} of the .env")
     stack = stack_of(study.result, study.result.picked(request.pick), study.folders(), request.variables)

@@ -211,3 +211,13 @@ def test_models_without_checkpoints_have_no_number_of_them(checkpoint_bytes: int
 def test_the_number_of_checkpoints_is_a_variable_of_the_env() -> None:
     trial = result().trial(1).model_copy(update={"checkpoint_bytes": {"chat": MIB}})
     assert "CHAT_CTX_CHECKPOINTS=32" in render_env(result(), trial).splitlines()
+
+
+@pytest.mark.parametrize(("pooling", "option", "value"), [("mean", "pooling", "mean"), ("rank", "reranking", "on")])
+def test_embedding_and_reranking_models_are_served_as_such_without_a_prompt_cache(
+    pooling: Any, option: str, value: str
+) -> None:
+    trial = result().trial(1)
+    settings = trial.settings | {"chat": replace(trial.settings["chat"], pooling=pooling)}
+    found = flags(result(), trial.model_copy(update={"settings": settings}))
+    assert (found["embeddings"], found[option], found["cache-ram"]) == ("on", value, "0")
