@@ -38,7 +38,8 @@ durations like `30m`, `90s` or `1.5h`. Unknown keys are errors. Options of `laye
 
 In `[models.NAME.space]` a value fixes a dimension and a list searches it; `n_gpu_layers` also takes a range,
 `{ min = 0, max = "all", step = 1 }`. Layers are counted as llama.cpp counts them: 0 is none, 1 is the output layer
-only, `"all"` is every repeating layer and the output layer (999 means the same).
+only, `"all"` is every repeating layer and the output layer (999 means the same). With `space = "auto"` under
+`[models.NAME]`, or without a space, layertune [chooses what to search](searching.md#what-is-searched-by-itself).
 
 Objectives are `MODEL.tokens_per_s`, `MODEL.tokens_per_s_together`, `MODEL.pp_tokens_per_s`, `MODEL.tg_tokens_per_s`,
 `MODEL.n_ctx` (all maximised), `MODEL.ttft_s` and `vram.peak_bytes` (minimised).

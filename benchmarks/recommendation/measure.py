@@ -11,34 +11,23 @@ this file. Needs the models of `make models`: their headers say which weights a 
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from layertune.config import Workload
 from layertune.devices.host import cpu_model
 from layertune.devices.host_rates import HostRates, measure_host
-from layertune.memory import EngineMemory, ModelMemory, ModelPlan
-from layertune.memory.placement import TensorInventory
-from layertune.memory.weight_bytes import WeightsUsed
-from layertune.models import ModelShape, cached_shape
-from layertune.models.known_models import find_known
-from layertune.models.standin import standin_skeleton
-from layertune.settings import EngineSettings, SplitSettings
+from layertune.settings import SplitSettings
 from layertune.space.baselines import baselines
 from layertune.space.feasible import FeasibleSpace
 from layertune.space.limits import Limits
-from layertune.study.bandwidth_model import DeviceRate, MachineRates
-from layertune.study.recommendation import EnginesByModel
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "search_efficiency"))
 
+from expected import ASSUMED, N_CARD_THREADS, expected_engines
 from race import Field, cap_bytes, opened
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-N_CARD_THREADS = 2
 
 # The cards of benchmarks/search_efficiency/measure.py; objectives do not matter here.
 FIELDS = [
@@ -48,35 +37,12 @@ FIELDS = [
     Field("gemma3-qwen05b", None, 0.5, with_vram=False),
     Field("gemma3-qwen05b", None, 0.75, with_vram=False),
 ]
-SMOLLM2 = ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
-GEMMA3 = ROOT / "models" / "gemma-3-270m-q4_k_m.gguf"
-
-# One thread's and two threads' bytes and operations per second.
-ASSUMED: Mapping[str, tuple[float, float, float, float]] = {
-    "two threads twice as fast, slow memory": (8e9, 16e9, 70e9, 140e9),
-    "two threads twice as fast, fast memory": (20e9, 40e9, 70e9, 140e9),
-    "two threads hardly faster than one": (17e9, 18e9, 70e9, 85e9),
-}
-
-
-class TableWork:
-    """A model of a table: its recorded plans, and the weights that a token uses by the model's header."""
-
-    def __init__(self, recorded: EngineMemory, shape: ModelShape) -> None:
-        self._recorded = recorded
-        self._model = ModelMemory(shape, TensorInventory.plain(shape), lambda _key: None)
-
-    def plan(self, settings: EngineSettings) -> ModelPlan:
-        return self._recorded.plan(settings)
-
-    def weights_used(self, settings: EngineSettings) -> dict[str, WeightsUsed]:
-        return self._model.weights_used(settings)
 
 
 def main() -> None:
     measured = measure_host([1, N_CARD_THREADS])
     hosts = {} if measured is None else {f"as measured here ({cpu_model()})": measured}
-    hosts |= {name: HostRates((1, 2), each[:2], each[2:]) for name, each in ASSUMED.items()}
+    hosts |= ASSUMED
     rows = [row(field, name, host) for name, host in hosts.items() for field in FIELDS]
     (HERE / "recommendation.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     (HERE / "recommendation.md").write_text(report(rows), encoding="utf-8")
@@ -89,13 +55,7 @@ def row(field: Field, name: str, host: HostRates) -> dict[str, Any]:
     capacity_bytes = cap_bytes(table, field.cap)
     limits = Limits((capacity_bytes,), 0, None, len(table.n_layers), dict.fromkeys(table.n_layers, 0))
     feasible = FeasibleSpace(table.space, table.planner, limits)
-    card = DeviceRate(host.reads(N_CARD_THREADS), host.computes(N_CARD_THREADS))
-    works = {
-        model: TableWork(table.planner.models[model], shape)
-        for model, shape in zip(table.n_layers, shapes(field), strict=True)
-    }
-    workloads = {model: Workload(n_prompt=n[0], n_generate=n[1]) for model, n in table.workloads.items()}
-    engines = EnginesByModel(table.space, feasible, works, workloads, MachineRates(host, (card,)))
+    engines = expected_engines(table, feasible, host)
     best = engines.best((), {})
     if best is None:
         raise SystemExit(f"nothing of {field.table} fits {capacity_bytes} bytes")
@@ -118,12 +78,6 @@ def row(field: Field, name: str, host: HostRates) -> dict[str, Any]:
         "baselines": rules,
         "expected_over_true": {model: expected[model] / true[model].tokens_per_s for model in expected},
     }
-
-
-def shapes(field: Field) -> list[ModelShape]:
-    if field.table == "smollm2-gemma3":
-        return [cached_shape(SMOLLM2), cached_shape(GEMMA3)]
-    return [cached_shape(GEMMA3), cached_shape(standin_skeleton(find_known("Qwen2.5-0.5B-Instruct")))]
 
 
 def words(settings: SplitSettings) -> str:

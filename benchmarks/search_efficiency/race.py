@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from between import with_all_layers
+from expected import ASSUMED, expected_engines
 from opponents import gp, nsga2
 from optuna.storages import InMemoryStorage
 from truth import Truth, whole_bytes
@@ -23,7 +24,6 @@ from layertune.search.schedule import Schedule
 from layertune.search.search import Search
 from layertune.search.task import Event, SearchTask, TrialFinished, TrialStarted
 from layertune.settings import SplitSettings
-from layertune.space.baselines import baselines
 from layertune.space.feasible import FeasibleSpace
 from layertune.space.initial_design import initial_design
 from layertune.space.limits import Limits
@@ -36,6 +36,9 @@ TABLES = Path(__file__).resolve().parent / "tables"
 
 SHARES = (0.95, 0.98)
 PICKED_AFTER = (15, 30)
+
+# How fast the machine is by the bandwidth that the initial design goes by.
+HOST = ASSUMED["two threads hardly faster than one"]
 
 # The defaults of a study (config/measurement.py), with the single run of all models at once that the default objectives
 # need.
@@ -142,7 +145,9 @@ def task(table: RecordedTable, race: Race) -> SearchTask:
     file_bytes = dict.fromkeys(table.n_layers, 0)
     limits = Limits((capacity_bytes,), 0, None, n_processes=len(table.models), file_bytes=file_bytes)
     feasible = FeasibleSpace(table.space, table.planner, limits) if race.planned else None
-    rules = baselines(table.space, table.planner, capacity_bytes, capacity_bytes) if race.planned else []
+    best: list[SplitSettings] = []
+    if feasible is not None and all(len(table.space.files(name)) == 1 for name in table.models):
+        best = expected_engines(table, feasible, HOST).first((), dict.fromkeys(table.models, 1.0))
     return SearchTask(
         name=table.name,
         space=table.space,
@@ -154,7 +159,7 @@ def task(table: RecordedTable, race: Race) -> SearchTask:
         n_trials=race.n_trials,
         early_stop=False,
         timeout_s=None,
-        initial_design=initial_design(table.space, feasible, limits.capacities, rules),
+        initial_design=initial_design(table.space, feasible, limits.capacities, best, []),
         feasible=feasible,
         workloads={name: Workload(n_prompt=n[0], n_generate=n[1]) for name, n in table.workloads.items()},
         schedule=Schedule(EFFORT),

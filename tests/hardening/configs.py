@@ -65,7 +65,7 @@ class Configs:
             (folder / f"{name}.gguf").symlink_to(standin_skeleton(find_known("Qwen2.5-0.5B-Instruct")))
         self._file = folder / "mutated.toml"
         no_rates = FoundRates(None, ("the memory is not measured here",))  # it takes a second, and no case changes it
-        mock.patch("layertune.study.recommendation.find_rates", return_value=no_rates).start()
+        mock.patch("layertune.study.machine_rates.find_rates", return_value=no_rates).start()
         hardware, whole = _ROOT / "configs" / "hardware", tomllib.loads(config)
         for name, model in whole["models"].items():
             model["path"] = f"{name}.gguf"

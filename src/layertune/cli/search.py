@@ -86,7 +86,7 @@ def _say_what(study: Study, folder: Path) -> None:
     for key, shape in study.shapes.items():
         size = format_bytes(shape.file_bytes)
         say(f"{model_and_file(key)[0]}: {shape.files[0].name}, {shape.architecture}, {shape.n_layer} layers, {size}")
-    for note in companion_notes(study.shapes):
+    for note in (*companion_notes(study.shapes), *study.space_notes):
         say(note)
     feasible = study.feasible
     fitting = f" of which {feasible.n_settings()} fit" if feasible is not None else ""

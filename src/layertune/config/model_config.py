@@ -4,7 +4,16 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from layertune.config.dimension import (
     ALL,
@@ -27,6 +36,7 @@ from layertune.units import quoted
 
 _MAX_N_CTX = RANGES["n_ctx"][1]
 TRAINED = 0  # as a context: what the model was trained with, as in llama-server
+AUTO = "auto"  # as a space: what is searched follows from the model's header, the device and the budget
 _FILES = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]})
 
 
@@ -84,6 +94,11 @@ def workload_words(n_prompt: int, n_generate: int) -> str:
 class ModelSpace(Table):
     """The settings to search for one model: a value fixes a dimension, a list or a range searches it."""
 
+    auto: bool = Field(
+        default=False,
+        description="true searches what the model's header, the device and the budget make worth searching; keys that "
+        'are written here win. `space = "auto"`, or no space, is the same as this key alone.',
+    )
     file: str | Annotated[list[str], Field(min_length=1)] | None = Field(
         default=None, description="Which of the model's `files` to search, by name; without it, all of them."
     )
@@ -163,6 +178,25 @@ class ModelSpace(Table):
         return file
 
 
+# The keys that are settings of a model.
+DIMENSIONS = tuple(field for field in ModelSpace.model_fields if field != "auto")
+
+
+class _OrAuto:
+    """Lets a table with `auto = true` be written as "auto"."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._table, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"const": AUTO}, handler(core)]}
+
+    def _table(self, written: Any) -> Any:
+        if isinstance(written, str) and written != AUTO:
+            raise ValueError(f'{quoted(written)} is no space; write "auto", or a table')
+        return {"auto": True} if written == AUTO else written
+
+
 class ModelConfig(Table):
     """One model to tune."""
 
@@ -203,7 +237,7 @@ class ModelConfig(Table):
         default=1, description="Request slots of the server that will be deployed."
     )
     workload: Workload = Field(default_factory=Workload)
-    space: ModelSpace = Field(default_factory=ModelSpace)
+    space: Annotated[ModelSpace, _OrAuto()] = Field(default_factory=lambda: ModelSpace(auto=True))
 
     @model_validator(mode="before")
     @classmethod

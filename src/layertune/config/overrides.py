@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from layertune.config import StudyConfig, load_config, parse_config
+from layertune.config.model_config import AUTO
 from layertune.config.study_config import PRESETS
 from layertune.errors import UsageError
 from layertune.regular_files import is_there
@@ -124,7 +125,8 @@ def _fix(table: dict[str, Any], target: str, value: str) -> None:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):
         parsed = value.split(",") if key == "file" and "," in value else value  # bare words, like q8_0 or A.gguf,B.gguf
-    table["models"][model].setdefault("space", {})[key] = parsed
+    space = table["models"][model].setdefault("space", AUTO)
+    table["models"][model]["space"] = ({"auto": True} if space == AUTO else space) | {key: parsed}
 
 
 def _pairs(options: Sequence[str], flag: str, example: str) -> dict[str, str]:

@@ -10,15 +10,17 @@ from layertune.config.study_config import StudyConfig
 from layertune.settings import RANGES
 
 
-def with_default_threads(config: StudyConfig, n_cores: int) -> StudyConfig:
+def with_default_threads(config: StudyConfig, n_cores: int, n_logical: int | None = None) -> StudyConfig:
     """Return the config with threads for every model and for the emulated card; those that it has are kept.
 
     All models may compute on the host at once, and each emulated card computes for one model at a time. What the config
-    leaves open gets equal shares of the cores that it has not given away, and at least one thread.
+    leaves open gets equal shares of the cores that it has not given away, and at least one thread. A model whose space
+    is open (`auto`) gets half of its share and its share of all processors to choose from, too.
 
     Args:
         config: as the user wrote it.
         n_cores: the cores to share out; see `layertune.devices.cores`.
+        n_logical: the processors of these cores, one for each hardware thread; None for one on each core.
     """
     n_cards = min(config.resolved_device().n_devices, len(config.models)) if _is_emulated(config) else 0
     given = [most for each in config.models.values() if (most := each.most_threads) is not None]
@@ -30,7 +32,10 @@ def with_default_threads(config: StudyConfig, n_cores: int) -> StudyConfig:
     on_host = config.host.n_cpus_of(threads)
     if n_cards > 0 and card_threads is None:
         card_threads = _within((n_left - n_open * on_host) // n_cards)
-    return _filled(config, lambda _name: on_host, card_threads)
+    n_processors = n_cores if n_logical is None else n_logical
+    of_processors = config.host.n_cpus_of(_within(on_host * n_processors // n_cores))
+    choices = list(dict.fromkeys([on_host, max(1, on_host // 2), max(on_host, of_processors)]))
+    return _filled(config, lambda name: choices if config.models[name].space.auto else on_host, card_threads)
 
 
 def with_recorded_threads(config: StudyConfig, recorded: StudyConfig, n_cores: int) -> StudyConfig:
@@ -56,6 +61,7 @@ def _filled(config: StudyConfig, threads_of: Callable[[str], object], card_threa
     for name, model in config.models.items():
         if model.space.n_threads is None:
             space = model.space.model_copy(update={"n_threads": threads_of(name)})
+            space.model_fields_set.discard("n_threads")  # the user did not write them
             models[name] = model.model_copy(update={"space": space})
     emulated = config.emulated.model_copy(update={"n_threads": card_threads})
     return config.model_copy(update={"models": models, "emulated": emulated})

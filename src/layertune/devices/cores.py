@@ -41,6 +41,11 @@ class Cores:
         n_cores = self.n_performance if self.n_performance > 0 else self.n_efficiency
         return max(1, n_cores if self.quota is None else min(n_cores, int(self.quota)))
 
+    @property
+    def n_processors(self) -> int:
+        """All processors, within the quota."""
+        return self.n_logical if self.quota is None else max(1, min(self.n_logical, int(self.quota)))
+
     def words(self) -> str:
         """Return the cores as people read them, like `8 performance + 8 efficiency cores, 24 threads`."""
         kinds = f"{self.n_performance} cores"

@@ -27,8 +27,8 @@ from layertune.trial.outcome import ModelSamples
 Observation = tuple[EngineSettings, ModelSamples]
 
 _DOUBLING = ("n_batch", "n_ubatch", "n_ctx", "n_threads", "n_threads_batch")
-_CHOICES = ("file", "n_cpu_moe", "flash_attn", "type_k", "type_v", *SWITCHES, TENSOR_OVERRIDES)
-_COUNTS = ("n_cpu_ffn",)
+_CHOICES = ("file", "flash_attn", "type_k", "type_v", *SWITCHES, TENSOR_OVERRIDES)
+_COUNTS = ("n_cpu_ffn", "n_cpu_moe")
 
 # Standard deviation of the logarithm of the contention, at least: it differs from split to split by more than was seen.
 _LEAST_CONTENTION_SPREAD = 0.05

@@ -4,7 +4,7 @@ Which settings fit is known from the memory plan, and peak memory is the sum of 
 uncertain. So the expected improvement is computed over the posterior of the speeds alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
@@ -67,6 +67,22 @@ class Proposer:
             return self._random(seen, capacities, generator)
         speeds = {name: model.learn(rows[name]) for name, model in self._models.items()}
         return self._best(trials, seen, speeds, capacities, generator)
+
+    def best_of(
+        self, candidates: Collection[SplitSettings], trials: Sequence[FinishedTrial], weights: Mapping[str, float]
+    ) -> SplitSettings | None:
+        """Return the one of `candidates` that is fastest as far as the trials show, by the weighted geometric mean.
+
+        It is None if some model was not measured yet, or no candidate is of this space.
+        """
+        measured, rows = self._measured_rows(trials), self._rows_of(list(candidates))
+        if not all(measured.values()) or len(rows) == 0:
+            return None
+        costs = np.zeros(len(rows))
+        for place, (name, model) in enumerate(self._models.items()):
+            seconds = model.learn(measured[name]).workload_s()[rows[:, place]]
+            costs += weights.get(name, 1.0) * np.log(seconds)
+        return self._settings(rows[int(np.argmin(costs))])
 
     def slowest_s(self, settings: SplitSettings, trials: Sequence[FinishedTrial]) -> dict[str, float]:
         """Return by model the longest that one run of its workload may take: two standard deviations over the mean.

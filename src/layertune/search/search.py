@@ -165,7 +165,7 @@ class Search:
             self._learn()
 
     def _run_trials(self, runner: TrialRunner, on_event: Callable[[Event], None], watch: Deadline) -> str:
-        task, known = self.task, self._known
+        known = self._known
         while True:
             with storing():
                 self._take_over_abandoned()
@@ -173,13 +173,9 @@ class Search:
                 if self.feasible is not None and not known:
                     self.feasible.check()
                 self._seek_what_fits()
-                values = stopping_values(self._study) if task.sampler == "layer-split" else []
-                if len(known) >= task.n_trials:
-                    return "; ".join([f"all {task.n_trials} trials are done", *map(str, values[-1:])])
-                if watch.trials_are_over():
-                    return "; ".join(["the time is up", *map(str, values[-1:])])
-                if task.early_stop and not self._queue.has_queued() and (enough := why_stop(values)):
-                    return enough
+                why = self._why_over(watch)
+                if why is not None:
+                    return why
                 asked = self._queue.ask(self.feasible)
             if asked is None:
                 return "every setting that can fit has been tried"
@@ -192,6 +188,20 @@ class Search:
                 self._learn()
             n_contenders, noise = self._choosing.finals_ahead(self._trials_so_far())
             on_event(TrialFinished(finished, len(known), self.concluded()[1].picks, n_contenders, noise))
+
+    def _why_over(self, watch: Deadline) -> str | None:
+        """Return why the trials are over; None if they are not. The last one is for the best baseline, if need be."""
+        task, n_known = self.task, len(self._known)
+        values = stopping_values(self._study) if task.sampler == "layer-split" else []
+        if n_known >= task.n_trials:
+            return "; ".join([f"all {task.n_trials} trials are done", *map(str, values[-1:])])
+        if watch.trials_are_over():
+            return "; ".join(["the time is up", *map(str, values[-1:])])
+        if self._queue.has_queued():
+            return None
+        enough = why_stop(values) if task.early_stop else None
+        is_last = enough is not None or n_known == task.n_trials - 1
+        return None if is_last and self._queue.queue_baseline(self.feasible) else enough
 
     def _seek_what_fits(self) -> None:
         """While nothing has fitted, queue the smallest setting that no refusal speaks against.

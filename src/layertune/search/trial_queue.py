@@ -58,12 +58,17 @@ class TrialQueue:
         self._random_order = (task.feasible or task.space).shuffled(task.seed)
 
     def queue_initial_design(self) -> None:
-        """Queue the initial design, except what an interrupted search of this study has queued or run."""
+        """Queue the initial design, except what is queued already, unless a trial of this study has begun.
+
+        It depends on how fast the memory was when the search began, so a resumed study keeps the one that it has.
+        """
+        if any(trial.state != TrialState.WAITING for trial in self._study.get_trials(deepcopy=False)):
+            return
         space = self._task.space
         queued = {space.canonical(settings) for settings in queued_settings(self._study, space)}
         for settings in self._task.initial_design:
             engines = space.canonical(settings)
-            if engines not in queued and engines not in self._known:
+            if engines not in queued:
                 queued.add(engines)
                 self._study.enqueue_trial(space.params(settings))
 
@@ -71,8 +76,19 @@ class TrialQueue:
         """Queue settings to be asked for next."""
         self._study.enqueue_trial(self._task.space.params(settings))
 
+    def queue_baseline(self, feasible: FeasibleSpace | None) -> bool:
+        """Queue the best baseline by the trials so far unless it was measured; say whether it was not."""
+        if self._proposer is None or feasible is None:
+            return False  # all of them are in the initial design
+        fitting = [each for each in self._task.baselines if not feasible.exceeded(each)]
+        best = self._proposer.best_of(fitting, list(self._known.values()), self._task.weights)
+        if best is None or self._task.space.canonical(best) in self._known:
+            return False
+        self.put(best)
+        return True
+
     def has_queued(self) -> bool:
-        """Say whether a trial is queued: one of the initial design, or one that was interrupted."""
+        """Say whether a trial is queued: one of the initial design, a baseline, or one that was interrupted."""
         return bool(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
     def slowest_s(self, settings: SplitSettings) -> dict[str, float]:

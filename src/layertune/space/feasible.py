@@ -16,7 +16,8 @@ from layertune.memory.correction import Correction, Residual
 from layertune.results.trials import FinishedTrial
 from layertune.settings import EngineSettings, SplitSettings
 from layertune.space.limits import VRAM, Limits, worst_excess
-from layertune.space.search_space import SearchSpace, permuted
+from layertune.space.random_order import permuted
+from layertune.space.search_space import SearchSpace
 from layertune.trial.outcome import Infeasible, Measured
 from layertune.units import join_bytes
 

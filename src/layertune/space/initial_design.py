@@ -11,22 +11,30 @@ from layertune.space.search_space import THREAD_FIELDS, SearchSpace
 
 
 def initial_design(
-    space: SearchSpace, feasible: FeasibleSpace | None, capacities: Sequence[int], baselines: Sequence[Baseline]
+    space: SearchSpace,
+    feasible: FeasibleSpace | None,
+    capacities: Sequence[int],
+    best: Sequence[SplitSettings],
+    baselines: Sequence[Baseline],
 ) -> list[SplitSettings]:
-    """Return the setting that needs the least memory, the extreme settings and the baselines, as far as they fit.
+    """Return the setting that needs the least memory, those that are expected to be best, and baselines, if they fit.
+
+    Of models with several files, the extreme settings follow, since each file has a curve of its own.
 
     Args:
         space: the settings of the study.
-        feasible: which of them fit; without it, of the extremes only the smallest setting is returned.
+        feasible: which of them fit.
         capacities: the usable bytes of each device; empty without a device.
-        baselines: the settings that the search is compared with.
+        best: the settings that are expected to be best for each objective.
+        baselines: settings that are measured in any case.
     """
     smallest = LeastSettings(space, feasible).left([])
-    wanted = [] if smallest is None else [smallest]
-    if feasible is not None and capacities:
+    wanted = [*([] if smallest is None else [smallest]), *best]
+    has_files = any(len(space.files(name)) > 1 for name in space.models)
+    if feasible is not None and capacities and (has_files or not best):
         wanted += extreme_settings(space, feasible.planner, capacities)
     wanted += [each.settings for each in baselines if each.settings is not None]
-    return [each for each in wanted if feasible is None or not feasible.exceeded(each)]
+    return [each for each in dict.fromkeys(wanted) if feasible is None or not feasible.exceeded(each)]
 
 
 def extreme_settings(space: SearchSpace, planner: Planner, capacities: Sequence[int]) -> list[SplitSettings]:

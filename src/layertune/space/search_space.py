@@ -11,8 +11,9 @@ from itertools import product
 from math import gcd, prod
 from typing import Any
 
-from layertune.config import ModelSpace, StudyConfig, dimension_values
+from layertune.config import StudyConfig, dimension_values
 from layertune.config.dimension import ALL, parse_cache_types
+from layertune.config.model_config import DIMENSIONS
 from layertune.errors import ConfigError, listed
 from layertune.pooling import Pooling
 from layertune.settings import (
@@ -23,7 +24,8 @@ from layertune.settings import (
     EngineSettings,
     SplitSettings,
     variant,
-)
+)  # fmt: skip
+from layertune.space.random_order import permuted
 from layertune.tensor_overrides import format_tensor_overrides, parse_tensor_overrides
 from layertune.tensor_split import TensorSplit, format_tensor_split, parse_tensor_split
 from layertune.units import MIB, quoted
@@ -35,7 +37,7 @@ _MAX_ENGINES = 1_000_000
 TENSOR_SPLIT = "tensor_split"  # of several devices only
 FILE = "file"  # of a model with several files only
 THREAD_FIELDS = ("n_threads", "n_threads_batch")
-_FIELDS = tuple(field for field in ModelSpace.model_fields if field not in (TENSOR_SPLIT, FILE, CACHE_TYPES))
+_FIELDS = tuple(field for field in DIMENSIONS if field not in (TENSOR_SPLIT, FILE, CACHE_TYPES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,15 @@ class Dimension:
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
     """All dimensions of all models; `n_parallel` and `poolings` by model, and `n_layers` by `variant`. Models that
-    generate text have no pooling; of the others n_batch is no dimension, since it equals n_ubatch."""
+    generate text have no pooling; of the others n_batch is no dimension, since it equals n_ubatch. Of an `auto` model,
+    n_cpu_moe and n_cpu_ffn have their first value unless all layers are on the device; so have the cache types if
+    kv_offload is off."""
 
     dimensions: tuple[Dimension, ...]
     n_parallel: Mapping[str, int]
     n_layers: Mapping[str, int]
     poolings: Mapping[str, Pooling]
+    auto: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -102,7 +107,8 @@ class SearchSpace:
                 dimensions.append(Dimension(name, TENSOR_SPLIT, splits))
         n_parallel = {name: model.n_parallel for name, model in config.models.items()}
         poolings = {name: model.pooling for name, model in config.models.items() if model.pooling}
-        return cls(tuple(dimensions), n_parallel, dict(n_layers), poolings)
+        auto = frozenset(name for name, model in config.models.items() if model.space.auto)
+        return cls(tuple(dimensions), n_parallel, dict(n_layers), poolings, auto)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -161,7 +167,14 @@ class SearchSpace:
                     f"baselines.{name}: {key} = {quoted(value)} is not searched", remedy=f"choose one of {there}"
                 )
             params[key] = value
-        return self.settings(params)
+        settings = self.settings(params)
+        combined = params | self.params(settings)
+        for key in (key for key, value in params.items() if combined[key] != value):
+            raise ConfigError(
+                f"baselines.{name}: {key} = {quoted(params[key])} is not searched next to its other values",
+                remedy="leave auto out of that model's space",
+            )
+        return settings
 
     def engines(self, model: str) -> Iterator[EngineSettings]:
         """Yield every engine of one model, the last dimension changing fastest.
@@ -180,6 +193,8 @@ class SearchSpace:
             yield self._engine(model, {each.field: value for each, value in zip(dimensions, values, strict=True)})
 
     def _engine(self, model: str, fields: Params) -> EngineSettings:
+        if model in self.auto:
+            fields = fields | self._inactive(model, fields)
         if TENSOR_SPLIT in fields:
             fields = fields | {TENSOR_SPLIT: parse_tensor_split(fields[TENSOR_SPLIT])}
         if TENSOR_OVERRIDES in fields:
@@ -191,6 +206,14 @@ class SearchSpace:
         if pooling := self.poolings.get(model):
             fields = {**fields, "n_batch": fields["n_ubatch"], "pooling": pooling}
         return EngineSettings(n_parallel=self.n_parallel[model], **fields)
+
+    def _inactive(self, model: str, fields: Params) -> Params:
+        """Return the settings of an `auto` model that have their first value next to the others, with that value."""
+        is_whole = fields["n_gpu_layers"] > self.n_layers[variant(model, fields.get(FILE, ""))]
+        unused = [] if is_whole else list(KEPT_ON_HOST)
+        if fields["kv_offload"] == "off":
+            unused += [CACHE_TYPES, "type_k", "type_v"]
+        return {each.field: each.values[0] for each in self.dimensions if each.model == model and each.field in unused}
 
     def canonical(self, settings: SplitSettings) -> SplitSettings:
         return settings.canonical(self.n_layers)
@@ -272,12 +295,3 @@ def _values(field: str, written: Any, all_layers: int, n_threads: int) -> tuple[
     if field in _LAYER_FIELDS:
         choices = [min(layers, all_layers) for layers in choices]
     return tuple(dict.fromkeys(choices))
-
-
-def permuted(n: int, generator: random.Random) -> Iterator[int]:
-    """Yield 0 … n − 1 in random order, by Fisher and Yates' shuffle; only the moved numbers are stored."""
-    moved: dict[int, int] = {}
-    for place in range(n):
-        other = generator.randrange(place, n)
-        yield moved.get(other, other)
-        moved[other] = moved.pop(place, place)

@@ -16,7 +16,7 @@ from layertune.space.search_space import tensor_splits
 from layertune.tensor_split import TensorSplit, parse_tensor_split
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
-_MOST = 3  # splits of a model: of the fewest, the middle and the most layers whose tensors stay on the host
+MOST_BALANCED = 3  # splits of a model: of the fewest, the middle and the most layers whose tensors stay on the host
 
 
 def with_balanced_splits(config: StudyConfig, shapes: dict[str, ModelShape], capacities: Sequence[int]) -> StudyConfig:
@@ -45,7 +45,7 @@ def _balanced(space: ModelSpace, shape: ModelShape, capacities: Sequence[int]) -
     kept = [dimension_values(getattr(space, field), shape.n_layer) for field in fields]
     placements = sorted({Placement(shape.n_layer + 1, moe, ffn, (), named) for moe, ffn, named in product(*kept)})
     found = [each for each in placements if each.host_tensors]
-    some = found if len(found) <= _MOST else [found[0], found[len(found) // 2], found[-1]]
+    some = found if len(found) <= MOST_BALANCED else [found[0], found[len(found) // 2], found[-1]]
     return list(dict.fromkeys(balanced_split(device_layer_bytes(shape, each), capacities) for each in some))
 
 

@@ -4,7 +4,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from layertune.config import ModelSpace, StudyConfig, dimension_values
+from layertune.config import StudyConfig, dimension_values
+from layertune.config.model_config import DIMENSIONS
 from layertune.memory import HOST, MemoryPlan, ModelMemory, Planner
 from layertune.memory.buffers import resident_bytes
 from layertune.memory.placement import TensorInventory
@@ -105,7 +106,7 @@ def estimated_settings(config: StudyConfig, models: ModelsOnDevice) -> SplitSett
         file = next(iter(model.paths))
         n_layer = models.shapes[variant(name, file)].n_layer
         n_all = n_layer + 1
-        fields = ModelSpace.model_fields.keys() - _CHOSEN_APART
+        fields = set(DIMENSIONS) - _CHOSEN_APART
         chosen = {field: dimension_values(getattr(model.space, field), n_all)[0] for field in fields}
         chosen["type_k"], chosen["type_v"] = model.cache_types[0]
         chosen["pooling"] = model.pooling or ""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # slower to import than an estimate takes
     from layertune.results.summary import Baseline
     from layertune.sampler.posterior import Observation
     from layertune.space.feasible import FeasibleSpace
+    from layertune.study.expected_speeds import EnginesByModel
+    from layertune.study.machine_rates import FoundRates
 
 _MANY = 500  # settings: asking llama.cpp about so many takes several seconds
 
@@ -45,6 +47,7 @@ class StudyFacts:
         limits: what the models may take of the devices and of the host, in bytes.
         prior: by model, what another study measured (`search.warm_start`); empty without one.
         notify: called with a sentence when something takes long or cannot be had.
+        space_notes: a sentence for each model whose space was open: what is searched, and why the rest is not.
         quality: by model, what its files and cache types cost in quality; empty until a search measures it.
         has_default_budget: whether the budget is what was free when the study was opened.
         opened_s: when the study was opened, of `time.monotonic`; the time that a result accounts for begins there.
@@ -57,6 +60,7 @@ class StudyFacts:
     limits: Limits
     prior: Mapping[str, Sequence["Observation"]]
     notify: Callable[[str], None] = ignore
+    space_notes: tuple[str, ...] = ()
     quality: "Mapping[str, Sequence[QualityInfo]]" = field(default_factory=dict)
     has_default_budget: bool = False
     opened_s: float = field(default_factory=time.monotonic)
@@ -150,11 +154,51 @@ class StudyFacts:
         return found
 
     @cached_property
+    def rates(self) -> "FoundRates":
+        """How fast this machine is; measuring it takes a second."""
+        from layertune.study.machine_rates import find_rates
+
+        return find_rates(self.space, self.target)
+
+    @cached_property
+    def expected_engines(self) -> "EnginesByModel | None":
+        """The speeds that are expected of every engine. None where llama.cpp cannot plan these models."""
+        from layertune.study.expected_speeds import EnginesByModel
+
+        if self.feasible is None:
+            return None
+        workloads = {name: model.workload for name, model in self.config.models.items()}
+        return EnginesByModel(self.space, self.feasible, self.models.memories(), workloads, self.rates.rates)
+
+    @cached_property
     def initial_design(self) -> list[SplitSettings]:
-        """The settings that are measured before the sampler chooses: the ends of each trade-off, and the baselines."""
+        """The settings that are measured before the sampler chooses; see `space.initial_design`."""
         from layertune.space.initial_design import initial_design
 
-        return initial_design(self.space, self.feasible, self.limits.capacities, self.baselines)
+        expected, config = self.expected_engines, self.config
+        best = [] if expected is None else expected.first(config.resolved_floors(), config.resolved_weights())
+        at_the_end = expected is not None and config.search.sampler == "layer-split"  # the search adds the best one
+        named = [each for each in self.baselines if not at_the_end or each.name in config.baselines]
+        return initial_design(self.space, self.feasible, self.limits.capacities, best, named)
+
+    @cached_property
+    def reference(self) -> SplitSettings:
+        """The setting of the reference runs, which show whether the machine has become slower.
+
+        It is the same on every day: the extreme setting with most layers on the device, so that it covers device and
+        host.
+        """
+        from layertune.space.initial_design import extreme_settings
+
+        if self.feasible is None or not self.limits.capacities:
+            return self.space.canonical(self.space.smallest())
+        extremes = extreme_settings(self.space, self.feasible.planner, self.limits.capacities)
+        fitting = [self.space.canonical(each) for each in extremes if not self.feasible.exceeded(each)]
+        return max(fitting, default=self.space.smallest(), key=_n_layers)
+
+
+def _n_layers(settings: SplitSettings) -> int:
+    return sum(engine.n_gpu_layers for _, engine in settings.items())
 
 
 def ask_llama_cpp(models: ModelsOnDevice, space: SearchSpace, notify: Callable[[str], None] = ignore) -> None:

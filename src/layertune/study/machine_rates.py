@@ -7,7 +7,7 @@ from layertune.devices.host_rates import HostRates, measure_host
 from layertune.devices.target import Target
 from layertune.space.search_space import THREAD_FIELDS, SearchSpace
 from layertune.study.bandwidth_model import DeviceRate, MachineRates
-from layertune.study.other_card import is_measured, known_bandwidths
+from layertune.study.bandwidths import is_measured, known_bandwidths
 
 
 @dataclass(frozen=True, slots=True)

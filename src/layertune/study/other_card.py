@@ -4,18 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from layertune.config import HardwareProfile, load_hardware
-from layertune.config.hardware_profile import Bandwidth, profile_files
+from layertune.config import HardwareProfile
+from layertune.config.hardware_profile import Bandwidth
 from layertune.errors import UsageError
 from layertune.memory import GPU
 from layertune.models import ModelShape
 from layertune.prediction import Calibration, DeviceChange, between_cards, between_threads
 from layertune.prediction.prediction_file import CardInfo
 from layertune.results.result import DeviceInfo
+from layertune.study.bandwidths import is_as_large, is_measured, known_bandwidths
 from layertune.study.calibrated import Recorded
-
-# What a driver keeps back is in one figure and not in the other; two sizes of one card are further apart.
-_SAME_SIZE = 0.1
 
 _NOTHING = "nothing: an emulated card of another size computes on the same processor"
 
@@ -78,7 +76,7 @@ def scale(
             return Scaled({}, _NOTHING)
         return _other_threads(recorded, n_before, card.n_threads)
     device = recorded.result.hardware.device
-    if device.name == card.name and _as_large(device.vram_bytes, card.vram_bytes):
+    if device.name == card.name and is_as_large(device.vram_bytes, card.vram_bytes):
         return Scaled({}, "nothing: it is the same card")
     if bandwidth is None:
         raise UsageError(
@@ -136,33 +134,6 @@ def _own_bandwidth(own: DeviceInfo, like: Bandwidth, folder: Path | None) -> Ban
             remedy="let its machine write one: layertune profile -o configs/hardware/mine.toml",
         )
     return min(found, key=lambda each: is_measured(each) != is_measured(like))
-
-
-def known_bandwidths(name: str, vram_bytes: int | None, folder: Path | None = None) -> list[Bandwidth]:
-    """Return the bandwidths that the hardware profiles have of a card, by its name and size.
-
-    A profile without a memory size matches every size.
-
-    Raises:
-        ConfigError: a profile there is wrong.
-    """
-    profiles = [load_hardware(path) for path in profile_files(folder).values()]
-    return [
-        each.bandwidth
-        for each in (profile.device for profile in profiles)
-        if each.name == name
-        and each.bandwidth is not None
-        and (each.vram is None or _as_large(vram_bytes, each.vram.size))
-    ]
-
-
-def _as_large(own_bytes: int | None, other_bytes: int) -> bool:
-    """Say whether two cards of one name have one size. Drivers and llama.cpp report slightly different sizes."""
-    return own_bytes is not None and abs(own_bytes - other_bytes) < other_bytes * _SAME_SIZE
-
-
-def is_measured(bandwidth: Bandwidth) -> bool:
-    return bandwidth.source.startswith("measured")
 
 
 def _kind(kind: str) -> str:

@@ -22,7 +22,8 @@ def objectives_of(config: StudyConfig, qualities: Qualities) -> list[Objective]:
     """Return the objectives, with the values of those of quality.
 
     Where the config names none, each model whose quality varies has one: the user's scores, else the KL divergence, and
-    between different models the bits per byte. Scores do not know what cache types cost.
+    between different models the bits per byte. Scores do not know what cache types cost. In a space that is `auto`, the
+    cache types of one file are none: the floors decide about them.
 
     Raises:
         ConfigError: the config names a quality that is not known for every file and cache type.
@@ -36,6 +37,8 @@ def objectives_of(config: StudyConfig, qualities: Qualities) -> list[Objective]:
 
 def _default(config: StudyConfig, name: str, measured: Sequence[QualityInfo]) -> Objective | None:
     model = config.models[name]
+    if model.space.auto and len(model.paths) == 1:
+        return None  # cache types that reach the floors count as equally good
     n_choices, n_types = len(model.paths) * len(model.cache_types), len(model.cache_types)
     wanted = (SCORE,) if model.quality and n_types == 1 else (KL_DIVERGENCE, BITS_PER_BYTE)
     for quantity in wanted if n_choices > 1 else ():
@@ -92,6 +95,9 @@ def without_worse(config: StudyConfig, qualities: Qualities, notify: Callable[[s
         changes = {choice: values for choice, values in kept.items() if len(values) < len(there[choice])}
         worse = [value for choice in changes for value in there[choice] if value not in kept[choice]]
         words = " and ".join(str(floor) for floor in floors if _missing(measured, [floor]))
+        if models[name].space.auto and CACHE_TYPES in kept and any(each.unknown for each in measured):
+            changes[CACHE_TYPES], words = kept[CACHE_TYPES][:1], "a floor, or their quality is unknown"
+            worse += [each for each in kept[CACHE_TYPES][1:] if each not in worse]
         if worse:
             notify(f"{name}: not searched, since they miss {words}: {listed(worse)}")
             space = models[name].space.model_copy(update=changes)

@@ -15,8 +15,9 @@ from layertune.results.remarks import against_words, cost_words
 from layertune.results.result import write_study_file
 from layertune.results.trials import FinishedTrial
 from layertune.settings import EngineSettings
+from layertune.study.expected_speeds import Expected
 from layertune.study.facts import StudyFacts
-from layertune.study.recommendation import Expected, Recommendation, recommend
+from layertune.study.recommendation import Recommendation, recommend
 from layertune.units import format_bytes, join_bytes
 
 _EMULATED = "EMULATED: speeds are of this CPU, not of a GPU; bytes are as llama.cpp allocates them"

@@ -6,7 +6,7 @@ from layertune.config.objective import with_floors
 from layertune.results.study_info import GENERATION_WORDS
 from layertune.search.schedule import Schedule
 from layertune.search.task import SearchTask
-from layertune.settings import LEFT_OUT, SplitSettings
+from layertune.settings import LEFT_OUT
 from layertune.study.facts import StudyFacts
 from layertune.study.file_quality import reference_files
 from layertune.study.hardware_info import hardware_info
@@ -85,7 +85,7 @@ def schedule_of(study: StudyFacts) -> Schedule:
     return Schedule(
         effort=effort,
         n_attempts=measurement.max_attempts,
-        reference=_reference(study),
+        reference=study.reference,
         n_between=measurement.reference_every,
         n_rounds=finals.max_rounds,
         n_finalists=finals.max_finalists,
@@ -128,16 +128,3 @@ def identity_of(study: StudyFacts) -> dict[str, str]:
             continue  # studies of before this dimension was there can go on
         identity[dimension.name] = " ".join(str(value) for value in dimension.values)
     return identity
-
-
-def _reference(study: StudyFacts) -> SplitSettings:
-    """Return the setting of the reference runs, which show whether the machine has become slower.
-
-    It is the one of the initial design with most layers on the device, so that it covers device and host.
-    """
-    settings = map(study.space.canonical, study.initial_design)
-    return max(settings, default=study.space.smallest(), key=_n_layers)
-
-
-def _n_layers(settings: SplitSettings) -> int:
-    return sum(engine.n_gpu_layers for _, engine in settings.items())

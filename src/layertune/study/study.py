@@ -13,6 +13,7 @@ from layertune.regular_files import is_there
 from layertune.settings import SplitSettings
 from layertune.space.limits import Limits
 from layertune.space.search_space import SearchSpace
+from layertune.study.auto_space import with_auto_spaces
 from layertune.study.balanced_splits import with_balanced_splits
 from layertune.study.default_budget import with_default_budget, with_recorded_budget
 from layertune.study.estimate import Estimate, estimate
@@ -120,12 +121,14 @@ def open_study(config: StudyConfig, notify: Callable[[str], None] = ignore, *, s
             embedding model has settings that it cannot have.
     """
     machine = this_machine()
-    config = with_default_threads(config, this_cores().n_compute)
+    cores = this_cores()
+    config = with_default_threads(config, cores.n_compute, cores.n_processors)
     models = models_of(config)
     config = with_trained_context(with_kinds(config, models.shapes), models.shapes)
     has_default_budget = models.target.kind == "gpu" and config.budget.vram is None
     if has_default_budget:
         config = with_default_budget(config, models.target, notify, shared=shared)
+    config, space_notes = with_auto_spaces(config, models)
     config = with_balanced_splits(config, models.shapes, models.budgets_bytes(config))
     space = SearchSpace.of(
         config,
@@ -148,4 +151,6 @@ def open_study(config: StudyConfig, notify: Callable[[str], None] = ignore, *, s
         from layertune.study.prior import read_prior
 
         prior = read_prior(warm_start, models.shapes)
-    return Study(config, machine, models, space, limits, prior, notify, has_default_budget=has_default_budget)
+    return Study(
+        config, machine, models, space, limits, prior, notify, space_notes, has_default_budget=has_default_budget
+    )

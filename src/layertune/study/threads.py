@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from layertune.config import CONFIG_NAME, StudyConfig, load_config
+from layertune.config import CONFIG_NAME, StudyConfig, dimension_values, load_config
 from layertune.config.threads import with_default_threads, with_recorded_threads
 from layertune.devices.cores import this_cores
 from layertune.devices.host_watch import HostWatch
@@ -53,8 +53,10 @@ def with_free_threads(
     if resume and is_there(folder / CONFIG_NAME):
         recorded = load_config(folder / CONFIG_NAME)
         config = with_recorded_budget(with_recorded_threads(config, recorded, n_cores), recorded)
-    quiet = with_default_threads(config, n_compute)
-    chosen = quiet if shared else with_default_threads(config, max(1, n_compute - round(taken)))
+    n_busy = round(taken)
+    quiet = with_default_threads(config, n_compute, found.n_processors)
+    free = with_default_threads(config, max(1, n_compute - n_busy), max(1, found.n_processors - n_busy))
+    chosen = quiet if shared else free
     if taken >= _BUSY_CORES:
         cores = "1 core" if n_cores == 1 else f"{n_cores} cores"
         fewer = "" if chosen == quiet else f"; to leave them room, {_words(chosen)} by default"
@@ -66,7 +68,8 @@ def with_free_threads(
 
 
 def _words(config: StudyConfig) -> str:
-    threads = {name: most for name, model in config.models.items() if (most := model.most_threads) is not None}
+    written = {name: model.space.n_threads for name, model in config.models.items()}
+    threads = {name: dimension_values(each)[0] for name, each in written.items() if each is not None}
     if config.emulated.n_threads is not None and config.resolved_device().kind == "emulated":
         threads["the emulated card"] = config.emulated.n_threads
     return ", ".join(f"{name} {n}" for name, n in threads.items()) + " threads"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from layertune.config import CONFIG_NAME, ModelSpace, StudyConfig, load_config, parse_config
+from layertune.config.model_config import DIMENSIONS
 from layertune.errors import BuildError, UsageError
 from layertune.memory import GPU
 from layertune.regular_files import is_folder, is_there
@@ -37,9 +38,7 @@ class VerifiedStudy:
         models = {}
         for name, model in self.config.models.items():
             engine = stack.models[name].settings
-            written = {
-                field: engine.written(field) for field in ModelSpace.model_fields if field not in (FILE, CACHE_TYPES)
-            }
+            written = {field: engine.written(field) for field in DIMENSIONS if field not in (FILE, CACHE_TYPES)}
             space = ModelSpace.model_validate({field: value for field, value in written.items() if value != ""})
             changes = {"path": stack.models[name].file, "files": None, "n_parallel": engine.n_parallel, "space": space}
             models[name] = model.model_copy(update=changes)

@@ -57,6 +57,14 @@ def test_threads_of_the_user_are_kept_and_the_others_share_what_is_left() -> Non
     assert threads(with_default_threads(everything, 2)) == ([9, 9], 1)
 
 
+def test_an_open_space_chooses_among_the_share_half_of_it_and_its_share_of_all_processors() -> None:
+    open_ = config(spaces={"a": {"auto": True}, "b": {"auto": True, "n_threads": 2}})
+    assert threads(with_default_threads(open_, 8, 16))[0] == [[6, 3, 12], 2]
+    found = with_default_threads(config(spaces={"a": {"auto": True}}, host={"n_cpus": 2}), 8, 16)
+    assert found.models["a"].space.n_threads == [2, 1]
+    assert "n_threads" not in found.models["a"].space.model_fields_set  # the user did not write them
+
+
 def test_threads_of_prompts_are_taken_from_the_cores_too() -> None:
     own = config(spaces={"a": {"n_threads": 2, "n_threads_batch": [2, 10]}})
     assert threads(with_default_threads(own, 16)) == ([2, 6], None)

@@ -91,6 +91,24 @@ def test_the_same_seed_runs_the_same_trials(tmp_path: Path) -> None:
     assert runners[0].ran == runners[1].ran
 
 
+def test_the_best_baseline_is_measured_last_if_no_trial_did(tmp_path: Path) -> None:
+    space, runner = split_task().space, runner_for()
+    slow, fast = (space.settings({"chat.n_gpu_layers": n, "code.n_gpu_layers": n}) for n in (2, 4))
+    baselines = frozenset(map(space.canonical, (slow, fast)))
+    study(tmp_path, n_trials=4, baselines=baselines).run(runner, quiet)
+    assert len(runner.ran) == 4
+    assert space.canonical(fast) in runner.ran
+    assert runner.ran[-1] == space.canonical(fast) or space.canonical(fast) in runner.ran[:-1]
+
+
+def test_a_search_that_has_converged_measures_the_best_baseline_before_it_ends(tmp_path: Path) -> None:
+    space, runner = split_task().space, runner_for()
+    baseline = space.canonical(space.settings({"chat.n_gpu_layers": 1, "code.n_gpu_layers": 1}))
+    why = study(tmp_path, n_trials=60, baselines=frozenset([baseline])).run(runner, quiet)
+    assert "the noise of one measurement" in why
+    assert baseline in runner.ran
+
+
 def begin() -> list[SplitSettings]:
     smallest = split_task().space.smallest()
     return [smallest.with_layers("chat", n_gpu_layers) for n_gpu_layers in (0, 5, 9)]

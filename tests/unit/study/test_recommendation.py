@@ -21,7 +21,7 @@ from layertune.space.feasible import FeasibleSpace
 from layertune.space.limits import Limits
 from layertune.space.search_space import SearchSpace
 from layertune.study.bandwidth_model import DeviceRate, MachineRates, engine_time
-from layertune.study.recommendation import EnginesByModel
+from layertune.study.expected_speeds import EnginesByModel
 from small_shapes import engine, linear, shape
 
 RATES = MachineRates(HostRates((1, 2), (1e9, 2e9), (1e10, 2e10)), (DeviceRate(4e9, 4e10),))
@@ -75,6 +75,26 @@ def test_equal_speeds_are_a_tie_that_the_least_memory_wins() -> None:
     best = found.best((), {})
     assert best is not None
     assert [each.n_gpu_layers for _, each in best.items()] == [0, 0]
+
+
+def test_the_first_settings_are_the_best_and_the_fastest_for_each_model_with_the_rest_for_the_others() -> None:
+    found, _space, feasible = engines(1_000_000)
+    weights = {"chat": 1.0, "code": 1.0}
+    first = found.first((), weights)
+    assert first[0] == found.best((), weights)
+    for name in weights:
+        fastest = found.best((), {each: float(each == name) for each in weights})
+        assert fastest is not None
+        most = found.expected(fastest).tokens_per_s[name]
+        assert max(found.expected(each).tokens_per_s[name] for each in first) == pytest.approx(most)
+    assert not any(feasible.exceeded(each) for each in first)
+    everything = engines(WHOLE)[0]
+    assert everything.first((), {"chat": 1.0, "code": 1.0}) == [everything.best((), {})]
+
+
+def test_a_model_whose_speed_does_not_count_has_no_setting_of_its_own() -> None:
+    found, _space, _feasible = engines(1_000_000)
+    assert len(found.first((), {"chat": 1.0, "code": 0.0})) <= 2
 
 
 def test_without_rates_the_device_gets_what_fits_and_no_speed_is_made_up() -> None:

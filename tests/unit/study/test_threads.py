@@ -17,7 +17,8 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def config() -> StudyConfig:
-    return parse_config({"models": {name: {"path": f"{name}.gguf"} for name in ("a", "b")}, "device": "cpu"})
+    models = {name: {"path": f"{name}.gguf", "space": {}} for name in ("a", "b")}
+    return parse_config({"models": models, "device": "cpu"})
 
 
 def chosen(
