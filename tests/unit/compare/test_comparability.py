@@ -33,7 +33,7 @@ def older() -> Result:
     [
         (older(), "a generated token is decoding and sampling in the first, and decoding alone in the other"),
         (other_file(), r"code is another file \(code.gguf and code-q8.gguf, sha256 ab… and cdcdcdcdcdcd…\)"),
-        (other_workload(), r"chat's workload is 64 prompt \+ 16 generated tokens and 512 \+ 16"),
+        (other_workload(), r"chat's workload is 64 prompt \+ 16 generated tokens and 512 prompt \+ 16"),
         (changed(models={"chat": FIRST.models["chat"]}), "the models are chat, code and chat"),
     ],
     ids=["generation", "file", "workload", "models"],
