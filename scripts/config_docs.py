@@ -42,7 +42,8 @@ only, `"all"` is every repeating layer and the output layer (999 means the same)
 `[models.NAME]`, or without a space, layertune [chooses what to search](searching.md#what-is-searched-by-itself).
 
 Objectives are `MODEL.tokens_per_s`, `MODEL.tokens_per_s_together`, `MODEL.pp_tokens_per_s`, `MODEL.tg_tokens_per_s`,
-`MODEL.n_ctx` (all maximised), `MODEL.ttft_s` and `vram.peak_bytes` (minimised).
+`MODEL.tg_tokens_per_s_full` and `MODEL.n_ctx` (all maximised), `MODEL.ttft_s`, `MODEL.tpot_s`, `MODEL.turn_s` and
+`vram.peak_bytes` (minimised). For `turn_s` and `tg_tokens_per_s_full` every trial fills the model's context.
 
 This page is written by `python scripts/config_docs.py` from the config's own definitions, as is
 `study.schema.json`, which editors use for completion.

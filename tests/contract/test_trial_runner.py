@@ -125,3 +125,15 @@ def test_preparing_does_not_change_the_measured_memory(runner: TrialRunner) -> N
     assert prepared.vram is not None
     assert fresh.vram is not None
     assert prepared.vram.peak_bytes == fresh.vram.peak_bytes
+
+
+def test_a_model_is_timed_at_half_and_full_context_if_requested_and_the_others_are_not(runner: TrialRunner) -> None:
+    outcome = runner.run(split(5, 2), replace(EFFORT, at_depth={"code": None}))
+    assert isinstance(outcome, Measured)
+    code, chat = outcome.models["code"].samples, outcome.models["chat"].samples
+    deep = ("pp_tokens_per_s_half", "tg_tokens_per_s_half", "turn_s", "pp_tokens_per_s_full", "tg_tokens_per_s_full")
+    for quantity in (*deep, "fill_s"):
+        (sample,) = getattr(code, quantity)
+        assert sample > 0
+        assert getattr(chat, quantity) == ()
+    assert OUTCOME.validate_json(OUTCOME.dump_json(outcome)) == outcome

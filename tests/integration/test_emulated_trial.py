@@ -1,6 +1,7 @@
 """Real trials: real llama.cpp, the real demo pair, the emulated card."""
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,17 @@ def split(chat: int, code: int) -> SplitSettings:
 SOME_LAYERS = split(12, 7)
 
 
-def run(demo_pair: dict[str, Path], target: Target, settings: SplitSettings, timeout_s: float = 300) -> TrialOutcome:
+def run(
+    demo_pair: dict[str, Path],
+    target: Target,
+    settings: SplitSettings,
+    timeout_s: float = 300,
+    effort: Effort = EFFORT,
+) -> TrialOutcome:
     paths = {name: str(path) for name, path in demo_pair.items()}
     place = TrialContext(target, paths, dict.fromkeys(paths, (8, 2)), 0, timeout_s)
     with closing(ProcessTrialRunner(place)) as runner:
-        return runner.run(settings, EFFORT)
+        return runner.run(settings, effort)
 
 
 def card(size_mib: float) -> Target:
@@ -66,6 +73,28 @@ def test_the_ledgers_peak_is_llama_cpps_own_buffer_lines_and_the_same_again(
     assert again.vram.peak_bytes == first.vram.peak_bytes
     assert first.vram.phases["idle"] == 0
     assert (first.vram.scope, first.vram.source) == ("card", "ledger")
+
+
+def test_filling_the_contexts_to_the_last_token_takes_no_memory_that_the_peak_lacks(
+    first: Measured, demo_pair: dict[str, Path]
+) -> None:
+    deep = replace(EFFORT, at_depth={"chat": None, "code": None})
+    filled = measured(run(demo_pair, card(1024), SOME_LAYERS, effort=deep))
+    assert first.vram is not None
+    assert filled.vram is not None
+    assert "full context" not in first.vram.phases
+    assert first.vram.peak_bytes == filled.vram.phases["full context"] == filled.vram.peak_bytes
+    for report in filled.models.values():
+        assert min(report.samples.turn_s + report.samples.tg_tokens_per_s_full) > 0
+
+
+def test_a_context_that_takes_longer_to_fill_than_allowed_is_left_out_with_a_warning(
+    demo_pair: dict[str, Path],
+) -> None:
+    outcome = measured(run(demo_pair, card(1024), SOME_LAYERS, effort=replace(EFFORT, at_depth={"chat": 1e-6})))
+    assert outcome.models["chat"].samples.turn_s == ()
+    (warning,) = (each for each in outcome.warnings if "at full context" in each)
+    assert warning.startswith("chat was not timed at full context: filling its 256 tokens takes more than ")
 
 
 def test_every_repetition_of_every_model_is_kept(demo_pair: dict[str, Path]) -> None:

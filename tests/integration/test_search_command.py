@@ -122,6 +122,9 @@ def test_a_search_ends_with_a_front_under_the_budget_an_env_and_a_result(folder:
         assert vram.peak_bytes <= 14 * 2**20
     picked = result.picked("balanced")
     assert picked.n_confirming == 3
+    for metrics in (picked.metrics or {}).values():  # 256 tokens of context hold more than four workloads of 12
+        assert metrics["tg_tokens_per_s_full"].n == metrics["turn_s"].n == 1
+    assert "at full context (256 tokens)" in answer.stdout + answer.stderr
     assert sum(trial.n_confirming > 0 for trial in result.trials) <= 2
     env = (folder / "study" / ".env").read_text()
     assert f"CHAT_N_GPU_LAYERS={result.picked('balanced').settings['chat'].n_gpu_layers}\n" in env

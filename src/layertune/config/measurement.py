@@ -84,3 +84,9 @@ class FinalsConfig(Table):
         description="In so many validation runs each model is also timed while the others process long prompts; 0 is "
         "never. It takes minutes where prompts are slow.",
     )
+    at_depth: _Count = Field(
+        default=1,
+        description="In so many validation runs each model whose context (of one slot) holds more than four workloads "
+        "is also timed at half and full context; 0 is never. Filling the contexts may take half of "
+        "`search.trial_timeout`, in equal shares; a model that takes longer is left out.",
+    )

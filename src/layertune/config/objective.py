@@ -2,6 +2,7 @@
 
 MODEL.tokens_per_s   MODEL.tokens_per_s_together   MODEL.pp_tokens_per_s   MODEL.tg_tokens_per_s
 MODEL.ttft_s         MODEL.tpot_s                  MODEL.n_ctx             vram.peak_bytes
+MODEL.turn_s         MODEL.tg_tokens_per_s_full
 
 MODEL.kl_divergence  MODEL.bits_per_byte           MODEL.quality
 
@@ -27,9 +28,15 @@ MODEL_QUANTITIES: dict[str, Direction] = {
     "tg_tokens_per_s": "maximize",
     "ttft_s": "minimize",
     "tpot_s": "minimize",
+    "turn_s": "minimize",
+    "tg_tokens_per_s_full": "maximize",
     "n_ctx": "maximize",
 }
-GENERATED = frozenset(("tg_tokens_per_s", "tpot_s"))  # of generated tokens, which embedding models do not have
+# They need a filled context, which takes time.
+AT_DEPTH = frozenset({"turn_s", "tg_tokens_per_s_full"})
+GENERATED = frozenset(
+    ("tg_tokens_per_s", "tpot_s", *AT_DEPTH)
+)  # of generated tokens, which embedding models do not have
 KL_DIVERGENCE, BITS_PER_BYTE, SCORE = "kl_divergence", "bits_per_byte", "quality"
 QUALITIES: dict[str, Direction] = {KL_DIVERGENCE: "minimize", BITS_PER_BYTE: "minimize", SCORE: "maximize"}
 VRAM_PEAK = "vram.peak_bytes"

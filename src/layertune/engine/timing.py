@@ -4,6 +4,8 @@ Prompt processing (pp) and token generation (tg) are timed separately, each unti
 repetition the KV cache is cleared and new tokens are drawn. A generated token takes as long as in llama-server: it is
 decoded, and the server's default samplers run over the logits. llama-bench does not sample, so the time of decoding
 alone is kept next to it. An embedding or reranking model generates no tokens: what is timed is its prompt.
+
+`turn` does the same on top of what the cache holds already, as a server does with the prefix of a chat.
 """
 
 from dataclasses import dataclass
@@ -83,17 +85,31 @@ class Timing:
         tokens, those of the prompt count."""
         return (self.n_generate if self.n_generate else self.n_prompt) * _NS_PER_S / (self.prompt_ns + self.generate_ns)
 
+    @property
+    def turn_s(self) -> float:
+        """Time to process the prompt and generate the answer."""
+        return (self.prompt_ns + self.generate_ns) / _NS_PER_S
+
 
 def run(context: Context, sampler: Sampler | None, request: Request) -> Timing:
     """Clear the context, process the prompt and generate the answer; tg is at the depth of the prompt.
-
-    What is sampled is not decoded: the answer's tokens are drawn before, so no answer ends early. Without a sampler the
-    result is the prompt's embedding.
 
     Raises:
         EngineRefused: llama.cpp stops decoding.
     """
     context.clear()
+    return turn(context, sampler, request)
+
+
+def turn(context: Context, sampler: Sampler | None, request: Request) -> Timing:
+    """Process a prompt after the tokens that the context holds, and generate the answer.
+
+    What is sampled is not decoded: the answer's tokens are drawn before, so no answer ends early. Without a sampler the
+    result is the prompt's embedding.
+
+    Raises:
+        EngineRefused: llama.cpp stops decoding, for example since the context is full.
+    """
     start_ns = perf_counter_ns()
     context.prefill(request.prompt)
     prompt_ns = perf_counter_ns() - start_ns

@@ -1,5 +1,6 @@
 """The comment at the top of every export: study, trial, hardware and measured speeds."""
 
+from layertune.results.depth import depth_words, measured_at_depth
 from layertune.results.price import price_words
 from layertune.results.result import Result, TrialInfo
 from layertune.results.trial_info import MetricInfo
@@ -36,6 +37,7 @@ def provenance_lines(result: Result, trial: TrialInfo) -> list[str]:
         together = metrics.get("tokens_per_s_together") if len(result.models) > 1 else None
         others = "" if together is None else f", {_rate(together)} with the others"
         lines.append(f"{name}: {_rate(metrics['tokens_per_s'])} alone{others} ({workload.words})")
+    lines += [f"{model}: {depth_words(each, model)}" for each, model in measured_at_depth(result) if each is trial]
     lines += [
         f"{name}: {engine.n_parallel} requests at once, with {engine.n_ctx_slot} tokens of context {engine.each_words}"
         for name, engine in trial.settings.items()

@@ -11,6 +11,7 @@ from importlib.resources import files
 from string import Template
 
 from layertune.memory import EngineMemory
+from layertune.report.depth_section import depth_section
 from layertune.report.explain_sections import steps_section, swap_section
 from layertune.report.front_section import front_section
 from layertune.report.history_section import history_section, trials_section
@@ -22,6 +23,7 @@ from layertune.report.noise_section import noise_section
 from layertune.report.picks_section import exports_section, picks_section
 from layertune.report.provenance_section import provenance_section
 from layertune.report.quality_section import quality_section
+from layertune.results.depth import measured_at_depth
 from layertune.results.result import Result
 
 _NO_MEMORY: Mapping[str, EngineMemory] = {}
@@ -61,6 +63,7 @@ def _sections(result: Result, memory: Mapping[str, EngineMemory]) -> dict[str, t
         "picks": ("Picks", picks_section),
         "front": ("Front", front_section),
         **({"quality": ("Quality", quality_section)} if result.quality else {}),
+        **({"depth": ("At depth", depth_section)} if any(measured_at_depth(result)) else {}),
         "memory": ("VRAM", memory_section),
         "layers": ("Layers", layers_section),
         "steps": ("Steps", partial(steps_section, memory=memory)),

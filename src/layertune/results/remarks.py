@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from layertune.results.depth import depth_remarks
 from layertune.results.drift import CLEAR_DRIFT
 from layertune.results.result import BaselineInfo, ClockInfo, ComparisonInfo, PlanInfo, QualityInfo, Result
 from layertune.units import format_bytes, format_duration
@@ -10,7 +11,7 @@ from layertune.units import format_bytes, format_duration
 
 def study_remarks(result: Result, interval: str = "±") -> list[str]:
     """Return all sentences that apply. `interval` is the sign of an interval in the table above."""
-    remarks = [finals_words(result, interval), generation_words(result), *quality_words(result)]
+    remarks = [finals_words(result, interval), generation_words(result), *quality_words(result), *depth_remarks(result)]
     if result.plan is not None:
         remarks.append(plan_words(result.plan))
     remarks += [drift_words(result), disturbance_words(result), *_common_warnings(result)]

@@ -18,13 +18,14 @@ from layertune.results.figures import Bytes, BytesMore, BytesOver, Count, Engine
 from layertune.trial.outcome import ModelSamples
 
 # What every measured trial has; an embedding or reranking model has no tg. Older results lack `tpot_s`; speeds together
-# and latencies next to a prefill are measured where they are sought, and in the finals and validation runs.
+# and latencies next to a prefill are measured where they are sought, and in the finals and validation
+# runs; so are speeds at a filled context.
 METRICS = frozenset(("pp_tokens_per_s", "tg_tokens_per_s", "ttft_s", "tokens_per_s"))
 _TOGETHER = "tokens_per_s_together"
 
 # Rates and times are never 0, and a sum or a ratio of them never overflows.
 _LEAST, _MOST = 1e-9, 1e12
-_RATES = METRICS | {_TOGETHER, "tpot_s", "ttft_s_beside_prefill", "tpot_s_beside_prefill"}
+_RATES = {*(field.name for field in fields(ModelSamples)), "tpot_s"}
 
 _SAMPLED = tuple(field.name for field in fields(ModelSamples) if field.name in {*METRICS, _TOGETHER})
 

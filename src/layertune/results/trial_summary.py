@@ -33,7 +33,7 @@ _ALL: tuple[Stage, ...] = ("search", *_ROUND_STAGES)
 # The stages as result.json names them.
 _PUBLIC: dict[Stage, MeasuredIn] = {"search": "search", "finals": "finals", "validation": "confirming"}
 
-_RUNNING = frozenset({"prefill", "depth", "together", "beside prefill"})
+_RUNNING = frozenset({"prefill", "depth", "together", "beside prefill", "full context"})
 
 # Beyond the resolution of llama.cpp's log and, on a GPU, the pages that its driver hands out.
 _NOTICED_BYTES = 2 * MIB

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layertune.config.model_config import Workload
-from layertune.config.objective import Objective
+from layertune.config.objective import AT_DEPTH, Objective
 from layertune.memory import EngineMemory
 from layertune.sampler.speeds import Posterior, Speeds
-from layertune.sampler.time_model import Features, Floats, TimeModel
+from layertune.sampler.time_model import Features, Floats, TimeModel, Times
 from layertune.settings import SWITCHES, TENSOR_OVERRIDES, EngineSettings, SplitSettings
 from layertune.space.feasible import FeasibleSpace
 from layertune.space.search_space import SearchSpace
@@ -88,7 +88,19 @@ class ModelEngines:
         prompt, prompt_noise = self._prompt.learn(rows, prompt_s)
         token, token_noise = self._token.learn(rows, token_s)
         contention = _contention([samples for _, samples in measured])
-        return Speeds(self.workload, prompt, token, contention, max(prompt_noise, token_noise))
+        noise = max(prompt_noise, token_noise)
+        return Speeds(self.workload, prompt, token, contention, noise, self._at_depth(measured))
+
+    def _at_depth(self, measured: Sequence[tuple[int, ModelSamples]]) -> dict[str, Times]:
+        """Return the posterior of the times at depth, as far as trials measured them."""
+        found = {}
+        for quantity in sorted(AT_DEPTH):
+            deep = [(row, getattr(each, quantity)) for row, each in measured if getattr(each, quantity)]
+            if deep:
+                rows = np.array([row for row, _ in deep], dtype=np.intp)
+                values = np.array([median(samples) for _, samples in deep])
+                found[quantity] = self._token.learn(rows, values if quantity == "turn_s" else 1 / values)[0]
+        return found
 
     def posterior(self, objective: Objective, speeds: Speeds) -> Posterior:
         """Return the posterior of an objective of this model, as a cost. What the settings determine is certain."""

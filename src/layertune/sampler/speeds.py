@@ -1,10 +1,12 @@
 """The posterior of one model's speeds: of the two times that are modelled, all speeds of a workload follow."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from layertune.config.model_config import Workload
+from layertune.config.objective import AT_DEPTH
 from layertune.sampler.time_model import Floats, Times
 
 
@@ -27,6 +29,7 @@ class Speeds:
         contention: how many times as long the workload takes while all models run: mean and standard deviation of the
             logarithm.
         noise: the relative noise of a measurement.
+        at_depth: seconds of each token at full context and of a turn, by the objectives that name them.
     """
 
     workload: Workload
@@ -34,6 +37,7 @@ class Speeds:
     token: Times
     contention: tuple[float, float]
     noise: float
+    at_depth: Mapping[str, Times] = field(default_factory=dict)
 
     def workload_s(self) -> Floats:
         """Return the mean seconds of the whole workload."""
@@ -55,6 +59,9 @@ class Speeds:
             return _rate(self.workload.n_prompt, self.prompt.mean_s, self.prompt.std_s)
         if quantity == "tg_tokens_per_s":
             return _rate(1, self.token.mean_s, self.token.std_s)
+        if quantity in AT_DEPTH:
+            times = self.at_depth[quantity]
+            return Posterior(times.mean_s, times.std_s) if quantity == "turn_s" else _rate(1, times.mean_s, times.std_s)
         std_s = np.hypot(self.prompt.std_s, n_generate * self.token.std_s)
         alone = _rate(self.workload.n_counted, self.workload_s(), std_s)
         if quantity == "tokens_per_s":

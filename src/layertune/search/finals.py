@@ -215,6 +215,8 @@ class Finals:
             effort = replace(effort, together=effort.repeat_together or n_round == 0, n_beside_prefill=0)
         elif n_round >= schedule.n_rounds_beside:
             effort = replace(effort, n_beside_prefill=0)
+        if stage == "finals" or n_round >= schedule.n_rounds_at_depth:
+            effort = replace(effort, at_depth=schedule.effort.at_depth)
         keep = partial(self._record.add_disturbed_round, stage, number)
         return measure_undisturbed(runner, settings, effort, schedule.n_attempts, keep)
 

@@ -25,6 +25,8 @@ class Schedule:
         finals_effort: how long each setting is measured in a round.
         n_rounds_beside: in so many of the rounds whose speeds are reported, each model is also measured while the
             others process long prompts.
+        n_rounds_at_depth: in so many of them, the models that `finals_effort` names are also measured at half and full
+            context; those that `effort` names are in every measurement.
     """
 
     effort: Effort = field(default_factory=lambda: Effort(3, 3, 0.02))
@@ -36,6 +38,7 @@ class Schedule:
     n_confirming: int = 0
     finals_effort: Effort = field(default_factory=lambda: Effort(1, 1, 0.0))
     n_rounds_beside: int = 3
+    n_rounds_at_depth: int = 1
 
     def n_most(self, stage: RoundStage) -> int:
         """Return the largest number of rounds of a stage."""

@@ -1,6 +1,7 @@
 """The search of a study: opened or resumed, trial after trial until something stops it, then the finals."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -246,7 +247,8 @@ class Search:
         if any(each.n_trials == n_trials for each in self._record.references()):
             return
         keep = partial(self._record.add_disturbed, f"reference {n_trials}")
-        outcome = measure_undisturbed(runner, reference, schedule.effort, schedule.n_attempts, keep)
+        effort = replace(schedule.effort, at_depth={})
+        outcome = measure_undisturbed(runner, reference, effort, schedule.n_attempts, keep)
         if isinstance(outcome, Measured):
             self._record.add_reference(n_trials, outcome)
             on_event(ReferenceMeasured(worst_drift(self._record.references())))

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, median
 from time import monotonic
 
+from layertune.results.trials import FinishedTrial
 from layertune.sampler.stopping import LEAST_PROPOSALS
 from layertune.search.finals import RoundMeasured
 from layertune.search.schedule import Schedule
@@ -27,6 +28,10 @@ _N_LAST = 8
 # Timing each model during the others' long prompts takes about as long as so many repetitions (the demo, emulated).
 _BESIDE_PREFILL = 2
 
+# Filling a context takes about so many times what the speed of the workload's prompt suggests, since attention takes
+# longer with depth: 1.4 to 3.0 times for the demo's models with contexts of 1024 and 4096 tokens (emulated).
+_FILL = 2.0
+
 # What the validation runs measure: the pick and the best baseline, and where quality is measured, the pick with the
 # reference files.
 N_VALIDATED = 2
@@ -36,12 +41,14 @@ N_VALIDATED = 2
 class _Load:
     """One measurement that was made: its seconds, those of its repetitions, and how many of these there were.
 
-    One repetition runs every model's workload once, either in turns or all at once.
+    One repetition runs every model's workload once, either in turns or all at once. `fill_s` are the seconds in which
+    contexts were filled; the others are without them.
     """
 
     seconds: float
     repetitions_s: float
     n_repetitions: int
+    fill_s: float = 0.0
 
     @classmethod
     def of(cls, seconds: float, outcome: TrialOutcome) -> "_Load":
@@ -51,7 +58,9 @@ class _Load:
         alone, together = (
             max(len(getattr(each, name)) for each in samples) for name in ("tokens_per_s", "tokens_per_s_together")
         )
-        return cls(seconds, min(seconds, outcome.clock.measure_s), alone + together)
+        fill_s = sum(sum(each.fill_s) for each in samples)
+        seconds -= min(seconds, fill_s)
+        return cls(seconds, min(seconds, max(0.0, outcome.clock.measure_s - fill_s)), alone + together, fill_s)
 
 
 def loads_of_finals(schedule: Schedule, n_contenders: int, noise: float) -> int:
@@ -63,6 +72,21 @@ def _repetitions_of(schedule: Schedule) -> tuple[int, int]:
     """Return the repetitions of one measurement in the finals and of one in the validation runs."""
     n, together = schedule.finals_effort.min_repeats, schedule.finals_effort.repeat_together
     return n * (2 if together else 1), n + (n if together else 1)
+
+
+def _expected_fill_s(trial: FinishedTrial, schedule: Schedule) -> float:
+    """Return how long filling the contexts in a validation run takes with the settings of a measured trial."""
+    found = 0.0
+    for name, limit_s in schedule.finals_effort.at_depth.items():
+        outcome = trial.outcome
+        if isinstance(outcome, Measured) and name in outcome.models:
+            pp_tokens_per_s = median(outcome.models[name].samples.pp_tokens_per_s)
+            fill_s = trial.settings[name].n_ctx_slot / pp_tokens_per_s
+            if limit_s is None:
+                found += _FILL * fill_s
+            elif fill_s <= limit_s:
+                found += min(_FILL * fill_s, limit_s)
+    return found
 
 
 class TimeLeft:
@@ -89,6 +113,7 @@ class TimeLeft:
         self._n_left: int | None = None  # of the round that runs
         self._n_validation = 0
         self._n_validated = N_VALIDATED + bool(task.reference_files)
+        self._fill_s = 0.0
         self._now = now
         self._started_s = self._last_s = now()
 
@@ -102,9 +127,13 @@ class TimeLeft:
             self._noise = event.noise
             self._n_next = self._loads_of_finals()
             self._loads.append(_Load.of(self._lap(), event.trial.outcome))
+            if (fill_s := _expected_fill_s(event.trial, self._schedule)) > 0:
+                self._fill_s = fill_s
             self._trial_repetitions.append(self._loads[-1].n_repetitions)
         elif isinstance(event, RoundMeasured):
             self._loads.append(_Load.of(self._lap(), event.outcome))
+            if self._loads[-1].fill_s > 0:
+                self._fill_s = self._loads[-1].fill_s
             self._n_left = event.n_left
             if event.stage == "finals":
                 self._n_next = self._loads_of_further_rounds(event)
@@ -148,9 +177,17 @@ class TimeLeft:
         repetition_s = sum(each.repetitions_s for each in last) / measured if measured > 0 else 0.0
         load_s = fmean(each.seconds - each.repetitions_s for each in last)
         left_s = (n_trials + n_finals + n_validation) * load_s + repetitions * repetition_s
+        left_s += self._n_fills_left(n_trials, n_finals, n_validation) * self._fill_s
         if self._timeout_s is not None:
             left_s = min(left_s, max(0.0, self._started_s + self._timeout_s - self._now()))
         return left_s
+
+    def _n_fills_left(self, n_trials: int, n_finals: int, n_validation: int) -> int:
+        """Return how many measurements still fill contexts: all of them if a speed at depth is sought."""
+        schedule = self._schedule
+        if schedule.effort.at_depth:
+            return n_trials + n_finals + n_validation
+        return min(n_validation, max(0, self._n_validated * schedule.n_rounds_at_depth - self._n_validation))
 
     def _loads_of_finals(self) -> int:
         return loads_of_finals(self._schedule, self._n_contenders, self._noise)

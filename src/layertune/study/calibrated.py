@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layertune.config import CONFIG_NAME, DeviceChoice, StudyConfig, load_config
+from layertune.config.objective import AT_DEPTH, with_floors
 from layertune.devices.target import Target
 from layertune.errors import ConfigError, DeviceError, ModelFileError, UsageError, listed
 from layertune.memory.correction import Correction
@@ -111,6 +112,12 @@ def calibrate(recorded: Recorded, notify: Callable[[str], None] = ignore) -> Cal
         raise UsageError(
             f"{listed(none)}: an embedding or reranking model, whose speeds are not predicted yet",
             remedy="search the other models alone, and predict these",
+        )
+    sought = with_floors(resolved_objectives(result), config.resolved_floors())
+    if deep := [each.name for each in sought if each.quantity in AT_DEPTH]:
+        raise UsageError(
+            f"the study seeks {deep[0]}, a speed at a filled context, which a prediction does not cover",
+            remedy="search without it",
         )
     shapes = {name: shape_of(recorded, name, notify) for name in result.models}
     models = _models_on_device(recorded, shapes)

@@ -1,5 +1,6 @@
 """How long a search is expected to take, before anything is measured."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
@@ -8,6 +9,8 @@ from layertune.errors import LayertuneError
 from layertune.sampler.stopping import LEAST_PROPOSALS
 from layertune.search.schedule import Schedule
 from layertune.search.time_left import N_VALIDATED, TYPICAL_NOISES, loads_of_finals
+from layertune.settings import SplitSettings
+from layertune.study.bandwidth_model import MachineRates, engine_time
 from layertune.study.facts import StudyFacts
 from layertune.study.file_quality import check_quality
 from layertune.study.quality_duration import QualityDuration, quality_duration
@@ -32,6 +35,8 @@ class Duration:
         trial_s: Seconds of one trial.
         n_loads: Measurements after the trials: finals and validation runs.
         limit_s: The time limit of the search; None for none.
+        fill_s: Seconds in which the validation runs fill contexts. If a speed at depth is sought, trials and all
+            measurements after them fill contexts, and this is 0.
         quality: The measurement of quality before the trials; None if there is none.
     """
 
@@ -39,12 +44,15 @@ class Duration:
     trial_s: tuple[float, float]
     n_loads: tuple[int, int]
     limit_s: float | None
+    fill_s: tuple[float, float] = (0.0, 0.0)
     quality: QualityDuration | None = None
 
     @property
     def seconds(self) -> tuple[float, float]:
         """The least and the most that the search is expected to take. The time limit begins after quality."""
-        least_s, most_s = ((self.n_trials[end] + self.n_loads[end]) * self.trial_s[end] for end in (0, 1))
+        least_s, most_s = (
+            (self.n_trials[end] + self.n_loads[end]) * self.trial_s[end] + self.fill_s[end] for end in (0, 1)
+        )
         if self.limit_s is not None:
             least_s, most_s = min(least_s, self.limit_s), min(most_s, self.limit_s)
         first_s = (0.0, 0.0) if self.quality is None else self.quality.seconds
@@ -58,10 +66,12 @@ class Duration:
         least_s, most_s = map(format_duration, self.seconds)
         limit = "" if self.limit_s is None else f" (time limit: {format_duration(self.limit_s)})"
         first = "" if self.quality is None else f"{self.quality}; then "
+        fill_s = map(format_duration, self.fill_s)
+        filled = f", with {' to '.join(fill_s)} to fill contexts" if self.fill_s[1] > 0 else ""
         return (
             f"about {least_s} to {most_s}{limit}: {first}{_to(*self.n_trials)} trials of "
             f"{format_duration(self.trial_s[0])} to {format_duration(self.trial_s[1])}, then {_to(*self.n_loads)} "
-            "measurements of the finals and validation runs"
+            f"measurements of the finals and validation runs{filled}"
         )
 
 
@@ -92,12 +102,30 @@ def expected_duration(study: StudyFacts) -> Duration | None:
     schedule, search = schedule_of(study), study.config.search
     n_runs = schedule.effort.min_repeats + (1 if schedule.effort.together else 0)
     trial_s = n_runs * workload_s / _MEASURING + schedule.effort.warm_up_s
+    fill_s, sought = _fill_s(study, [each.settings for each in settings], machine, schedule), schedule.effort.at_depth
+    trial_s += fill_s if sought else 0.0
+    n_fills = 0 if sought else N_VALIDATED * min(schedule.n_rounds_at_depth, schedule.n_most("validation"))
     n_most = search.n_trials
     ends_early = search.early_stop and search.sampler == "layer-split"
     n_least = min(n_most, len(study.initial_design) + LEAST_PROPOSALS) if ends_early else n_most
     quality = quality_duration(study, machine, _RATIO)
     trial = _RATIO[0] * trial_s, _RATIO[1] * trial_s
-    return Duration((n_least, n_most), trial, _loads(schedule), search.timeout, quality)
+    fills = _RATIO[0] * n_fills * fill_s, _RATIO[1] * n_fills * fill_s
+    return Duration((n_least, n_most), trial, _loads(schedule), search.timeout, fills, quality)
+
+
+def _fill_s(study: StudyFacts, settings: Sequence[SplitSettings], rates: MachineRates, schedule: Schedule) -> float:
+    """Return the mean seconds to fill the contexts that are measured at depth."""
+    works = study.models.memories()
+    limits_s = schedule.finals_effort.at_depth if schedule.n_rounds > 0 else schedule.effort.at_depth
+    found_s = []
+    for each in map(study.space.canonical, settings):
+        for name, limit_s in limits_s.items():
+            workload = study.config.models[name].workload
+            longest = workload.model_copy(update={"n_prompt": each[name].n_ctx_slot})
+            prompt_s = engine_time(works[name], each[name], longest, rates).prompt_s
+            found_s.append(prompt_s if limit_s is None or prompt_s <= limit_s else 0.0)
+    return sum(found_s) / len(settings)
 
 
 def _loads(schedule: Schedule) -> tuple[int, int]:

@@ -158,22 +158,23 @@ class EnginesByModel:
         return rows[_unbeaten(weight * self._values[name][rows], self._bytes[name][rows])] if len(rows) else rows
 
     def _reaches(self, name: str, row: int, floor: Floor) -> bool:
-        """Say whether an engine is expected to reach a floor. Speeds together, and unknown ones, count as reached."""
+        """Say whether an engine is expected to reach a floor. A speed that is not known, or not modelled, counts as
+        reached: together with other models, or at full context."""
         workload, quantity = self._workloads[name], floor.objective.quantity
         if floor.objective.is_set:
             value = floor.objective.of_settings(self._engines[name][row])
             return value is None or floor.shortfall(value) <= 0
-        if self._rates is None or quantity == "tokens_per_s_together":
+        if self._rates is None:
             return True
         time = self._times[name][row]
-        value = {
+        modelled = {
             "tokens_per_s": time.tokens_per_s(workload),
             "pp_tokens_per_s": workload.n_prompt / time.prompt_s,
             "tg_tokens_per_s": 1 / time.token_s,
             "ttft_s": time.prompt_s,
             "tpot_s": time.token_s,
-        }[quantity]
-        return floor.shortfall(value) <= 0
+        }
+        return quantity not in modelled or floor.shortfall(modelled[quantity]) <= 0
 
 
 def _unbeaten(scores: NDArray[np.float64], n_bytes: NDArray[np.int64]) -> Rows:

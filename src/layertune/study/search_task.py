@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from layertune.config.objective import with_floors
+from layertune.config import StudyConfig
+from layertune.config.dimension import dimension_values
+from layertune.config.objective import AT_DEPTH, with_floors
 from layertune.results.study_info import GENERATION_WORDS
 from layertune.search.schedule import Schedule
 from layertune.search.task import SearchTask
@@ -15,6 +17,13 @@ from layertune.trial.process_runner import TrialContext
 from layertune.units import GIB
 
 _ADDED = {"n_cpu_moe": 0, **LEFT_OUT}
+
+# A context is long if it holds more than so many workloads: half of it is then more than twice as deep as the workload,
+# and both turns fit behind the half.
+LONG = 4
+
+# What all models together may take of `search.trial_timeout` to fill their contexts. The trial also needs the rest.
+_SHARE_OF_TIMEOUT = 0.5
 
 
 def task_of(study: StudyFacts) -> SearchTask:
@@ -61,10 +70,9 @@ def trial_context(study: StudyFacts) -> TrialContext:
 def schedule_of(study: StudyFacts) -> Schedule:
     """Return how much the search measures, and what it measures again."""
     measurement, finals = study.config.measurement, study.config.finals
-    sought_together = any(
-        each.quantity == "tokens_per_s_together"
-        for each in with_floors(study.config.resolved_objectives(), study.config.resolved_floors())
-    )
+    sought = with_floors(study.config.resolved_objectives(), study.config.resolved_floors())
+    sought_together = any(each.quantity == "tokens_per_s_together" for each in sought)
+    sought_at_depth = {each.subject: None for each in sought if each.quantity in AT_DEPTH}
     effort = Effort(
         measurement.min_repeats,
         measurement.max_repeats,
@@ -73,6 +81,7 @@ def schedule_of(study: StudyFacts) -> Schedule:
         repeat_together=sought_together,
         together=sought_together or finals.max_rounds == 0,  # the finals measure it for the picks
         max_s=measurement.max_time,
+        at_depth=sought_at_depth,
     )
     again = replace(
         effort,
@@ -81,6 +90,7 @@ def schedule_of(study: StudyFacts) -> Schedule:
         target_spread=finals.target_spread,
         together=True,
         n_beside_prefill=1,
+        at_depth={**long_contexts(study.config), **sought_at_depth},
     )
     return Schedule(
         effort=effort,
@@ -92,7 +102,23 @@ def schedule_of(study: StudyFacts) -> Schedule:
         n_confirming=finals.confirming_rounds,
         finals_effort=again,
         n_rounds_beside=finals.beside_prefill,
+        n_rounds_at_depth=finals.at_depth,
     )
+
+
+def long_contexts(config: StudyConfig) -> dict[str, float]:
+    """Return the models whose context is long for their workload, and how long filling it may take in seconds."""
+    largest = {
+        name: max(dimension_values(model.space.n_ctx))
+        // (1 if "on" in dimension_values(model.space.kv_unified) else model.n_parallel)
+        for name, model in config.models.items()
+    }
+    long = [
+        name
+        for name, model in config.models.items()
+        if model.workload.n_generate > 0 and largest[name] > LONG * model.workload.n_tokens
+    ]
+    return {name: config.search.trial_timeout * _SHARE_OF_TIMEOUT / len(long) for name in long}
 
 
 def identity_of(study: StudyFacts) -> dict[str, str]:

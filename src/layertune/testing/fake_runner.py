@@ -125,6 +125,7 @@ class FakeRunner:
             name: _samples(alone[name], [each / 2 for each in together[name]], [repeat(name) for _ in range(n_beside)])
             for name in settings
         }
+        found |= {name: _with_depth(found[name], repeat(name)) for name in effort.at_depth}
         return replace(_measured(settings, found), stopped=stopped)
 
 
@@ -155,6 +156,20 @@ def _samples(alone: Sequence[float], together: Sequence[float] = (), beside: Seq
         tokens_per_s_together=tuple(together),
         ttft_s_beside_prefill=tuple(4 / speed for speed in beside),
         tpot_s_beside_prefill=tuple(4 / speed for speed in beside),
+    )
+
+
+def _with_depth(samples: ModelSamples, speed: float) -> ModelSamples:
+    """Add samples at depth: a token takes twice as long at full context, and half as long again at half of it."""
+    half, full = speed / 1.5, speed / 2
+    return replace(
+        samples,
+        pp_tokens_per_s_half=(half * 10_000,),
+        tg_tokens_per_s_half=(half,),
+        turn_s=(10 / half,),
+        pp_tokens_per_s_full=(full * 10_000,),
+        tg_tokens_per_s_full=(full,),
+        fill_s=(20 / full,),
     )
 
 

@@ -1,6 +1,7 @@
 """A trial runner that replays a recorded table with its measured noise. A search of an hour takes a second."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 from random import Random
 from typing import Protocol
@@ -33,8 +34,8 @@ class ReplayRunner:
     """Runs settings of the table's space on a card of `cap_bytes`. The same seed and run number give the same noise.
 
     The table has no speeds of models that run at the same time. Each model then gets an equal share of the machine, and
-    during long prompts of others a share of that share. Times are simulated, and `spent` is their sum, as in the real
-    runner. `ran` has every run that began.
+    during long prompts of others a share of that share. Speeds at depth are not in it either: they are the same here.
+    Times are simulated, and `spent` is their sum, as in the real runner. `ran` has every run that began.
     """
 
     def __init__(self, table: RecordedTable, cap_bytes: int, seed: int = 0) -> None:
@@ -113,11 +114,17 @@ class ReplayRunner:
         once = stopped is not None or not effort.repeat_together
         n_together = 0 if not effort.together else 1 if once else n_repeats
         n_beside = effort.n_beside_prefill if len(alone) > 1 else 0
+        fill_s = {name: settings[name].n_ctx_slot / speeds[name].pp_tokens_per_s for name in effort.at_depth}
         clock = self._clock(alone, n_together, effort, load_s)
+        clock = replace(clock, measure_s=clock.measure_s + sum(fill_s.values()))
         return Measured(
             {
                 name: ModelReport(
-                    _samples(of_model, of_model[:n_together], of_model[:1] * n_beside, self._share),
+                    _with_depth(
+                        _samples(of_model, of_model[:n_together], of_model[:1] * n_beside, self._share),
+                        of_model[0],
+                        fill_s.get(name),
+                    ),
                     self._buffers(settings, name),
                     self._table.true_load_s(name, settings[name]),
                     self._table.planner.models[name].plan(settings[name]).flash_attn,
@@ -166,4 +173,19 @@ def _samples(
         tokens_per_s_together=tuple(each.tokens_per_s * share for each in together),
         ttft_s_beside_prefill=tuple(each.ttft_s / share**2 for each in beside),
         tpot_s_beside_prefill=tuple(1 / each.tg_tokens_per_s / share**2 for each in beside),
+    )
+
+
+def _with_depth(samples: ModelSamples, speed: Speed, fill_s: float | None) -> ModelSamples:
+    """Add samples at depth, where `fill_s` is how long filling the context takes; None to add none."""
+    if fill_s is None:
+        return samples
+    return replace(
+        samples,
+        pp_tokens_per_s_half=(speed.pp_tokens_per_s,),
+        tg_tokens_per_s_half=(speed.tg_tokens_per_s,),
+        turn_s=(speed.duration_s,),
+        pp_tokens_per_s_full=(speed.pp_tokens_per_s,),
+        tg_tokens_per_s_full=(speed.tg_tokens_per_s,),
+        fill_s=(fill_s,),
     )

@@ -1,7 +1,7 @@
 """How many repetitions one setting is measured with."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from layertune.trial.interval import median_interval
 
@@ -20,6 +20,8 @@ class Effort:
         together: Whether all models are run at once at all; without it the report has no such speeds.
         n_beside_prefill: How often each model is also timed while the others process a long prompt.
         max_s: After so many seconds of repetitions, two are enough, the fewest that show a spread; None for no limit.
+        at_depth: The models that are also timed at half and at full context, with the longest that filling their
+            context may take, in seconds; None for no limit. A model that takes longer is left out.
     """
 
     min_repeats: int
@@ -30,6 +32,7 @@ class Effort:
     together: bool = True
     n_beside_prefill: int = 0
     max_s: float | None = None
+    at_depth: Mapping[str, float | None] = field(default_factory=dict, hash=False)
 
     def once(self) -> "Effort":
         """Return the smallest effort that still gives every speed."""

@@ -55,7 +55,7 @@ class GoOn:
 class Stage:
     """The worker begins a stage. If it dies, the last one is where it died."""
 
-    name: Literal["open", "load", "kv_cache", "decode", "solo", "together", "beside_prefill", "unload"]
+    name: Literal["open", "load", "kv_cache", "decode", "solo", "together", "beside_prefill", "at_depth", "unload"]
     model: str | None = None
     kind: Literal["stage"] = "stage"
 

@@ -33,6 +33,12 @@ class ModelSamples:
         ttft_s_beside_prefill: Time to first token while every other model processes a long prompt.
         tpot_s_beside_prefill: Time per further token in the same state.
         decode_tokens_per_s: Token generation speed without sampling, as llama-bench measures it.
+        pp_tokens_per_s_half: Prompt processing speed in a turn that begins at half context.
+        tg_tokens_per_s_half: Token generation speed in the same turn.
+        turn_s: Time of the same turn: its new prompt tokens, and its answer.
+        pp_tokens_per_s_full: Prompt processing speed in a turn that ends at full context.
+        tg_tokens_per_s_full: Token generation speed in the same turn.
+        fill_s: Time to fill the context, with both turns.
     """
 
     pp_tokens_per_s: tuple[float, ...]
@@ -43,6 +49,12 @@ class ModelSamples:
     ttft_s_beside_prefill: tuple[float, ...] = ()
     tpot_s_beside_prefill: tuple[float, ...] = ()
     decode_tokens_per_s: tuple[float, ...] = ()
+    pp_tokens_per_s_half: tuple[float, ...] = ()
+    tg_tokens_per_s_half: tuple[float, ...] = ()
+    turn_s: tuple[float, ...] = ()
+    pp_tokens_per_s_full: tuple[float, ...] = ()
+    tg_tokens_per_s_full: tuple[float, ...] = ()
+    fill_s: tuple[float, ...] = ()
 
     @property
     def tpot_s(self) -> tuple[float, ...]:

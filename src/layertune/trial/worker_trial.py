@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from statistics import median
 from time import perf_counter
 from zlib import crc32
 
@@ -23,6 +24,7 @@ from layertune.trial.time_spent import Stopwatch
 from layertune.trial.weight_cache import WeightCache, bytes_on
 from layertune.trial.worker_state import WorkerState, foreign_memory
 from layertune.trial.workloads import LoadedModel
+from layertune.units import format_duration
 from layertune.vram.probe import VramProbe
 from layertune.vram.vram_report import VramReport
 
@@ -64,6 +66,7 @@ class _Trial:
         self._started_s = perf_counter()
         self._stopwatch = Stopwatch()
         self._stopped: str | None = None
+        self._notes: list[str] = []
         self._phases = _Phases(state.probe, state.weights)
 
     def run(self) -> Done | Stale:
@@ -110,7 +113,7 @@ class _Trial:
             vram,
             peak_rss_bytes(),
             perf_counter() - self._started_s,
-            warnings=(*notes, *(each.text for each in findings if not each.disturbs)),
+            warnings=(*notes, *self._notes, *(each.text for each in findings if not each.disturbs)),
             disturbances=tuple(each.text for each in findings if each.disturbs),
             held=self._phases.held,
             clock=self._stopwatch.read(),
@@ -169,9 +172,10 @@ class _Trial:
                 self._announce(Stage("beside_prefill"))
                 during_prefill = workloads.run_during_prefill(loaded, effort.n_beside_prefill)
                 self._mark("beside prefill", loaded)
+            at_depth = self._at_depth(loaded, alone, effort.at_depth)
         return {
             each.name: ModelReport(
-                _samples(alone[each.name], together[each.name], during_prefill[each.name]),
+                _samples(alone[each.name], together[each.name], during_prefill[each.name], at_depth.get(each.name)),
                 each.buffers(),
                 each.load_s,
                 each.context.flash_attn,
@@ -179,8 +183,29 @@ class _Trial:
             for each in loaded
         }
 
+    def _at_depth(
+        self, loaded: Sequence[LoadedModel], alone: workloads.Timings, limits_s: Mapping[str, float | None]
+    ) -> dict[str, workloads.DepthTimings]:
+        """Time the models of `limits_s` at half and at full context, unless filling it takes longer."""
+        found = {}
+        for each in loaded:
+            if each.name not in limits_s:
+                continue
+            self._announce(Stage("at_depth", each.name))
+            limit_s, n_slot = limits_s[each.name], each.task.settings.n_ctx_slot
+            least_s = n_slot / median(timed.pp_tokens_per_s for timed in alone[each.name])
+            timed = each.run_at_depth(limit_s) if limit_s is None or least_s <= limit_s else None
+            if timed is not None:
+                found[each.name] = timed
+            elif limit_s is not None:
+                takes = f"filling its {n_slot} tokens takes more than {format_duration(limit_s)}"
+                self._notes.append(f"{each.name} was not timed at full context: {takes}")
+        if found:
+            self._mark("full context", loaded)
+        return found
+
     def _go_on(self, timings: workloads.Timings) -> bool:
-        so_far = {name: _samples(alone, [], []) for name, alone in timings.items()}
+        so_far = {name: _samples(alone, [], [], None) for name, alone in timings.items()}
         self._stopped = self._report_progress(Progress(so_far, self._phases.used_bytes()))
         return self._stopped is None
 
@@ -250,9 +275,13 @@ class _Phases:
 
 
 def _samples(
-    alone: Sequence[timing.Timing], together: Sequence[timing.Timing], during_prefill: Sequence[timing.Timing]
+    alone: Sequence[timing.Timing],
+    together: Sequence[timing.Timing],
+    during_prefill: Sequence[timing.Timing],
+    at_depth: workloads.DepthTimings | None,
 ) -> ModelSamples:
     generated = [each for each in alone if each.n_generate]
+    half, full = ((), ()) if at_depth is None else ((at_depth.half,), (at_depth.full,))
     return ModelSamples(
         pp_tokens_per_s=tuple(each.pp_tokens_per_s for each in alone),
         tg_tokens_per_s=tuple(each.tg_tokens_per_s for each in generated),
@@ -262,4 +291,10 @@ def _samples(
         ttft_s_beside_prefill=tuple(each.ttft_s for each in during_prefill),
         tpot_s_beside_prefill=tuple(each.tpot_s for each in during_prefill if each.n_generate),
         decode_tokens_per_s=tuple(each.decode_tokens_per_s for each in generated),
+        pp_tokens_per_s_half=tuple(each.pp_tokens_per_s for each in half),
+        tg_tokens_per_s_half=tuple(each.tg_tokens_per_s for each in half),
+        turn_s=tuple(each.turn_s for each in half),
+        pp_tokens_per_s_full=tuple(each.pp_tokens_per_s for each in full),
+        tg_tokens_per_s_full=tuple(each.tg_tokens_per_s for each in full),
+        fill_s=() if at_depth is None else (at_depth.fill_s,),
     )

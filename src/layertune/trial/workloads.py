@@ -1,4 +1,4 @@
-"""Times the workloads of loaded models: each alone, all at once, and each during the others' long prompts."""
+"""Times the workloads of loaded models: each alone, all at once, during the others' long prompts, and at depth."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -23,6 +23,21 @@ _N_FIRST_TOKENS = 2
 
 
 Timings = dict[str, list[timing.Timing]]
+
+
+@dataclass(frozen=True, slots=True)
+class DepthTimings:
+    """Two turns of one model on its way to a full context.
+
+    Attributes:
+        half: The turn that begins when half of the slot's context is filled.
+        full: The turn that fills the slot's context to its end.
+        fill_s: Seconds from an empty to a full context, with both turns.
+    """
+
+    half: timing.Timing
+    full: timing.Timing
+    fill_s: float
 
 
 @dataclass(slots=True)
@@ -59,6 +74,38 @@ class LoadedModel:
         return timing.run(
             self.context, self.sampler, self._request(self.task.n_prompt, min(self.task.n_generate, _N_FIRST_TOKENS))
         )
+
+    def run_at_depth(self, limit_s: float | None = None) -> DepthTimings | None:
+        """Fill the context of one slot once, and time two turns on the way; None if that takes longer than `limit_s`.
+
+        A turn is the workload: its prompt, then its answer. All tokens are new. The first turn stays in the cache,
+        since not every cache can be cut back: a recurrent state cannot, and a sliding window keeps its last tokens
+        only.
+        """
+        n_turn, n_slot = self.task.n_prompt + self.task.n_generate, self.task.settings.n_ctx_slot
+        n_full = n_slot - n_turn
+        n_half = min(n_slot // 2, n_full)
+        started_s = perf_counter()
+
+        def is_late() -> bool:
+            return limit_s is not None and perf_counter() - started_s > limit_s
+
+        self.context.clear()
+        if (half := self._turn_after(n_half, is_late)) is None:
+            return None
+        n_more = n_full - n_half - n_turn
+        if n_more < 0:  # the slot does not hold the half and two turns
+            self.context.clear()
+            n_more = n_full
+        full = self._turn_after(n_more, is_late)
+        return None if full is None else DepthTimings(half, full, perf_counter() - started_s)
+
+    def _turn_after(self, n_more: int, is_late: Callable[[], bool]) -> timing.Timing | None:
+        """Process `n_more` tokens, then time a turn; None if it is late by then."""
+        self.context.prefill(self._request(n_more, 0).prompt, cut=is_late)
+        if is_late():
+            return None
+        return timing.turn(self.context, self.sampler, self._request(self.task.n_prompt, self.task.n_generate))
 
     def fill_buffers(self) -> None:
         """Let all buffers grow to full size: decode one full physical batch, the largest graph, and a few tokens."""

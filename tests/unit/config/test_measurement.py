@@ -38,6 +38,7 @@ def test_every_key_of_the_tables_is_read_and_survives_being_written_out(tmp_path
         "n_repeats": 1,
         "target_spread": 0.005,
         "beside_prefill": 1,
+        "at_depth": 2,
         "confirming_rounds": 2,
     }
     config = parsed(measurement=measurement, finals=finals)

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,3 +122,16 @@ def test_a_prior_engine_that_is_not_in_the_space_is_used_for_the_nearest_one() -
     rows = [engines().rows[small_shapes.engine(each).canonical(N_LAYER)] for each in (0, 8)]
     token_s = engines(prior).learn([(rows[0], samples(1e6, 10.0))]).token.mean_s
     assert token_s[rows[1]] / token_s[rows[0]] == pytest.approx(1 / 4, rel=0.15)
+
+
+def test_speeds_at_depth_have_a_posterior_of_their_own() -> None:
+    model = engines()
+    seen = [
+        (row, replace(each, turn_s=(100.0 / (10 + row),), tg_tokens_per_s_full=(each.tg_tokens_per_s[0] / 3,)))
+        for row, each in measured(model, 0, 6, 13)
+    ]
+    speeds = model.learn(seen)
+    row = model.rows[small_shapes.engine(6).canonical(N_LAYER)]
+    assert speeds.posterior("tg_tokens_per_s_full").mean[row] == pytest.approx(-16 / 3, rel=0.03)
+    assert speeds.posterior("turn_s").mean[row] == pytest.approx(100.0 / (10 + row), rel=0.03)
+    assert model.learn(measured(model, 0, 6, 13)).at_depth == {}

@@ -104,3 +104,30 @@ def test_the_validation_runs_take_as_long_as_their_repetitions() -> None:
     next_to_prefill = 2 * N_VALIDATED * min(3, 4)
     repetitions = 11 * n_repetitions + 8 * of_validation + next_to_prefill
     assert estimate.seconds() == pytest.approx((11 + 8) * 4.0 + repetitions * 6.0 / n_repetitions)
+
+
+def test_contexts_that_validation_runs_fill_are_counted_until_they_are_filled() -> None:
+    with_depth = with_finals(6, 5, n_confirming=4)
+    deep = replace(with_depth, finals_effort=replace(with_depth.finals_effort, at_depth={"chat": 60.0}))
+    ticks = clock(10.0)
+    estimates = [left(), TimeLeft(task(schedule=deep, n_trials=12, sampler="random"), now=lambda: next(ticks))]
+    for each in estimates:
+        each.on_event(trial(1))
+    without_s, with_s = (each.seconds() or 0.0 for each in estimates)
+    pp_tokens_per_s = measured(SETTINGS).models["chat"].samples.pp_tokens_per_s[0]
+    assert with_s - without_s == pytest.approx(2 * 2 * SETTINGS["chat"].n_ctx_slot / pp_tokens_per_s)
+    for n_left in (1, 0):
+        for each in estimates:
+            each.on_event(load("validation", n_left, 2))
+    without_s, with_s = (each.seconds() or 0.0 for each in estimates)
+    assert with_s == without_s
+
+
+def test_a_context_that_takes_too_long_to_fill_is_not_counted() -> None:
+    schedule = with_finals(6, 5, n_confirming=4)
+    deep = replace(schedule, finals_effort=replace(schedule.finals_effort, at_depth={"chat": 1e-9}))
+    ticks = clock(10.0)
+    estimates = [left(), TimeLeft(task(schedule=deep, n_trials=12, sampler="random"), now=lambda: next(ticks))]
+    for each in estimates:
+        each.on_event(trial(1))
+    assert estimates[0].seconds() == estimates[1].seconds()

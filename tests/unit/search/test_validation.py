@@ -24,7 +24,7 @@ from layertune.testing import FakeRunner
 from layertune.testing.fake_runner import Noise, true_tokens_per_s
 from layertune.trial.outcome import Failed, Measured, TrialOutcome
 from layertune.units import MIB
-from small_study import ROUNDS, on_a_gpu, quiet, search, space, stored, task, with_finals
+from small_study import ROUNDS, TRIALS, on_a_gpu, quiet, search, space, stored, task, with_finals
 
 N_TRIALS, N_FINALS, N_CONFIRMING = 5, 3, 4
 FIRST = [
@@ -285,3 +285,48 @@ def test_each_of_two_machines_validates_its_own_choice(tmp_path: Path) -> None:
         each.run(runner, quiet)
     assert confirmed(searches[0].finished()) == confirmed(searches[1].finished()) == chosen(searches[0].finished())
     assert len(runners[1].ran) == len(runners[0].ran) - N_TRIALS
+
+
+DEEP = replace(ROUNDS, at_depth={"chat": 60.0})
+
+
+def test_the_first_validation_run_of_each_setting_is_the_only_one_at_depth(tmp_path: Path) -> None:
+    held, runner = study(tmp_path, schedule=with_finals(N_FINALS, effort=DEEP, n_confirming=N_CONFIRMING)), FakeRunner()
+    held.run(runner, lambda _event: None)
+    finished = held.finished()
+    n_validated = len(confirmed(finished))
+    assert [bool(each.at_depth) for each in runner.efforts[-N_CONFIRMING * n_validated :]] == (
+        [True] * n_validated + [False] * (N_CONFIRMING - 1) * n_validated
+    )
+    assert not any(each.at_depth for each in runner.efforts[: -N_CONFIRMING * n_validated])
+    for trial in finished:
+        metric = trial.metric("chat", "tg_tokens_per_s_full", trial.reported_by)
+        assert (metric is not None) == bool(trial.rounds("validation"))
+
+
+def test_a_speed_at_depth_that_is_sought_is_measured_in_every_trial_and_round(tmp_path: Path) -> None:
+    names = ["chat.tokens_per_s", "chat.tg_tokens_per_s_full", "chat.turn_s"]
+    sought = [Objective.named(name, ["chat", "code"]) for name in names]
+    trials = replace(TRIALS, at_depth={"chat": None})
+    schedule = with_finals(N_FINALS, effort=replace(DEEP, at_depth={"chat": None}), n_confirming=2, n_between=2)
+    schedule = replace(schedule, effort=trials, reference=FIRST[0])
+    held, runner = study(tmp_path, schedule=schedule, objectives=sought, sampler="layer-split"), FakeRunner()
+    held.run(runner, lambda _event: None)
+    n_references = len(held.references())
+    assert sum(not each.at_depth for each in runner.efforts) == n_references > 0
+    finished, choice = held.concluded()
+    assert choice.front
+    for trial in finished:
+        assert trial.metric("chat", "turn_s") is not None
+
+
+def test_a_study_of_before_speeds_at_depth_goes_on_with_its_validation_runs(tmp_path: Path) -> None:
+    study(tmp_path).run(FakeRunner(), lambda _event: None)
+    schedule = with_finals(N_FINALS, effort=DEEP, n_confirming=N_CONFIRMING + 1)
+    held, runner = study(tmp_path, schedule=schedule), FakeRunner()
+    held.run(runner, lambda _event: None)
+    assert not any(each.at_depth for each in runner.efforts)
+    finished = held.finished()
+    assert [len(each.rounds("validation")) for each in finished if each.rounds("validation")] == (
+        [N_CONFIRMING + 1] * len(confirmed(finished))
+    )

@@ -9,7 +9,7 @@ from layertune.devices.target import Target
 from layertune.errors import ConfigError, DeviceError, ModelFileError, UsageError
 from layertune.models import read_shape
 from layertune.results.result import DeviceInfo
-from layertune.study.calibrated import Recorded, refuse_other_gpu, shape_of
+from layertune.study.calibrated import Recorded, calibrate, refuse_other_gpu, shape_of
 from layertune.study.models_on_device import is_measured_file
 
 
@@ -56,3 +56,10 @@ def test_another_gpu_than_the_study_s_cannot_be_asked_for_it() -> None:
     refuse_other_gpu(Target("gpu", "Card A", 2**33), measured)
     with pytest.raises(DeviceError, match=r"takes of Card A can only be asked .* here is Card B"):
         refuse_other_gpu(Target("gpu", "Card B", 2**33), measured)
+
+
+def test_a_study_that_seeks_a_speed_at_depth_is_not_predicted(folder: Path) -> None:
+    recorded = Recorded.read(folder)
+    config = recorded.config.model_copy(update={"floors": ["chat.turn_s <= 9"]})
+    with pytest.raises(UsageError, match=r"seeks chat\.turn_s, a speed at a filled context"):
+        calibrate(Recorded(folder, recorded.result, config))

@@ -26,3 +26,11 @@ def test_quality_is_measured_before_the_time_limit_begins() -> None:
         "about 1m 30s to 5m 40s (time limit: 1m 40s): the quality of 6 choices in 30.0 s to 4m 00s, unless it was "
         "measured before; then 12 trials of 5.0 s to 10.0 s, then 0 measurements of the finals and validation runs"
     )
+
+
+def test_the_time_to_fill_contexts_is_added_and_named() -> None:
+    duration = Duration((12, 12), (5.0, 10.0), (4, 4), limit_s=None, fill_s=(7.0, 30.0))
+    assert duration.seconds == (87.0, 190.0)
+    assert str(duration).endswith(
+        "measurements of the finals and validation runs, with 7.0 s to 30.0 s to fill contexts"
+    )

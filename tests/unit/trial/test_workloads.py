@@ -1,12 +1,22 @@
 """The order in which models are timed; no model is loaded."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from time import perf_counter
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
+import pytest
+
+from layertune.engine.context import Context
+from layertune.engine.model import Model
+from layertune.engine.sampling import Sampler
 from layertune.engine.timing import Timing
+from layertune.settings import EngineSettings
 from layertune.trial.effort import Effort
-from layertune.trial.workloads import run_alone, run_during_prefill, run_together, warm_up
+from layertune.trial.messages import ModelTask
+from layertune.trial.workloads import DepthTimings, LoadedModel, run_alone, run_during_prefill, run_together, warm_up
 
 
 def timing(tokens_per_s: float) -> Timing:
@@ -110,3 +120,77 @@ def test_each_model_is_timed_while_all_others_process_a_prompt() -> None:
     timings = run_during_prefill(models, 2)
     assert {name: len(of_model) for name, of_model in timings.items()} == {"chat": 2, "code": 2, "draft": 2}
     assert not any(model.context.in_prompt.is_set() for model in models)
+
+
+class CountingContext:
+    """A cache that notes from which to which token everything was decoded."""
+
+    def __init__(self, n_batch: int) -> None:
+        self.n_batch = n_batch
+        self.n_held = 0
+        self.decoded: list[tuple[str, int, int]] = []
+
+    def clear(self) -> None:
+        self.n_held = 0
+
+    def prefill(self, tokens: Sized, cut: Callable[[], bool] = lambda: False) -> None:
+        for start in range(0, len(tokens), self.n_batch):
+            self._decode("prompt", min(self.n_batch, len(tokens) - start))
+            if cut():
+                break
+
+    def step(self, _token: int) -> None:
+        self._decode("token", 1)
+
+    def _decode(self, what: str, n: int) -> None:
+        if n:
+            self.decoded.append((what, self.n_held, self.n_held + n))
+        self.n_held += n
+
+
+def deep_run(
+    n_ctx: int, n_parallel: int = 1, n_batch: int = 512, limit_s: float | None = None
+) -> tuple[CountingContext, DepthTimings | None]:
+    engine = EngineSettings(n_gpu_layers=0, n_ctx=n_ctx, n_batch=32, n_ubatch=32, n_threads=1, n_parallel=n_parallel)
+    context, generator = CountingContext(n_batch), np.random.default_rng(0)
+    model, sampler = SimpleNamespace(n_vocab=9), SimpleNamespace(sample=lambda _context: 0)
+    task = ModelTask("chat", "chat.gguf", engine, 8, 2)
+    loaded = LoadedModel(task, cast(Model, model), cast(Context, context), cast(Sampler, sampler), 0.0, generator)
+    return context, loaded.run_at_depth(limit_s)
+
+
+@pytest.mark.parametrize(("n_ctx", "n_parallel"), [(100, 1), (400, 4)])
+def test_one_filling_of_a_slot_has_a_turn_at_its_half_and_a_turn_up_to_its_end(n_ctx: int, n_parallel: int) -> None:
+    context, timings = deep_run(n_ctx, n_parallel)
+    assert context.decoded == [
+        ("prompt", 0, 50),
+        ("prompt", 50, 58),
+        ("token", 58, 59),
+        ("token", 59, 60),
+        ("prompt", 60, 90),
+        ("prompt", 90, 98),
+        ("token", 98, 99),
+        ("token", 99, 100),
+    ]
+    assert timings is not None
+    for each in (timings.half, timings.full):
+        assert (each.n_prompt, each.n_generate) == (8, 2)
+        assert each.turn_s == pytest.approx((each.prompt_ns + each.generate_ns) / 1e9)
+    assert timings.fill_s >= timings.half.turn_s + timings.full.turn_s
+
+
+@pytest.mark.parametrize("n_ctx", [10, 12, 25, 39, 40])
+def test_a_slot_that_holds_no_second_turn_behind_its_half_is_filled_anew(n_ctx: int) -> None:
+    context, _ = deep_run(n_ctx)
+    assert ("prompt", min(n_ctx // 2, n_ctx - 10), min(n_ctx // 2, n_ctx - 10) + 8) in context.decoded
+    assert context.decoded[-3:] == [
+        ("prompt", n_ctx - 10, n_ctx - 2),
+        ("token", n_ctx - 2, n_ctx - 1),
+        ("token", n_ctx - 1, n_ctx),
+    ]
+
+
+def test_a_filling_that_takes_too_long_ends_after_the_batch_that_runs() -> None:
+    context, timings = deep_run(100, n_batch=20, limit_s=0.0)
+    assert timings is None
+    assert context.decoded == [("prompt", 0, 20)]
